@@ -1,0 +1,370 @@
+"""Data: prepare once into memory-mapped arrays, then batches keyed by index.
+
+The order of an epoch is a pure function of (seed, epoch), the augmentation of a step one of
+(seed, step): a run can start at any step at once, and what comes never depends on what came.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from . import files
+from .datasets import Augmentation, Dataset, Source
+from .errors import UserError
+
+SPLITS = ("train", "val", "test")
+# Part of the fingerprint: raise it when the prepared arrays change.
+PREPARATION_VERSION = 1
+
+
+def decode_image(content: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes one JPEG, PNG, BMP or GIF of any size to the model's uint8 `shape`.
+
+    The one way from a file to pixels: preparation and the exported model both take it.
+
+    Args:
+        content: Scalar string, the encoded image.
+        shape: (height, width, channels); 1 channel is grey, 3 are RGB.
+    """
+    image = tf.io.decode_image(content, channels=shape[2], expand_animations=False)
+    return fit_image(image, shape)
+
+
+def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Cuts the central part of the shape's proportions and resizes it, with antialiasing.
+
+    Args:
+        image: uint8 (height, width, channels).
+        shape: The model's (height, width, channels).
+    """
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    # The largest central box of the target's proportions.
+    box_height = tf.minimum(height, tf.maximum(1, width * shape[0] // shape[1]))
+    box_width = tf.minimum(width, tf.maximum(1, height * shape[1] // shape[0]))
+    top, left = (height - box_height) // 2, (width - box_width) // 2
+    image = image[top : top + box_height, left : left + box_width]
+    image = tf.image.resize(image, shape[:2], method="bilinear", antialias=True)
+    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    return tf.ensure_shape(image, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split: rows of memory-mapped arrays.
+
+    Attributes:
+        images: uint8 (n_all, height, width, channels), shared by the splits cut from it.
+        labels: int32 (n_all,).
+        rows: int64 (n,), the rows that belong to this split.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels at positions 0 to n - 1 of this split."""
+        rows = self.rows[positions]
+        return self.images[rows], self.labels[rows]
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """All examples once and in order, as (images, labels) batches; the last may be short."""
+        starts = tf.data.Dataset.range(0, len(self), batch_size)
+        gathered = starts.map(
+            lambda start: self.gather(tf.range(start, tf.minimum(start + batch_size, len(self)))),
+            num_parallel_calls=2,
+        )
+        return gathered.prefetch(2)
+
+    def gather(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`take` as a step of a tf.data pipeline."""
+        images, labels = tf.numpy_function(self.take, [positions], (tf.uint8, tf.int32))
+        return (
+            tf.ensure_shape(images, (None, *self.images.shape[1:])),
+            tf.ensure_shape(labels, (None,)),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The prepared splits of one dataset, and what they are."""
+
+    name: str
+    kind: str
+    official: bool
+    description: str
+    fingerprint: str
+    label_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    augmentation: Augmentation
+    splits: dict[str, Split]
+
+    @property
+    def examples(self) -> dict[str, int]:
+        return {name: len(split) for name, split in self.splits.items()}
+
+    @property
+    def train(self) -> Split:
+        return self.splits["train"]
+
+    @property
+    def val(self) -> Split:
+        return self.splits["val"]
+
+    @property
+    def test(self) -> Split:
+        return self.splits["test"]
+
+
+def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
+    """The dataset's arrays, made on first use and memory-mapped from the cache afterwards.
+
+    Args:
+        dataset: What the examples are.
+        source: Where they come from, see `Dataset.find`.
+        seed: Chooses the rows of val, where it is cut from train.
+
+    Raises:
+        UserError: A split is empty or an image cannot be decoded; it is named.
+    """
+    for split, count in source.examples.items():
+        if not count:
+            raise UserError(f"{source.description}: 0 examples in its {split} split; need some")
+    fingerprint = _fingerprint(dataset, source)
+    folder = files.home() / "data" / f"{dataset.name}-{source.kind}-{fingerprint[:16]}"
+    arrays = _open(folder, source) or _write(folder, dataset, source)
+    splits = {
+        split: Split(images, dataset.select_label(labels).astype(np.int32), np.arange(len(labels)))
+        for split, (images, labels) in arrays.items()
+    }
+    if dataset.val_fraction:
+        splits = {**_cut_val(splits["train"], dataset.val_fraction, seed), "test": splits["test"]}
+    return Data(
+        name=dataset.name,
+        kind=source.kind,
+        official=source.official,
+        description=source.description,
+        fingerprint=fingerprint,
+        label_names=dataset.label_names,
+        image_shape=dataset.image_shape,
+        augmentation=dataset.augmentation,
+        splits=splits,
+    )
+
+
+def _fingerprint(dataset: Dataset, source: Source) -> str:
+    parts = [dataset.name, source.kind, source.identity, dataset.image_shape, PREPARATION_VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _open(folder: pathlib.Path, source: Source) -> dict | None:
+    """The prepared arrays, or None when they are missing or not whole."""
+    try:
+        arrays = {
+            split: tuple(
+                np.load(folder / f"{split}_{part}.npy", mmap_mode="r", allow_pickle=False)
+                for part in ("images", "labels")
+            )
+            for split in source.examples
+        }
+    except (OSError, ValueError):
+        return None
+    whole = all(
+        len(images) == len(labels) == source.examples[split]
+        for split, (images, labels) in arrays.items()
+    )
+    return arrays if whole else None
+
+
+def _write(folder: pathlib.Path, dataset: Dataset, source: Source) -> dict:
+    files.make_folder(folder.parent)
+    files.remove_leftovers(folder.parent)
+    with files.new_folder(folder) as temporary:
+        for split in source.examples:
+            _write_split(temporary, dataset, source, split)
+    return _open(folder, source)
+
+
+def _write_split(folder: pathlib.Path, dataset: Dataset, source: Source, split: str) -> None:
+    count, shape = source.examples[split], dataset.image_shape
+
+    def to_pixels(example):
+        image = example["image"]
+        if image.dtype == tf.string:
+            return decode_image(image, shape), example["label"]
+        return fit_image(image, shape), example["label"]
+
+    examples = source.read(split)
+    batches = examples.map(to_pixels, num_parallel_calls=tf.data.AUTOTUNE).batch(256).prefetch(2)
+    images = np.lib.format.open_memmap(
+        folder / f"{split}_images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape)
+    )
+    labels, written, started = [], 0, time.monotonic()
+    try:
+        for image_batch, label_batch in batches.as_numpy_iterator():
+            if written + len(image_batch) > count:
+                raise UserError(f"{source.description}: {split} holds more than {count} examples")
+            images[written : written + len(image_batch)] = image_batch
+            labels.append(label_batch)
+            written += len(image_batch)
+            _report_progress(dataset.name, split, written, count, started)
+    except tf.errors.OpError as error:
+        raise _name_culprit(examples, to_pixels, error) from None
+    if written < count:
+        raise UserError(
+            f"{source.description}: {split} holds {written} of {count} examples; prepare it again"
+        )
+    images.flush()
+    np.save(folder / f"{split}_labels.npy", np.concatenate(labels))
+
+
+def _report_progress(name: str, split: str, done: int, count: int, started: float) -> None:
+    """A line every 10 % once the preparation takes more than a few seconds."""
+    seconds = time.monotonic() - started
+    if seconds > 5 and done * 10 // count != max(0, done - 256) * 10 // count:
+        left = seconds / done * (count - done)
+        print(f"preparing {name} {split}: {done:,} of {count:,}, {left:.0f} s left", flush=True)
+
+
+def _name_culprit(examples: tf.data.Dataset, to_pixels, error: tf.errors.OpError) -> Exception:
+    """tf.data does not say which file it failed on: reads again, one by one, and says so."""
+    for example in examples:
+        try:
+            to_pixels(example)
+        except tf.errors.OpError:
+            name = example["name"].numpy().decode()
+            missing = example["image"].dtype == tf.string and not len(example["image"].numpy())
+            what = "is missing or empty" if missing else "is not an image that can be decoded"
+            return UserError(f"{name} {what}; replace it, or take it out of the lists")
+    return error
+
+
+def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
+    """Cuts val from train: stratified, the same rows for the same seed."""
+    from sklearn.model_selection import train_test_split
+
+    train_rows, val_rows = train_test_split(
+        train.rows,
+        test_size=fraction,
+        random_state=seed,
+        stratify=train.labels[train.rows],
+    )
+    return {
+        "train": dataclasses.replace(train, rows=np.sort(train_rows)),
+        "val": dataclasses.replace(train, rows=np.sort(val_rows)),
+    }
+
+
+def count_shared(first: Split, second: Split) -> int:
+    """How many images of `second` stand byte for byte in `first` as well."""
+
+    def digests(split: Split) -> list[bytes]:
+        return [hashlib.blake2b(split.images[row], digest_size=16).digest() for row in split.rows]
+
+    known = set(digests(first))
+    return sum(digest in known for digest in digests(second))
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Which examples each step takes: an epoch is all of them once, the last batch may be short.
+
+    Full batches can come stacked, `stack` steps at a time; what is left over comes singly.
+
+    Attributes:
+        num_examples: Examples of the train split.
+        batch_size: Examples a step.
+        stack: Steps that one element of `training_batches` holds.
+    """
+
+    num_examples: int
+    batch_size: int
+    stack: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.num_examples // self.batch_size)
+
+    def elements(self) -> np.ndarray:
+        """int64 (m, 2): first step and number of steps of every element of an epoch."""
+        stacked = self.num_examples // self.batch_size // self.stack * self.stack
+        starts = [*range(0, stacked, self.stack), *range(stacked, self.steps_per_epoch)]
+        return np.array([(s, self.stack if s < stacked else 1) for s in starts], dtype=np.int64)
+
+
+def training_batches(
+    split: Split, schedule: Schedule, augmentation: Augmentation, seed: int, step: int, epochs: int
+) -> tf.data.Dataset:
+    """The training data from global step `step` on, until `epochs` epochs are full.
+
+    Returns:
+        A dataset of (images, labels) with a leading axis of steps: uint8
+        (steps, batch, height, width, channels) and int32 (steps, batch).
+    """
+    elements = tf.constant(schedule.elements())
+    per_epoch, num_examples = len(elements), schedule.num_examples
+    epoch, within = divmod(step, schedule.steps_per_epoch)
+    first = epoch * per_epoch + int(np.searchsorted(elements[:, 0], within))
+
+    def read(index):
+        epoch, start = index // per_epoch, elements[index % per_epoch, 0]
+        steps = elements[index % per_epoch, 1]
+        begin = start * schedule.batch_size
+        end = tf.minimum(begin + steps * schedule.batch_size, num_examples)
+        positions = tf.random.experimental.index_shuffle(
+            tf.range(begin, end), seed=[seed, epoch], max_index=num_examples - 1
+        )
+        images, labels = split.gather(positions)
+        global_step = epoch * schedule.steps_per_epoch + start
+        images = augment(images, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step]))
+        shape = tf.stack([steps, (end - begin) // steps])
+        return (
+            tf.reshape(images, tf.concat([shape, tf.shape(images, tf.int64)[1:]], 0)),
+            tf.reshape(labels, shape),
+        )
+
+    indices = tf.data.Dataset.range(first, epochs * per_epoch)
+    return indices.map(read, num_parallel_calls=2).prefetch(2)
+
+
+def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+    """Changes every image at random, see `Augmentation`; the same seed gives the same images.
+
+    Args:
+        images: uint8 (batch, height, width, channels).
+        augmentation: What to change.
+        seed: int64 (2,).
+    """
+    batch = tf.shape(images)[0]
+    flip_seed, shift_seed, brightness_seed = tf.unstack(
+        tf.random.split(tf.cast(seed, tf.int32), 3), num=3
+    )
+    if augmentation.flip:
+        chosen = tf.random.stateless_uniform((batch, 1, 1, 1), flip_seed) < 0.5
+        images = tf.where(chosen, images[:, :, ::-1], images)
+    if augmentation.shift:
+        images = _shift(images, augmentation.shift, shift_seed)
+    if augmentation.brightness:
+        limit = 255 * augmentation.brightness
+        change = tf.random.stateless_uniform((batch, 1, 1, 1), brightness_seed, -limit, limit)
+        images = tf.clip_by_value(tf.round(tf.cast(images, tf.float32) + change), 0, 255)
+    return tf.cast(images, tf.uint8)
+
+
+def _shift(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """Moves every image by up to `pixels` in both directions; edges are reflected."""
+    batch, height, width = (tf.shape(images)[axis] for axis in range(3))
+    padded = tf.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)], mode="REFLECT")
+    offsets = tf.random.stateless_uniform((batch, 2), seed, 0, 2 * pixels + 1, dtype=tf.int32)
+    rows = offsets[:, :1] + tf.range(height)
+    columns = offsets[:, 1:] + tf.range(width)
+    shifted = tf.gather(padded, rows, axis=1, batch_dims=1)
+    return tf.gather(shifted, columns, axis=2, batch_dims=1)

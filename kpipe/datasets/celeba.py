@@ -1,0 +1,253 @@
+"""CelebA: 202,599 aligned faces with 40 attributes (Liu et al., ICCV 2015)."""
+
+import functools
+import hashlib
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from ..errors import UserError
+from . import faces
+from .base import Dataset, Source
+
+IMAGES = "img_align_celeba"
+ATTRIBUTES_FILE = "list_attr_celeba.txt"
+PARTITION_FILE = "list_eval_partition.txt"
+# Bytes, as TFDS 4.9 records them in its checksums of celeb_a.
+FIVE_FILES = {
+    f"{IMAGES}.zip": 1_443_490_838,
+    ATTRIBUTES_FILE: 26_721_026,
+    PARTITION_FILE: 2_836_386,
+    "list_landmarks_align_celeba.txt": 12_156_055,
+    "identity_CelebA.txt": 3_424_458,
+}
+OFFICIAL_EXAMPLES = {"train": 162_770, "val": 19_867, "test": 19_962}
+SPLITS = ("train", "val", "test")  # the partition file's 0, 1, 2
+SAMPLE_EXAMPLES = {"train": 4800, "val": 600, "test": 600}
+
+
+def celeba(attribute: str = "Male", image_size: int = 32) -> Dataset:
+    """CelebA faces as uint8 (image_size, image_size, 3) images; the label is one attribute.
+
+    The central square of the aligned image is resized. Official splits. Real data are TFDS'
+    `celeb_a`, or in the data folder or its `downloads/manual` the five original files, or
+    `img_align_celeba/` with its attribute and partition lists. The stand-in is 6,000 drawn faces.
+
+    Args:
+        attribute: One of the 40 names in `faces.ATTRIBUTES`.
+        image_size: Pixels on a side.
+
+    Raises:
+        ValueError: There is no such attribute.
+    """
+    if attribute not in faces.ATTRIBUTES:
+        raise ValueError(
+            f"attribute={attribute!r} is none of CelebA's: {', '.join(faces.ATTRIBUTES)}"
+        )
+    column = faces.ATTRIBUTES.index(attribute)
+    return Dataset(
+        name="celeb_a",
+        version="2.1.0",
+        image_shape=(image_size, image_size, 3),
+        label_names=(f"not {attribute}", attribute),
+        official_examples=OFFICIAL_EXAMPLES,
+        official_download_size=sum(FIVE_FILES.values()),
+        host="drive.google.com",
+        make_sample=_drawn_faces,
+        find_manual=_find_manual,
+        tfds_splits={"train": "train", "val": "validation", "test": "test"},
+        label=_stack_attributes,
+        select_label=lambda labels: labels[:, column],
+        manual_help=f"put {', '.join(FIVE_FILES)} into DIR/downloads/manual and say --data-dir DIR",
+    )
+
+
+def _stack_attributes(example):
+    import tensorflow as tf
+
+    return tf.stack([tf.cast(example["attributes"][name], tf.uint8) for name in faces.ATTRIBUTES])
+
+
+def _drawn_faces() -> Source:
+    return Source(
+        kind="sample",
+        description="6,000 faces drawn by kpipe.datasets.faces, no photographs",
+        identity="faces-1",
+        examples=SAMPLE_EXAMPLES,
+        official=False,
+        read=_read_drawn_faces,
+    )
+
+
+def _read_drawn_faces(split: str):
+    import tensorflow as tf
+
+    images, attributes = _paint_all()
+    first = sum(SAMPLE_EXAMPLES[s] for s in SPLITS[: SPLITS.index(split)])
+    rows = slice(first, first + SAMPLE_EXAMPLES[split])
+    names = [f"drawn face {i}" for i in range(rows.start, rows.stop)]
+    return tf.data.Dataset.from_tensor_slices(
+        {"name": names, "image": images[rows], "label": attributes[rows].astype("uint8")}
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _paint_all():
+    return faces.paint(sum(SAMPLE_EXAMPLES.values()), seed=0)
+
+
+# --- the user's own files ---------------------------------------------------------------------
+
+
+def _find_manual(data_dir: pathlib.Path) -> Source | None:
+    """The five files, or the unpacked folder with its two lists; None when neither is there."""
+    for folder in (data_dir, data_dir / "downloads" / "manual"):
+        archive, unpacked = folder / f"{IMAGES}.zip", folder / IMAGES
+        if unpacked.is_dir():
+            return _manual_source(folder, unpacked, official=_lists_are_official(folder))
+        if archive.exists():
+            _check_five_files(folder)
+            return _manual_source(folder, archive, official=True)
+    return None
+
+
+def _check_five_files(folder: pathlib.Path) -> None:
+    for name, size in FIVE_FILES.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing; CelebA needs these five files: {', '.join(FIVE_FILES)}"
+            )
+        if path.suffix == ".zip" and not path.open("rb").read(4).startswith(b"PK"):
+            raise UserError(
+                f"{path} is not a zip file but {_what_is(path)}; download it again in a browser, "
+                "where its host can ask what it asks"
+            )
+        if path.stat().st_size != size:
+            raise UserError(
+                f"{path} has {path.stat().st_size:,} bytes, CelebA's has {size:,}; "
+                "download it again"
+            )
+
+
+def _what_is(path: pathlib.Path) -> str:
+    start = path.open("rb").read(512).lstrip().lower()
+    return "an HTML page" if start.startswith((b"<!doctype html", b"<html")) else "something else"
+
+
+def _lists_are_official(folder: pathlib.Path) -> bool:
+    lists = (folder / ATTRIBUTES_FILE, folder / PARTITION_FILE)
+    return all(path.is_file() and path.stat().st_size == FIVE_FILES[path.name] for path in lists)
+
+
+def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -> Source:
+    rows = _read_lists(folder)
+    examples = {split: len(rows[split]) for split in SPLITS}
+    lists = [(folder / name).read_bytes() for name in (ATTRIBUTES_FILE, PARTITION_FILE)]
+    return Source(
+        kind="real",
+        description=f"CelebA from {images.name} and its lists",
+        identity=_digest(*lists, str(images.stat().st_size if images.is_file() else "").encode()),
+        examples=examples,
+        official=official and examples == OFFICIAL_EXAMPLES,
+        read=lambda split: _read_manual(images, rows[split]),
+    )
+
+
+def _digest(*contents: bytes) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
+    """Per split the file names and their 40 attributes as 0 or 1.
+
+    Raises:
+        UserError: A list is missing or a line of it is malformed; the line is named.
+    """
+    attributes = {}
+    header = None
+    for number, line in _lines(folder / ATTRIBUTES_FILE):
+        words = line.split()
+        if number == 1:  # the number of images
+            continue
+        if number == 2:
+            header = words
+            if sorted(header) != sorted(faces.ATTRIBUTES):
+                raise UserError(
+                    f"{folder / ATTRIBUTES_FILE}:2: expected CelebA's 40 attribute names, "
+                    f"found {len(header)} words"
+                )
+            order = [header.index(name) for name in faces.ATTRIBUTES]
+            continue
+        if len(words) != 41 or not set(words[1:]) <= {"1", "-1"}:
+            raise UserError(
+                f"{folder / ATTRIBUTES_FILE}:{number}: expected a file name and 40 values "
+                f"of 1 or -1, found {line[:60]!r}"
+            )
+        attributes[words[0]] = [int(words[1 + i] == "1") for i in order]
+    rows = {split: [] for split in SPLITS}
+    for number, line in _lines(folder / PARTITION_FILE):
+        words = line.split()
+        if len(words) != 2 or words[1] not in ("0", "1", "2"):
+            raise UserError(
+                f"{folder / PARTITION_FILE}:{number}: expected a file name and 0, 1 or 2, "
+                f"found {line[:60]!r}"
+            )
+        if words[0] not in attributes:
+            raise UserError(
+                f"{folder / PARTITION_FILE}:{number}: {words[0]} has no line in {ATTRIBUTES_FILE}"
+            )
+        rows[SPLITS[int(words[1])]].append((words[0], attributes[words[0]]))
+    return rows
+
+
+def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; it belongs beside {IMAGES}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a text file; download it again") from None
+
+
+def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]):
+    """Streams the encoded images one after the other, from a folder or from the zip file."""
+    import numpy as np
+    import tensorflow as tf
+
+    def from_folder():
+        for name, label in rows:
+            path = images / name
+            # Empty when missing: whoever decodes it names the file.
+            content = path.read_bytes() if path.is_file() else b""
+            yield {"name": str(path), "image": content, "label": label}
+
+    def from_archive():
+        for name, label in rows:
+            member = f"{IMAGES}/{name}"
+            try:
+                content = archive.read(member)
+            except (KeyError, zipfile.BadZipFile, zlib.error):
+                content = b""
+            yield {"name": f"{images}: {member}", "image": content, "label": label}
+
+    if not images.is_dir():
+        try:
+            archive = zipfile.ZipFile(images)
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{images}: {error}; download it again") from None
+    return tf.data.Dataset.from_generator(
+        from_folder if images.is_dir() else from_archive,
+        output_signature={
+            "name": tf.TensorSpec((), tf.string),
+            "image": tf.TensorSpec((), tf.string),
+            "label": tf.TensorSpec((40,), np.uint8),
+        },
+    )

@@ -1,0 +1,108 @@
+"""Writing files so that a kill leaves the old content or the new, never a part."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Iterator
+
+from .errors import UserError
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file under a temporary name, syncs it and renames it into place."""
+    temporary = _temporary_name(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def write_json(path: pathlib.Path, content: object) -> None:
+    """Writes an object as readable JSON; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary folder that becomes `path` when the block ends without an error.
+
+    A folder that stands at `path` is replaced. Files are synced before the rename.
+
+    Example:
+        with new_folder(Path("model")) as folder:
+            (folder / "weights").write_bytes(content)
+    """
+    temporary = _temporary_name(path)
+    make_folder(temporary)
+    try:
+        yield temporary
+        for entry in sorted(temporary.rglob("*"), reverse=True):
+            _sync(entry)
+        _sync(temporary)
+        if path.exists():
+            replaced = _temporary_name(path)
+            os.rename(path, replaced)
+            os.rename(temporary, path)
+            shutil.rmtree(replaced)
+        else:
+            os.rename(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Creates a folder with its parents.
+
+    Raises:
+        UserError: The folder cannot be created or is not writable.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot create the folder {path}: {error.strerror}; name another place"
+        ) from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"the folder {path} is not writable; name another place")
+
+
+def remove_leftovers(folder: pathlib.Path) -> None:
+    """Removes what a killed writer left in `folder` under temporary names."""
+    for entry in folder.glob(".*.part-*"):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def sha256(path: pathlib.Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def home() -> pathlib.Path:
+    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe."""
+    return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
+
+
+def _temporary_name(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name[:80]}.part-{uuid.uuid4().hex[:12]}")
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Flushes a file or, where the system can, a folder's entries to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""Evaluation: the test split opened once a run, metrics with intervals, the verdict."""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from . import files
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The number that an experiment is to reach on the official test split.
+
+    Attributes:
+        metric: A name in metrics.json.
+        at_least: As a fraction, not in percent.
+        source: Who states it.
+    """
+
+    metric: str
+    at_least: float
+    source: str
+
+
+def classification_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, label_names: tuple[str, ...], majority: int
+) -> dict[str, dict]:
+    """Every metric of a classifier as {"value", "low", "high", "n"}, intervals at 95 %.
+
+    Proportions have Wilson's interval (1927); the area under the ROC curve, for two classes,
+    Hanley and McNeil's (1982, eq. 2). A metric without examples has the value None.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes).
+        label_names: One per class.
+        majority: The most frequent class of the train split: the baseline that always says it.
+    """
+    predicted = probabilities.argmax(axis=1)
+    result = {
+        "accuracy": proportion(np.sum(predicted == labels), len(labels)),
+        "majority_baseline": proportion(np.sum(labels == majority), len(labels)),
+        "log_loss": _log_loss(labels, probabilities),
+    }
+    if len(label_names) == 2:
+        result["roc_auc"] = _roc_auc(labels, probabilities[:, 1])
+    for i, name in enumerate(label_names):
+        hits = np.sum((predicted == i) & (labels == i))
+        result[f"precision/{name}"] = proportion(hits, np.sum(predicted == i))
+        result[f"recall/{name}"] = proportion(hits, np.sum(labels == i))
+    return result
+
+
+def proportion(successes: int, n: int) -> dict:
+    """A share with its Wilson interval.
+
+    Example:
+        proportion(9, 10)  # value 0.9, low 0.596, high 0.982
+    """
+    if n == 0:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
+    return {
+        "value": float(successes / n),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "n": int(n),
+    }
+
+
+def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """Mean negative log likelihood in nats; a normal interval of the mean."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses = -np.log(np.clip(chosen, np.finfo(np.float32).eps, 1.0))
+    half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * losses.std() / np.sqrt(len(losses))
+    mean = losses.mean()
+    return {
+        "value": float(mean),
+        "low": float(mean - half),
+        "high": float(mean + half),
+        "n": len(losses),
+    }
+
+
+def _roc_auc(labels: np.ndarray, scores: np.ndarray) -> dict:
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return {"value": None, "low": None, "high": None, "n": len(labels)}
+    area = float(sklearn_metrics.roc_auc_score(labels, scores))
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    ) / (positives * negatives)
+    half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(max(variance, 0.0))
+    return {
+        "value": area,
+        "low": float(max(0.0, area - half)),
+        "high": float(min(1.0, area + half)),
+        "n": len(labels),
+    }
+
+
+def verdict(target: Target, metric: dict, kind: str, official: bool) -> str:
+    """How a test metric stands to its target; only official data can be compared.
+
+    Args:
+        target: What was to be reached.
+        metric: Value and interval.
+        kind: "real" or "sample".
+        official: Whether the data are the official ones.
+    """
+    if kind == "sample":
+        return "not comparable: sample data"
+    if not official:
+        return "not comparable: not the official data"
+    if metric["value"] >= target.at_least:
+        return "reached"
+    return "consistent" if metric["high"] >= target.at_least else "not reached"
+
+
+def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -> int:
+    """Notes that a run opens its test split; how often that pipeline's was opened on this machine.
+
+    Choices made after looking at test results fit the test split: the count says how often one
+    could have looked.
+    """
+    path = files.home() / "test_openings.jsonl"
+    files.make_folder(path.parent)
+    key = {"pipeline": pipeline, "data": data_name, "kind": kind}
+    entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
+        file.write(json.dumps(entry) + "\n")
+    count = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            count += key.items() <= json.loads(line).items()
+        except ValueError:  # a line cut off by a crash counts for nobody
+            continue
+    return count

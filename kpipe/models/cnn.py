@@ -1,0 +1,59 @@
+"""Convolutional networks."""
+
+from collections.abc import Sequence
+
+import keras
+
+
+def cnn(
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    filters: Sequence[int] = (32, 64, 128),
+    convolutions: int = 1,
+    batch_norm: bool = True,
+    dense_units: int = 128,
+    dropout: float = 0.0,
+    name: str = "cnn",
+) -> keras.Model:
+    """Blocks of 3x3 convolutions with ReLU, each halved by max pooling; then a dense head.
+
+    Args:
+        input_shape: (height, width, channels) of the uint8 images; 0..255 becomes -1..1.
+        num_classes: Number of probabilities.
+        filters: Filters of each block; every block halves height and width.
+        convolutions: Convolutions in each block.
+        batch_norm: Whether batch normalization follows each convolution (Ioffe and Szegedy,
+            2015), whose bias it then replaces.
+        dense_units: Width of the hidden dense layer; 0 for none.
+        dropout: Share dropped before every dense layer in training.
+        name: Of the model.
+
+    Returns:
+        Uncompiled model from uint8 (batch, *input_shape) to
+        {"probabilities": float32 (batch, num_classes)}.
+
+    Example:
+        model = cnn((32, 32, 3), 2, filters=(16, 32), dropout=0.3)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    """
+    inputs = keras.Input(input_shape, dtype="uint8", name="images")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    for size in filters:
+        for _ in range(convolutions):
+            x = keras.layers.Conv2D(size, 3, padding="same", use_bias=not batch_norm)(x)
+            if batch_norm:
+                x = keras.layers.BatchNormalization()(x)
+            x = keras.layers.ReLU()(x)
+        x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Flatten()(x)
+    if dense_units:
+        if dropout:
+            x = keras.layers.Dropout(dropout)(x)
+        x = keras.layers.Dense(dense_units, activation="relu")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    probabilities = keras.layers.Dense(
+        num_classes, activation="softmax", dtype="float32", name="probabilities"
+    )(x)
+    return keras.Model(inputs, {"probabilities": probabilities}, name=name)

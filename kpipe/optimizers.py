@@ -1,0 +1,93 @@
+"""Optimizers and learning-rate schedules by hyperparameter."""
+
+import math
+
+import keras
+import keras_tuner
+
+OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw", "rmsprop")
+SCHEDULES = ("constant", "exponential", "cosine", "stepwise")
+
+
+def from_hyperparameters(
+    hp: keras_tuner.HyperParameters,
+    optimizer: str = "adam",
+    *,
+    learning_rate: float = 1e-3,
+    momentum: float = 0.9,
+    weight_decay: float = 0.004,
+    schedule: str = "constant",
+    decay_rate: float = 1e-4,
+    decay_steps: int = 10_000,
+) -> keras.optimizers.Optimizer:
+    """The optimizer that `hp` names; the arguments are the defaults of its keys.
+
+    Keys: `optimizer` (one of `OPTIMIZERS`), `learning_rate`, `momentum` (sgd_momentum),
+    `weight_decay` (adamw: decoupled, Loshchilov and Hutter 2019; kernels only, no biases and no
+    normalization), `schedule` (one of `SCHEDULES`, see `learning_rate_schedule`), `decay_rate`,
+    `decay_steps`, and `gradient_accumulation_steps`: batches averaged for each update.
+    Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
+
+    Example:
+        model.compile(optimizer=from_hyperparameters(hp, "sgd", learning_rate=0.1), ...)
+    """
+    name = hp.Choice("optimizer", list(OPTIMIZERS), default=optimizer)
+    rate = hp.Float("learning_rate", 1e-6, 10.0, sampling="log", default=learning_rate)
+    with hp.conditional_scope("optimizer", ["sgd_momentum"]):
+        momentum = hp.Float("momentum", 0.0, 0.999, default=momentum)
+    with hp.conditional_scope("optimizer", ["adamw"]):
+        weight_decay = hp.Float("weight_decay", 1e-6, 1.0, sampling="log", default=weight_decay)
+    schedule = hp.Choice("schedule", list(SCHEDULES), default=schedule)
+    with hp.conditional_scope("schedule", ["exponential", "stepwise"]):
+        decay_rate = hp.Float("decay_rate", 1e-8, 10.0, sampling="log", default=decay_rate)
+    with hp.conditional_scope("schedule", ["cosine", "stepwise"]):
+        decay_steps = hp.Int("decay_steps", 1, 100_000_000, sampling="log", default=decay_steps)
+    accumulation = hp.Int("gradient_accumulation_steps", 1, 100_000, sampling="log", default=1)
+
+    common = {
+        "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),
+        # Keras says None for one batch an update.
+        "gradient_accumulation_steps": accumulation if accumulation > 1 else None,
+    }
+    match name:
+        case "sgd":
+            return keras.optimizers.SGD(**common)
+        case "sgd_momentum":
+            return keras.optimizers.SGD(momentum=momentum, **common)
+        case "adam":
+            return keras.optimizers.Adam(**common)
+        case "rmsprop":
+            return keras.optimizers.RMSprop(**common)
+        case "adamw":
+            adamw = keras.optimizers.AdamW(weight_decay=weight_decay, **common)
+            adamw.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            return adamw
+
+
+def learning_rate_schedule(
+    schedule: str, rate: float, decay_rate: float | None, decay_steps: int | None
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate as a function of the update count.
+
+    constant: `rate`. exponential: rate * exp(-decay_rate * step). stepwise: the same, but only
+    changed every `decay_steps` updates. cosine: from `rate` to 0 within `decay_steps` updates
+    (Loshchilov and Hutter 2017, without restarts).
+    """
+    match schedule:
+        case "constant":
+            return rate
+        case "exponential":
+            return keras.optimizers.schedules.ExponentialDecay(rate, 1, math.exp(-decay_rate))
+        case "stepwise":
+            factor = math.exp(-decay_rate * decay_steps)
+            return keras.optimizers.schedules.ExponentialDecay(
+                rate, decay_steps, factor, staircase=True
+            )
+        case "cosine":
+            return keras.optimizers.schedules.CosineDecay(rate, decay_steps)
+    raise ValueError(f"schedule={schedule!r} is none of {', '.join(SCHEDULES)}")
+
+
+def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the optimizer's learning rate follows a schedule of its own."""
+    return isinstance(optimizer.get_config()["learning_rate"], dict)

@@ -1,0 +1,91 @@
+"""What a waiting person sees: a bar with the time left, or a line an epoch."""
+
+import sys
+import time
+
+import keras
+
+
+class Progress:
+    """Progress of a training run: on a terminal Keras' bar, elsewhere a line an epoch.
+
+    Args:
+        epochs: Of the whole run.
+        steps_per_epoch: Steps of one epoch.
+        step: The global step to begin with, not 0 for a resumed run.
+    """
+
+    # The first steps compile; the estimate begins after them and waits for this many seconds.
+    ESTIMATE_AFTER = 3.0
+
+    def __init__(self, epochs: int, steps_per_epoch: int, step: int):
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.terminal = sys.stdout.isatty()
+        self.bar = None
+        self.first_step = step
+        self.steps = 0  # in this process
+        self.clock = None  # (time, steps) once the compilation is over
+        self.estimated = False
+        if step:
+            epoch, within = divmod(step, steps_per_epoch)
+            print(f"resuming at epoch {epoch + 1}, step {within:,} of {steps_per_epoch:,}")
+
+    def begin(self, epoch: int) -> None:
+        if self.terminal:
+            print(f"epoch {epoch + 1}/{self.epochs}")
+            self.bar = keras.utils.Progbar(self.steps_per_epoch)
+        self.epoch_start = epoch * self.steps_per_epoch
+
+    def step(self, within: int, logs: dict) -> None:
+        """Shows that `within` steps of the epoch are done."""
+        self.steps = self.epoch_start + within - self.first_step
+        if self.bar:
+            # The last update would end the bar: it waits for the validation.
+            values = [(name, float(value)) for name, value in logs.items()]
+            self.bar.stateful_metrics.update(name for name, _ in values)
+            self.bar.update(within, values, finalize=False)
+        if not self.estimated:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        now = time.monotonic()
+        if self.clock is None:
+            self.clock = (now, self.steps)
+        elif now - self.clock[0] > self.ESTIMATE_AFTER:
+            per_step = (now - self.clock[0]) / max(1, self.steps - self.clock[1])
+            left = self.epochs * self.steps_per_epoch - self.first_step - self.steps
+            newline = "\n" if self.bar else ""
+            print(
+                f"{newline}at {1000 * per_step:.1f} ms a step, all {self.epochs} epochs need "
+                f"about {duration(left * per_step)} more; early stopping may end it sooner",
+                flush=True,
+            )
+            self.estimated = True
+
+    def end(self, row: dict) -> None:
+        """Shows a finished epoch: its row of the history."""
+        metrics = {k: v for k, v in row.items() if k not in ("epoch", "step", "seconds")}
+        if self.bar:
+            self.bar.stateful_metrics.update(metrics)
+            self.bar.update(self.steps_per_epoch, list(metrics.items()), finalize=True)
+        else:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            width = len(str(self.epochs))
+            print(
+                f"epoch {row['epoch']:{width}}/{self.epochs}  {duration(row['seconds'])}  {shown}",
+                flush=True,
+            )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -1,0 +1,140 @@
+"""Which pipelines there are and what they say of themselves, read without running them."""
+
+import ast
+import dataclasses
+import difflib
+import json
+import pathlib
+
+from .errors import UserError
+
+PACKAGE = pathlib.Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A pipeline file as its text tells: docstring and the literals `task`, `data`, `target`."""
+
+    name: str
+    path: pathlib.Path
+    docstring: str
+    task: str
+    data: str
+    target: str
+
+    @property
+    def title(self) -> str:
+        return self.docstring.strip().split("\n", 1)[0]
+
+
+def folder() -> pathlib.Path:
+    """The bundled pipelines: installed as kpipe.pipelines, in a checkout beside kpipe."""
+    installed = PACKAGE / "pipelines"
+    return installed if installed.is_dir() else PACKAGE.parent / "pipelines"
+
+
+def names() -> list[str]:
+    """The names of the bundled pipelines: their file names."""
+    files = folder().glob("[!_]*.py")
+    return sorted(path.stem for path in files if path.stem != "run")
+
+
+def find(name: str) -> pathlib.Path:
+    """The file of a pipeline, by its name or by a path that ends in .py.
+
+    Raises:
+        UserError: There is none; the nearest name is offered.
+    """
+    if name.endswith(".py"):
+        path = pathlib.Path(name)
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; expected a pipeline file or a name")
+        return path
+    if name not in names():
+        raise UserError(f"no pipeline {name!r}; {nearest(name, names())}")
+    return folder() / f"{name}.py"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """What an error offers in place of an unknown word."""
+    close = difflib.get_close_matches(word, known, n=1)
+    offer = f"did you mean {close[0]!r}? " if close else ""
+    return f"{offer}known: {', '.join(known)}"
+
+
+def read(path: pathlib.Path) -> Entry:
+    """Reads a pipeline's docstring and literals.
+
+    Raises:
+        UserError: It is not Python; file and line are named.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else path
+        raise UserError(f"{where}: not a Python file ({getattr(error, 'msg', error)})") from None
+    literals = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+    def text(name: str) -> str:
+        value = literals.get(name)
+        return str(value.value) if isinstance(value, ast.Constant) and value.value else "-"
+
+    return Entry(
+        name=path.stem,
+        path=path,
+        docstring=ast.get_docstring(tree) or "",
+        task=text("task"),
+        data=text("data"),
+        target=_target(literals.get("target")),
+    )
+
+
+def _target(call: ast.expr | None) -> str:
+    if not isinstance(call, ast.Call):
+        return "-"
+    arguments = dict(zip(("metric", "at_least", "source"), call.args, strict=False))
+    arguments |= {keyword.arg: keyword.value for keyword in call.keywords}
+    try:
+        metric = ast.literal_eval(arguments["metric"])
+        return f"{metric} >= {100 * ast.literal_eval(arguments['at_least']):g} %"
+    except (KeyError, ValueError, TypeError):
+        return "-"
+
+
+def last_result(name: str, out: pathlib.Path) -> str:
+    """The newest finished run of a pipeline in `out`, in a few words."""
+    newest = None
+    for path in out.glob(f"{name}*/run.json"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            headline = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+            if record["pipeline"] != name or record["status"] != "finished":
+                continue
+            value = headline["accuracy"]["value"]
+            kind = record["data"]["kind"]
+        except (OSError, ValueError, KeyError, TypeError):  # unfinished, or not ours
+            continue
+        if newest is None or path.stat().st_mtime > newest[0]:
+            newest = (path.stat().st_mtime, f"accuracy {100 * value:.2f} % ({kind} data)")
+    return newest[1] if newest else "-"
+
+
+def table(out: pathlib.Path) -> str:
+    """All bundled pipelines: name, task, data, target, last result."""
+    rows = [("pipeline", "task", "data", "target", "last result")]
+    for name in names():
+        entry = read(folder() / f"{name}.py")
+        rows.append((name, entry.task, entry.data, entry.target, last_result(name, out)))
+    return align(rows)
+
+
+def align(rows: list[tuple[str, ...]]) -> str:
+    """Rows of text in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)

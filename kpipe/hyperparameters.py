@@ -1,0 +1,190 @@
+"""Keys of a pipeline: what it declares, what an override may be, how they are shown."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+
+import keras
+import keras_tuner
+from keras_tuner.engine import hyperparameters as hp_types
+
+from .catalogue import nearest
+from .errors import UserError
+from .training import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A pipeline's module with every key resolved.
+
+    Attributes:
+        module: The pipeline.
+        hp: All hyperparameters with their values.
+        trainer: With its overrides applied.
+        overrides: What was set and differs from the default.
+        choices: Keys with several values, for a search: the values.
+    """
+
+    module: types.ModuleType
+    hp: keras_tuner.HyperParameters
+    trainer: Trainer
+    overrides: dict
+    choices: dict[str, list]
+
+
+def declare(module: types.ModuleType, values: Mapping) -> tuple:
+    """Runs a pipeline's three functions on one `hp`; they read no data. Returns hp, trainer."""
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(values)
+    keras.utils.clear_session()
+    try:
+        module.load_data(hp)
+        model = module.build_model(hp)
+        trainer = module.build_trainer(hp)
+    except ValueError as error:
+        shown = ", ".join(f"{key}={value}" for key, value in values.items()) or "its defaults"
+        message = str(error).strip().splitlines()[0]
+        raise UserError(f"{module.__name__} cannot be built with {shown}: {message}") from error
+    trainer.check(model, num_examples=0)
+    return hp, trainer
+
+
+def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settings:
+    """Applies overrides (text from a command line, or values) to a pipeline's keys.
+
+    Raises:
+        UserError: A key is unknown or without effect, or a value has the wrong type or range.
+    """
+    values, choices = {}, {}
+    while True:  # a value can bring new keys into being, such as num_layers=4
+        hp, trainer = declare(module, values)
+        active = {p.name: p for p in hp.space if hp.is_active(p)}
+        new = [key for key in overrides if key in active and key not in values]
+        if not new:
+            break
+        for key in new:
+            parsed = [_parse_parameter(active[key], v) for v in _several(overrides[key])]
+            values[key] = parsed[0]
+            if len(parsed) > 1:
+                choices[key] = parsed
+    changed = {key: value for key, value in values.items() if value != active[key].default}
+
+    fields = {field.name: field for field in dataclasses.fields(Trainer)}
+    of_trainer = {}
+    for key in overrides:
+        if key in values:
+            continue
+        if key not in fields:
+            raise _unknown(key, hp, [*active, *fields])
+        parsed = [_parse_field(fields[key], v) for v in _several(overrides[key])]
+        of_trainer[key] = parsed[0]
+        if len(parsed) > 1:
+            choices[key] = parsed
+    changed |= {k: v for k, v in of_trainer.items() if v != getattr(trainer, k)}
+    trainer = dataclasses.replace(trainer, **of_trainer)
+    keras.utils.clear_session()
+    trainer.check(module.build_model(_with_values(hp.values)), num_examples=0)
+    return Settings(module, hp, trainer, changed, choices)
+
+
+def _with_values(values: Mapping) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(values)
+    return hp
+
+
+def _several(value: object) -> list:
+    return value.split(",") if isinstance(value, str) else [value]
+
+
+def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> UserError:
+    for parameter in hp.space:
+        if parameter.name == key:
+            return UserError(f"{key} has no effect here: it applies with {conditions(parameter)}")
+    return UserError(f"no key {key!r}; {nearest(key, known)}")
+
+
+def conditions(parameter) -> str:
+    """When a key is active: "optimizer=adamw"; empty when always."""
+    return " and ".join(
+        f"{condition.name}={'|'.join(map(str, condition.values))}"
+        for condition in parameter.conditions
+    )
+
+
+def _parse_parameter(parameter, value: object) -> object:
+    key = parameter.name
+    if isinstance(parameter, hp_types.Boolean):
+        return _parse_boolean(key, value)
+    if isinstance(parameter, hp_types.Choice):
+        return _parse_choice(key, value, parameter.values)
+    if isinstance(parameter, hp_types.Fixed):
+        return _parse_choice(key, value, [parameter.value])
+    integer = isinstance(parameter, hp_types.Int)
+    return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
+
+
+def _parse_field(field: dataclasses.Field, value: object) -> object:
+    if field.type is str:
+        return str(value)
+    low, high = field.metadata["low"], field.metadata["high"]
+    return _parse_number(field.name, value, low, high, integer=field.type is int)
+
+
+def _parse_number(key: str, value: object, low: float, high: float, integer: bool):
+    what = "an integer" if integer else "a number"
+    error = UserError(f"{key}={value}: expected {what} from {low:g} to {high:g}")
+    try:
+        number = int(value) if integer else float(value)
+    except (TypeError, ValueError):
+        raise error from None
+    whole = not integer or isinstance(value, str) or number == value  # int(2.5) is 2
+    if isinstance(value, bool) or not whole or not low <= number <= high:
+        raise error
+    return number
+
+
+def _parse_boolean(key: str, value: object) -> bool:
+    text = str(value).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise UserError(f"{key}={value}: expected true or false")
+    return text in ("true", "1")
+
+
+def _parse_choice(key: str, value: object, values: list) -> object:
+    for known in values:
+        if value == known or (isinstance(value, str) and _same(value, known)):
+            return known
+    raise UserError(f"{key}={value}: expected one of {', '.join(map(str, values))}")
+
+
+def _same(text: str, known: object) -> bool:
+    try:
+        return type(known)(text) == known
+    except ValueError:
+        return False
+
+
+def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
+    """Rows of key, default, range and condition, for `NAME --help`."""
+    hp, trainer = declare(module, {})
+    rows = [("key", "default", "range", "applies with")]
+    for parameter in hp.space:
+        rows.append(
+            (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
+        )
+    for field in dataclasses.fields(Trainer):
+        low, high = field.metadata["low"], field.metadata["high"]
+        shown = "a metric" if low is None else f"{low:g} to {high:g}"
+        rows.append((field.name, str(getattr(trainer, field.name)), shown, ""))
+    return rows
+
+
+def _range(parameter) -> str:
+    if isinstance(parameter, hp_types.Boolean):
+        return "true, false"
+    if isinstance(parameter, hp_types.Choice):
+        return ", ".join(map(str, parameter.values))
+    if isinstance(parameter, hp_types.Fixed):
+        return "fixed"
+    return f"{parameter.min_value:g} to {parameter.max_value:g}"

@@ -1,0 +1,620 @@
+"""Runs a pipeline: data, training, evaluation, export, proof, report, in this direction."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import time
+import traceback
+import types
+import urllib.parse
+from collections.abc import Iterator, Mapping
+
+import filelock
+import keras
+import numpy as np
+import tensorflow as tf
+
+from . import __version__, catalogue, data, evaluation, export, files, hyperparameters, report
+from .errors import RunError, UserError
+from .hyperparameters import Settings
+from .training import choose_plan, weights_sha256
+
+FORMAT_VERSION = 1
+# What an unfinished run must agree on to be resumed, and a finished one to be reported.
+IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "pipeline_sha256")
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: The pipeline's.
+        folder: Where everything lies.
+        record: The content of run.json.
+        metrics: The content of metrics.json.
+        history: Columns of history.csv, like `keras.callbacks.History.history`.
+        predictions: On the test split: `index`, `label`, `probabilities`.
+    """
+
+    name: str
+    folder: pathlib.Path
+    record: dict
+    metrics: dict
+    history: dict[str, list]
+    predictions: dict[str, np.ndarray]
+    initial_kernel: np.ndarray | None = None
+    _model: keras.Model | None = None
+    _test: data.Split | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(self.record["data"]["label_names"])
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The trained model, with the weights of its best epoch."""
+        return self._model or keras.models.load_model(self.folder / "model.keras")
+
+    @property
+    def final_kernel(self) -> np.ndarray | None:
+        """The first convolution's kernel (height, width, channels, filters), if there is one."""
+        return _first_kernel(self.model)
+
+    def test_images(self, positions: np.ndarray) -> np.ndarray:
+        """Test images at positions of `predictions`; only while the run is being reported."""
+        return self._test.take(positions)[0]
+
+
+def run(
+    name: str,
+    *,
+    seed: int = 0,
+    data: str = "auto",
+    data_dir: str | os.PathLike | None = None,
+    out: str | os.PathLike = "saved_models",
+    plan: str | None = None,
+    budget: float | None = None,
+    fresh: bool = False,
+    **overrides,
+) -> Run:
+    """Trains, evaluates, exports and proves a pipeline, or resumes or reports its run.
+
+    Args:
+        name: Of a bundled pipeline, or a path to a file of your own.
+        seed: Of the weights, the order of the examples, augmentation, dropout and the val split.
+        data: "real", "sample", or "auto": real if it is on the disk.
+        data_dir: TFDS' data folder.
+        out: The run's folder is made in it.
+        plan: "graph" or "fused:K" in place of the fixed rule.
+        budget: Seconds of training after which it stops.
+        fresh: Train anew; a folder that stands there is kept under another name.
+        **overrides: Values of the pipeline's keys.
+
+    Raises:
+        UserError: Something given is wrong; one line says what.
+        RunError: Training or proof failed; what was reached is kept.
+
+    Example:
+        run = kpipe.run("mnist_mlp", learning_rate=3e-3)
+        run.metrics["accuracy"]
+    """
+    check_plan(plan)
+    module = load_module(catalogue.find(name))
+    settings = hyperparameters.resolve(module, overrides)
+    if settings.choices:
+        key, values = next(iter(settings.choices.items()))
+        raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
+    dataset = module.load_data(settings.hp)
+    source = dataset.find(data, data_dir)
+    show_banner(name, dataset, source)
+    options = {"budget": budget and f"{budget:g}s", "plan": plan}
+    folder = run_folder(pathlib.Path(out), module.__name__, source.kind, settings, seed, options)
+    with exclusive(folder):
+        if fresh:
+            _set_aside(folder)
+        return _Execution(settings, dataset, source, seed, plan, budget, folder).run()
+
+
+def load_module(path: pathlib.Path) -> types.ModuleType:
+    """Imports a pipeline file under its own name.
+
+    Raises:
+        UserError: It cannot be imported or lacks a function; file and line are named.
+    """
+    catalogue.read(path)  # a syntax error is told with its line
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{line.filename}:{line.lineno}: {type(error).__name__}: {error}; mend the pipeline"
+        ) from error
+    for function in ("load_data", "build_model", "build_trainer"):
+        if not callable(getattr(module, function, None)):
+            raise UserError(f"{path}: has no {function}(hp); a pipeline needs it")
+    return module
+
+
+def check_plan(plan: str | None) -> None:
+    """Refuses anything but "graph" and "fused:K"."""
+    if plan in (None, "graph"):
+        return
+    count = plan.removeprefix("fused:")
+    if not plan.startswith("fused:") or not count.isdigit() or not 2 <= int(count) <= 64:
+        raise UserError(f"--plan {plan}: expected graph, or fused:K with K from 2 to 64")
+
+
+def show_banner(name: str, dataset, source) -> None:
+    """Says what the data are, unmissably if they are not the official ones."""
+    if source.kind == "real" and source.official:
+        print(f"data: {source.description}", flush=True)
+        return
+    if source.kind == "sample":
+        lines = [
+            f"SAMPLE DATA, not {dataset.name}: {source.description}.",
+            "The numbers say that the code runs, and nothing about the real data.",
+            f"For those: python pipelines/run.py {name} --data real",
+        ]
+        if dataset.manual_help:
+            lines.append(f"or {dataset.manual_help}")
+    else:
+        lines = [
+            f"NOT THE OFFICIAL DATA: {source.description}, of other sizes than {dataset.name}'s.",
+            "Results cannot be compared with published ones.",
+        ]
+    rule = "=" * max(map(len, lines))
+    print("\n".join([rule, *lines, rule]), flush=True)
+
+
+def run_folder(
+    out: pathlib.Path, name: str, kind: str, settings: Settings, seed: int, options: Mapping
+) -> pathlib.Path:
+    """The folder whose name says what was run: name[-sample][,key=value ...][,seed=N]."""
+    parts = [name + ("-sample" if kind == "sample" else "")]
+    named = {**settings.overrides, **{k: v for k, v in options.items() if v}}
+    for key, value in sorted(named.items()):
+        parts.append(f"{key}={urllib.parse.quote(str(value), safe=':+')}")
+    if seed:
+        parts.append(f"seed={seed}")
+    joined = ",".join(parts)
+    if len(joined) > 120:
+        joined = f"{joined[:103]}-{hashlib.sha256(joined.encode()).hexdigest()[:16]}"
+    files.make_folder(out)
+    return out / joined
+
+
+@contextlib.contextmanager
+def exclusive(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a run's folder for this process; a killed process leaves it free.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"{folder}: another process is at work in it; wait for it, or use --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _set_aside(folder: pathlib.Path) -> None:
+    if folder.exists():
+        number = 1
+        while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
+            number += 1
+        folder.rename(kept)
+        print(f"the run that stood there is kept as {kept}", flush=True)
+
+
+class _Execution:
+    """One run on its way; each method is a part of it, in the order in which they stand."""
+
+    def __init__(self, settings: Settings, dataset, source, seed, plan, budget, folder):
+        self.settings, self.dataset, self.source = settings, dataset, source
+        self.seed, self.plan, self.budget, self.folder = seed, plan, budget, folder
+        self.module, self.trainer = settings.module, settings.trainer
+        self.times = {}
+
+    def run(self) -> Run:
+        record = self._begin()
+        if record["status"] == "finished":
+            run = open_run(self.folder)
+            print(summary(run), flush=True)
+            return run
+        self.data = self._timed("data", lambda: data.prepare(self.dataset, self.source, self.seed))
+        record["data"] |= {
+            "examples": self.data.examples,
+            "fingerprint": self.data.fingerprint,
+        }
+        model = self._build(record)
+        initial_kernel = _first_kernel(model)
+        history = self._train(model, record)
+        predictions, metrics = self._timed("evaluate", lambda: self._evaluate(model, record))
+        self._timed("export", lambda: self._export(model))
+        record["proof"] = self._timed("proof", self._prove)
+        record["times"] = {**self.times, "train": history.seconds}
+        record["status"] = "finished" if record["proof"]["passed"] else "proof failed"
+        run = Run(
+            name=record["pipeline"],
+            folder=self.folder,
+            record=record,
+            metrics=metrics,
+            history=history.columns,
+            predictions=predictions,
+            initial_kernel=initial_kernel,
+            _model=model,
+            _test=self.data.test,
+        )
+        report.write(run, getattr(self.module, "plots", ()))
+        files.write_json(self.folder / "run.json", record)
+        self._finish()
+        print(summary(run), flush=True)
+        if not record["proof"]["passed"]:
+            raise RunError(f"{self.folder}: the export does not give what was trained; see proof")
+        return run
+
+    def _timed(self, name: str, work):
+        started = time.monotonic()
+        result = work()
+        self.times[name] = round(time.monotonic() - started, 2)
+        return result
+
+    def _begin(self) -> dict:
+        """The record of this run: a standing one that agrees, or a new one."""
+        record = self._new_record()
+        path = self.folder / "run.json"
+        if not path.is_file():
+            if self.folder.is_dir() and any(self.folder.iterdir()):
+                raise UserError(f"{self.folder} stands there and is no run; use --out or --fresh")
+            files.make_folder(self.folder)
+            _set_threads(record["machine"])
+            record["machine"] |= _machine()
+            return record
+        standing = read_json(path)
+        for key in IDENTITY:
+            if standing.get(key) != record[key]:
+                raise UserError(
+                    f"{self.folder} holds a run with another {key}: {_difference(standing, record, key)}; "
+                    "--fresh trains anew, --out DIR elsewhere"
+                )
+        fingerprint = data._fingerprint(self.dataset, self.source)
+        if standing["data"].get("fingerprint", fingerprint) != fingerprint:
+            raise UserError(
+                f"{self.folder} holds a run on other data (fingerprint "
+                f"{standing['data']['fingerprint'][:12]}, now {fingerprint[:12]}); "
+                "--fresh trains anew, --out DIR elsewhere"
+            )
+        if standing["status"] == "finished":
+            return standing
+        files.remove_leftovers(self.folder)
+        _set_threads(standing["machine"])
+        record["plan"] = standing.get("plan")
+        record["machine"] = standing["machine"]
+        for name, version in standing["versions"].items():
+            if record["versions"].get(name) != version:
+                print(
+                    f"resuming with {name} {record['versions'].get(name)} what began with "
+                    f"{version}: the last bits may differ"
+                )
+        return record
+
+    def _new_record(self) -> dict:
+        entry = catalogue.read(pathlib.Path(self.module.__file__))
+        return {
+            "format_version": FORMAT_VERSION,
+            "pipeline": entry.name,
+            "task": entry.task,
+            "title": entry.title,
+            "command": command(),
+            "status": "unfinished",
+            "overrides": self.settings.overrides,
+            "hyperparameters": _active_values(self.settings.hp),
+            "trainer": dataclasses.asdict(self.trainer),
+            "seed": self.seed,
+            "plan": None,
+            "budget": self.budget,
+            "pipeline_sha256": files.sha256(entry.path),
+            "versions": versions(),
+            "machine": {"intra_op_threads": None, "inter_op_threads": None},
+            "data": {
+                "name": self.dataset.name,
+                "kind": self.source.kind,
+                "official": self.source.official,
+                "description": self.source.description,
+                "label_names": list(self.dataset.label_names),
+                "get_real": f"python pipelines/run.py {entry.name} --data real",
+            },
+            "target": None,
+            "proof": None,
+        }
+
+    def _build(self, record: dict) -> keras.Model:
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        model = self.module.build_model(self.settings.hp)
+        self.trainer.check(model, len(self.data.train))
+        trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
+        record["model"] = {
+            "name": model.name,
+            "parameters": model.count_params(),
+            "trainable_parameters": int(trainable),
+            "layers": [
+                {
+                    "name": layer.name,
+                    "type": type(layer).__name__,
+                    "output_shape": _output_shape(layer),
+                    "parameters": layer.count_params(),
+                }
+                for layer in model.layers
+            ],
+        }
+        record["plan"] = (
+            self.plan
+            or record["plan"]
+            or choose_plan(
+                model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
+            )
+        )
+        files.write_json(self.folder / "run.json", record)
+        print(
+            f"{record['pipeline']}: {model.count_params():,} parameters, "
+            f"{len(self.data.train):,} training examples, plan {record['plan']}, "
+            f"into {self.folder}",
+            flush=True,
+        )
+        return model
+
+    def _train(self, model: keras.Model, record: dict):
+        history = self.trainer.fit(
+            model,
+            self.data,
+            seed=self.seed,
+            plan=record["plan"],
+            folder=self.folder,
+            budget=self.budget,
+        )
+        files.write_bytes(self.folder / "history.csv", history.to_csv().encode())
+        record["training"] = {
+            "epochs": len(history.rows),
+            "best_epoch": history.best_epoch,
+            "steps": history.step,
+            "stopped_by": history.stopped_by,
+        }
+        record["weights_sha256"] = weights_sha256(model)
+        temporary = self.folder / ".model.part-0.keras"  # Keras insists on the suffix
+        model.save(temporary)
+        files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
+        temporary.unlink()
+        return history
+
+    def _evaluate(self, model: keras.Model, record: dict) -> tuple[dict, dict]:
+        test = self.data.test
+        path = self.folder / "predictions.npz"
+        predictions = _standing_predictions(path, record["weights_sha256"])
+        if predictions is None:
+            name, kind = record["pipeline"], self.data.kind
+            openings = evaluation.count_opening(name, self.data.name, kind, self.folder)
+            probabilities = model.predict(test.batches(512), verbose=0)["probabilities"]
+            predictions = {
+                "index": test.rows,
+                "label": test.labels[test.rows],
+                "probabilities": probabilities,
+            }
+            export.write_npz(
+                path,
+                **predictions,
+                weights_sha256=np.array(record["weights_sha256"]),
+                openings=np.array(openings),
+            )
+            predictions = _standing_predictions(path, record["weights_sha256"])
+        record["data"]["test_openings"] = int(predictions["openings"])
+        record["data"]["duplicates"] = data.count_shared(self.data.train, test)
+        train_labels = self.data.train.labels[self.data.train.rows]
+        metrics = evaluation.classification_metrics(
+            predictions["label"],
+            predictions["probabilities"],
+            self.data.label_names,
+            majority=int(np.bincount(train_labels).argmax()),
+        )
+        files.write_json(self.folder / "metrics.json", metrics)
+        target = getattr(self.module, "target", None)
+        if target:
+            metric = metrics[target.metric]
+            record["target"] = {
+                **dataclasses.asdict(target),
+                "value": metric["value"],
+                "low": metric["low"],
+                "high": metric["high"],
+                "verdict": evaluation.verdict(target, metric, self.data.kind, self.data.official),
+            }
+        return predictions, metrics
+
+    def _export(self, model: keras.Model) -> None:
+        export.export(model, self.data.label_names, self.folder)
+        positions = np.resize(np.arange(len(self.data.val)), 64)
+        images, _ = self.data.val.take(positions)
+        export.write_golden(model, images, self.data.label_names, self.folder)
+
+    def _prove(self) -> dict:
+        print("proving the export in a process without Keras", flush=True)
+        return export.prove(self.folder, pathlib.Path(self.data.test.images.filename))
+
+    def _finish(self) -> None:
+        """The manifest says that everything is there: it comes last."""
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        final = {
+            path.relative_to(self.folder).as_posix(): {
+                "sha256": files.sha256(path),
+                "size": path.stat().st_size,
+            }
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name != "manifest.json" and "logs" not in path.parts
+        }
+        content = {"format_version": FORMAT_VERSION, "files": final}
+        files.write_json(self.folder / "manifest.json", content)
+
+
+def open_run(folder: pathlib.Path) -> Run:
+    """A finished run from its folder.
+
+    Raises:
+        UserError: A file of it is missing or damaged; it is named.
+    """
+    record = read_json(folder / "run.json")
+    history = {}
+    for line in (folder / "history.csv").read_text().splitlines():
+        values = line.split(",")
+        if not history:
+            history = {name: [] for name in values}
+            continue
+        for name, value in zip(history, values, strict=True):
+            history[name].append(json.loads(value) if value else None)
+    predictions = _standing_predictions(folder / "predictions.npz", record["weights_sha256"])
+    if predictions is None:
+        raise UserError(f"{folder / 'predictions.npz'} is missing or damaged; use --fresh")
+    return Run(
+        name=record["pipeline"],
+        folder=folder,
+        record=record,
+        metrics=read_json(folder / "metrics.json"),
+        history=history,
+        predictions=predictions,
+    )
+
+
+def read_json(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
+
+
+def _standing_predictions(path: pathlib.Path, weights: str) -> dict | None:
+    """Predictions of these very weights, so that a resumed run does not open test again."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = dict(content)
+    except (OSError, ValueError):
+        return None
+    return arrays if str(arrays.get("weights_sha256")) == weights else None
+
+
+def summary(run: Run) -> str:
+    """The result in a few lines."""
+    record, accuracy = run.record, run.metrics["accuracy"]
+    baseline = run.metrics["majority_baseline"]
+    lines = [
+        f"{record['pipeline']} on {record['data']['kind']} data: test accuracy "
+        f"{_percent(accuracy)}, n = {accuracy['n']:,}; the majority class alone "
+        f"{100 * baseline['value']:.2f} %"
+    ]
+    if record["target"]:
+        target = record["target"]
+        lines.append(
+            f"target {target['metric']} >= {100 * target['at_least']:g} % "
+            f"({target['source']}): {target['verdict']}"
+        )
+    openings, shared = record["data"]["test_openings"], record["data"]["duplicates"]
+    lines.append(
+        f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
+        f"machine; {shared} of its images stand in train as well"
+    )
+    proof = record["proof"]
+    lines.append(
+        f"export {'proven' if proof['passed'] else 'NOT PROVEN'}: largest difference "
+        f"{proof['max_difference']:.1e}, {proof['test_correct']:,} of "
+        f"{proof['expected_correct']:,} correct test answers"
+    )
+    lines.append(f"report: {run.folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _percent(metric: dict) -> str:
+    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
+    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+
+
+def command() -> str:
+    """The command line of this process, with the script's name instead of its path."""
+    if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
+        return "kpipe.run(...)"
+    script = pathlib.Path(sys.argv[0])
+    program = "python pipelines/run.py" if script.name == "run.py" else script.name
+    return " ".join([program, *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    from importlib import metadata
+
+    packages = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow-datasets")
+    return {
+        "kpipe": __version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def _set_threads(recorded: Mapping) -> None:
+    """Fixes the thread counts, which change the last bits; a resumed run takes its own."""
+    count = recorded.get("intra_op_threads") or len(os.sched_getaffinity(0))
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(
+            recorded.get("inter_op_threads") or count
+        )
+    except RuntimeError:  # TensorFlow is already at work, as in a notebook: recorded as it is
+        pass
+
+
+def _machine() -> dict:
+    return {
+        "platform": platform.platform(aliased=True, terse=True),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+    }
+
+
+def _active_values(hp) -> dict:
+    return {p.name: hp.values[p.name] for p in hp.space if hp.is_active(p)}
+
+
+def _difference(standing: Mapping, record: Mapping, key: str) -> str:
+    old, new = standing.get(key), record[key]
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
+        return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
+    return "the file was edited" if key == "pipeline_sha256" else f"{old}, now {new}"
+
+
+def _output_shape(layer: keras.Layer) -> list:
+    shape = layer.output.shape if not isinstance(layer.output, list | dict) else ()
+    return list(shape)
+
+
+def _first_kernel(model: keras.Model) -> np.ndarray | None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            return np.array(layer.kernel)
+    return None

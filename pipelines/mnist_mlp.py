@@ -1,0 +1,63 @@
+"""MNIST digits with a fully connected 784-900-450-10 network.
+
+Reproduces the lab-course net whose documented test accuracy is 98.25 %.
+
+    python pipelines/run.py mnist_mlp
+    python pipelines/run.py mnist_mlp --data real --data-dir DIR
+    python pipelines/run.py mnist_mlp optimizer=sgd learning_rate=0.1
+"""
+
+from kpipe import Target, Trainer, datasets, figures, models, optimizers
+
+task = "classification"
+data = "mnist"
+target = Target("accuracy", at_least=0.9825, source="lab course, exercise 1")
+plots = (
+    figures.learning_curves,
+    figures.confusion_matrix,
+    figures.per_class,
+    figures.worst_mistakes,
+)
+
+DOCUMENTED_UNITS = (900, 450)
+
+
+def load_data(hp):
+    """Digits as uint8 (28, 28, 1) images with labels 0 to 9, in train, val and test."""
+    return datasets.mnist(val_fraction=0.1)
+
+
+def build_model(hp):
+    """The compiled network; every default is this experiment."""
+    num_layers = hp.Int("num_layers", 0, 4, default=len(DOCUMENTED_UNITS))
+    units = []
+    for i in range(num_layers):
+        default = DOCUMENTED_UNITS[min(i, len(DOCUMENTED_UNITS) - 1)]
+        units.append(hp.Int(f"units_{i + 1}", 8, 2048, sampling="log", default=default))
+    model = models.mlp(
+        input_shape=(28, 28, 1),
+        num_classes=10,
+        units=units,
+        activation=hp.Choice(
+            "activation", ["relu", "leaky_relu", "tanh", "sigmoid", "linear"], default="relu"
+        ),
+        initializer=hp.Choice(
+            "initializer",
+            ["glorot_uniform", "glorot_normal", "random_normal"],
+            default="glorot_uniform",
+        ),
+        l1=hp.Choice("l1", [0.0, 1e-6, 1e-5, 1e-4], default=0.0),
+        l2=hp.Choice("l2", [0.0, 1e-6, 1e-5, 1e-4, 1e-3], default=0.0),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.3),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=1e-3),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def build_trainer(hp):
+    """Early stopping on the validation loss."""
+    return Trainer(batch_size=128, epochs=30, monitor="val_loss", patience=5)

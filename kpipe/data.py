@@ -48,9 +48,13 @@ def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     box_width = tf.minimum(width, tf.maximum(1, height * shape[1] // shape[0]))
     top, left = (height - box_height) // 2, (width - box_width) // 2
     image = image[top : top + box_height, left : left + box_width]
-    image = tf.image.resize(image, shape[:2], method="bilinear", antialias=True)
-    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
-    return tf.ensure_shape(image, shape)
+
+    def resized():
+        pixels = tf.image.resize(image, shape[:2], method="bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+    fits = tf.logical_and(tf.equal(box_height, shape[0]), tf.equal(box_width, shape[1]))
+    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), shape)
 
 
 @dataclasses.dataclass(frozen=True)

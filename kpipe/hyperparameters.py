@@ -119,7 +119,7 @@ def _parse_parameter(parameter, value: object) -> object:
     if isinstance(parameter, hp_types.Choice):
         return _parse_choice(key, value, parameter.values)
     if isinstance(parameter, hp_types.Fixed):
-        return _parse_choice(key, value, [parameter.value])
+        return _parse_like(key, value, parameter.value)
     integer = isinstance(parameter, hp_types.Int)
     return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
 
@@ -149,6 +149,15 @@ def _parse_boolean(key: str, value: object) -> bool:
     if text not in ("true", "false", "1", "0"):
         raise UserError(f"{key}={value}: expected true or false")
     return text in ("true", "1")
+
+
+def _parse_like(key: str, value: object, default: object) -> object:
+    """A Fixed parameter is not searched; any value of its type may take its place."""
+    if isinstance(default, bool):
+        return _parse_boolean(key, value)
+    if isinstance(default, str):
+        return str(value)
+    return _parse_number(key, value, 0, 1e9, integer=isinstance(default, int))
 
 
 def _parse_choice(key: str, value: object, values: list) -> object:
@@ -186,5 +195,5 @@ def _range(parameter) -> str:
     if isinstance(parameter, hp_types.Choice):
         return ", ".join(map(str, parameter.values))
     if isinstance(parameter, hp_types.Fixed):
-        return "fixed"
+        return "not searched"
     return f"{parameter.min_value:g} to {parameter.max_value:g}"

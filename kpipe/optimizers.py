@@ -32,17 +32,18 @@ def from_hyperparameters(
         model.compile(optimizer=from_hyperparameters(hp, "sgd", learning_rate=0.1), ...)
     """
     name = hp.Choice("optimizer", list(OPTIMIZERS), default=optimizer)
-    rate = hp.Float("learning_rate", 1e-6, 10.0, sampling="log", default=learning_rate)
+    rate = hp.Float("learning_rate", 1e-5, 1.0, sampling="log", default=learning_rate)
     with hp.conditional_scope("optimizer", ["sgd_momentum"]):
-        momentum = hp.Float("momentum", 0.0, 0.999, default=momentum)
+        momentum = hp.Float("momentum", 0.0, 0.99, default=momentum)
     with hp.conditional_scope("optimizer", ["adamw"]):
-        weight_decay = hp.Float("weight_decay", 1e-6, 1.0, sampling="log", default=weight_decay)
+        weight_decay = hp.Float("weight_decay", 1e-5, 0.1, sampling="log", default=weight_decay)
     schedule = hp.Choice("schedule", list(SCHEDULES), default=schedule)
     with hp.conditional_scope("schedule", ["exponential", "stepwise"]):
-        decay_rate = hp.Float("decay_rate", 1e-8, 10.0, sampling="log", default=decay_rate)
+        decay_rate = hp.Float("decay_rate", 1e-6, 0.1, sampling="log", default=decay_rate)
     with hp.conditional_scope("schedule", ["cosine", "stepwise"]):
-        decay_steps = hp.Int("decay_steps", 1, 100_000_000, sampling="log", default=decay_steps)
-    accumulation = hp.Int("gradient_accumulation_steps", 1, 100_000, sampling="log", default=1)
+        decay_steps = hp.Int("decay_steps", 10, 1_000_000, sampling="log", default=decay_steps)
+    # Fixed: it trades memory for time and is no dimension of a search.
+    accumulation = hp.Fixed("gradient_accumulation_steps", 1)
 
     common = {
         "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),

@@ -120,7 +120,7 @@ def run(
     folder = run_folder(pathlib.Path(out), module.__name__, source.kind, settings, seed, options)
     with exclusive(folder):
         if fresh:
-            _set_aside(folder)
+            set_aside(folder)
         return _Execution(settings, dataset, source, seed, plan, budget, folder).run()
 
 
@@ -214,7 +214,8 @@ def exclusive(folder: pathlib.Path) -> Iterator[None]:
         lock.release()
 
 
-def _set_aside(folder: pathlib.Path) -> None:
+def set_aside(folder: pathlib.Path) -> None:
+    """Renames a standing folder, so that nothing is lost."""
     if folder.exists():
         number = 1
         while (kept := folder.with_name(f"{folder.name}~{number}")).exists():

@@ -19,7 +19,8 @@ plots = (
     figures.worst_mistakes,
 )
 
-DOCUMENTED_UNITS = (900, 450)
+MAX_LAYERS = 4
+DOCUMENTED_UNITS = (900, 450, 450, 450)  # of the first layers, as many as num_layers
 
 
 def load_data(hp):
@@ -29,15 +30,15 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; every default is this experiment."""
-    num_layers = hp.Int("num_layers", 0, 4, default=len(DOCUMENTED_UNITS))
+    num_layers = hp.Int("num_layers", 0, MAX_LAYERS, default=2)
     units = []
-    for i in range(num_layers):
-        default = DOCUMENTED_UNITS[min(i, len(DOCUMENTED_UNITS) - 1)]
-        units.append(hp.Int(f"units_{i + 1}", 8, 2048, sampling="log", default=default))
+    for i, default in enumerate(DOCUMENTED_UNITS, start=1):
+        with hp.conditional_scope("num_layers", list(range(i, MAX_LAYERS + 1))):
+            units.append(hp.Int(f"units_{i}", 8, 2048, sampling="log", default=default))
     model = models.mlp(
         input_shape=(28, 28, 1),
         num_classes=10,
-        units=units,
+        units=units[:num_layers],
         activation=hp.Choice(
             "activation", ["relu", "leaky_relu", "tanh", "sigmoid", "linear"], default="relu"
         ),

@@ -1,0 +1,263 @@
+"""Hyperparameter search: keras-tuner over a pipeline's own keys, then a run of the best."""
+
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+import shutil
+
+import keras
+import keras_tuner
+from keras_tuner.engine import hyperparameters as hp_types
+from keras_tuner.src import config as keras_tuner_config
+
+from . import catalogue, data, files, hyperparameters, pipeline
+from .errors import RunError, UserError
+from .hyperparameters import Settings
+from .training import Trainer
+
+# Without this a failed trial prints its traceback; there is no public switch.
+keras_tuner_config.DEBUG = False
+
+TUNERS = {
+    "random": keras_tuner.RandomSearch,
+    "bayesian": keras_tuner.BayesianOptimization,
+    "hyperband": keras_tuner.Hyperband,
+    "grid": keras_tuner.GridSearch,
+}
+
+
+def search(
+    name: str,
+    *,
+    tuner: str = "random",
+    trials: int | None = None,
+    seed: int = 0,
+    data: str = "auto",
+    data_dir: str | os.PathLike | None = None,
+    out: str | os.PathLike = "saved_models",
+    plan: str | None = None,
+    budget: float | None = None,
+    fresh: bool = False,
+    **overrides,
+) -> pipeline.Run:
+    """Searches a pipeline's keys on val, retrains the best trial and evaluates it once on test.
+
+    The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` leaves it
+    the choice of these, for fields of the Trainer as well, and the search is then over the keys
+    with such choices alone. Trials never see the test split.
+
+    Args:
+        name: Of a bundled pipeline, or a path to a file of your own.
+        tuner: One of `TUNERS`.
+        trials: At most so many, default 10; Hyperband sets its own number by the epochs.
+        seed, data, data_dir, out, plan, fresh: See `kpipe.run`; for the best trial's run as well.
+        budget: Seconds of each trial and of the best trial's run.
+        **overrides: Values, or choices of values, of the pipeline's keys.
+
+    Returns:
+        The run of the best completed trial.
+
+    Raises:
+        UserError: Something given is wrong.
+        RunError: No trial was completed.
+    """
+    if tuner == "hyperband" and trials is not None:
+        raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
+    pipeline.check_plan(plan)
+    module = pipeline.load_module(catalogue.find(name))
+    settings = hyperparameters.resolve(module, overrides)
+    dataset = module.load_data(settings.hp)
+    source = dataset.find(data, data_dir)
+    pipeline.show_banner(name, dataset, source)
+    named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
+    folder = pipeline.run_folder(
+        pathlib.Path(out),
+        module.__name__,
+        source.kind,
+        dataclasses.replace(settings, overrides=settings.overrides | named),
+        seed,
+        {
+            "search": tuner,
+            "trials": trials,
+            "plan": plan,
+            "budget": budget and f"{budget:g}s",
+        },
+    )
+    with pipeline.exclusive(folder):
+        if fresh:
+            pipeline.set_aside(folder)
+        best = _Search(settings, overrides, source, seed, plan, budget, folder).run(tuner, trials)
+    print("\nthe best trial, trained and evaluated as a run of its own:", flush=True)
+    return pipeline.run(
+        name,
+        seed=seed,
+        data=source.kind,
+        data_dir=data_dir,
+        out=out,
+        plan=plan,
+        budget=budget,
+        fresh=fresh,
+        **best,
+    )
+
+
+class _Search(keras_tuner.HyperModel):
+    """Builds and trains a trial as a run would: with the Trainer's callbacks, without test."""
+
+    def __init__(self, settings: Settings, overrides, source, seed, plan, budget, folder):
+        super().__init__()
+        self.settings, self.module = settings, settings.module
+        self.overrides, self.source, self.seed = overrides, source, seed
+        self.plan, self.budget, self.folder = plan, budget, folder
+        self.tuner = None
+
+    def run(self, kind: str, trials: int | None) -> dict:
+        """Searches; the values of the best completed trial that differ from the defaults."""
+        if kind == "grid" and (self.folder / "tuner").is_dir():
+            # keras-tuner 1.4.8 cannot resume a grid: github.com/keras-team/keras-tuner/issues/1055
+            print("a grid search cannot be resumed: it begins anew")
+            shutil.rmtree(self.folder / "tuner")
+        self.tuner = self._make_tuner(kind, trials)
+        try:
+            self.tuner.search(verbose=0)
+        except RuntimeError as error:  # keras-tuner gives up after three failures in a row
+            if "consecutive failures" not in str(error):
+                raise
+        rows = self._table()
+        files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
+        print(_to_text(rows), flush=True)
+        if not rows or rows[0]["status"] != "COMPLETED":
+            raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
+        return self._best_overrides(rows[0])
+
+    def _make_tuner(self, kind: str, trials: int | None) -> keras_tuner.Tuner:
+        limit = {"max_trials": trials or 10}
+        if kind == "hyperband":
+            limit = {"max_epochs": self.settings.trainer.epochs}
+        files.make_folder(self.folder)
+        return TUNERS[kind](
+            self,
+            objective=self.settings.trainer.monitor,
+            seed=self.seed,
+            hyperparameters=self._space(),
+            directory=self.folder,
+            project_name="tuner",
+            overwrite=False,  # an unfinished search is resumed
+            **limit,
+        )
+
+    def _space(self) -> keras_tuner.HyperParameters:
+        """The pipeline's keys, free or with the choices given; what is not searched is fixed."""
+        choices, values = self.settings.choices, self.settings.hp.values
+        space = []
+        for parameter in self.settings.hp.space:
+            name, conditions = parameter.name, parameter.conditions
+            if name in choices:
+                parameter = hp_types.Choice(name, choices[name], conditions=conditions)
+            elif name in self.overrides or (choices and name in values):
+                parameter = hp_types.Fixed(name, values[name], conditions=conditions)
+            space.append(parameter)
+        hp = keras_tuner.HyperParameters()
+        hp.merge(space)
+        for name in choices.keys() - hp.values.keys():  # fields of the Trainer
+            hp.Choice(name, choices[name])
+        return hp
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        self.module.load_data(hp)  # its keys belong to the space too
+        return self.module.build_model(hp)
+
+    def fit(self, hp, model, *, callbacks=(), epochs=None, initial_epoch=0, **_) -> dict:
+        shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
+        print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
+        prepared = data.prepare(self.module.load_data(hp), self.source, self.seed)
+        try:
+            history = self._trainer(hp).fit(
+                model,
+                prepared,
+                seed=self.seed,
+                plan=self.plan,
+                budget=self.budget,
+                callbacks=callbacks,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+            )
+        except (RunError, UserError) as error:  # this trial has failed, the search goes on
+            print(f"failed: {error}", flush=True)
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        best = history.rows[history.best_epoch - 1 - initial_epoch]
+        result = {name: best[name] for name in best if name not in ("step", "learning_rate")}
+        return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
+
+    def _trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
+        """The Trainer with what the trial chose for its fields."""
+        fields = {field.name for field in dataclasses.fields(Trainer)}
+        chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
+        return dataclasses.replace(self.settings.trainer, **chosen)
+
+    def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
+        """The values that this trial chose."""
+        return {
+            p.name: hp.values[p.name]
+            for p in hp.space
+            if hp.is_active(p) and not isinstance(p, hp_types.Fixed)
+        }
+
+    def _best_overrides(self, row: dict) -> dict:
+        """Overrides that make a run of a trial."""
+        hp = self.tuner.oracle.trials[row["trial"]].hyperparameters
+        fixed = {k: v for k, v in self.overrides.items() if k not in self.settings.choices}
+        return fixed | self._searched(hp)
+
+    def _table(self) -> list[dict]:
+        """One row a trial, the best completed first."""
+        oracle = self.tuner.oracle
+        rows = []
+        for trial in oracle.trials.values():
+            completed = trial.status == "COMPLETED"
+            metric = trial.metrics.get_best_value
+            rows.append(
+                {
+                    "trial": trial.trial_id,
+                    "status": trial.status,
+                    oracle.objective.name: trial.score if completed else None,
+                    "best_epoch": int(metric("epoch")) if completed else None,
+                    "seconds": round(metric("seconds"), 1) if completed else None,
+                    **self._searched(trial.hyperparameters),
+                    "error": (trial.message or "").strip().split("\n")[-1],
+                }
+            )
+        sign = 1 if oracle.objective.direction == "min" else -1
+
+        def rank(row):
+            score = row[oracle.objective.name]
+            return (score is None, 0 if score is None else sign * score, row["trial"])
+
+        return sorted(rows, key=rank)
+
+
+def _to_csv(rows: list[dict]) -> str:
+    buffer = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _to_text(rows: list[dict]) -> str:
+    """The table for a terminal: without errors, and without keys that never varied."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
+    varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1 or n == "trial"]
+    cells = [tuple(_short(row.get(name)) for name in varied) for row in rows]
+    return "\n" + catalogue.align([tuple(varied), *cells])
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

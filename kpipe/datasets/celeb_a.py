@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import pathlib
 import zipfile
 import zlib
@@ -119,9 +120,11 @@ def _check_five_files(folder: pathlib.Path) -> None:
             raise UserError(
                 f"{path} is missing; CelebA needs these five files: {', '.join(FIVE_FILES)}"
             )
-        if path.suffix == ".zip" and not path.open("rb").read(4).startswith(b"PK"):
+        start = _start(path)
+        if path.suffix == ".zip" and not start.startswith(b"PK"):
+            page = start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
             raise UserError(
-                f"{path} is not a zip file but {_what_is(path)}; download it again in a browser, "
+                f"{path} is not a zip file but {'an HTML page' if page else 'something else'}; download it again in a browser, "
                 "where its host can ask what it asks"
             )
         if path.stat().st_size != size:
@@ -131,9 +134,9 @@ def _check_five_files(folder: pathlib.Path) -> None:
             )
 
 
-def _what_is(path: pathlib.Path) -> str:
-    start = path.open("rb").read(512).lstrip().lower()
-    return "an HTML page" if start.startswith((b"<!doctype html", b"<html")) else "something else"
+def _start(path: pathlib.Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(512)
 
 
 def _lists_are_official(folder: pathlib.Path) -> bool:
@@ -148,18 +151,24 @@ def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -
     return Source(
         kind="real",
         description=f"CelebA from {images.name} and its lists",
-        identity=_digest(*lists, str(images.stat().st_size if images.is_file() else "").encode()),
+        identity=_digest(*lists, *_stamps(images)),
         examples=examples,
         official=official and examples == OFFICIAL_EXAMPLES,
         read=lambda split: _read_manual(images, rows[split]),
     )
 
 
+def _stamps(images: pathlib.Path) -> Iterator[bytes]:
+    """Name, size and time of every image file, or of the archive: they change with the content."""
+    entries = os.scandir(images) if images.is_dir() else [images]
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        stat = entry.stat()
+        yield f"{entry.name} {stat.st_size} {stat.st_mtime_ns}".encode()
+
+
 def _digest(*contents: bytes) -> str:
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+    digests = b"".join(hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(digests).hexdigest()
 
 
 def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:

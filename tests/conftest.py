@@ -1,0 +1,52 @@
+"""Every test works in a folder of its own, on sample data, without network and home folder."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the numbers are compared on a CPU
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kpipe_home(tmp_path_factory):
+    """Prepared data and counts go here, once for all tests."""
+    home = tmp_path_factory.mktemp("home")
+    os.environ["KPIPE_HOME"] = str(home)
+    os.environ["TFDS_DATA_DIR"] = str(home / "no_datasets_here")
+    return home
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The sample digits, prepared."""
+    from kpipe import data, datasets
+
+    dataset = datasets.mnist()
+    return data.prepare(dataset, dataset.find("sample"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """One small run, from its data to its report."""
+    import kpipe
+
+    out = tmp_path_factory.mktemp("saved_models")
+    return kpipe.run("mnist_mlp", data="sample", out=out, epochs=3, num_layers=1, units_1=64)
+
+
+@pytest.fixture
+def small_model():
+    """Builds the same small network at each call."""
+    import keras
+
+    from kpipe import models
+
+    def build(optimizer="adam", dropout=0.0, seed=0, **options):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        model = models.mlp((28, 28, 1), 10, units=(16,), dropout=dropout, **options)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    return build

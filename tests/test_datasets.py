@@ -1,0 +1,248 @@
+import dataclasses
+import json
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kpipe import data, datasets
+from kpipe.datasets import celeb_a as celeba_module
+from kpipe.datasets import faces
+from kpipe.errors import UserError
+
+
+def test_the_sample_digits_look_like_mnist(digits):
+    images, labels = digits.train.take(np.arange(len(digits.train)))
+    assert images.shape[1:] == (28, 28, 1) and images.dtype == np.uint8
+    assert images.max() > 240
+    # As in MNIST, ink lies within the central 20x20 pixels.
+    assert not images[:, :4].any() and not images[:, :, -4:].any()
+    assert sorted(set(labels)) == list(range(10))
+    assert digits.kind == "sample" and not digits.official
+
+
+def test_sample_and_real_celeba_have_the_same_form():
+    dataset = datasets.celeba(attribute="Eyeglasses", image_size=16)
+    prepared = data.prepare(dataset, dataset.find("sample"))
+    assert prepared.examples == {"train": 4800, "val": 600, "test": 600}
+    images, labels = prepared.val.take(np.arange(600))
+    assert images.shape == (600, 16, 16, 3) and set(labels) == {0, 1}
+    assert prepared.label_names == ("not Eyeglasses", "Eyeglasses")
+
+
+def test_an_unknown_attribute_is_refused():
+    with pytest.raises(ValueError, match="attribute='Glasses' is none of CelebA's"):
+        datasets.celeba(attribute="Glasses")
+
+
+# --- what TFDS prepared ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tfds_dir(tmp_path_factory):
+    """A prepared `mnist` of 20 + 10 images, written by TFDS itself."""
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp("tfds")
+    images = np.arange(30 * 784, dtype=np.uint8).reshape(30, 28, 28, 1)
+
+    def part(rows):
+        return tf.data.Dataset.from_tensor_slices(
+            {"image": images[rows], "label": np.arange(30)[rows] % 10}
+        )
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="mnist",
+        version="3.0.1",
+        data_dir=folder,
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(28, 28, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        ),
+        split_datasets={"train": part(slice(0, 20)), "test": part(slice(20, 30))},
+        disable_shuffling=True,
+    )
+    return folder, images
+
+
+def test_prepared_data_are_taken_by_auto_and_read_as_they_are(tfds_dir):
+    folder, images = tfds_dir
+    dataset = datasets.mnist(val_fraction=0.5)
+    source = dataset.find("auto", folder)
+    assert source.kind == "real" and source.examples == {"train": 20, "test": 10}
+    prepared = data.prepare(dataset, source)
+    assert np.array_equal(prepared.test.images, images[20:])
+    assert prepared.test.labels.tolist() == list(range(10))
+    assert prepared.examples == {"train": 10, "val": 10, "test": 10}
+
+
+def test_data_of_other_sizes_are_not_official(tfds_dir):
+    dataset = datasets.mnist()
+    assert not dataset.find("real", tfds_dir[0]).official
+
+
+def test_data_of_the_declared_sizes_are_official(tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    info = {
+        "downloadSize": "11594722",
+        "splits": [
+            {"name": "train", "shardLengths": ["60000"]},
+            {"name": "test", "shardLengths": ["5000", "5000"]},
+        ],
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    assert datasets.mnist().find("real", tmp_path).official
+    info["downloadSize"] = "11594723"
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    assert not datasets.mnist().find("real", tmp_path).official
+
+
+def test_a_damaged_dataset_info_is_named(tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{")
+    with pytest.raises(UserError, match=r"dataset_info\.json: not a readable"):
+        datasets.mnist().find("auto", tmp_path)
+
+
+def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(UserError, match=r"storage\.googleapis\.com cannot be reached"):
+        datasets.mnist().find("real", tmp_path)
+    with pytest.raises(UserError, match=r"put img_align_celeba\.zip"):
+        datasets.celeba().find("real", tmp_path)
+
+
+def test_auto_never_downloads(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("tried to connect")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert datasets.mnist().find("auto", tmp_path).kind == "sample"
+
+
+def test_a_missing_data_dir_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        datasets.mnist().find("auto", tmp_path / "missing")
+
+
+# --- the user's own CelebA files -------------------------------------------------------------
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    """img_align_celeba/ with six painted faces and their lists."""
+    images, attributes = faces.paint(6, seed=1)
+    folder = tmp_path / "img_align_celeba"
+    folder.mkdir()
+    names = [f"{i + 1:06}.jpg" for i in range(6)]
+    for name, image in zip(names, images, strict=True):
+        (folder / name).write_bytes(tf.io.encode_jpeg(image).numpy())
+    rows = [
+        f"{name} " + " ".join("1" if value else "-1" for value in row)
+        for name, row in zip(names, attributes, strict=True)
+    ]
+    lists = ["6", " ".join(faces.ATTRIBUTES), *rows]
+    (tmp_path / "list_attr_celeba.txt").write_text("\n".join(lists) + "\n")
+    partition = [f"{name} {i // 2}" for i, name in enumerate(names)]
+    (tmp_path / "list_eval_partition.txt").write_text("\n".join(partition) + "\n")
+    return tmp_path, attributes
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_own_celeba_files_are_read(unpacked, zipped, monkeypatch):
+    folder, attributes = unpacked
+    if zipped:
+        _zip_up(folder, monkeypatch)
+    dataset = datasets.celeba(image_size=16)
+    source = dataset.find("auto", folder)
+    assert source.kind == "real" and source.examples == {"train": 2, "val": 2, "test": 2}
+    assert not source.official
+    prepared = data.prepare(dataset, source)
+    male = attributes[:, faces.ATTRIBUTES.index("Male")].astype(int)
+    assert np.array_equal(prepared.test.labels, male[4:])
+    assert prepared.train.images.shape == (2, 16, 16, 3)
+
+
+def _zip_up(folder, monkeypatch):
+    """Puts the images into the zip file and makes the five files pass the check of sizes."""
+    import shutil
+
+    shutil.make_archive(folder / "img_align_celeba", "zip", folder, "img_align_celeba")
+    shutil.rmtree(folder / "img_align_celeba")
+    for name in celeba_module.FIVE_FILES:
+        (folder / name).touch()
+    sizes = {name: (folder / name).stat().st_size for name in celeba_module.FIVE_FILES}
+    monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
+
+
+def test_a_listed_image_that_is_missing_is_named(unpacked):
+    folder, _ = unpacked
+    (folder / "img_align_celeba" / "000003.jpg").unlink()
+    dataset = datasets.celeba(image_size=16)
+    with pytest.raises(UserError, match=r"000003\.jpg is missing or empty"):
+        data.prepare(dataset, dataset.find("real", folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "text", "message"),
+    [
+        ("list_attr_celeba.txt", 4, "000002.jpg 1 -1 0", r"celeba\.txt:4: expected a file name"),
+        ("list_attr_celeba.txt", 2, "Male Young", r"celeba\.txt:2: expected CelebA's 40"),
+        ("list_eval_partition.txt", 3, "000003.jpg 7", r"partition\.txt:3: expected a file name"),
+        ("list_eval_partition.txt", 3, "999999.jpg 1", r"partition\.txt:3: 999999\.jpg has no"),
+    ],
+)
+def test_a_malformed_line_is_named(unpacked, name, line, text, message):
+    folder, _ = unpacked
+    lines = (folder / name).read_text().splitlines()
+    lines[line - 1] = text
+    (folder / name).write_text("\n".join(lines))
+    with pytest.raises(UserError, match=message):
+        datasets.celeba().find("auto", folder)
+
+
+def test_a_missing_list_is_named(unpacked):
+    folder, _ = unpacked
+    (folder / "list_eval_partition.txt").unlink()
+    with pytest.raises(UserError, match=r"list_eval_partition\.txt is missing"):
+        datasets.celeba().find("auto", folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>quota exceeded", "is not a zip file but an HTML page"),
+        (b"PK\x03\x04 cut off", "has 12 bytes, CelebA's has 1,443,490,838"),
+    ],
+)
+def test_a_wrong_archive_is_told(tmp_path, content, message):
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    (manual / "img_align_celeba.zip").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        datasets.celeba().find("auto", tmp_path)
+
+
+def test_four_of_the_five_files_are_not_enough(tmp_path, monkeypatch):
+    (tmp_path / "img_align_celeba.zip").write_bytes(b"PK\x03\x04")
+    sizes = {**celeba_module.FIVE_FILES, "img_align_celeba.zip": 4}
+    monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
+    with pytest.raises(UserError, match=r"list_attr_celeba\.txt is missing"):
+        datasets.celeba().find("auto", tmp_path)
+
+
+def test_augmentation_belongs_to_the_dataset():
+    dataset = datasets.celeba().augmented(flip=True).augmented(shift=2)
+    assert dataclasses.asdict(dataset.augmentation) == {
+        "flip": True,
+        "shift": 2,
+        "brightness": 0.0,
+    }

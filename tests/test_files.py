@@ -1,0 +1,61 @@
+import os
+
+import pytest
+
+from kpipe import files
+from kpipe.errors import UserError
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_leftover(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    files.write_bytes(path, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "model"
+    with pytest.raises(RuntimeError), files.new_folder(target) as folder:
+        (folder / "a").write_text("a")
+        raise RuntimeError
+    assert not os.listdir(tmp_path)
+    with files.new_folder(target) as folder:
+        (folder / "a").write_text("a")
+        assert not target.exists()
+    assert (target / "a").read_text() == "a"
+
+
+def test_a_standing_folder_is_replaced_and_not_mixed(tmp_path):
+    target = tmp_path / "model"
+    for name in ("old", "new"):
+        with files.new_folder(target) as folder:
+            (folder / name).write_text(name)
+    assert os.listdir(target) == ["new"]
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    (tmp_path / ".model.part-0123").mkdir()
+    (tmp_path / ".run.json.part-4567").write_text("half")
+    (tmp_path / "kept").write_text("kept")
+    files.remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot create the folder .*/file/below"):
+        files.make_folder(tmp_path / "file" / "below")

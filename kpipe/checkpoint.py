@@ -52,7 +52,7 @@ class Checkpoints:
             try:
                 state = json.loads((folder / "state.json").read_text())
                 self._checkpoint.read(str(folder / "variables")).assert_consumed()
-            except (OSError, ValueError, AssertionError, tf.errors.OpError):
+            except (OSError, ValueError, IndexError, AssertionError, tf.errors.OpError):
                 print(f"{folder} cannot be read; trying the commit before it", flush=True)
             else:
                 return state

@@ -78,7 +78,8 @@ def learning_rate_schedule(
         case "constant":
             return rate
         case "exponential":
-            return keras.optimizers.schedules.ExponentialDecay(rate, 1, math.exp(-decay_rate))
+            # exp(-1) ** (step * decay_rate): exp(-decay_rate) ** step would lose digits in float32
+            return keras.optimizers.schedules.ExponentialDecay(rate, 1 / decay_rate, math.exp(-1))
         case "stepwise":
             factor = math.exp(-decay_rate * decay_steps)
             return keras.optimizers.schedules.ExponentialDecay(

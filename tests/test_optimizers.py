@@ -1,0 +1,102 @@
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from kpipe import Trainer, models, optimizers
+from kpipe.errors import UserError
+
+
+def make(**values):
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(values)
+    return optimizers.from_hyperparameters(hp)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sgd", keras.optimizers.SGD),
+        ("sgd_momentum", keras.optimizers.SGD),
+        ("adam", keras.optimizers.Adam),
+        ("adamw", keras.optimizers.AdamW),
+        ("rmsprop", keras.optimizers.RMSprop),
+    ],
+)
+def test_every_name_gives_its_keras_optimizer(name, expected):
+    optimizer = make(optimizer=name, learning_rate=0.02)
+    assert type(optimizer) is expected
+    assert float(optimizer.learning_rate) == pytest.approx(0.02)
+    momentum = 0.9 if name == "sgd_momentum" else 0.0
+    assert getattr(optimizer, "momentum", 0.0) == momentum
+
+
+def test_adamw_decays_kernels_and_no_biases():
+    keras.utils.set_random_seed(0)
+    model = models.mlp((2, 2, 1), 3, units=(4,))
+    model.set_weights([np.ones_like(w) for w in model.get_weights()])
+    optimizer = make(optimizer="adamw", learning_rate=0.1, weight_decay=0.05)
+    zeros = [np.zeros(v.shape, "float32") for v in model.trainable_variables]
+    optimizer.apply(zeros, model.trainable_variables)
+    # Loshchilov and Hutter, algorithm 2: w - rate * decay * w, the gradient being 0
+    for weight in model.get_weights():
+        expected = 1 - 0.1 * 0.05 if weight.ndim == 2 else 1.0
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", [0, 1, 10, 999, 5000])
+def test_schedules_follow_their_formulas(step):
+    def rate(schedule, decay_rate=None, decay_steps=None):
+        schedule = optimizers.learning_rate_schedule(schedule, 0.1, decay_rate, decay_steps)
+        return float(schedule(step))
+
+    assert rate("exponential", 1e-4) == pytest.approx(0.1 * np.exp(-1e-4 * step), rel=1e-5)
+    assert rate("stepwise", 1e-3, 100) == pytest.approx(
+        0.1 * np.exp(-1e-3 * (step // 100 * 100)), rel=1e-5
+    )
+    progress = min(step / 1000, 1)
+    assert rate("cosine", None, 1000) == pytest.approx(
+        0.05 * (1 + np.cos(np.pi * progress)), abs=1e-8
+    )
+
+
+def test_accumulated_gradients_move_like_one_large_batch():
+    images = np.random.RandomState(0).randint(0, 256, (8, 2, 2, 1), dtype=np.uint8)
+    labels = np.arange(8) % 3
+
+    def trained(accumulation, batch_size):
+        keras.utils.set_random_seed(0)
+        model = models.mlp((2, 2, 1), 3, units=(4,))
+        optimizer = make(
+            optimizer="sgd", learning_rate=0.5, gradient_accumulation_steps=accumulation
+        )
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        for _ in range(3):
+            for start in range(0, 8, batch_size):
+                part = slice(start, start + batch_size)
+                model.train_on_batch(images[part], labels[part])
+        return model.get_weights()
+
+    for whole, accumulated in zip(trained(1, 8), trained(4, 2), strict=True):
+        np.testing.assert_allclose(accumulated, whole, atol=1e-6)
+
+
+def compiled(**values):
+    model = models.mlp((2, 2, 1), 3, units=(4,))
+    model.compile(make(**values), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("schedule", ["exponential", "cosine", "stepwise"])
+def test_a_schedule_and_reduce_on_plateau_contradict_each_other(schedule):
+    with pytest.raises(UserError, match="contradict each other"):
+        Trainer(reduce_lr_patience=2).check(compiled(schedule=schedule), 100)
+    Trainer(reduce_lr_patience=2).check(compiled(schedule="constant"), 100)
+    Trainer(reduce_lr_patience=0).check(compiled(schedule=schedule), 100)
+
+
+def test_accumulation_asks_for_a_batch_size_that_divides_the_examples():
+    model = compiled(gradient_accumulation_steps=2)
+    with pytest.raises(UserError, match="the nearest that do: 25, 50"):
+        Trainer(batch_size=32).check(model, 100)
+    Trainer(batch_size=25).check(model, 100)

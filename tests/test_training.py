@@ -1,0 +1,215 @@
+import json
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from kpipe import Trainer
+from kpipe.errors import RunError, UserError
+from kpipe.training import choose_plan, weights_sha256
+
+
+@pytest.fixture
+def few(digits):
+    """200 training and 144 validation digits."""
+    import dataclasses
+
+    train = dataclasses.replace(digits.train, rows=digits.train.rows[:200])
+    return dataclasses.replace(digits, splits={**digits.splits, "train": train})
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends the training abruptly after so many batches, as a kill would."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.left == 0:
+            raise InterruptedError
+        self.left -= 1
+
+
+def train(model, data, folder=None, callbacks=(), plan="graph", **settings):
+    options = {"epochs": 3, "batch_size": 32, "checkpoint_seconds": 0.0, **settings}
+    return Trainer(**options).fit(model, data, plan=plan, folder=folder, callbacks=callbacks)
+
+
+def test_the_loop_trains_as_keras_fit_does(few, small_model):
+    from kpipe.data import Schedule, training_batches
+
+    ours = small_model()
+    history = train(ours, few, patience=0)
+    # The same batches through Model.fit; a lone axis of steps is taken off.
+    theirs = small_model()
+    batches = training_batches(few.train, Schedule(200, 32), few.augmentation, 0, 0, epochs=3)
+    batches = batches.map(lambda images, labels: (images[0], labels[0]))
+    kept = keras.callbacks.EarlyStopping("val_loss", patience=9, restore_best_weights=True)
+    expected = theirs.fit(
+        batches,
+        steps_per_epoch=7,
+        epochs=3,
+        validation_data=few.val.batches(256),
+        callbacks=[kept],
+        verbose=0,
+        shuffle=False,
+    ).history
+    for name, values in expected.items():
+        np.testing.assert_allclose(history.columns[name], values, rtol=1e-6)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_fused_plan_gives_what_the_graph_gives(few, small_model, optimizer):
+    graph, fused = small_model(optimizer), small_model(optimizer)
+    a = train(graph, few, plan="graph").columns
+    b = train(fused, few, plan="fused:4").columns
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-4)
+    for x, y in zip(graph.get_weights(), fused.get_weights(), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+@pytest.mark.parametrize("plan", ["graph", "fused:3"])
+@pytest.mark.parametrize("batches", [1, 3, 4, 8])
+def test_a_run_cut_off_anywhere_ends_with_the_same_bits(
+    few, small_model, tmp_path, plan, batches
+):
+    options = {"plan": plan, "reduce_lr_patience": 1, "patience": 2}
+    whole = small_model(dropout=0.5)
+    history = train(whole, few, **options)
+
+    cut = small_model(dropout=0.5)
+    with pytest.raises(InterruptedError):
+        train(cut, few, tmp_path, [StopAt(batches)], **options)
+    resumed = small_model(dropout=0.5, seed=99)  # all that matters comes from the checkpoint
+    rest = train(resumed, few, tmp_path, **options)
+
+    assert rest.resumed_at > 0
+    assert weights_sha256(resumed) == weights_sha256(whole)
+    assert _comparable(rest) == _comparable(history)
+
+
+def _comparable(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+
+
+def test_the_seed_of_dropout_is_part_of_the_state(few, small_model, tmp_path, monkeypatch):
+    """The control: a checkpoint without the seed generators must not give the same bits."""
+    whole = small_model(dropout=0.5)
+    train(whole, few)
+    monkeypatch.setattr(
+        keras.Model,
+        "variables",
+        property(lambda model: model.weights),  # as tf.train.Checkpoint(model) would do
+    )
+    with pytest.raises(InterruptedError):
+        train(small_model(dropout=0.5), few, tmp_path, [StopAt(9)])
+    resumed = small_model(dropout=0.5)
+    train(resumed, few, tmp_path)
+    assert weights_sha256(resumed) != weights_sha256(whole)
+
+
+def test_a_finished_training_is_not_trained_again(few, small_model, tmp_path):
+    model = small_model()
+    train(model, few, tmp_path)
+    again = small_model(seed=5)
+    history = train(again, few, tmp_path, callbacks=[StopAt(0)])
+    assert weights_sha256(again) == weights_sha256(model)
+    assert history.stopped_by == "epochs"
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(few, small_model, tmp_path, capsys):
+    whole = small_model()
+    train(whole, few)
+    with pytest.raises(InterruptedError):
+        train(small_model(), few, tmp_path, [StopAt(9)])
+    newest = max((tmp_path / "checkpoints").iterdir())
+    shard = next(newest.glob("variables.data*"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    resumed = small_model()
+    train(resumed, few, tmp_path)
+    assert f"{newest} cannot be read" in capsys.readouterr().out
+    assert weights_sha256(resumed) == weights_sha256(whole)
+
+
+def test_checkpoints_of_another_model_are_refused(few, small_model, tmp_path):
+    with pytest.raises(InterruptedError):
+        train(small_model(), few, tmp_path, [StopAt(4)])
+    with pytest.raises(RunError, match="no checkpoint fits this model"):
+        train(small_model(optimizer="sgd"), few, tmp_path)
+
+
+def test_the_best_epoch_is_restored_and_patience_ends_the_run(few, small_model):
+    model = small_model(keras.optimizers.SGD(2.0))  # too large on purpose: it jumps about
+    history = train(model, few, epochs=30, patience=3, monitor="val_accuracy")
+    values = history.columns["val_accuracy"]
+    assert history.stopped_by == "early stopping" and len(values) < 30
+    assert history.best_epoch == int(np.argmax(values)) + 1
+    assert len(values) == history.best_epoch + 3
+    results = model.evaluate(few.val.batches(256), verbose=0, return_dict=True)
+    assert results["accuracy"] == pytest.approx(max(values))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_state(
+    few, small_model, tmp_path
+):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.optimizer.learning_rate = float("inf")
+
+    with pytest.raises(RunError, match=r"NaN or infinite in epoch 2, at step (8|9).*last good"):
+        train(small_model("sgd"), few, tmp_path, [Poison()])
+    state = json.loads((max((tmp_path / "checkpoints").iterdir()) / "state.json").read_text())
+    assert len(state["history"]["rows"]) == 1
+
+
+def test_a_signal_ends_after_a_commit_and_the_run_resumes_there(few, small_model, tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 5:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RunError, match="stopped by SIGTERM at step 6"):
+        train(small_model(), few, tmp_path, [Interrupt()], checkpoint_seconds=3600.0)
+    assert train(small_model(), few, tmp_path).resumed_at == 6
+
+
+def test_a_budget_ends_the_training_in_time(few, small_model):
+    trainer = Trainer(epochs=1_000_000, batch_size=32, patience=0)
+    history = trainer.fit(small_model(), few, plan="graph", budget=1.5)
+    assert history.stopped_by == "budget"
+    assert 1.5 <= history.seconds < 15
+    assert history.rows[-1]["val_loss"] > 0
+
+
+def test_an_unknown_monitor_is_refused(few, small_model):
+    with pytest.raises(UserError, match=r"monitor=val_acc: no such metric; expected .*val_accuracy"):
+        train(small_model(), few, monitor="val_acc")
+
+
+def test_reduce_on_plateau_is_seen_in_the_history(few, small_model):
+    model = small_model(keras.optimizers.SGD(2.0))
+    rates = train(model, few, epochs=12, patience=0, reduce_lr_patience=1).columns["learning_rate"]
+    assert rates[0] == 2.0 and rates[-1] < 2.0
+    steps = {round(b / a, 3) for a, b in zip(rates, rates[1:], strict=False)}
+    assert steps <= {1.0, 0.2}
+
+
+def test_the_plan_is_a_fixed_rule(small_model):
+    from kpipe import models
+
+    dense, convolutional = small_model(), models.cnn((16, 16, 3), 2)
+    assert choose_plan(dense, 54_000, 128, epochs=30) == "fused:8"
+    assert choose_plan(dense, 1_293, 128, epochs=30) == "graph"
+    assert choose_plan(convolutional, 54_000, 128, epochs=30) == "graph"
+
+
+def test_history_csv_has_the_promised_columns(few, small_model):
+    lines = train(small_model(), few).to_csv().splitlines()
+    assert lines[0].split(",")[:4] == ["epoch", "step", "seconds", "learning_rate"]
+    assert [line.split(",")[:2] for line in lines[1:]] == [["1", "7"], ["2", "14"], ["3", "21"]]

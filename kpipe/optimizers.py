@@ -44,6 +44,8 @@ def from_hyperparameters(
         decay_steps = hp.Int("decay_steps", 10, 1_000_000, sampling="log", default=decay_steps)
     # Fixed: it trades memory for time and is no dimension of a search.
     accumulation = hp.Fixed("gradient_accumulation_steps", 1)
+    if accumulation < 1:
+        raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
 
     common = {
         "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),

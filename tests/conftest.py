@@ -50,3 +50,13 @@ def small_model():
         return model
 
     return build
+
+
+@pytest.fixture
+def quick_runs(monkeypatch):
+    """Runs without their proof and report, for tests of what comes before those."""
+    from kpipe import export, report
+
+    proof = {"passed": True, "max_difference": 0.0, "test_correct": 0, "expected_correct": 0}
+    monkeypatch.setattr(export, "prove", lambda folder, images: proof)
+    monkeypatch.setattr(report, "write", lambda run, plots: None)

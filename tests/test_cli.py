@@ -1,0 +1,143 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kpipe import cli
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def failed(capsys, *arguments):
+    """Runs a command that must fail as a user's mistake: one line, exit code 2."""
+    code = cli.main(list(arguments))
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert "Traceback" not in out + err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rn"], "no command 'rn'; did you mean 'run'?"),
+        (["run", "mnist_mpl"], "no pipeline 'mnist_mpl'; did you mean 'mnist_mlp'?"),
+        (["run", "missing.py"], "missing.py: no such file"),
+        (["run", "mnist_mlp", "learning_rate"], "'learning_rate': expected key=value"),
+        (["run", "mnist_mlp", "a=1", "a=2"], "a is given twice: 1 and 2"),
+        (["run", "mnist_mlp", "dropout=0.1,0.2"], "several values need --search"),
+        (["run", "mnist_mlp", "droput=0.1"], "did you mean 'dropout'?"),
+        (["run", "mnist_mlp", "--sed", "3"], "unrecognized arguments: --sed"),
+        (["run", "mnist_mlp", "--seed", "x"], "x: expected an integer from 0"),
+        (["run", "mnist_mlp", "--budget", "soon"], "soon: expected a time such as 90s"),
+        (["run", "mnist_mlp", "--data", "fake"], "--data fake: expected real, sample or auto"),
+        (["run", "mnist_mlp", "--data-dir", "nowhere"], "--data-dir nowhere: no such folder"),
+        (["run", "mnist_mlp", "--plan", "fused"], "--plan fused: expected graph, or fused:K"),
+        (["run", "mnist_mlp", "--search", "luck"], "--search luck: expected random, bayesian"),
+        (["run", "mnist_mlp", "--trials", "3"], "--trials needs --search"),
+        (["run", "mnist_mlp", "--data", "sample", "--out", "/proc/x"], "cannot create the folder"),
+        (["predict", "nowhere", "a.jpg"], "nowhere: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in failed(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("2h", 7200)]
+)
+def test_times(text, seconds):
+    assert cli._seconds(text) == seconds
+
+
+def test_predict_tells_label_and_probability(capsys, finished_run, digits, tmp_path):
+    path = tmp_path / "digit.png"
+    path.write_bytes(tf.io.encode_png(digits.test.images[0]).numpy())
+    expected = finished_run.predictions["probabilities"][0]
+    assert cli.main(["predict", str(finished_run.folder), str(path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["file"] == str(path)
+    assert result["label"] == str(expected.argmax())
+    assert result["probability"] == pytest.approx(float(expected.max()), abs=1e-5)
+    assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert cli.main(["predict", str(finished_run.folder), str(path)]) == 0
+    shown = f"{path}: {expected.argmax()} ({100 * expected.max():.1f} %)\n"
+    assert capsys.readouterr().out == shown
+
+
+def test_predict_names_the_file_at_fault(capsys, finished_run, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8\xff cut off")
+    message = failed(capsys, "predict", str(finished_run.folder), str(bad))
+    assert f"{bad}: cannot be read as a JPEG or PNG image" in message
+    message = failed(capsys, "predict", str(finished_run.folder), str(tmp_path / "none.png"))
+    assert "none.png: no such file" in message
+
+
+def test_help_of_a_pipeline_shows_every_key(capsys):
+    assert cli.main(["run", "celeba_gender", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "CelebA faces at 32x32 pixels" in shown
+    for key, default in {"learning_rate": "0.001", "filters": "32", "epochs": "12"}.items():
+        assert any(line.split()[:2] == [key, default] for line in shown.splitlines())
+    assert "optimizer=adamw" in shown
+
+
+LIGHT = """
+import sys
+from kpipe import cli
+code = cli.main(sys.argv[1:])
+heavy = {"tensorflow", "keras", "keras_tuner", "numpy", "sklearn"} & set(sys.modules)
+print("heavy:", sorted(heavy), "code:", code)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--list"], ["run", "--help"], ["run", "celeba_gender", "--help"]]
+)
+def test_list_and_help_import_nothing_heavy(arguments):
+    cli.main(["run", "celeba_gender", "--help"])  # the first call fills the cache of keys
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("heavy: [] code: 0\n")
+
+
+def test_the_script_of_a_checkout_lists_the_pipelines():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / "run.py"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "pipeline",
+        "celeba_gender",
+        "mnist_mlp",
+    ]
+
+
+def test_importing_kpipe_is_light():
+    code = "import sys, kpipe; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_nan_run_ends_with_exit_code_1(capsys, tmp_path, monkeypatch):
+    import keras
+
+    monkeypatch.setattr(
+        keras.Model,
+        "train_step",
+        lambda model, data: {"loss": tf.constant(np.nan), "accuracy": tf.constant(0.0)},
+    )
+    arguments = ["run", "mnist_mlp", "--data", "sample", "--out", str(tmp_path), "units_1=8"]
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the loss became NaN") and error.count("\n") == 1

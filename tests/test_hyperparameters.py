@@ -1,0 +1,77 @@
+import pytest
+
+from kpipe import catalogue, hyperparameters, pipeline
+from kpipe.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return pipeline.load_module(catalogue.find("mnist_mlp"))
+
+
+def test_without_overrides_everything_is_the_default(mnist):
+    settings = hyperparameters.resolve(mnist, {})
+    assert settings.overrides == {} and settings.choices == {}
+    assert settings.hp.values["units_1"] == 900
+
+
+def test_text_and_values_are_the_same_override(mnist):
+    text = {"learning_rate": "0.003", "epochs": "7", "activation": "tanh", "l2": "1e-4"}
+    values = {"learning_rate": 0.003, "epochs": 7, "activation": "tanh", "l2": 1e-4}
+    a, b = (hyperparameters.resolve(mnist, given) for given in (text, values))
+    assert a.overrides == b.overrides == values
+    assert a.trainer.epochs == 7 and a.hp.values["learning_rate"] == 0.003
+
+
+def test_an_override_by_the_default_is_none(mnist):
+    assert hyperparameters.resolve(mnist, {"units_1": "900", "epochs": "30"}).overrides == {}
+
+
+def test_a_value_can_bring_keys_into_being(mnist):
+    given = {"units_4": "16", "num_layers": "4", "momentum": "0.5", "optimizer": "sgd_momentum"}
+    values = hyperparameters.resolve(mnist, given).hp.values
+    assert values["units_4"] == 16 and values["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"learning_rat": "1"}, "no key 'learning_rat'; did you mean 'learning_rate'?"),
+        ({"learning_rate": "fast"}, "learning_rate=fast: expected a number from 1e-05 to 1"),
+        ({"learning_rate": "nan"}, "learning_rate=nan: expected a number"),
+        ({"learning_rate": "5"}, "learning_rate=5: expected a number from 1e-05 to 1"),
+        ({"units_1": "2.5"}, "units_1=2.5: expected an integer from 8 to 2048"),
+        ({"units_1": 2.5}, "units_1=2.5: expected an integer"),
+        ({"units_1": True}, "units_1=True: expected an integer"),
+        ({"epochs": "0"}, "epochs=0: expected an integer from 1"),
+        ({"activation": "gelu"}, "activation=gelu: expected one of relu, leaky_relu, tanh"),
+        ({"l2": "0.3"}, "l2=0.3: expected one of 0.0, 1e-06"),
+        ({"units_3": "16"}, "units_3 has no effect here: it applies with num_layers=3|4"),
+        ({"weight_decay": "0.01"}, "weight_decay has no effect here: it applies with optimizer=a"),
+        (
+            {"schedule": "cosine", "reduce_lr_patience": "2"},
+            "reduce_lr_patience=2 and a learning-rate schedule contradict each other",
+        ),
+        ({"gradient_accumulation_steps": "0"}, "cannot be built with gradient_accumulation_steps"),
+    ],
+)
+def test_a_wrong_override_is_told_in_one_line(mnist, given, message):
+    with pytest.raises(UserError) as caught:
+        hyperparameters.resolve(mnist, given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_values_are_choices(mnist):
+    settings = hyperparameters.resolve(mnist, {"dropout": "0.1,0.2", "batch_size": "32,64"})
+    assert settings.choices == {"dropout": [0.1, 0.2], "batch_size": [32, 64]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("False", False), ("1", True), ("0", False)]
+)
+def test_booleans(text, expected):
+    module = pipeline.load_module(catalogue.find("celeba_gender"))
+    assert hyperparameters.resolve(module, {"flip": text}).hp.values["flip"] is expected
+    with pytest.raises(UserError, match="flip=maybe: expected true or false"):
+        hyperparameters.resolve(module, {"flip": "maybe"})

@@ -1,0 +1,175 @@
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from keras_tuner.engine import hyperparameters as hp_types
+
+import kpipe
+from kpipe import catalogue, hyperparameters, pipeline
+from kpipe.errors import UserError
+
+TINY = {
+    "mnist_mlp": {"num_layers": 1, "units_1": 32},
+    "celeba_gender": {"filters": 8, "num_blocks": 2, "dense_units": 16},
+}
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_default_lies_within_its_range(name):
+    module = pipeline.load_module(catalogue.find(name))
+    hp, trainer = hyperparameters.declare(module, {})
+    for parameter in hp.space:
+        if isinstance(parameter, hp_types.Choice):
+            assert parameter.default in parameter.values
+        elif isinstance(parameter, (hp_types.Int, hp_types.Float)):
+            assert parameter.min_value <= parameter.default <= parameter.max_value
+    for field in dataclasses.fields(trainer):
+        if field.metadata["low"] is not None:
+            value = getattr(trainer, field.name)
+            assert field.metadata["low"] <= value <= field.metadata["high"]
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_pipeline_says_what_it_is(name):
+    entry = catalogue.read(catalogue.find(name))
+    assert f"python pipelines/run.py {name}" in entry.docstring
+    assert len(entry.title) <= 90 and entry.title.endswith(".")
+    assert "-" not in (entry.task, entry.data, entry.target)
+
+
+def test_every_pipeline_has_tiny_settings_here():
+    assert sorted(TINY) == catalogue.names()
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_pipeline_runs_on_sample_data_and_beats_the_majority(name, tmp_path):
+    run = kpipe.run(name, data="sample", out=tmp_path, epochs=3, **TINY[name])
+    assert run.metrics["accuracy"]["low"] > run.metrics["majority_baseline"]["high"]
+    assert run.record["proof"]["passed"]
+    assert run.record["target"]["verdict"] == "not comparable: sample data"
+    written = {path.name for path in run.folder.iterdir()}
+    assert written == {
+        "run.json",
+        "history.csv",
+        "metrics.json",
+        "predictions.npz",
+        "golden.npz",
+        "model.keras",
+        "serving",
+        "report.html",
+        "figures",
+        "logs",
+        "manifest.json",
+    }
+
+
+def test_the_names_that_other_programs_rely_on(finished_run):
+    folder = finished_run.folder
+    record = json.loads((folder / "run.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics["accuracy"]) == {"value", "low", "high", "n"}
+    assert record["data"]["kind"] == "sample"
+    assert record["data"]["examples"] == {"train": 1293, "val": 144, "test": 360}
+    assert record["target"]["verdict"] == "not comparable: sample data"
+    assert re.fullmatch("[0-9a-f]{64}", record["weights_sha256"])
+    assert record["proof"]["passed"] is True
+    assert "seconds" in (folder / "history.csv").read_text().splitlines()[0].split(",")
+
+
+def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, monkeypatch):
+    def must_not_train(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(kpipe.Trainer, "fit", must_not_train)
+    out = finished_run.folder.parent
+    again = kpipe.run("mnist_mlp", data="sample", out=out, epochs=3, num_layers=1, units_1=64)
+    assert again.folder == finished_run.folder
+    assert again.record == json.loads((finished_run.folder / "run.json").read_text())
+    assert again.history == finished_run.history
+    assert "test accuracy" in capsys.readouterr().out
+    image = np.zeros((1, 28, 28, 1), np.uint8)
+    np.testing.assert_array_equal(
+        again.model.predict(image, verbose=0)["probabilities"],
+        finished_run.model.predict(image, verbose=0)["probabilities"],
+    )
+
+
+def test_the_manifest_holds_every_final_file(finished_run):
+    manifest = json.loads((finished_run.folder / "manifest.json").read_text())["files"]
+    files = {
+        path.relative_to(finished_run.folder).as_posix()
+        for path in finished_run.folder.rglob("*")
+        if path.is_file() and "logs" not in path.parts
+    }
+    assert files - set(manifest) == {"manifest.json"}
+
+
+def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
+    folder = tmp_path / "mnist_mlp-sample,epochs=1"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="stands there and is no run"):
+        kpipe.run("mnist_mlp", data="sample", out=tmp_path, epochs=1)
+    assert (folder / "thesis.tex").read_text() == "mine"
+
+
+def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, quick_runs):
+    source = catalogue.find("mnist_mlp").read_text()
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
+    first = kpipe.run(str(path), **options)
+    assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
+    path.write_text(source.replace("patience=5", "patience=4"))
+    with pytest.raises(UserError, match=r"another trainer: patience=5, now 4; --fresh trains"):
+        kpipe.run(str(path), **options)
+    second = kpipe.run(str(path), fresh=True, **options)
+    assert second.record["trainer"]["patience"] == 4
+    kept = json.loads((tmp_path / f"{first.folder.name}~1" / "run.json").read_text())
+    assert kept["trainer"]["patience"] == 5
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    folder = tmp_path / "run"
+    with pipeline.exclusive(folder):
+        import subprocess
+        import sys
+
+        code = (
+            "import pathlib, sys; from kpipe import pipeline\n"
+            "from kpipe.errors import UserError\n"
+            f"try:\n  pipeline.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
+            "except UserError as error: print(error)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "another process is at work in it" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", r"mine\.py:1: not a Python file"),
+        ("x = 1\nimport no_such_module\n", r"mine\.py:2: ModuleNotFoundError"),
+        ("def load_data(hp): pass\n", r"has no build_model\(hp\)"),
+    ],
+)
+def test_a_broken_pipeline_is_named_with_its_line(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        kpipe.run(str(path))
+
+
+def test_long_names_are_cut_and_stay_different(tmp_path):
+    settings = hyperparameters.resolve(pipeline.load_module(catalogue.find("mnist_mlp")), {})
+
+    def folder(**overrides):
+        changed = dataclasses.replace(settings, overrides=overrides)
+        return pipeline.run_folder(tmp_path, "mnist_mlp", "real", changed, 0, {}).name
+
+    assert folder() == "mnist_mlp"
+    assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"
+    long = [folder(key="x" * 200), folder(key="x" * 201)]
+    assert len(set(long)) == 2 and all(len(name) <= 120 for name in long)

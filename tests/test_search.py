@@ -1,0 +1,84 @@
+import csv
+
+import pytest
+
+from kpipe.errors import RunError, UserError
+from kpipe.search import TUNERS, search
+
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
+OPTIONS = {"data": "sample", "epochs": "2", "num_layers": "1", "units_1": "16"}
+
+
+def trials(out, name="*-sample*search=*"):
+    folder = next(out.glob(name))
+    with open(folder / "trials.csv") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("tuner", [name for name in TUNERS if name != "hyperband"])
+def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
+    run = search(
+        "mnist_mlp", tuner=tuner, trials=2, out=tmp_path, learning_rate="0.00001,0.01", **OPTIONS
+    )
+    rows = trials(tmp_path)
+    assert [row["status"] for row in rows] == ["COMPLETED", "COMPLETED"]
+    assert {row["learning_rate"] for row in rows} <= {"1e-05", "0.01"}
+    assert float(rows[0]["val_loss"]) <= float(rows[1]["val_loss"])
+    assert run.record["hyperparameters"]["learning_rate"] == float(rows[0]["learning_rate"])
+    # the same seed and values: the retrained run repeats the trial
+    assert min(run.history["val_loss"]) == pytest.approx(float(rows[0]["val_loss"]), rel=1e-6)
+    assert run.record["data"]["test_openings"] >= 1
+
+
+def test_hyperband_searches_trainer_fields_too(tmp_path):
+    run = search("mnist_mlp", tuner="hyperband", out=tmp_path, batch_size="32,512", **OPTIONS)
+    assert {row["batch_size"] for row in trials(tmp_path)} <= {"32", "512"}
+    assert run.record["trainer"]["batch_size"] in (32, 512)
+
+
+def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
+    from kpipe import Trainer
+
+    fit = Trainer.fit
+
+    def diverging(self, model, *arguments, **options):
+        if self.batch_size == 512:
+            raise RunError("the loss became NaN")
+        return fit(self, model, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "fit", diverging)
+    run = search(
+        "mnist_mlp", tuner="grid", trials=2, out=tmp_path, batch_size="512,64", **OPTIONS
+    )
+    rows = {row["batch_size"]: row for row in trials(tmp_path)}
+    assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
+    assert run.record["trainer"]["batch_size"] == 64
+
+
+def test_a_search_without_a_completed_trial_fails(tmp_path, monkeypatch):
+    from kpipe import Trainer
+
+    def fail(*_, **__):
+        raise RunError("the loss became NaN")
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    with pytest.raises(RunError, match="no trial was completed"):
+        search("mnist_mlp", trials=2, out=tmp_path, dropout="0.1,0.2", **OPTIONS)
+
+
+def test_a_finished_search_is_not_repeated(tmp_path, monkeypatch):
+    options = {"trials": 1, "out": tmp_path, "dropout": "0.1,0.2", **OPTIONS}
+    first = search("mnist_mlp", **options)
+    from kpipe import Trainer
+
+    def must_not_train(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Trainer, "fit", must_not_train)
+    assert search("mnist_mlp", **options).folder == first.folder
+
+
+def test_trials_do_not_apply_to_hyperband(tmp_path):
+    with pytest.raises(UserError, match="--trials does not apply to hyperband"):
+        search("mnist_mlp", tuner="hyperband", trials=3, out=tmp_path)

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import difflib
+import hashlib
 import json
 import pathlib
 
@@ -13,7 +14,10 @@ PACKAGE = pathlib.Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A pipeline file as its text tells: docstring and the literals `task`, `data`, `target`."""
+    """A pipeline file as its text tells: docstring and the literals `task`, `data`, `target`.
+
+    `code_sha256` changes when the code does, and not with comments and docstrings.
+    """
 
     name: str
     path: pathlib.Path
@@ -21,6 +25,7 @@ class Entry:
     task: str
     data: str
     target: str
+    code_sha256: str
 
     @property
     def title(self) -> str:
@@ -91,7 +96,16 @@ def read(path: pathlib.Path) -> Entry:
         task=text("task"),
         data=text("data"),
         target=_target(literals.get("target")),
+        code_sha256=hashlib.sha256(_code(tree).encode()).hexdigest(),
     )
+
+
+def _code(tree: ast.Module) -> str:
+    """What a pipeline does, without its comments and docstrings: editing those is no change."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _target(call: ast.expr | None) -> str:

@@ -142,7 +142,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     for split, count in source.examples.items():
         if not count:
             raise UserError(f"{source.description}: 0 examples in its {split} split; need some")
-    fingerprint = _fingerprint(dataset, source)
+    fingerprint = fingerprint_of(dataset, source)
     folder = files.home() / "data" / f"{dataset.name}-{source.kind}-{fingerprint[:16]}"
     arrays = _open(folder, source) or _write(folder, dataset, source)
     splits = {
@@ -164,7 +164,8 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     )
 
 
-def _fingerprint(dataset: Dataset, source: Source) -> str:
+def fingerprint_of(dataset: Dataset, source: Source) -> str:
+    """Names the prepared arrays: another content or preparation has another name."""
     parts = [dataset.name, source.kind, source.identity, dataset.image_shape, PREPARATION_VERSION]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -328,7 +329,9 @@ def training_batches(
         )
         images, labels = split.gather(positions)
         global_step = epoch * schedule.steps_per_epoch + start
-        images = augment(images, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step]))
+        images = augment(
+            images, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step])
+        )
         shape = tf.stack([steps, (end - begin) // steps])
         return (
             tf.reshape(images, tf.concat([shape, tf.shape(images, tf.int64)[1:]], 0)),

@@ -29,7 +29,7 @@ from .training import choose_plan, weights_sha256
 
 FORMAT_VERSION = 1
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.
-IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "pipeline_sha256")
+IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
 
 
 @dataclasses.dataclass
@@ -108,6 +108,7 @@ def run(
         run.metrics["accuracy"]
     """
     check_plan(plan)
+    fix_threads()
     module = load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
     if settings.choices:
@@ -285,17 +286,16 @@ class _Execution:
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise UserError(f"{self.folder} stands there and is no run; use --out or --fresh")
             files.make_folder(self.folder)
-            _set_threads(record["machine"])
-            record["machine"] |= _machine()
             return record
         standing = read_json(path)
         for key in IDENTITY:
             if standing.get(key) != record[key]:
+                difference = _difference(standing, record, key)
                 raise UserError(
-                    f"{self.folder} holds a run with another {key}: {_difference(standing, record, key)}; "
+                    f"{self.folder} holds a run with another {key}: {difference}; "
                     "--fresh trains anew, --out DIR elsewhere"
                 )
-        fingerprint = data._fingerprint(self.dataset, self.source)
+        fingerprint = data.fingerprint_of(self.dataset, self.source)
         if standing["data"].get("fingerprint", fingerprint) != fingerprint:
             raise UserError(
                 f"{self.folder} holds a run on other data (fingerprint "
@@ -305,15 +305,15 @@ class _Execution:
         if standing["status"] == "finished":
             return standing
         files.remove_leftovers(self.folder)
-        _set_threads(standing["machine"])
         record["plan"] = standing.get("plan")
-        record["machine"] = standing["machine"]
-        for name, version in standing["versions"].items():
-            if record["versions"].get(name) != version:
-                print(
-                    f"resuming with {name} {record['versions'].get(name)} what began with "
-                    f"{version}: the last bits may differ"
-                )
+        for part in ("versions", "machine"):
+            for name, now in record[part].items():
+                before = standing[part].get(name)
+                if now != before:
+                    print(
+                        f"resuming with {name} {now} what began with {before}: "
+                        "the last bits may differ"
+                    )
         return record
 
     def _new_record(self) -> dict:
@@ -331,9 +331,9 @@ class _Execution:
             "seed": self.seed,
             "plan": None,
             "budget": self.budget,
-            "pipeline_sha256": files.sha256(entry.path),
+            "code_sha256": entry.code_sha256,
             "versions": versions(),
-            "machine": {"intra_op_threads": None, "inter_op_threads": None},
+            "machine": machine(),
             "data": {
                 "name": self.dataset.name,
                 "kind": self.source.kind,
@@ -573,19 +573,29 @@ def versions() -> dict[str, str]:
     }
 
 
-def _set_threads(recorded: Mapping) -> None:
-    """Fixes the thread counts, which change the last bits; a resumed run takes its own."""
-    count = recorded.get("intra_op_threads") or len(os.sched_getaffinity(0))
+def fix_threads() -> None:
+    """Fixes the thread counts, which change the last bits, before TensorFlow's first work.
+
+    As many as this process may use, or $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+    else:
+        usable = os.cpu_count() or 1
+    threading = tf.config.threading
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-        tf.config.threading.set_inter_op_parallelism_threads(
-            recorded.get("inter_op_threads") or count
+        threading.set_intra_op_parallelism_threads(
+            int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
+        )
+        threading.set_inter_op_parallelism_threads(
+            int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
         )
     except RuntimeError:  # TensorFlow is already at work, as in a notebook: recorded as it is
         pass
 
 
-def _machine() -> dict:
+def machine() -> dict:
+    """What of this machine and its settings can change the last bits, or the time."""
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),
@@ -606,7 +616,7 @@ def _difference(standing: Mapping, record: Mapping, key: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
-    return "the file was edited" if key == "pipeline_sha256" else f"{old}, now {new}"
+    return "the file was edited" if key == "code_sha256" else f"{old}, now {new}"
 
 
 def _output_shape(layer: keras.Layer) -> list:

@@ -36,7 +36,9 @@ def main(folder: pathlib.Path, test_images: pathlib.Path) -> dict:
         labels_agree &= _same_labels(outputs, golden["labels"][:size])
     ends = np.cumsum(golden["file_sizes"])
     content = golden["files"].tobytes()
-    encoded = [content[end - size : end] for end, size in zip(ends, golden["file_sizes"])]
+    encoded = [
+        content[end - size : end] for end, size in zip(ends, golden["file_sizes"], strict=True)
+    ]
     for size in (1, len(encoded)):
         outputs = from_bytes(bytes=tf.constant(encoded[:size]))
         differences.append(_difference(outputs, golden["file_probabilities"][:size]))

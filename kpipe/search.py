@@ -52,8 +52,13 @@ def search(
         name: Of a bundled pipeline, or a path to a file of your own.
         tuner: One of `TUNERS`.
         trials: At most so many, default 10; Hyperband sets its own number by the epochs.
-        seed, data, data_dir, out, plan, fresh: See `kpipe.run`; for the best trial's run as well.
-        budget: Seconds of each trial and of the best trial's run.
+        seed: Of every trial and of the tuner.
+        data: See `kpipe.run`, also for those below.
+        data_dir: TFDS' data folder.
+        out: The search's folder, and that of the best trial's run, are made in it.
+        plan: The execution plan of every trial.
+        budget: Seconds of each trial's training.
+        fresh: Search anew; what stands there is kept under another name.
         **overrides: Values, or choices of values, of the pipeline's keys.
 
     Returns:
@@ -66,6 +71,7 @@ def search(
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
     pipeline.check_plan(plan)
+    pipeline.fix_threads()
     module = pipeline.load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
     dataset = module.load_data(settings.hp)

@@ -21,6 +21,7 @@ plots = (
 
 MAX_LAYERS = 4
 DOCUMENTED_UNITS = (900, 450, 450, 450)  # of the first layers, as many as num_layers
+TRAINING_STEPS = 8440  # 20 epochs of 54,000 examples at 128 a step
 
 
 def load_data(hp):
@@ -52,7 +53,9 @@ def build_model(hp):
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.3),
     )
     model.compile(
-        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=1e-3),
+        optimizer=optimizers.from_hyperparameters(
+            hp, "adam", learning_rate=1e-3, schedule="cosine", decay_steps=TRAINING_STEPS
+        ),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -60,5 +63,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """Early stopping on the validation loss."""
-    return Trainer(batch_size=128, epochs=30, monitor="val_loss", patience=5)
+    """The epoch of the best validation accuracy is kept."""
+    return Trainer(batch_size=128, epochs=20, monitor="val_accuracy", patience=10)

@@ -164,9 +164,7 @@ def _source(tmp_path, contents, examples):
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     source, good = _source(tmp_path, None, None)
-    source, _ = _source(
-        tmp_path, [good, good, b"<html>", good], {"train": 4, "val": 1, "test": 1}
-    )
+    source, _ = _source(tmp_path, [good, good, b"<html>", good], {"train": 4, "val": 1, "test": 1})
     with pytest.raises(UserError, match=r"^train/2\.jpg is not an image that can be decoded"):
         data.prepare(datasets.celeba(), source)
 

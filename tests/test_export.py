@@ -33,7 +33,6 @@ def test_the_export_is_proven(finished_run):
     assert proof["test_correct"] == round(accuracy["value"] * accuracy["n"])
 
 
-
 @pytest.mark.parametrize("changed", ["golden", "file", "test", "label"])
 def test_the_proof_fails_when_the_model_answers_differently(copy, digits, changed, monkeypatch):
     """The same check in this process, TensorFlow being loaded: what was noted is altered."""
@@ -53,7 +52,9 @@ def test_the_proof_fails_when_the_model_answers_differently(copy, digits, change
     np.savez(copy / "predictions.npz", **predictions)
     images = pathlib.Path(digits.test.images.filename)
 
-    spec = importlib.util.spec_from_file_location("proof", pathlib.Path(export.__file__).parent / "proof.py")
+    spec = importlib.util.spec_from_file_location(
+        "proof", pathlib.Path(export.__file__).parent / "proof.py"
+    )
     proof = importlib.util.module_from_spec(spec)
     for name in ("keras", "kpipe"):
         monkeypatch.setitem(sys.modules, name, sys.modules[name])  # undoes the script's blocking

@@ -24,7 +24,7 @@ def test_text_and_values_are_the_same_override(mnist):
 
 
 def test_an_override_by_the_default_is_none(mnist):
-    assert hyperparameters.resolve(mnist, {"units_1": "900", "epochs": "30"}).overrides == {}
+    assert hyperparameters.resolve(mnist, {"units_1": "900", "epochs": "20"}).overrides == {}
 
 
 def test_a_value_can_bring_keys_into_being(mnist):

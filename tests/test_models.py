@@ -38,9 +38,7 @@ def test_every_builder_gives_named_probabilities_and_trains(build, options):
 def test_every_activation_and_start_of_the_documents_can_be_built(activation, initializer):
     model = models.mlp((2, 2, 1), 3, units=(4,), activation=activation, initializer=initializer)
     assert model.layers[3].activation is keras.activations.get(activation)
-    assert isinstance(
-        model.layers[3].kernel_initializer, type(keras.initializers.get(initializer))
-    )
+    assert isinstance(model.layers[3].kernel_initializer, type(keras.initializers.get(initializer)))
 
 
 def test_an_mlp_is_the_product_of_its_matrices():

@@ -122,13 +122,22 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
     options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
     first = kpipe.run(str(path), **options)
     assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
-    path.write_text(source.replace("patience=5", "patience=4"))
-    with pytest.raises(UserError, match=r"another trainer: patience=5, now 4; --fresh trains"):
+    path.write_text(source.replace("patience=10", "patience=4"))
+    with pytest.raises(UserError, match=r"another trainer: patience=10, now 4; --fresh trains"):
         kpipe.run(str(path), **options)
     second = kpipe.run(str(path), fresh=True, **options)
     assert second.record["trainer"]["patience"] == 4
     kept = json.loads((tmp_path / f"{first.folder.name}~1" / "run.json").read_text())
-    assert kept["trainer"]["patience"] == 5
+    assert kept["trainer"]["patience"] == 10
+
+
+def test_comments_and_docstrings_are_no_change_of_a_pipeline(tmp_path):
+    path = tmp_path / "mine.py"
+    hashes = []
+    for text in ('"""A."""\nx = 1\n', '"""B."""\nx = 1  # one\n', '"""A."""\nx = 2\n'):
+        path.write_text(text)
+        hashes.append(catalogue.read(path).code_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):

@@ -48,9 +48,7 @@ def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
         return fit(self, model, *arguments, **options)
 
     monkeypatch.setattr(Trainer, "fit", diverging)
-    run = search(
-        "mnist_mlp", tuner="grid", trials=2, out=tmp_path, batch_size="512,64", **OPTIONS
-    )
+    run = search("mnist_mlp", tuner="grid", trials=2, out=tmp_path, batch_size="512,64", **OPTIONS)
     rows = {row["batch_size"]: row for row in trials(tmp_path)}
     assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
     assert run.record["trainer"]["batch_size"] == 64

@@ -1,3 +1,4 @@
+import itertools
 import json
 import signal
 
@@ -75,9 +76,7 @@ def test_the_fused_plan_gives_what_the_graph_gives(few, small_model, optimizer):
 
 @pytest.mark.parametrize("plan", ["graph", "fused:3"])
 @pytest.mark.parametrize("batches", [1, 3, 4, 8])
-def test_a_run_cut_off_anywhere_ends_with_the_same_bits(
-    few, small_model, tmp_path, plan, batches
-):
+def test_a_run_cut_off_anywhere_ends_with_the_same_bits(few, small_model, tmp_path, plan, batches):
     options = {"plan": plan, "reduce_lr_patience": 1, "patience": 2}
     whole = small_model(dropout=0.5)
     history = train(whole, few, **options)
@@ -188,7 +187,9 @@ def test_a_budget_ends_the_training_in_time(few, small_model):
 
 
 def test_an_unknown_monitor_is_refused(few, small_model):
-    with pytest.raises(UserError, match=r"monitor=val_acc: no such metric; expected .*val_accuracy"):
+    with pytest.raises(
+        UserError, match=r"monitor=val_acc: no such metric; expected .*val_accuracy"
+    ):
         train(small_model(), few, monitor="val_acc")
 
 
@@ -196,7 +197,7 @@ def test_reduce_on_plateau_is_seen_in_the_history(few, small_model):
     model = small_model(keras.optimizers.SGD(2.0))
     rates = train(model, few, epochs=12, patience=0, reduce_lr_patience=1).columns["learning_rate"]
     assert rates[0] == 2.0 and rates[-1] < 2.0
-    steps = {round(b / a, 3) for a, b in zip(rates, rates[1:], strict=False)}
+    steps = {round(b / a, 3) for a, b in itertools.pairwise(rates)}
     assert steps <= {1.0, 0.2}
 
 

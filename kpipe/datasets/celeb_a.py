@@ -122,10 +122,10 @@ def _check_five_files(folder: pathlib.Path) -> None:
             )
         start = _start(path)
         if path.suffix == ".zip" and not start.startswith(b"PK"):
-            page = start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+            is_page = start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
             raise UserError(
-                f"{path} is not a zip file but {'an HTML page' if page else 'something else'}; download it again in a browser, "
-                "where its host can ask what it asks"
+                f"{path} is not a zip file but {'an HTML page' if is_page else 'something else'}; "
+                "download it again in a browser, where its host can ask what it asks"
             )
         if path.stat().st_size != size:
             raise UserError(

@@ -11,6 +11,7 @@ import pathlib
 import platform
 import shutil
 import sys
+import textwrap
 import time
 import traceback
 import types
@@ -162,20 +163,19 @@ def show_banner(name: str, dataset, source) -> None:
         print(f"data: {source.description}", flush=True)
         return
     if source.kind == "sample":
-        lines = [
-            f"SAMPLE DATA, not {dataset.name}: {source.description}.",
-            "The numbers say that the code runs, and nothing about the real data.",
-            f"For those: python pipelines/run.py {name} --data real",
-        ]
-        if dataset.manual_help:
-            lines.append(f"or {dataset.manual_help}")
+        text = (
+            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers say that the code "
+            "runs, and nothing about the real data.\n"
+            f"For those: python pipelines/run.py {name} --data real"
+            f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
+        )
     else:
-        lines = [
-            f"NOT THE OFFICIAL DATA: {source.description}, of other sizes than {dataset.name}'s.",
-            "Results cannot be compared with published ones.",
-        ]
-    rule = "=" * max(map(len, lines))
-    print("\n".join([rule, *lines, rule]), flush=True)
+        text = (
+            f"NOT THE OFFICIAL DATA: {source.description}, of other sizes than {dataset.name}'s. "
+            "Results cannot be compared with published ones."
+        )
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, 88)]
+    print("\n".join(["=" * 88, *lines, "=" * 88]), flush=True)
 
 
 def run_folder(

@@ -29,7 +29,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 
 _BLOCK = 256  # faces drawn from one seed, so that a face does not depend on how many follow it
-_BATCH = 64  # faces painted at once, so that their arrays stay in the processor's cache
+_BATCH = 1 << 17  # pixels of a part painted at once, so that their arrays stay in the cache
 
 # For each tendency, what comes with it: the share among women and among men. See _draw_attributes.
 _SHARES = {
@@ -221,7 +221,7 @@ def _draw_face(dice, count):
 
 def _draw_view(face, dice):
     face["centre_x"], face["centre_y"] = dice.bell(0, 0.08), dice.bell(-0.02, 0.06)
-    face["scale"], face["tilt"] = dice.bell(_SCALE, 0.045), dice.bell(0, 0.08)
+    face["scale"], face["tilt"] = dice.bell(_SCALE, 0.04), dice.bell(0, 0.07)
     face["turn"] = dice.bell(0, 0.05)
     face["light_x"], face["light_y"] = dice.even(-0.16, 0.16), dice.even(-0.14, 0.02)
     face["slope_x"], face["slope_y"] = dice.even(-0.1, 0.1), dice.even(-0.12, 0.12)
@@ -292,14 +292,21 @@ def _paint_block(planes, face, grain):
     np.multiply(face["backdrop"], gradient, out=planes)
     for paint_part, box, shown in _PARTS:
         faces = np.flatnonzero(face[shown]) if shown else np.arange(count)
-        for start in range(0, len(faces), _BATCH):
-            part = _Part(planes, face, faces[start : start + _BATCH], box)
+        batch = _batch(size, box)
+        for start in range(0, len(faces), batch):
+            part = _Part(planes, face, faces[start : start + batch], box)
             paint_part(part)
             part.put_back()
     noise = grain[:count] * face["grain"]
     for plane in planes:
         plane += noise
         np.clip(plane, 0, 255, out=plane)
+
+
+def _batch(size, box):
+    left, top, right, bottom = box
+    width, height = min(right - left, 2 / _SCALE), min(bottom - top, 2 / _SCALE)
+    return max(int(_BATCH / (width * height * (_SCALE * size / 2) ** 2)), 1)
 
 
 class _Part:
@@ -411,7 +418,7 @@ def _head_shape(part):
     across = part.x * (1 / (part["head_width"] * (1 - part["taper"] * below)))
     # A square jaw stays wide until shortly above the chin.
     down = np.maximum(part.upright_y**2 - part["jaw"] * below * (1 - below), 0)
-    return np.sqrt(across**2 + down) * 0.8 - 0.8
+    return np.sqrt(across**2 + down) - 1
 
 
 def _hair_shape(part):
@@ -420,8 +427,8 @@ def _hair_shape(part):
     # The crown is half an ellipse. Below it long hair falls straight, short hair closes in.
     rise = part.upright_y + 0.1
     rise = np.maximum(rise * (-1 / (0.9 + part["hair_volume"])), rise * part["short_hair"])
-    outline = np.sqrt(across**2 + rise**2) * 0.8 - 0.8
-    return np.maximum(outline, 0.25 * part.x**2 + (part.upright_y - part["hair_length"]))
+    outline = np.sqrt(across**2 + rise**2) - 1
+    return np.maximum(outline, 0.25 * part.upright_x**2 + (part.upright_y - part["hair_length"]))
 
 
 def _back_hair(part):
@@ -433,13 +440,12 @@ def _front_hair(part):
     # The face looks out of an opening: half an ellipse above, open below.
     rise = np.minimum(part.upright_y - 0.25, 0)
     width, height = 0.97 * part["head_width"], 0.25 - part["hairline"]
-    opening = _ellipse(part.x - part["parting"], rise, width, height)
-    opening = np.maximum(opening, np.abs(part.x) - width)
+    opening = _ellipse(part.x + part["parting"] * rise, rise, width, height)
     tips = 0.035 * _wave(3 * part.upright_x + part["phase"])
     opening = np.maximum(opening, part["fringe"] + tips - part.upright_y)
-    curl = 0.3 * part["Wavy_Hair"] * _wave(1.7 * part.upright_y + part["phase"])
-    strands = _wave(part.x * (9 / (2.2 + part.upright_y)) + curl)
-    gloss = part.light + (0.06 + 0.05 * part["Straight_Hair"]) * strands
+    strands = _wave(4.5 * part.upright_x) * (0.06 + 0.05 * part["Straight_Hair"])
+    curls = 1 - part["Wavy_Hair"] * (1 - _wave(1.7 * part.upright_y + part["phase"]))
+    gloss = part.light + strands * curls
     part.fill(np.maximum(_hair_shape(part), -opening), part["hair"], light=gloss)
 
 
@@ -617,10 +623,9 @@ def _hat(part):
 def _blur(part):
     size = part.planes.shape[-1]
     for _ in range(max(size * size // 900, 1)):  # a spread of about two pixels in 64
-        for axis in (2, 3):
-            before = np.take(part.planes, np.maximum(np.arange(size) - 1, 0), axis)
-            behind = np.take(part.planes, np.minimum(np.arange(size) + 1, size - 1), axis)
-            part.planes = (before + part.planes + behind) * (1 / 3)
+        for planes in (part.planes, part.planes.swapaxes(2, 3)):
+            inner = planes[..., 1:-1]
+            inner[...] = (planes[..., :-2] + inner + planes[..., 2:]) * (1 / 3)
 
 
 # From back to front: how a part is painted, its box in the face frame (left, top, right, bottom)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import keras
 
+# Keras' 0.99 needs hundreds of steps before validation sees the statistics of training.
+BATCH_NORM_MOMENTUM = 0.9
+
 
 def cnn(
     input_shape: Sequence[int],
@@ -43,7 +46,7 @@ def cnn(
         for _ in range(convolutions):
             x = keras.layers.Conv2D(size, 3, padding="same", use_bias=not batch_norm)(x)
             if batch_norm:
-                x = keras.layers.BatchNormalization()(x)
+                x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
             x = keras.layers.ReLU()(x)
         x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Flatten()(x)

@@ -33,7 +33,7 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; every default is this experiment."""
-    filters = hp.Int("filters", 8, 128, sampling="log", default=32)
+    filters = hp.Int("filters", 8, 128, sampling="log", default=16)
     num_blocks = hp.Int("num_blocks", 1, 4, default=3)
     model = models.cnn(
         input_shape=(32, 32, 3),

@@ -332,7 +332,9 @@ class _Part:
     def __init__(self, planes, face, faces, box):
         self._face, self._faces = face, faces
         left, top, right, bottom = box
-        size, scale, tilt = planes.shape[-1], self["scale"], self["tilt"]
+        size, scale, tilt, turn = planes.shape[-1], self["scale"], self["tilt"], self["turn"]
+        # Turning the head moves what is in the middle and leaves the sides where they are.
+        left, right = (x + turn * max(1 - x * x, 0) for x in (left, right))
         x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
         column, columns = _span(
             size,
@@ -348,8 +350,7 @@ class _Part:
         self.upright_y = (rows - self["centre_y"]) / scale
         self.light = 1 + self["light_x"] * across + self["light_y"] * self.upright_y
         self.y = self.upright_y - tilt * across
-        # Turning the head moves what is in the middle and leaves the sides where they are.
-        self.upright_x = across - self["turn"] * np.maximum(1 - across**2, 0)
+        self.upright_x = across - turn * np.maximum(1 - across**2, 0)
         self.x = self.upright_x + tilt * self.upright_y
         self._patches = np.lib.stride_tricks.sliding_window_view(
             planes, self.x.shape[1:], axis=(2, 3), writeable=True
@@ -432,8 +433,9 @@ def _hair_shape(part):
 
 
 def _back_hair(part):
-    below = np.maximum(_hair_shape(part), 0.25 - part.upright_y)
-    part.fill(below, 0.72 * part["hair"], light=part.light)
+    behind_neck = np.maximum(np.abs(part.x) - 0.9, 0.25 - part.upright_y)
+    shape = np.maximum(_hair_shape(part), behind_neck)
+    part.fill(shape, 0.72 * part["hair"], light=part.light)
 
 
 def _front_hair(part):
@@ -633,7 +635,7 @@ def _blur(part):
 _PARTS = (
     (_back_hair, (-0.95, 0.2, 0.95, 2.3), "long_hair"),
     (_shoulders, (-1.5, 1.2, 1.5, 3), None),
-    (_neck, (-0.55, 0.7, 0.55, 1.6), None),
+    (_neck, (-0.6, 0.65, 0.6, 1.65), None),
     (_necktie, (-1.5, 1.1, 1.5, 3), "Wearing_Necktie"),
     (_necklace, (-0.45, 1, 0.45, 1.55), "Wearing_Necklace"),
     (_ears, (-1.05, -0.2, 1.05, 0.3), "bare_ears"),
@@ -650,12 +652,12 @@ _PARTS = (
     (_mouth, (-0.4, 0.4, 0.4, 0.95), None),
     (_mustache, (-0.4, 0.35, 0.4, 0.65), "Mustache"),
     (_eyes, (-0.6, -0.3, 0.6, 0.2), None),
-    (_brows, (-0.5, -0.45, 0.5, -0.05), None),
+    (_brows, (-0.53, -0.45, 0.53, -0.03), None),
     (_sideburns, (-1, -0.45, 1, 0.65), "Sideburns"),
     (_front_hair, (-1.1, -1.2, 1.1, 0.4), "short_hair"),
     (_front_hair, (-1.2, -1.3, 1.2, 2.3), "long_hair"),
     (_glasses, (-0.85, -0.25, 0.85, 0.25), "Eyeglasses"),
     (_earrings, (-1.1, 0.2, 1.1, 0.6), "Wearing_Earrings"),
-    (_hat, (-1.35, -1.4, 1.35, -0.2), "Wearing_Hat"),
+    (_hat, (-1.35, -1.45, 1.35, -0.15), "Wearing_Hat"),
     (_blur, (-9, -9, 9, 9), "Blurry"),
 )

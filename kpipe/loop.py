@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from . import files
+from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
-from .data import Schedule, training_batches
 from .errors import RunError, UserError
 from .progress import Progress
 

@@ -1,78 +1,38 @@
 """Runs a pipeline: data, training, evaluation, export, proof, report, in this direction."""
 
-import contextlib
 import dataclasses
-import functools
-import hashlib
 import importlib.util
-import json
 import os
 import pathlib
-import platform
 import shutil
-import sys
 import textwrap
 import time
 import traceback
 import types
-import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import filelock
 import keras
 import numpy as np
-import tensorflow as tf
 
-from . import __version__, catalogue, data, evaluation, export, files, hyperparameters, report
+from . import catalogue, data, environment, evaluation, export, files, hyperparameters, report
 from .errors import RunError, UserError
 from .hyperparameters import Settings
+from .runs import (
+    Run,
+    exclusive,
+    first_kernel,
+    open_run,
+    read_json,
+    run_folder,
+    set_aside,
+    standing_predictions,
+    summary,
+)
 from .training import choose_plan, weights_sha256
 
 FORMAT_VERSION = 1
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.
 IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
-
-
-@dataclasses.dataclass
-class Run:
-    """A finished run.
-
-    Attributes:
-        name: The pipeline's.
-        folder: Where everything lies.
-        record: The content of run.json.
-        metrics: The content of metrics.json.
-        history: Columns of history.csv, like `keras.callbacks.History.history`.
-        predictions: On the test split: `index`, `label`, `probabilities`.
-    """
-
-    name: str
-    folder: pathlib.Path
-    record: dict
-    metrics: dict
-    history: dict[str, list]
-    predictions: dict[str, np.ndarray]
-    initial_kernel: np.ndarray | None = None
-    _model: keras.Model | None = None
-    _test: data.Split | None = None
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        return tuple(self.record["data"]["label_names"])
-
-    @functools.cached_property
-    def model(self) -> keras.Model:
-        """The trained model, with the weights of its best epoch."""
-        return self._model or keras.models.load_model(self.folder / "model.keras")
-
-    @property
-    def final_kernel(self) -> np.ndarray | None:
-        """The first convolution's kernel (height, width, channels, filters), if there is one."""
-        return _first_kernel(self.model)
-
-    def test_images(self, positions: np.ndarray) -> np.ndarray:
-        """Test images at positions of `predictions`; only while the run is being reported."""
-        return self._test.take(positions)[0]
 
 
 def run(
@@ -109,7 +69,7 @@ def run(
         run.metrics["accuracy"]
     """
     check_plan(plan)
-    fix_threads()
+    environment.fix_threads()
     module = load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
     if settings.choices:
@@ -178,53 +138,6 @@ def show_banner(name: str, dataset, source) -> None:
     print("\n".join(["=" * 88, *lines, "=" * 88]), flush=True)
 
 
-def run_folder(
-    out: pathlib.Path, name: str, kind: str, settings: Settings, seed: int, options: Mapping
-) -> pathlib.Path:
-    """The folder whose name says what was run: name[-sample][,key=value ...][,seed=N]."""
-    parts = [name + ("-sample" if kind == "sample" else "")]
-    named = {**settings.overrides, **{k: v for k, v in options.items() if v}}
-    for key, value in sorted(named.items()):
-        parts.append(f"{key}={urllib.parse.quote(str(value), safe=':+')}")
-    if seed:
-        parts.append(f"seed={seed}")
-    joined = ",".join(parts)
-    if len(joined) > 120:
-        joined = f"{joined[:103]}-{hashlib.sha256(joined.encode()).hexdigest()[:16]}"
-    files.make_folder(out)
-    return out / joined
-
-
-@contextlib.contextmanager
-def exclusive(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a run's folder for this process; a killed process leaves it free.
-
-    Raises:
-        UserError: Another process holds it.
-    """
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(
-            f"{folder}: another process is at work in it; wait for it, or use --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def set_aside(folder: pathlib.Path) -> None:
-    """Renames a standing folder, so that nothing is lost."""
-    if folder.exists():
-        number = 1
-        while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
-            number += 1
-        folder.rename(kept)
-        print(f"the run that stood there is kept as {kept}", flush=True)
-
-
 class _Execution:
     """One run on its way; each method is a part of it, in the order in which they stand."""
 
@@ -246,7 +159,7 @@ class _Execution:
             "fingerprint": self.data.fingerprint,
         }
         model = self._build(record)
-        initial_kernel = _first_kernel(model)
+        initial_kernel = first_kernel(model)
         history = self._train(model, record)
         predictions, metrics = self._timed("evaluate", lambda: self._evaluate(model, record))
         self._timed("export", lambda: self._export(model))
@@ -323,7 +236,7 @@ class _Execution:
             "pipeline": entry.name,
             "task": entry.task,
             "title": entry.title,
-            "command": command(),
+            "command": environment.command(),
             "status": "unfinished",
             "overrides": self.settings.overrides,
             "hyperparameters": _active_values(self.settings.hp),
@@ -332,8 +245,8 @@ class _Execution:
             "plan": None,
             "budget": self.budget,
             "code_sha256": entry.code_sha256,
-            "versions": versions(),
-            "machine": machine(),
+            "versions": environment.versions(),
+            "machine": environment.machine(),
             "data": {
                 "name": self.dataset.name,
                 "kind": self.source.kind,
@@ -408,7 +321,7 @@ class _Execution:
     def _evaluate(self, model: keras.Model, record: dict) -> tuple[dict, dict]:
         test = self.data.test
         path = self.folder / "predictions.npz"
-        predictions = _standing_predictions(path, record["weights_sha256"])
+        predictions = standing_predictions(path, record["weights_sha256"])
         if predictions is None:
             name, kind = record["pipeline"], self.data.kind
             openings = evaluation.count_opening(name, self.data.name, kind, self.folder)
@@ -424,7 +337,7 @@ class _Execution:
                 weights_sha256=np.array(record["weights_sha256"]),
                 openings=np.array(openings),
             )
-            predictions = _standing_predictions(path, record["weights_sha256"])
+            predictions = standing_predictions(path, record["weights_sha256"])
         record["data"]["test_openings"] = int(predictions["openings"])
         record["data"]["duplicates"] = data.count_shared(self.data.train, test)
         train_labels = self.data.train.labels[self.data.train.rows]
@@ -472,141 +385,6 @@ class _Execution:
         files.write_json(self.folder / "manifest.json", content)
 
 
-def open_run(folder: pathlib.Path) -> Run:
-    """A finished run from its folder.
-
-    Raises:
-        UserError: A file of it is missing or damaged; it is named.
-    """
-    record = read_json(folder / "run.json")
-    history = {}
-    for line in (folder / "history.csv").read_text().splitlines():
-        values = line.split(",")
-        if not history:
-            history = {name: [] for name in values}
-            continue
-        for name, value in zip(history, values, strict=True):
-            history[name].append(json.loads(value) if value else None)
-    predictions = _standing_predictions(folder / "predictions.npz", record["weights_sha256"])
-    if predictions is None:
-        raise UserError(f"{folder / 'predictions.npz'} is missing or damaged; use --fresh")
-    return Run(
-        name=record["pipeline"],
-        folder=folder,
-        record=record,
-        metrics=read_json(folder / "metrics.json"),
-        history=history,
-        predictions=predictions,
-    )
-
-
-def read_json(path: pathlib.Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
-
-
-def _standing_predictions(path: pathlib.Path, weights: str) -> dict | None:
-    """Predictions of these very weights, so that a resumed run does not open test again."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
-    except (OSError, ValueError):
-        return None
-    return arrays if str(arrays.get("weights_sha256")) == weights else None
-
-
-def summary(run: Run) -> str:
-    """The result in a few lines."""
-    record, accuracy = run.record, run.metrics["accuracy"]
-    baseline = run.metrics["majority_baseline"]
-    lines = [
-        f"{record['pipeline']} on {record['data']['kind']} data: test accuracy "
-        f"{_percent(accuracy)}, n = {accuracy['n']:,}; the majority class alone "
-        f"{100 * baseline['value']:.2f} %"
-    ]
-    if record["target"]:
-        target = record["target"]
-        lines.append(
-            f"target {target['metric']} >= {100 * target['at_least']:g} % "
-            f"({target['source']}): {target['verdict']}"
-        )
-    openings, shared = record["data"]["test_openings"], record["data"]["duplicates"]
-    lines.append(
-        f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
-        f"machine; {shared} of its images stand in train as well"
-    )
-    proof = record["proof"]
-    lines.append(
-        f"export {'proven' if proof['passed'] else 'NOT PROVEN'}: largest difference "
-        f"{proof['max_difference']:.1e}, {proof['test_correct']:,} of "
-        f"{proof['expected_correct']:,} correct test answers"
-    )
-    lines.append(f"report: {run.folder / 'report.html'}")
-    return "\n".join(lines)
-
-
-def _percent(metric: dict) -> str:
-    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
-    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
-
-
-def command() -> str:
-    """The command line of this process, with the script's name instead of its path."""
-    if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
-        return "kpipe.run(...)"
-    script = pathlib.Path(sys.argv[0])
-    program = "python pipelines/run.py" if script.name == "run.py" else script.name
-    return " ".join([program, *sys.argv[1:]])
-
-
-def versions() -> dict[str, str]:
-    from importlib import metadata
-
-    packages = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow-datasets")
-    return {
-        "kpipe": __version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        **{name: metadata.version(name) for name in packages},
-    }
-
-
-def fix_threads() -> None:
-    """Fixes the thread counts, which change the last bits, before TensorFlow's first work.
-
-    As many as this process may use, or $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-    else:
-        usable = os.cpu_count() or 1
-    threading = tf.config.threading
-    try:
-        threading.set_intra_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
-        )
-        threading.set_inter_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
-        )
-    except RuntimeError:  # TensorFlow is already at work, as in a notebook: recorded as it is
-        pass
-
-
-def machine() -> dict:
-    """What of this machine and its settings can change the last bits, or the time."""
-    return {
-        "platform": platform.platform(aliased=True, terse=True),
-        "processor": platform.machine(),
-        "cpus": os.cpu_count(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-    }
-
-
 def _active_values(hp) -> dict:
     return {p.name: hp.values[p.name] for p in hp.space if hp.is_active(p)}
 
@@ -622,10 +400,3 @@ def _difference(standing: Mapping, record: Mapping, key: str) -> str:
 def _output_shape(layer: keras.Layer) -> list:
     shape = layer.output.shape if not isinstance(layer.output, list | dict) else ()
     return list(shape)
-
-
-def _first_kernel(model: keras.Model) -> np.ndarray | None:
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            return np.array(layer.kernel)
-    return None

@@ -12,7 +12,7 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import catalogue, data, files, hyperparameters, pipeline
+from . import catalogue, data, environment, files, hyperparameters, pipeline, runs
 from .errors import RunError, UserError
 from .hyperparameters import Settings
 from .training import Trainer
@@ -41,7 +41,7 @@ def search(
     budget: float | None = None,
     fresh: bool = False,
     **overrides,
-) -> pipeline.Run:
+) -> runs.Run:
     """Searches a pipeline's keys on val, retrains the best trial and evaluates it once on test.
 
     The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` leaves it
@@ -71,14 +71,14 @@ def search(
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
     pipeline.check_plan(plan)
-    pipeline.fix_threads()
+    environment.fix_threads()
     module = pipeline.load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
     dataset = module.load_data(settings.hp)
     source = dataset.find(data, data_dir)
     pipeline.show_banner(name, dataset, source)
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
-    folder = pipeline.run_folder(
+    folder = runs.run_folder(
         pathlib.Path(out),
         module.__name__,
         source.kind,
@@ -91,9 +91,9 @@ def search(
             "budget": budget and f"{budget:g}s",
         },
     )
-    with pipeline.exclusive(folder):
+    with runs.exclusive(folder):
         if fresh:
-            pipeline.set_aside(folder)
+            runs.set_aside(folder)
         best = _Search(settings, overrides, source, seed, plan, budget, folder).run(tuner, trials)
     print("\nthe best trial, trained and evaluated as a run of its own:", flush=True)
     return pipeline.run(

@@ -13,7 +13,8 @@ ORDER = """
 errors files catalogue progress proof figures
 models.mlp models.cnn models optimizers
 datasets.faces datasets.base datasets.celeb_a datasets.mnist datasets
-data checkpoint loop training evaluation export report hyperparameters pipeline search cli
+data batches checkpoint loop training evaluation export report environment hyperparameters runs
+pipeline search cli
 """.split()
 
 

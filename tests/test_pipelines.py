@@ -7,7 +7,7 @@ import pytest
 from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
-from kpipe import catalogue, hyperparameters, pipeline
+from kpipe import catalogue, hyperparameters, pipeline, runs
 from kpipe.errors import UserError
 
 TINY = {
@@ -142,14 +142,14 @@ def test_comments_and_docstrings_are_no_change_of_a_pipeline(tmp_path):
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     folder = tmp_path / "run"
-    with pipeline.exclusive(folder):
+    with runs.exclusive(folder):
         import subprocess
         import sys
 
         code = (
-            "import pathlib, sys; from kpipe import pipeline\n"
+            "import pathlib, sys; from kpipe import runs\n"
             "from kpipe.errors import UserError\n"
-            f"try:\n  pipeline.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
+            f"try:\n  runs.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
             "except UserError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -176,7 +176,7 @@ def test_long_names_are_cut_and_stay_different(tmp_path):
 
     def folder(**overrides):
         changed = dataclasses.replace(settings, overrides=overrides)
-        return pipeline.run_folder(tmp_path, "mnist_mlp", "real", changed, 0, {}).name
+        return runs.run_folder(tmp_path, "mnist_mlp", "real", changed, 0, {}).name
 
     assert folder() == "mnist_mlp"
     assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"

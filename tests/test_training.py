@@ -39,7 +39,7 @@ def train(model, data, folder=None, callbacks=(), plan="graph", **settings):
 
 
 def test_the_loop_trains_as_keras_fit_does(few, small_model):
-    from kpipe.data import Schedule, training_batches
+    from kpipe.batches import Schedule, training_batches
 
     ours = small_model()
     history = train(ours, few, patience=0)

@@ -47,7 +47,7 @@ def cnn(
             x = keras.layers.Conv2D(size, 3, padding="same", use_bias=not batch_norm)(x)
             if batch_norm:
                 x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-            # Max pooling and ReLU give the same in either order; pooled first, ReLU costs a quarter.
+            # Max pooling and ReLU commute: pooled first, ReLU costs a quarter.
             if i == convolutions - 1:
                 x = keras.layers.MaxPooling2D()(x)
             x = keras.layers.ReLU()(x)

@@ -1,0 +1,194 @@
+"""A run: its folder, what a finished one holds, and its result in words."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import urllib.parse
+from collections.abc import Iterator, Mapping
+
+import filelock
+import keras
+import numpy as np
+
+from . import data, files
+from .errors import UserError
+from .hyperparameters import Settings
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: The pipeline's.
+        folder: Where everything lies.
+        record: The content of run.json.
+        metrics: The content of metrics.json.
+        history: Columns of history.csv, like `keras.callbacks.History.history`.
+        predictions: On the test split: `index`, `label`, `probabilities`.
+    """
+
+    name: str
+    folder: pathlib.Path
+    record: dict
+    metrics: dict
+    history: dict[str, list]
+    predictions: dict[str, np.ndarray]
+    initial_kernel: np.ndarray | None = None
+    _model: keras.Model | None = None
+    _test: data.Split | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(self.record["data"]["label_names"])
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The trained model, with the weights of its best epoch."""
+        return self._model or keras.models.load_model(self.folder / "model.keras")
+
+    @property
+    def final_kernel(self) -> np.ndarray | None:
+        """The first convolution's kernel (height, width, channels, filters), if there is one."""
+        return first_kernel(self.model)
+
+    def test_images(self, positions: np.ndarray) -> np.ndarray:
+        """Test images at positions of `predictions`; only while the run is being reported."""
+        return self._test.take(positions)[0]
+
+
+def run_folder(
+    out: pathlib.Path, name: str, kind: str, settings: Settings, seed: int, options: Mapping
+) -> pathlib.Path:
+    """The folder whose name says what was run: name[-sample][,key=value ...][,seed=N]."""
+    parts = [name + ("-sample" if kind == "sample" else "")]
+    named = {**settings.overrides, **{k: v for k, v in options.items() if v}}
+    for key, value in sorted(named.items()):
+        parts.append(f"{key}={urllib.parse.quote(str(value), safe=':+')}")
+    if seed:
+        parts.append(f"seed={seed}")
+    joined = ",".join(parts)
+    if len(joined) > 120:
+        joined = f"{joined[:103]}-{hashlib.sha256(joined.encode()).hexdigest()[:16]}"
+    files.make_folder(out)
+    return out / joined
+
+
+@contextlib.contextmanager
+def exclusive(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a run's folder for this process; a killed process leaves it free.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"{folder}: another process is at work in it; wait for it, or use --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def set_aside(folder: pathlib.Path) -> None:
+    """Renames a standing folder, so that nothing is lost."""
+    if folder.exists():
+        number = 1
+        while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
+            number += 1
+        folder.rename(kept)
+        print(f"the run that stood there is kept as {kept}", flush=True)
+
+
+def open_run(folder: pathlib.Path) -> Run:
+    """A finished run from its folder.
+
+    Raises:
+        UserError: A file of it is missing or damaged; it is named.
+    """
+    record = read_json(folder / "run.json")
+    history = {}
+    for line in (folder / "history.csv").read_text().splitlines():
+        values = line.split(",")
+        if not history:
+            history = {name: [] for name in values}
+            continue
+        for name, value in zip(history, values, strict=True):
+            history[name].append(json.loads(value) if value else None)
+    predictions = standing_predictions(folder / "predictions.npz", record["weights_sha256"])
+    if predictions is None:
+        raise UserError(f"{folder / 'predictions.npz'} is missing or damaged; use --fresh")
+    return Run(
+        name=record["pipeline"],
+        folder=folder,
+        record=record,
+        metrics=read_json(folder / "metrics.json"),
+        history=history,
+        predictions=predictions,
+    )
+
+
+def read_json(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
+
+
+def standing_predictions(path: pathlib.Path, weights: str) -> dict | None:
+    """Predictions of these very weights, so that a resumed run does not open test again."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = dict(content)
+    except (OSError, ValueError):
+        return None
+    return arrays if str(arrays.get("weights_sha256")) == weights else None
+
+
+def summary(run: Run) -> str:
+    """The result in a few lines."""
+    record, accuracy = run.record, run.metrics["accuracy"]
+    baseline = run.metrics["majority_baseline"]
+    lines = [
+        f"{record['pipeline']} on {record['data']['kind']} data: test accuracy "
+        f"{_percent(accuracy)}, n = {accuracy['n']:,}; the majority class alone "
+        f"{100 * baseline['value']:.2f} %"
+    ]
+    if record["target"]:
+        target = record["target"]
+        lines.append(
+            f"target {target['metric']} >= {100 * target['at_least']:g} % "
+            f"({target['source']}): {target['verdict']}"
+        )
+    openings, shared = record["data"]["test_openings"], record["data"]["duplicates"]
+    lines.append(
+        f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
+        f"machine; {shared} of its images stand in train as well"
+    )
+    proof = record["proof"]
+    lines.append(
+        f"export {'proven' if proof['passed'] else 'NOT PROVEN'}: largest difference "
+        f"{proof['max_difference']:.1e}, {proof['test_correct']:,} of "
+        f"{proof['expected_correct']:,} correct test answers"
+    )
+    lines.append(f"report: {run.folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _percent(metric: dict) -> str:
+    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
+    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+
+
+def first_kernel(model: keras.Model) -> np.ndarray | None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            return np.array(layer.kernel)
+    return None

@@ -133,7 +133,7 @@ def _parse_field(field: dataclasses.Field, value: object) -> object:
 
 def _parse_number(key: str, value: object, low: float, high: float, integer: bool):
     what = "an integer" if integer else "a number"
-    error = UserError(f"{key}={value}: expected {what} from {low:g} to {high:g}")
+    error = UserError(f"{key}={value}: expected {what} from {_number(low)} to {_number(high)}")
     try:
         number = int(value) if integer else float(value)
     except (TypeError, ValueError):
@@ -184,7 +184,7 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
         )
     for field in dataclasses.fields(Trainer):
         low, high = field.metadata["low"], field.metadata["high"]
-        shown = "a metric" if low is None else f"{low:g} to {high:g}"
+        shown = "a metric" if low is None else f"{_number(low)} to {_number(high)}"
         rows.append((field.name, str(getattr(trainer, field.name)), shown, ""))
     return rows
 
@@ -196,4 +196,8 @@ def _range(parameter) -> str:
         return ", ".join(map(str, parameter.values))
     if isinstance(parameter, hp_types.Fixed):
         return "not searched"
-    return f"{parameter.min_value:g} to {parameter.max_value:g}"
+    return f"{_number(parameter.min_value)} to {_number(parameter.max_value)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

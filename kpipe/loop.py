@@ -59,7 +59,7 @@ class History:
         return "\n".join(lines) + "\n"
 
 
-def _train_function(model: keras.Model, stack: int) -> Callable:
+def make_train_function(model: keras.Model, stack: int) -> Callable:
     """Runs the steps of one stacked element; the fused plan makes them one XLA program."""
 
     @tf.function(reduce_retracing=True)
@@ -92,7 +92,7 @@ class Loop:
         self.seed, self.folder, self.budget = seed, folder, budget
         stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
         self.schedule = Schedule(len(data.train), trainer.batch_size, stack)
-        self.train_function = _train_function(model, stack)
+        self.train_function = make_train_function(model, stack)
         self.val_batches = data.val.batches(max(256, trainer.batch_size))
         self.early_stopping = keras.callbacks.EarlyStopping(
             trainer.monitor,

@@ -40,7 +40,7 @@ def test_a_value_can_bring_keys_into_being(mnist):
         ({"learning_rate": "fast"}, "learning_rate=fast: expected a number from 1e-05 to 1"),
         ({"learning_rate": "nan"}, "learning_rate=nan: expected a number"),
         ({"learning_rate": "5"}, "learning_rate=5: expected a number from 1e-05 to 1"),
-        ({"units_1": "2.5"}, "units_1=2.5: expected an integer from 8 to 2048"),
+        ({"units_1": "2.5"}, "units_1=2.5: expected an integer from 8 to 2,048"),
         ({"units_1": 2.5}, "units_1=2.5: expected an integer"),
         ({"units_1": True}, "units_1=True: expected an integer"),
         ({"epochs": "0"}, "epochs=0: expected an integer from 1"),

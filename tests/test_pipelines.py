@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 
 import numpy as np
@@ -182,3 +183,14 @@ def test_long_names_are_cut_and_stay_different(tmp_path):
     assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"
     long = [folder(key="x" * 200), folder(key="x" * 201)]
     assert len(set(long)) == 2 and all(len(name) <= 120 for name in long)
+
+
+@pytest.mark.slow
+def test_mnist_mlp_reaches_its_documented_accuracy(tmp_path):
+    """Needs MNIST as TFDS prepares it in $KPIPE_TEST_DATA; one seed, some minutes."""
+    folder = os.environ.get("KPIPE_TEST_DATA")
+    if not folder:
+        pytest.skip("KPIPE_TEST_DATA names no data folder")
+    run = kpipe.run("mnist_mlp", data="real", data_dir=folder, out=tmp_path)
+    assert run.record["data"]["official"]
+    assert run.record["target"]["verdict"] == "reached"

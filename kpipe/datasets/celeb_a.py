@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
+from .. import files
 from ..errors import UserError
 from . import faces
 from .base import Dataset, Source
@@ -74,7 +75,7 @@ def _drawn_faces() -> Source:
     return Source(
         kind="sample",
         description="6,000 faces drawn by kpipe.datasets.faces, no photographs",
-        identity="faces-1",
+        identity=files.sha256(pathlib.Path(faces.__file__)),  # other code, other faces
         examples=SAMPLE_EXAMPLES,
         official=False,
         read=_read_drawn_faces,

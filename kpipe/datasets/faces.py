@@ -229,7 +229,7 @@ def _draw_view(face, dice):
 
 
 def _draw_features(face, dice):
-    male, smiling, makeup = face["Male"], face["Smiling"], face["Heavy_Makeup"]
+    male, smiling, attractive = face["Male"], face["Smiling"], face["Attractive"]
     chubby, oval, narrow = face["Chubby"], face["Oval_Face"], face["Narrow_Eyes"]
     face["head_width"] = dice.bell(0.735, 0.025) + 0.02 * male + 0.09 * chubby - 0.06 * oval
     face["taper"] = dice.bell(0.26, 0.05) - 0.08 * male - 0.12 * chubby + 0.12 * oval
@@ -237,8 +237,9 @@ def _draw_features(face, dice):
     face["neck_width"] = 0.30 + 0.05 * male + 0.08 * chubby
     face["neckline"] = dice.even(1.2, 1.55)
     face["brow"] = dice.bell(0.034, 0.006) + 0.01 * male + 0.022 * face["Bushy_Eyebrows"]
-    face["eye_width"] = dice.bell(0.155, 0.01) + 0.01 * makeup + 0.012 * face["Attractive"]
-    face["eye_height"] = dice.bell(0.106, 0.01) - 0.046 * narrow - 0.012 * smiling + 0.01 * makeup
+    face["eye_width"] = dice.bell(0.152, 0.009) + 0.022 * attractive
+    face["eye_height"] = dice.bell(0.1, 0.008) + 0.02 * attractive - 0.046 * narrow
+    face["eye_height"] -= 0.012 * smiling
     face["nose_tip"] = dice.bell(0.33, 0.02) + 0.05 * face["Pointy_Nose"]
     face["nose_width"] = dice.bell(0.125, 0.012) - 0.04 * face["Pointy_Nose"]
     face["nose_width"] += 0.065 * face["Big_Nose"]
@@ -258,6 +259,7 @@ def _draw_haircut(face, dice):
     face["bare_ears"] = 1 - long
     face["hair_length"] = np.where(long > 0, dice.bell(1.1, 0.3), dice.bell(0.25, 0.05))
     face["hair_volume"] = dice.bell(0.08, 0.015) + 0.06 * long + 0.05 * face["Wavy_Hair"]
+    face["hair_volume"] -= 0.03 * face["Straight_Hair"]
     face["hairline"] = dice.bell(-0.62, 0.03) - 0.24 * face["Receding_Hairline"]
     face["fringe"] = np.where(face["Bangs"] > 0, dice.bell(-0.34, 0.03), -1)
     face["parting"], face["phase"] = dice.bell(0, 0.07), dice.even()
@@ -326,8 +328,9 @@ class _Part:
         self._face, self._faces = face, faces
         left, top, right, bottom = box
         size, scale, tilt, turn = planes.shape[-1], self["scale"], self["tilt"], self["turn"]
-        # Turning the head moves what is in the middle and leaves the sides where they are.
-        left, right = (x + turn * max(1 - x * x, 0) for x in (left, right))
+        # Where the box lies in the pictures. Turning the head moves what is in the middle of the
+        # face and leaves its sides where they are.
+        left, right = (side + turn * max(1 - side * side, 0) for side in (left, right))
         x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
         column, columns = _span(
             size,
@@ -339,6 +342,7 @@ class _Part:
             self["centre_y"] + scale * (y + tilt * x),
             scale * (height + np.abs(tilt) * width),
         )
+        # The way back, from the pixels' places to the face frame.
         across = (columns - self["centre_x"]).swapaxes(1, 2) / scale
         self.upright_y = (rows - self["centre_y"]) / scale
         self.light = 1 + self["light_x"] * across + self["light_y"] * self.upright_y
@@ -437,10 +441,12 @@ def _front_hair(part):
     opening = _ellipse(part.x + part["parting"] * rise, rise, width, height)
     tips = 0.035 * _wave(3 * part.upright_x + part["phase"])
     opening = np.maximum(opening, part["fringe"] + tips - part.upright_y)
-    strands = _wave(4.5 * part.upright_x) * (0.04 + 0.05 * part["Straight_Hair"])
-    curls = 1 - part["Wavy_Hair"] * (1 - _wave(1.7 * part.upright_y + part["phase"]))
-    gloss = part.light + strands * curls
-    part.fill(np.maximum(_hair_shape(part), -opening), part["hair"], light=gloss)
+    straight, wavy = part["Straight_Hair"], part["Wavy_Hair"]
+    strands = _wave(4.5 * part.upright_x) * (0.04 + 0.05 * straight)
+    curls = 1 - wavy * (1 - _wave(1.7 * part.upright_y + part["phase"]))
+    sheen = np.maximum(0.28 - 25 * (part.upright_y + 0.78) ** 2, 0) * straight
+    light = part.light + strands * curls + sheen
+    part.fill(np.maximum(_hair_shape(part), -opening), part["hair"], light=light)
 
 
 def _shoulders(part):
@@ -525,7 +531,7 @@ def _wrinkles(part):
     side, y = np.abs(part.x), part.y
     forehead = np.maximum(np.abs(np.abs(y + 0.45) - 0.05) - 0.008, side - 0.26)
     folds = np.maximum(np.abs(side - 0.2 - 0.35 * (y - 0.35)) - 0.012, np.abs(y - 0.48) - 0.12)
-    part.fill(np.minimum(forehead, folds), 0.78 * part["skin"], 0.7)
+    part.fill(np.minimum(forehead, folds), 0.7 * part["skin"], 0.8)
 
 
 def _stubble(part):

@@ -84,7 +84,7 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
     assert cli.main(["run", "celeba_gender", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "CelebA faces at 32x32 pixels" in shown
-    for key, default in {"learning_rate": "0.001", "filters": "16", "epochs": "12"}.items():
+    for key, default in {"learning_rate": "0.001", "filters": "16", "epochs": "15"}.items():
         assert any(line.split()[:2] == [key, default] for line in shown.splitlines())
     assert "optimizer=adamw" in shown
 

@@ -203,7 +203,14 @@ class _Search(keras_tuner.HyperModel):
         """The Trainer with what the trial chose for its fields."""
         fields = {field.name for field in dataclasses.fields(Trainer)}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
-        return dataclasses.replace(self.settings.trainer, **chosen)
+        return dataclasses.replace(self.settings.trainer, **chosen, **self._plateau(hp))
+
+    def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:
+        """A schedule that the tuner chose takes the place of the pipeline's reduce-on-plateau."""
+        scheduled = hp.values.get("schedule", "constant") != "constant"
+        if scheduled and "reduce_lr_patience" not in self.overrides:
+            return {"reduce_lr_patience": 0}
+        return {}
 
     def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
         """The values that this trial chose."""
@@ -217,7 +224,7 @@ class _Search(keras_tuner.HyperModel):
         """Overrides that make a run of a trial."""
         hp = self.tuner.oracle.trials[row["trial"]].hyperparameters
         fixed = {k: v for k, v in self.overrides.items() if k not in self.settings.choices}
-        return fixed | self._searched(hp)
+        return fixed | self._searched(hp) | self._plateau(hp)
 
     def _table(self) -> list[dict]:
         """One row a trial, the best completed first."""

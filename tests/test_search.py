@@ -2,6 +2,7 @@ import csv
 
 import pytest
 
+from kpipe import catalogue
 from kpipe.errors import RunError, UserError
 from kpipe.search import TUNERS, search
 
@@ -24,10 +25,11 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     rows = trials(tmp_path)
     assert [row["status"] for row in rows] == ["COMPLETED", "COMPLETED"]
     assert {row["learning_rate"] for row in rows} <= {"1e-05", "0.01"}
-    assert float(rows[0]["val_loss"]) <= float(rows[1]["val_loss"])
+    assert float(rows[0]["val_accuracy"]) >= float(rows[1]["val_accuracy"])
     assert run.record["hyperparameters"]["learning_rate"] == float(rows[0]["learning_rate"])
     # the same seed and values: the retrained run repeats the trial
-    assert min(run.history["val_loss"]) == pytest.approx(float(rows[0]["val_loss"]), rel=1e-6)
+    best = max(run.history["val_accuracy"])
+    assert best == pytest.approx(float(rows[0]["val_accuracy"]), rel=1e-6)
     assert run.record["data"]["test_openings"] >= 1
 
 
@@ -52,6 +54,20 @@ def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
     rows = {row["batch_size"]: row for row in trials(tmp_path)}
     assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
     assert run.record["trainer"]["batch_size"] == 64
+
+
+def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
+    path = tmp_path / "plateau.py"
+    text = (
+        catalogue.find("mnist_mlp").read_text().replace('schedule="cosine"', 'schedule="constant"')
+    )
+    path.write_text(text.replace("patience=10)", "patience=10, reduce_lr_patience=2)"))
+    run = search(str(path), trials=4, out=tmp_path, **OPTIONS)  # the whole space
+    rows = trials(tmp_path)
+    assert {row["status"] for row in rows} == {"COMPLETED"}
+    assert len({row["schedule"] for row in rows}) > 1
+    constant = run.record["hyperparameters"]["schedule"] == "constant"
+    assert run.record["trainer"]["reduce_lr_patience"] == (2 if constant else 0)
 
 
 def test_a_search_without_a_completed_trial_fails(tmp_path, monkeypatch):

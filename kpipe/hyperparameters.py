@@ -39,13 +39,12 @@ def declare(module: types.ModuleType, values: Mapping) -> tuple:
     keras.utils.clear_session()
     try:
         module.load_data(hp)
-        model = module.build_model(hp)
+        module.build_model(hp)
         trainer = module.build_trainer(hp)
     except ValueError as error:
         shown = ", ".join(f"{key}={value}" for key, value in values.items()) or "its defaults"
         message = str(error).strip().splitlines()[0]
         raise UserError(f"{module.__name__} cannot be built with {shown}: {message}") from error
-    trainer.check(model, num_examples=0)
     return hp, trainer
 
 

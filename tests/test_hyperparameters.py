@@ -75,3 +75,12 @@ def test_booleans(text, expected):
     assert hyperparameters.resolve(module, {"flip": text}).hp.values["flip"] is expected
     with pytest.raises(UserError, match="flip=maybe: expected true or false"):
         hyperparameters.resolve(module, {"flip": "maybe"})
+
+
+def test_a_contradiction_is_judged_after_all_overrides():
+    module = pipeline.load_module(catalogue.find("celeba_gender"))
+    given = {"schedule": "cosine", "decay_steps": "500", "reduce_lr_patience": "0"}
+    settings = hyperparameters.resolve(module, given)
+    assert settings.trainer.reduce_lr_patience == 0
+    with pytest.raises(UserError, match="contradict each other"):
+        hyperparameters.resolve(module, {"schedule": "cosine"})

@@ -1,11 +1,14 @@
 """CelebA faces at 32x32 pixels: the attribute Male, by a convolutional network.
 
 Reproduces task A of the lab course's second exercise, which asks for two optimizers to be
-compared (here optimizer=adam and optimizer=sgd_momentum) and for the first layer's filters.
-No test accuracy is documented there; 96 % is this project's own aim on the official data.
+compared (here optimizer=adam and optimizer=sgd) and for the first layer's filters.
+No test accuracy is documented there; 96 % is this project's own aim on the official data, which
+have not been run yet. Measured on another set in CelebA's form (UTKFace, 19,065 training images,
+n = 2,277, majority class 53.36 %): Adam 90.78 [89.52, 91.90] % in 10 minutes of training on two
+shared CPU cores, SGD at 0.1 90.34 [89.06, 91.48] %.
 
     python pipelines/run.py celeba_gender
-    python pipelines/run.py celeba_gender optimizer=sgd_momentum learning_rate=0.05
+    python pipelines/run.py celeba_gender optimizer=sgd learning_rate=0.1
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -292,16 +292,40 @@ def _paint_block(planes, face, grain):
     axis = (np.arange(size, dtype="f4") + 0.5) * (2 / size) - 1
     gradient = 1 + face["slope_x"] * axis + face["slope_y"] * axis[:, None]
     np.multiply(face["backdrop"], gradient, out=planes)
-    for paint_part, box, shown in _PARTS:
+    windows = _windows(face, size)
+    for (paint_part, _, shown), window in zip(_PARTS, windows, strict=True):
         faces = np.flatnonzero(face[shown]) if shown else np.arange(count)
         for start in range(0, len(faces), _BATCH):
-            part = _Part(planes, face, faces[start : start + _BATCH], box)
+            batch = faces[start : start + _BATCH]
+            part = _Part(planes, face, batch, window[:, batch])
             paint_part(part)
             part.put_back()
     noise = grain[:count] * face["grain"]
     for plane in planes:
         plane += noise
         np.clip(plane, 0, 255, out=plane)
+
+
+def _windows(face, size):
+    """Finds the pixels that the box of each part takes up in each picture.
+
+    Returns:
+        First and end of the columns, first and end of the rows: int (parts, 4, count).
+    """
+    centre_x, centre_y, scale, tilt, turn = (
+        face[name].ravel() for name in ("centre_x", "centre_y", "scale", "tilt", "turn")
+    )
+    left, top, right, bottom = np.array([box for _, box, _ in _PARTS], "f4").T[..., None]
+    # Turning the head moves what is in the middle and leaves the sides where they are.
+    left, right = (side + turn * np.maximum(1 - side**2, 0) for side in (left, right))
+    x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+    column = centre_x + scale * (x - tilt * y)
+    row = centre_y + scale * (y + tilt * x)
+    pixel = 2 / size  # one more on either side, for soft edges
+    wide = scale * (width + np.abs(tilt) * height) / 2 + pixel
+    high = scale * (height + np.abs(tilt) * width) / 2 + pixel
+    edges = np.stack([column - wide, column + wide, row - high, row + high], axis=1)
+    return ((edges + 1) / pixel).clip([[0], [1]] * 2, [[size - 1], [size]] * 2).astype(int)
 
 
 class _Part:
@@ -314,7 +338,7 @@ class _Part:
         planes: Red, green and blue of all pictures, float32 (3, count, size, size).
         face: What is known about all faces.
         faces: Indices of the n faces that the patch is lifted off.
-        box: Left, top, right and bottom of the patch in the face frame.
+        window: The pixels that the patch must cover, see `_windows`: (4, n).
 
     Attributes:
         planes: Red, green and blue of the patch, (3, n, height, width).
@@ -324,35 +348,22 @@ class _Part:
         light: How brightly each pixel is lit, about 1, (n, height, width).
     """
 
-    def __init__(self, planes, face, faces, box):
+    def __init__(self, planes, face, faces, window):
         self._face, self._faces = face, faces
-        left, top, right, bottom = box
-        size, scale, tilt, turn = planes.shape[-1], self["scale"], self["tilt"], self["turn"]
-        # Where the box lies in the pictures. Turning the head moves what is in the middle of the
-        # face and leaves its sides where they are.
-        left, right = (side + turn * max(1 - side * side, 0) for side in (left, right))
-        x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-        column, columns = _span(
-            size,
-            self["centre_x"] + scale * (x - tilt * y),
-            scale * (width + np.abs(tilt) * height),
-        )
-        row, rows = _span(
-            size,
-            self["centre_y"] + scale * (y + tilt * x),
-            scale * (height + np.abs(tilt) * width),
-        )
-        # The way back, from the pixels' places to the face frame.
-        across = (columns - self["centre_x"]).swapaxes(1, 2) / scale
-        self.upright_y = (rows - self["centre_y"]) / scale
+        size, scale, tilt = planes.shape[-1], self["scale"], self["tilt"]
+        left, right, top, bottom = window
+        shape = (bottom - top).max(), (right - left).max()
+        row, column = np.minimum(top, size - shape[0]), np.minimum(left, size - shape[1])
+        across = (_places(column, shape[1], size)[:, None, :] - self["centre_x"]) / scale
+        self.upright_y = (_places(row, shape[0], size)[:, :, None] - self["centre_y"]) / scale
         self.light = 1 + self["light_x"] * across + self["light_y"] * self.upright_y
         self.y = self.upright_y - tilt * across
-        self.upright_x = across - turn * np.maximum(1 - across**2, 0)
+        self.upright_x = across - self["turn"] * np.maximum(1 - across**2, 0)
         self.x = self.upright_x + tilt * self.upright_y
         self._patches = np.lib.stride_tricks.sliding_window_view(
-            planes, self.x.shape[1:], axis=(2, 3), writeable=True
+            planes, shape, axis=(2, 3), writeable=True
         )
-        self._place = slice(None), faces, row.ravel(), column.ravel()
+        self._place = slice(None), faces, row, column
         self.planes = self._patches[self._place]
         self._edge = 1.2 * 2 / (_SCALE * size)  # a little more than a pixel
 
@@ -383,19 +394,10 @@ class _Part:
             plane += change
 
 
-def _span(size, middle, extent):
-    """The pixels of one axis that a patch takes up, where pictures reach from -1 to 1.
-
-    Returns:
-        Each face's first pixel, (n, 1, 1), and the places of all its pixels, (n, length, 1).
-    """
-    half = extent / 2 + 2 / size  # a pixel more on either side, for soft edges
-    start = ((middle - half + 1) * (size / 2)).clip(0, size - 1).astype(np.int32)
-    stop = ((middle + half + 1) * (size / 2)).clip(1, size).astype(np.int32)
-    length = (stop - start).max()
-    first = np.minimum(start, size - length)
-    pixels = first.astype("f4") + np.arange(0.5, length, dtype="f4")[:, None]
-    return first, pixels * (2 / size) - 1
+def _places(first, length, size):
+    """Middles of `length` pixels from each first one, in pictures from -1 to 1: (n, length)."""
+    pixels = first.astype("f4")[:, None] + np.arange(0.5, length, dtype="f4")
+    return pixels * (2 / size) - 1
 
 
 def _ellipse(x, y, radius_x, radius_y):

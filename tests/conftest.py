@@ -54,9 +54,11 @@ def small_model():
 
 @pytest.fixture
 def quick_runs(monkeypatch):
-    """Runs without their proof and report, for tests of what comes before those."""
+    """Runs without export, proof and report, for tests of what comes before those."""
     from kpipe import export, report
 
     proof = {"passed": True, "max_difference": 0.0, "test_correct": 0, "expected_correct": 0}
+    monkeypatch.setattr(export, "export", lambda model, label_names, folder: None)
+    monkeypatch.setattr(export, "write_golden", lambda model, images, label_names, folder: None)
     monkeypatch.setattr(export, "prove", lambda folder, images: proof)
     monkeypatch.setattr(report, "write", lambda run, plots: None)

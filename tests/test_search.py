@@ -12,7 +12,7 @@ OPTIONS = {"data": "sample", "epochs": "2", "num_layers": "1", "units_1": "16"}
 
 
 def trials(out, name="*-sample*search=*"):
-    folder = next(out.glob(name))
+    folder = next(path for path in out.glob(name) if path.is_dir())
     with open(folder / "trials.csv") as file:
         return list(csv.DictReader(file))
 

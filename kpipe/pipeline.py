@@ -150,6 +150,7 @@ class _Execution:
     def run(self) -> Run:
         record = self._begin()
         if record["status"] == "finished":
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
             run = open_run(self.folder)
             print(summary(run), flush=True)
             return run
@@ -179,10 +180,14 @@ class _Execution:
         )
         report.write(run, getattr(self.module, "plots", ()))
         files.write_json(self.folder / "run.json", record)
-        self._finish()
+        self._write_manifest()
         print(summary(run), flush=True)
-        if not record["proof"]["passed"]:
-            raise RunError(f"{self.folder}: the export does not give what was trained; see proof")
+        if not record["proof"]["passed"]:  # the checkpoints stay: a rerun exports again
+            raise RunError(
+                f"{self.folder}: the export does not give what was trained; run.json says where "
+                "they differ, and the same command exports again"
+            )
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return run
 
     def _timed(self, name: str, work):
@@ -215,7 +220,8 @@ class _Execution:
                 f"{standing['data']['fingerprint'][:12]}, now {fingerprint[:12]}); "
                 "--fresh trains anew, --out DIR elsewhere"
             )
-        if standing["status"] == "finished":
+        # Killed between run.json and the manifest, a run is completed once more.
+        if standing["status"] == "finished" and (self.folder / "manifest.json").is_file():
             return standing
         files.remove_leftovers(self.folder)
         record["plan"] = standing.get("plan")
@@ -370,16 +376,17 @@ class _Execution:
         print("proving the export in a process without Keras", flush=True)
         return export.prove(self.folder, pathlib.Path(self.data.test.images.filename))
 
-    def _finish(self) -> None:
+    def _write_manifest(self) -> None:
         """The manifest says that everything is there: it comes last."""
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         final = {
             path.relative_to(self.folder).as_posix(): {
                 "sha256": files.sha256(path),
                 "size": path.stat().st_size,
             }
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and path.name != "manifest.json" and "logs" not in path.parts
+            if path.is_file()
+            and path.name != "manifest.json"
+            and not {"logs", "checkpoints"} & set(path.relative_to(self.folder).parts)
         }
         content = {"format_version": FORMAT_VERSION, "files": final}
         files.write_json(self.folder / "manifest.json", content)

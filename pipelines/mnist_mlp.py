@@ -1,8 +1,8 @@
 """MNIST digits with a fully connected 784-900-450-10 network.
 
 Reproduces the lab-course net whose documented test accuracy is 98.25 %. Measured on the official
-test split, n = 10,000: 98.65 [98.40, 98.86], 98.56 [98.31, 98.78] and 98.60 [98.35, 98.81] % for the
-seeds 0, 1 and 2, in 3 to 5 minutes of training on two shared CPU cores. Dropout and the cosine
+test split, n = 10,000: 98.65 [98.40, 98.86], 98.56 [98.31, 98.78] and 98.60 [98.35, 98.81] % for
+the seeds 0, 1 and 2, in 3 to 5 minutes of training on two shared CPU cores. Dropout and the cosine
 schedule, which the document does not have, were chosen on the validation split.
 
     python pipelines/run.py mnist_mlp

@@ -97,6 +97,27 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
     )
 
 
+def test_a_run_whose_proof_fails_says_so_and_exports_again(tmp_path, monkeypatch, quick_runs):
+    from kpipe import export, training
+    from kpipe.errors import RunError
+
+    options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
+    good = export.prove(None, None)
+    monkeypatch.setattr(export, "prove", lambda folder, images: {**good, "passed": False})
+    with pytest.raises(RunError, match="the export does not give what was trained"):
+        kpipe.run("mnist_mlp", **options)
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    assert json.loads((folder / "run.json").read_text())["status"] == "proof failed"
+
+    monkeypatch.setattr(export, "prove", lambda folder, images: good)
+    steps = []
+    monkeypatch.setattr(training.Loop, "_step", lambda *_: steps.append(1))
+    run = kpipe.run("mnist_mlp", **options)
+    assert run.record["status"] == "finished" and not steps
+    assert run.record["data"]["test_openings"] == int(run.predictions["openings"])
+    assert not (folder / "checkpoints").exists()
+
+
 def test_the_manifest_holds_every_final_file(finished_run):
     manifest = json.loads((finished_run.folder / "manifest.json").read_text())["files"]
     files = {

@@ -203,7 +203,6 @@ class _Execution:
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise UserError(f"{self.folder} stands there and is no run; use --out or --fresh")
-            files.make_folder(self.folder)
             return record
         standing = read_json(path)
         for key in IDENTITY:
@@ -292,6 +291,7 @@ class _Execution:
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
         )
+        files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record)
         print(
             f"{record['pipeline']}: {model.count_params():,} parameters, "

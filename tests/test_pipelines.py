@@ -137,6 +137,12 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
     assert (folder / "thesis.tex").read_text() == "mine"
 
 
+def test_a_mistake_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(UserError, match="does not divide"):
+        kpipe.run("mnist_mlp", data="sample", out=tmp_path, gradient_accumulation_steps=4)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
 def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, quick_runs):
     source = catalogue.find("mnist_mlp").read_text()
     path = tmp_path / "mine.py"

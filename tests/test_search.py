@@ -62,7 +62,7 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
         catalogue.find("mnist_mlp").read_text().replace('schedule="cosine"', 'schedule="constant"')
     )
     path.write_text(text.replace("patience=10)", "patience=10, reduce_lr_patience=2)"))
-    run = search(str(path), trials=4, out=tmp_path, **OPTIONS)  # the whole space
+    run = search(str(path), trials=3, out=tmp_path, **OPTIONS)  # the whole space
     rows = trials(tmp_path)
     assert {row["status"] for row in rows} == {"COMPLETED"}
     assert len({row["schedule"] for row in rows}) > 1

@@ -76,7 +76,7 @@ def test_the_fused_plan_gives_what_the_graph_gives(few, small_model, optimizer):
 
 @pytest.mark.parametrize(
     ("plan", "batches"),  # in the first epoch, at its end, in a later one
-    [("graph", 2), ("graph", 7), ("graph", 16), ("fused:3", 1), ("fused:3", 5)],
+    [("graph", 2), ("graph", 7), ("graph", 16), ("fused:2", 5)],
 )
 def test_a_run_cut_off_anywhere_ends_with_the_same_bits(few, small_model, tmp_path, plan, batches):
     options = {"plan": plan, "reduce_lr_patience": 1, "patience": 2}

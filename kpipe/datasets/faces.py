@@ -318,11 +318,12 @@ def _windows(face, size):
     x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
     column = centre_x + scale * (x - tilt * y)
     row = centre_y + scale * (y + tilt * x)
-    pixel = 2 / size  # one more on either side, for soft edges
-    wide = scale * (width + np.abs(tilt) * height) / 2 + pixel
-    high = scale * (height + np.abs(tilt) * width) / 2 + pixel
+    soft_edge = 2 / size  # a pixel
+    wide = scale * (width + np.abs(tilt) * height) / 2 + soft_edge
+    high = scale * (height + np.abs(tilt) * width) / 2 + soft_edge
     edges = np.stack([column - wide, column + wide, row - high, row + high], axis=1)
-    return ((edges + 1) / pixel).clip([[0], [1]] * 2, [[size - 1], [size]] * 2).astype(int)
+    pixels = np.rint((edges + 1) * (size / 2)).astype(int)
+    return pixels.clip([[0], [1]] * 2, [[size - 1], [size]] * 2)
 
 
 class _Part:
@@ -398,9 +399,10 @@ def _places(first, length, size):
 
 
 def _ellipse(x, y, radius_x, radius_y):
-    """Signed distance, right near the outline, from an ellipse about the origin."""
+    """Roughly the signed distance from an ellipse about the origin; right for a circle."""
     squares = (x * (1 / radius_x)) ** 2 + (y * (1 / radius_y)) ** 2
-    return np.sqrt(squares) * radius_y - radius_y
+    radius = (radius_x + radius_y) / 2
+    return np.sqrt(squares) * radius - radius
 
 
 def _wave(turns):
@@ -456,7 +458,8 @@ def _shoulders(part):
 def _neck(part):
     x, y, skin = np.abs(part.x), part.upright_y, part["skin"]
     beside = x - part["neck_width"]
-    neckline = np.maximum(_ellipse(x, y - 1.15, 0.45, part["neckline"] - 1.15), 1.2 - y)
+    neckline = _ellipse(x, y - 1.15, 0.45, part["neckline"] - 1.15)
+    neckline = np.maximum(neckline, 1.2 - y)
     neck = np.minimum(np.maximum(beside, np.abs(y - 1) - 0.3), neckline)
     part.fill(neck, 0.94 * skin, light=part.light)
     chin_shadow = np.maximum(_ellipse(x, y - 0.95, 0.5, 0.2), beside)
@@ -639,7 +642,7 @@ _PARTS = (
     (_double_chin, (-0.55, 0.5, 0.55, 1.25), "Double_Chin"),
     (_head, (-0.95, -1, 0.95, 1), None),
     (_bald_shine, (-0.6, -1, 0.3, -0.4), "Bald"),
-    (_cheekbones, (-0.75, 0.05, 0.75, 0.7), "High_Cheekbones"),
+    (_cheekbones, (-0.85, 0, 0.85, 0.75), "High_Cheekbones"),
     (_blush, (-0.7, 0.1, 0.7, 0.55), "Rosy_Cheeks"),
     (_bags, (-0.55, -0.05, 0.55, 0.25), "Bags_Under_Eyes"),
     (_wrinkles, (-0.4, -0.55, 0.4, 0.65), "wrinkled"),
@@ -647,8 +650,8 @@ _PARTS = (
     (_goatee, (-0.35, 0.7, 0.35, 1.1), "Goatee"),
     (_nose, (-0.3, -0.2, 0.3, 0.55), None),
     (_mouth, (-0.4, 0.4, 0.4, 0.95), None),
-    (_mustache, (-0.4, 0.35, 0.4, 0.65), "Mustache"),
-    (_eyes, (-0.6, -0.3, 0.6, 0.2), None),
+    (_mustache, (-0.5, 0.3, 0.5, 0.7), "Mustache"),
+    (_eyes, (-0.68, -0.32, 0.68, 0.22), None),
     (_brows, (-0.53, -0.45, 0.53, -0.03), None),
     (_sideburns, (-1, -0.45, 1, 0.65), "Sideburns"),
     (_front_hair, (-1.1, -1.2, 1.1, 0.4), "short_hair"),

@@ -66,7 +66,7 @@ def make_train_function(model: keras.Model, stack: int) -> Callable:
     def one_step(images, labels):
         return model.train_step((images[0], labels[0]))
 
-    # Unrolled: inside an XLA loop the CPU's matrix products run on a single thread.
+    # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
     @tf.function(jit_compile=True)
     def fused_steps(images, labels):
         for i in range(stack):

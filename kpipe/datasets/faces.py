@@ -29,7 +29,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 
 _BLOCK = 256  # faces drawn from one seed, so that a face does not depend on how many follow it
-_BATCH = 48  # faces painted at once, so that their arrays stay in the processor's cache
+_BATCH = 1 << 16  # pixels painted at once, so that their arrays stay in the processor's cache
 
 # For each tendency, what comes with it: the share among women and among men. See _draw_attributes.
 _SHARES = {
@@ -292,8 +292,10 @@ def _paint_block(face, grain, images):
     windows = _windows(face, size)
     for (paint_part, _, shown), window in zip(_PARTS, windows, strict=True):
         faces = np.flatnonzero(face[shown]) if shown else np.arange(count)
-        for start in range(0, len(faces), _BATCH):
-            batch = faces[start : start + _BATCH]
+        left, right, top, bottom = window
+        at_once = _BATCH // ((right - left) * (bottom - top)).max() + 1
+        for start in range(0, len(faces), at_once):
+            batch = faces[start : start + at_once]
             part = _Part(planes, face, batch, window[:, batch])
             paint_part(part)
             part.put_back()
@@ -350,16 +352,19 @@ class _Part:
         self._face, self._faces = face, faces
         size, scale, tilt = planes.shape[-1], self["scale"], self["tilt"]
         left, right, top, bottom = window
-        shape = (bottom - top).max(), (right - left).max()
-        row, column = np.minimum(top, size - shape[0]), np.minimum(left, size - shape[1])
-        across = (_places(column, shape[1], size)[:, None, :] - self["centre_x"]) / scale
-        self.upright_y = (_places(row, shape[0], size)[:, :, None] - self["centre_y"]) / scale
+        height, width = (bottom - top).max(), (right - left).max()
+        row, column = np.minimum(top, size - height), np.minimum(left, size - width)
+        across = (_places(column, width, size)[:, None, :] - self["centre_x"]) / scale
+        self.upright_y = (_places(row, height, size)[:, :, None] - self["centre_y"]) / scale
         self.light = 1 + self["light_x"] * across + self["light_y"] * self.upright_y
         self.y = self.upright_y - tilt * across
         self.upright_x = across - self["turn"] * np.maximum(1 - across**2, 0)
         self.x = self.upright_x + tilt * self.upright_y
-        self._patches = np.lib.stride_tricks.sliding_window_view(
-            planes, shape, axis=(2, 3), writeable=True
+        # Every patch of this shape there is, by colour, face, row and column: a view.
+        self._patches = np.lib.stride_tricks.as_strided(
+            planes,
+            (*planes.shape[:2], size - height + 1, size - width + 1, height, width),
+            planes.strides + planes.strides[2:],
         )
         self._place = slice(None), faces, row, column
         self.planes = self._patches[self._place]

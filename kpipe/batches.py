@@ -5,6 +5,7 @@ The order of an epoch is a pure function of (seed, epoch), the augmentation of a
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +47,7 @@ def training_batches(
     """The training data from global step `step` on, until `epochs` epochs are full.
 
     Returns:
-        A dataset of (images, labels) with a leading axis of steps: uint8
+        A dataset of (inputs, labels) with a leading axis of steps, such as uint8
         (steps, batch, height, width, channels) and int32 (steps, batch).
     """
     elements = tf.constant(schedule.elements())
@@ -62,15 +63,15 @@ def training_batches(
         positions = tf.random.experimental.index_shuffle(
             tf.range(begin, end), seed=[seed, epoch], max_index=num_examples - 1
         )
-        images, labels = split.gather(positions)
+        inputs, labels = split.gather(positions)
         global_step = epoch * schedule.steps_per_epoch + start
-        images = augment(
-            images, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step])
+        inputs = augment(
+            inputs, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step])
         )
         shape = tf.stack([steps, (end - begin) // steps])
-        return (
-            tf.reshape(images, tf.concat([shape, tf.shape(images, tf.int64)[1:]], 0)),
-            tf.reshape(labels, shape),
+        return tuple(
+            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0))
+            for part in (inputs, labels)
         )
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)
@@ -85,20 +86,70 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
         augmentation: What to change.
         seed: int64 (2,).
     """
-    batch = tf.shape(images)[0]
-    flip_seed, shift_seed, brightness_seed = tf.unstack(
-        tf.random.split(tf.cast(seed, tf.int32), 3), num=3
-    )
+    if augmentation == Augmentation():
+        return images
+    shape = (tf.shape(images)[0], 1, 1, 1)
+    seeds = iter(tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 8), num=8))
+
+    def uniform(low: float, high: float) -> tf.Tensor:
+        """One number an image."""
+        return tf.random.stateless_uniform(shape, next(seeds), low, high)
+
     if augmentation.flip:
-        chosen = tf.random.stateless_uniform((batch, 1, 1, 1), flip_seed) < 0.5
-        images = tf.where(chosen, images[:, :, ::-1], images)
+        images = tf.where(uniform(0.0, 1.0) < 0.5, images[:, :, ::-1], images)
     if augmentation.shift:
-        images = _shift(images, augmentation.shift, shift_seed)
+        images = _shift(images, augmentation.shift, next(seeds))
+    pixels = tf.cast(images, tf.float32)
+    if augmentation.rotate or augmentation.zoom:
+        angle = math.radians(augmentation.rotate)
+        scale = uniform(1 - augmentation.zoom, 1 + augmentation.zoom)
+        pixels = _turn(pixels, uniform(-angle, angle), scale)
+    if augmentation.contrast:
+        mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
+        pixels = mean + (pixels - mean) * uniform(1 - augmentation.contrast, 1 + augmentation.contrast)
+    if augmentation.saturation:
+        grey = tf.reduce_mean(pixels, axis=3, keepdims=True)
+        limits = 1 - augmentation.saturation, 1 + augmentation.saturation
+        pixels = grey + (pixels - grey) * uniform(*limits)
     if augmentation.brightness:
         limit = 255 * augmentation.brightness
-        change = tf.random.stateless_uniform((batch, 1, 1, 1), brightness_seed, -limit, limit)
-        images = tf.clip_by_value(tf.round(tf.cast(images, tf.float32) + change), 0, 255)
-    return tf.cast(images, tf.uint8)
+        pixels += uniform(-limit, limit)
+    if augmentation.erase:
+        pixels = _erase(pixels, augmentation.erase, next(seeds))
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def _turn(images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Turns every image by its angle (radians) and enlarges it by its scale, about its centre."""
+    height, width = images.shape[1], images.shape[2]
+    angle, scale = tf.reshape(angle, (-1,)), tf.reshape(scale, (-1,))
+    # From a pixel of the result to one of the image: x' = a x - b y + c, y' = b x + a y + d.
+    a, b = tf.cos(angle) / scale, tf.sin(angle) / scale
+    x, y, zero = (width - 1) / 2, (height - 1) / 2, tf.zeros_like(angle)
+    rows = [a, -b, x - a * x + b * y, b, a, y - b * x - a * y, zero, zero]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack(rows, axis=1),
+        output_shape=(height, width),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def _erase(images: tf.Tensor, fraction: float, seed: tf.Tensor) -> tf.Tensor:
+    """Sets a square of every image, some of it perhaps outside, to middle grey."""
+    batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    centre = tf.random.stateless_uniform((batch, 2), seed)
+    half = fraction / 2
+
+    def inside(position: tf.Tensor, size: int) -> tf.Tensor:
+        places = (tf.range(size, dtype=tf.float32) + 0.5) / size
+        return tf.abs(places - position[:, None]) < half
+
+    rows, columns = inside(centre[:, 0], height), inside(centre[:, 1], width)
+    erased = tf.logical_and(rows[:, :, None, None], columns[:, None, :, None])
+    return tf.where(erased, 127.0, images)
 
 
 def _shift(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:

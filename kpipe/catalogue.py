@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 
 from .errors import UserError
 
@@ -111,13 +112,20 @@ def _code(tree: ast.Module) -> str:
 def _target(call: ast.expr | None) -> str:
     if not isinstance(call, ast.Call):
         return "-"
-    arguments = dict(zip(("metric", "at_least", "source"), call.args, strict=False))
-    arguments |= {keyword.arg: keyword.value for keyword in call.keywords}
+    nodes = dict(zip(("metric", "at_least", "source"), call.args, strict=False))
+    nodes |= {keyword.arg: keyword.value for keyword in call.keywords}
     try:
-        metric = ast.literal_eval(arguments["metric"])
-        return f"{metric} >= {100 * ast.literal_eval(arguments['at_least']):g} %"
+        target = {name: ast.literal_eval(node) for name, node in nodes.items()}
+        return describe_target(target)
     except (KeyError, ValueError, TypeError):
         return "-"
+
+
+def describe_target(target: Mapping) -> str:
+    """accuracy >= 98.25 %, or log_loss <= 0.05."""
+    if target.get("at_least") is None:
+        return f"{target['metric']} <= {target['at_most']:g}"
+    return f"{target['metric']} >= {100 * target['at_least']:g} %"
 
 
 def last_result(name: str, out: pathlib.Path) -> str:

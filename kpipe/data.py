@@ -15,7 +15,7 @@ from .errors import UserError
 
 SPLITS = ("train", "val", "test")
 # Part of the fingerprint: raise it when the prepared arrays change.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
 
 def decode_image(content: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
@@ -58,12 +58,13 @@ class Split:
     """One split: rows of memory-mapped arrays.
 
     Attributes:
-        images: uint8 (n_all, height, width, channels), shared by the splits cut from it.
-        labels: int32 (n_all,).
+        inputs: uint8 (n_all, height, width, channels) or float32 (n_all, size), shared by the
+            splits cut from it.
+        labels: int32 (n_all,), or 0 and 1 (n_all, num_labels).
         rows: int64 (n,), the rows that belong to this split.
     """
 
-    images: np.ndarray
+    inputs: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
 
@@ -71,12 +72,12 @@ class Split:
         return len(self.rows)
 
     def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels at positions 0 to n - 1 of this split."""
+        """Inputs and labels at positions 0 to n - 1 of this split."""
         rows = self.rows[positions]
-        return self.images[rows], self.labels[rows]
+        return self.inputs[rows], self.labels[rows]
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
-        """All examples once and in order, as (images, labels) batches; the last may be short."""
+        """All examples once and in order, as (inputs, labels) batches; the last may be short."""
         starts = tf.data.Dataset.range(0, len(self), batch_size)
         gathered = starts.map(
             lambda start: self.gather(tf.range(start, tf.minimum(start + batch_size, len(self)))),
@@ -86,10 +87,11 @@ class Split:
 
     def gather(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`take` as a step of a tf.data pipeline."""
-        images, labels = tf.numpy_function(self.take, [positions], (tf.uint8, tf.int32))
+        dtypes = (self.inputs.dtype, self.labels.dtype)
+        inputs, labels = tf.numpy_function(self.take, [positions], dtypes)
         return (
-            tf.ensure_shape(images, (None, *self.images.shape[1:])),
-            tf.ensure_shape(labels, (None,)),
+            tf.ensure_shape(inputs, (None, *self.inputs.shape[1:])),
+            tf.ensure_shape(labels, (None, *self.labels.shape[1:])),
         )
 
 
@@ -103,9 +105,25 @@ class Data:
     description: str
     fingerprint: str
     label_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     augmentation: Augmentation
     splits: dict[str, Split]
+
+    def with_val_in_train(self) -> "Data":
+        """The same data with train and val as one train split, and no val."""
+        train, val = self.train, self.val
+        if train.inputs is val.inputs:  # cut from one array
+            both = dataclasses.replace(train, rows=np.sort(np.concatenate([train.rows, val.rows])))
+        else:
+            taken = [split.take(np.arange(len(split))) for split in (train, val)]
+            inputs, labels = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+            both = Split(inputs, labels, np.arange(len(labels)))
+        return dataclasses.replace(self, splits={"train": both, "test": self.test})
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether an example has several labels, each 0 or 1, instead of one class."""
+        return self.train.labels.ndim == 2
 
     @property
     def examples(self) -> dict[str, int]:
@@ -116,8 +134,8 @@ class Data:
         return self.splits["train"]
 
     @property
-    def val(self) -> Split:
-        return self.splits["val"]
+    def val(self) -> Split | None:
+        return self.splits.get("val")
 
     @property
     def test(self) -> Split:
@@ -142,8 +160,8 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     folder = files.home() / "data" / f"{dataset.name}-{source.kind}-{fingerprint[:16]}"
     arrays = _open(folder, source) or _write(folder, dataset, source)
     splits = {
-        split: Split(images, dataset.select_label(labels).astype(np.int32), np.arange(len(labels)))
-        for split, (images, labels) in arrays.items()
+        split: Split(inputs, dataset.select_label(labels).astype(np.int32), np.arange(len(labels)))
+        for split, (inputs, labels) in arrays.items()
     }
     if dataset.val_fraction:
         splits = {**_cut_val(splits["train"], dataset.val_fraction, seed), "test": splits["test"]}
@@ -154,7 +172,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         description=source.description,
         fingerprint=fingerprint,
         label_names=dataset.label_names,
-        image_shape=dataset.image_shape,
+        input_shape=dataset.input_shape,
         augmentation=dataset.augmentation,
         splits=splits,
     )
@@ -162,7 +180,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
 
 def fingerprint_of(dataset: Dataset, source: Source) -> str:
     """Names the prepared arrays: another content or preparation has another name."""
-    parts = [dataset.name, source.kind, source.identity, dataset.image_shape, PREPARATION_VERSION]
+    parts = [dataset.name, source.kind, source.identity, dataset.input_shape, PREPARATION_VERSION]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -172,15 +190,15 @@ def _open(folder: pathlib.Path, source: Source) -> dict | None:
         arrays = {
             split: tuple(
                 np.load(folder / f"{split}_{part}.npy", mmap_mode="r", allow_pickle=False)
-                for part in ("images", "labels")
+                for part in ("inputs", "labels")
             )
             for split in source.examples
         }
     except (OSError, ValueError):
         return None
     whole = all(
-        len(images) == len(labels) == source.examples[split]
-        for split, (images, labels) in arrays.items()
+        len(inputs) == len(labels) == source.examples[split]
+        for split, (inputs, labels) in arrays.items()
     )
     return arrays if whole else None
 
@@ -195,35 +213,42 @@ def _write(folder: pathlib.Path, dataset: Dataset, source: Source) -> dict:
 
 
 def _write_split(folder: pathlib.Path, dataset: Dataset, source: Source, split: str) -> None:
-    count, shape = source.examples[split], dataset.image_shape
+    count, shape = source.examples[split], dataset.input_shape
 
-    def to_pixels(example):
-        image = example["image"]
-        if image.dtype == tf.string:
-            return decode_image(image, shape), example["label"]
-        return fit_image(image, shape), example["label"]
+    def prepare_one(example):
+        value = example["input"]
+        if not dataset.is_image:
+            value = tf.ensure_shape(tf.cast(value, tf.float32), shape)
+        elif value.dtype == tf.string:
+            value = decode_image(value, shape)
+        else:
+            value = fit_image(value, shape)
+        return value, example["label"]
 
     examples = source.read(split)
-    batches = examples.map(to_pixels, num_parallel_calls=tf.data.AUTOTUNE).batch(256).prefetch(2)
-    images = np.lib.format.open_memmap(
-        folder / f"{split}_images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape)
+    batches = examples.map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE).batch(256).prefetch(2)
+    inputs = np.lib.format.open_memmap(
+        folder / f"{split}_inputs.npy",
+        mode="w+",
+        dtype=np.uint8 if dataset.is_image else np.float32,
+        shape=(count, *shape),
     )
     labels, written, started = [], 0, time.monotonic()
     try:
-        for image_batch, label_batch in batches.as_numpy_iterator():
-            if written + len(image_batch) > count:
+        for input_batch, label_batch in batches.as_numpy_iterator():
+            if written + len(input_batch) > count:
                 raise UserError(f"{source.description}: {split} holds more than {count} examples")
-            images[written : written + len(image_batch)] = image_batch
+            inputs[written : written + len(input_batch)] = input_batch
             labels.append(label_batch)
-            written += len(image_batch)
+            written += len(input_batch)
             _report_progress(dataset.name, split, written, count, started)
     except tf.errors.OpError as error:
-        raise _name_culprit(examples, to_pixels, error) from None
+        raise _name_culprit(examples, prepare_one, error) from None
     if written < count:
         raise UserError(
             f"{source.description}: {split} holds {written} of {count} examples; prepare it again"
         )
-    images.flush()
+    inputs.flush()
     np.save(folder / f"{split}_labels.npy", np.concatenate(labels))
 
 
@@ -235,28 +260,28 @@ def _report_progress(name: str, split: str, done: int, count: int, started: floa
         print(f"preparing {name} {split}: {done:,} of {count:,}, {left:.0f} s left", flush=True)
 
 
-def _name_culprit(examples: tf.data.Dataset, to_pixels, error: tf.errors.OpError) -> Exception:
+def _name_culprit(examples: tf.data.Dataset, prepare_one, error: tf.errors.OpError) -> Exception:
     """tf.data does not say which file it failed on: reads again, one by one, and says so."""
     for example in examples:
         try:
-            to_pixels(example)
+            prepare_one(example)
         except tf.errors.OpError:
             name = example["name"].numpy().decode()
-            missing = example["image"].dtype == tf.string and not len(example["image"].numpy())
+            missing = example["input"].dtype == tf.string and not len(example["input"].numpy())
             what = "is missing or empty" if missing else "is not an image that can be decoded"
             return UserError(f"{name} {what}; replace it, or take it out of the lists")
     return error
 
 
 def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
-    """Cuts val from train: stratified, the same rows for the same seed."""
+    """Cuts val from train: the same rows for the same seed, stratified by class."""
     from sklearn.model_selection import train_test_split
 
     train_rows, val_rows = train_test_split(
         train.rows,
         test_size=fraction,
         random_state=seed,
-        stratify=train.labels[train.rows],
+        stratify=train.labels[train.rows] if train.labels.ndim == 1 else None,
     )
     return {
         "train": dataclasses.replace(train, rows=np.sort(train_rows)),
@@ -265,10 +290,10 @@ def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
 
 
 def count_shared(first: Split, second: Split) -> int:
-    """How many images of `second` stand byte for byte in `first` as well."""
+    """How many inputs of `second` stand byte for byte in `first` as well."""
 
     def digests(split: Split) -> list[bytes]:
-        return [hashlib.blake2b(split.images[row], digest_size=16).digest() for row in split.rows]
+        return [hashlib.blake2b(split.inputs[row], digest_size=16).digest() for row in split.rows]
 
     known = set(digests(first))
     return sum(digest in known for digest in digests(second))

@@ -18,26 +18,39 @@ from .errors import RunError, UserError
 PREDICT_BATCH = 64
 
 
-def export(model, label_names: Sequence[str], folder: pathlib.Path) -> None:
+def export(
+    model, label_names: Sequence[str], folder: pathlib.Path, *, multilabel: bool = False
+) -> None:
     """Writes the SavedModel `folder`/serving/1 with labels in its assets, all or nothing.
 
-    Signatures: `serving_default` takes `images`, uint8 (n, height, width, channels);
-    `serving_bytes` takes `bytes`, string (n,): JPEG or PNG files of any size. Both give
+    Signatures: `serving_default` takes the model's input by its name, `images`, uint8
+    (n, height, width, channels), or `features`, float32 (n, size). For images there is also
+    `serving_bytes`, which takes `bytes`, string (n,): JPEG or PNG files of any size. Both give
     `probabilities`, float32 (n, num_classes), and `label`, string (n,).
 
     Args:
-        model: Keras model from uint8 images to {"probabilities": ...}.
+        model: Keras model from one input to {"probabilities": ...}.
         label_names: One per class.
         folder: The run's.
+        multilabel: Whether each label stands for itself, see `name_labels`.
     """
     import keras
 
-    shape = tuple(model.input_shape[1:])
+    (model_input,) = model.inputs
+    shape = tuple(model_input.shape[1:])
 
-    def serve_images(images):
-        probabilities = model(images, training=False)["probabilities"]
+    def serve(inputs):
+        probabilities = model(inputs, training=False)["probabilities"]
         # A constant in the graph: a lookup table would read a file when it is loaded.
-        label = tf.gather(tf.constant(list(label_names)), tf.argmax(probabilities, axis=1))
+        names = tf.constant(list(label_names))
+        if multilabel:
+            likely = probabilities > 0.5
+            every = tf.broadcast_to(names, tf.shape(probabilities))
+            label = tf.strings.reduce_join(
+                tf.ragged.boolean_mask(every, likely), axis=1, separator=", "
+            )
+        else:
+            label = tf.gather(names, tf.argmax(probabilities, axis=1))
         return {"probabilities": probabilities, "label": label}
 
     def serve_bytes(bytes):
@@ -46,20 +59,21 @@ def export(model, label_names: Sequence[str], folder: pathlib.Path) -> None:
             bytes,
             fn_output_signature=tf.TensorSpec(shape, tf.uint8),
         )
-        return serve_images(images)
+        return serve(images)
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        serve_images,
-        input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name="images")],
+        serve,
+        input_signature=[tf.TensorSpec((None, *shape), model_input.dtype, name=model_input.name)],
     )
-    archive.add_endpoint(
-        "serving_bytes",
-        serve_bytes,
-        input_signature=[tf.TensorSpec((None,), tf.string, name="bytes")],
-    )
+    if len(shape) == 3:
+        archive.add_endpoint(
+            "serving_bytes",
+            serve_bytes,
+            input_signature=[tf.TensorSpec((None,), tf.string, name="bytes")],
+        )
     files.make_folder(folder / "serving")
     with files.new_folder(folder / "serving" / "1") as temporary:
         archive.write_out(str(temporary), verbose=False)
@@ -68,32 +82,60 @@ def export(model, label_names: Sequence[str], folder: pathlib.Path) -> None:
         (assets / "labels.txt").write_text("".join(f"{name}\n" for name in label_names))
 
 
-def write_golden(model, images: np.ndarray, label_names: Sequence[str], folder: pathlib.Path):
+def name_labels(
+    probabilities: np.ndarray, label_names: Sequence[str], multilabel: bool
+) -> np.ndarray:
+    """The most probable class of each row; of several labels those above 0.5, "Male, Young".
+
+    Args:
+        probabilities: (n, num_classes).
+        label_names: One per class.
+        multilabel: Whether each label stands for itself.
+
+    Returns:
+        str (n,).
+    """
+    if not multilabel:
+        return np.array(label_names)[probabilities.argmax(axis=1)]
+    rows = (zip(label_names, row > 0.5, strict=True) for row in probabilities)
+    return np.array([", ".join(name for name, likely in row if likely) for row in rows], dtype=str)
+
+
+def write_golden(
+    model,
+    inputs: np.ndarray,
+    label_names: Sequence[str],
+    folder: pathlib.Path,
+    *,
+    multilabel: bool = False,
+) -> None:
     """Writes golden.npz: inputs, and what the model in memory makes of them.
 
     Args:
         model: The trained Keras model.
-        images: uint8 (64, height, width, channels), not from the test split.
+        inputs: (64, ...), not from the test split.
         label_names: One per class.
         folder: The run's.
+        multilabel: Whether each label stands for itself, see `name_labels`.
     """
-    names = np.array(label_names)
-    encoded = _encode_at_other_sizes(images[:8])
-    shape = images.shape[1:]
-    decoded = np.stack([decode_image(tf.constant(content), shape) for content in encoded])
-    probabilities = model.predict(images, verbose=0)["probabilities"]
-    file_probabilities = model.predict(decoded, verbose=0)["probabilities"]
-    write_npz(
-        folder / "golden.npz",
-        images=images,
-        probabilities=probabilities,
-        labels=names[probabilities.argmax(axis=1)],
-        # One array of bytes and the sizes: strings of bytes would need pickle.
-        files=np.frombuffer(b"".join(encoded), dtype=np.uint8),
-        file_sizes=np.array([len(content) for content in encoded]),
-        file_probabilities=file_probabilities,
-        file_labels=names[file_probabilities.argmax(axis=1)],
-    )
+
+    def expect(prefix: str, batch: np.ndarray) -> dict[str, np.ndarray]:
+        probabilities = model.predict(batch, verbose=0)["probabilities"]
+        labels = name_labels(probabilities, label_names, multilabel)
+        return {f"{prefix}probabilities": probabilities, f"{prefix}labels": labels}
+
+    arrays = {"inputs": inputs, **expect("", inputs)}
+    shape = inputs.shape[1:]
+    if len(shape) == 3:
+        encoded = _encode_at_other_sizes(inputs[:8])
+        decoded = np.stack([decode_image(tf.constant(content), shape) for content in encoded])
+        arrays |= {
+            # One array of bytes and the sizes: strings of bytes would need pickle.
+            "files": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+            "file_sizes": np.array([len(content) for content in encoded]),
+            **expect("file_", decoded),
+        }
+    write_npz(folder / "golden.npz", **arrays)
 
 
 def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
@@ -117,7 +159,7 @@ def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
-def prove(folder: pathlib.Path, test_images: pathlib.Path) -> dict:
+def prove(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
     """Runs proof.py on a run's export in a fresh process; its result.
 
     Raises:
@@ -125,7 +167,7 @@ def prove(folder: pathlib.Path, test_images: pathlib.Path) -> dict:
     """
     script = pathlib.Path(__file__).with_name("proof.py")
     # -P: the script's folder, which is kpipe's, stays off the import path.
-    command = [sys.executable, "-P", str(script), str(folder), str(test_images)]
+    command = [sys.executable, "-P", str(script), str(folder), str(test_inputs)]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -162,15 +204,16 @@ def load(folder: str | os.PathLike) -> "SavedModel":
     try:
         loaded = tf.saved_model.load(str(model_folder))
         signatures = loaded.signatures
-        images, encoded = signatures["serving_default"], signatures["serving_bytes"]
+        signature = signatures["serving_default"]
+        ((_, spec),) = signature.structured_input_signature[1].items()
         names = (model_folder / "assets" / "labels.txt").read_text().splitlines()
-        shape = images.structured_input_signature[1]["images"].shape[1:]
+        encoded = signatures["serving_bytes"] if "serving_bytes" in signatures else None
     except Exception as error:  # what a damaged file raises has many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "
             f"({str(error).splitlines()[0][:120]}); export it again"
         ) from error
-    return SavedModel(model_folder, tuple(names), tuple(shape), images, encoded, loaded)
+    return SavedModel(model_folder, tuple(names), spec, signature, encoded, loaded)
 
 
 def _check_manifest(folder: pathlib.Path) -> None:
@@ -200,21 +243,21 @@ class SavedModel:
     Attributes:
         folder: Where it was loaded from.
         label_names: One per class.
-        image_shape: (height, width, channels) that `predict` takes.
+        input_spec: Name, shape and dtype of what `predict` takes.
     """
 
     folder: pathlib.Path
     label_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    _images: object
-    _bytes: object
+    input_spec: tf.TensorSpec
+    _signature: object
+    _bytes: object | None  # only for images
     _loaded: object  # keeps the variables alive
 
-    def predict(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Probabilities and labels of images of the model's size.
+    def predict(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Probabilities and labels of inputs of the model's shape.
 
         Args:
-            images: uint8 (n, height, width, channels).
+            inputs: uint8 images (n, height, width, channels), or float32 features (n, size).
 
         Returns:
             `probabilities`, float32 (n, num_classes), and `label`, str (n,).
@@ -222,15 +265,16 @@ class SavedModel:
         Raises:
             ValueError: Shape or dtype differ. TensorFlow itself would convert in silence.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
+        inputs, spec = np.asarray(inputs), self.input_spec
+        if inputs.dtype != spec.dtype.as_numpy_dtype or inputs.shape[1:] != spec.shape[1:]:
+            expected = f"{spec.dtype.name} (n, {', '.join(map(str, spec.shape[1:]))})"
             raise ValueError(
-                f"images are {images.dtype} {images.shape}; expected uint8 "
-                f"(n, {', '.join(map(str, self.image_shape))}) with values 0 to 255"
+                f"{spec.name} are {inputs.dtype} {inputs.shape}; expected {expected}"
+                f"{' with values 0 to 255' * (spec.dtype == tf.uint8)}"
             )
         parts = [
-            self._images(images=tf.constant(images[start : start + PREDICT_BATCH]))
-            for start in range(0, len(images), PREDICT_BATCH)
+            self._signature(**{spec.name: tf.constant(inputs[start : start + PREDICT_BATCH])})
+            for start in range(0, len(inputs), PREDICT_BATCH)
         ]
         return self._join(parts)
 
@@ -238,8 +282,14 @@ class SavedModel:
         """The same for JPEG or PNG files of any size.
 
         Raises:
-            UserError: A file cannot be read as an image; it is named.
+            UserError: A file cannot be read as an image; it is named. Or the model takes none.
         """
+        if self._bytes is None:
+            raise UserError(
+                f"{self.folder}: this model takes {self.input_spec.name} of shape "
+                f"{tuple(self.input_spec.shape[1:])}, no image files; "
+                "use kpipe.load(FOLDER).predict(ARRAY)"
+            )
         contents = [_read_file(pathlib.Path(path)) for path in paths]
         parts = []
         for start in range(0, len(contents), PREDICT_BATCH):
@@ -254,7 +304,7 @@ class SavedModel:
         bad = []
         for path, content in zip(paths, contents, strict=True):
             try:
-                decode_image(tf.constant(content), self.image_shape)
+                decode_image(tf.constant(content), tuple(self.input_spec.shape[1:]))
             except tf.errors.OpError:
                 bad.append(str(path))
         return UserError(f"{', '.join(bad)}: cannot be read as a JPEG or PNG image")

@@ -163,7 +163,7 @@ def worst_mistakes(run) -> Figure | None:
     if not wrong.size:
         return None
     shown = wrong[np.argsort(-highest[wrong], kind="stable")][:MAX_MISTAKES]
-    images = np.asarray(run.test_images(shown))
+    images = np.asarray(run.test_inputs(shown))
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
 

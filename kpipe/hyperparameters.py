@@ -126,6 +126,8 @@ def _parse_parameter(parameter, value: object) -> object:
 def _parse_field(field: dataclasses.Field, value: object) -> object:
     if field.type is str:
         return str(value)
+    if field.type is bool:
+        return _parse_boolean(field.name, value)
     low, high = field.metadata["low"], field.metadata["high"]
     return _parse_number(field.name, value, low, high, integer=field.type is int)
 
@@ -182,9 +184,7 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
     for field in dataclasses.fields(Trainer):
-        low, high = field.metadata["low"], field.metadata["high"]
-        shown = "a metric" if low is None else f"{_number(low)} to {_number(high)}"
-        rows.append((field.name, str(getattr(trainer, field.name)), shown, ""))
+        rows.append((field.name, str(getattr(trainer, field.name)), _field_range(field), ""))
     return rows
 
 
@@ -196,6 +196,14 @@ def _range(parameter) -> str:
     if isinstance(parameter, hp_types.Fixed):
         return "not searched"
     return f"{_number(parameter.min_value)} to {_number(parameter.max_value)}"
+
+
+def _field_range(field: dataclasses.Field) -> str:
+    if field.type is bool:
+        return "true, false"
+    if field.type is str:
+        return "a metric"
+    return f"{_number(field.metadata['low'])} to {_number(field.metadata['high'])}"
 
 
 def _number(value: float) -> str:

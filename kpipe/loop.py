@@ -93,11 +93,12 @@ class Loop:
         stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
         self.schedule = Schedule(len(data.train), trainer.batch_size, stack)
         self.train_function = make_train_function(model, stack)
-        self.val_batches = data.val.batches(max(256, trainer.batch_size))
+        self.val_batches = data.val and data.val.batches(max(256, trainer.batch_size))
+        # Without val no epoch is better than another, and the last one's weights stay.
         self.early_stopping = keras.callbacks.EarlyStopping(
-            trainer.monitor,
+            trainer.monitor if data.val else "loss",
             patience=trainer.patience or sys.maxsize,
-            restore_best_weights=True,
+            restore_best_weights=bool(data.val),
         )
         self.history = History()
         self.callbacks = keras.callbacks.CallbackList(
@@ -138,7 +139,7 @@ class Loop:
         metrics = self.model.get_metrics_result()
         self.model.reset_metrics()
         known = [*metrics, *(f"val_{name}" for name in metrics)]
-        if self.trainer.monitor not in known:
+        if self.data.val and self.trainer.monitor not in known:
             raise UserError(
                 f"monitor={self.trainer.monitor}: no such metric; expected {', '.join(known)}"
             )
@@ -163,7 +164,9 @@ class Loop:
             with _signals_flagged(self) if self.checkpoints else contextlib.nullcontext():
                 self._run_epochs(iter(batches), initial_epoch, epochs)
         self.callbacks.on_train_end()  # early stopping restores the best weights
-        history.best_epoch = self.early_stopping.best_epoch + 1
+        history.best_epoch = (
+            self.early_stopping.best_epoch + 1 if self.data.val else len(history.rows)
+        )
         return history
 
     def _run_epochs(self, batches: Iterator, initial_epoch: int, epochs: int) -> None:
@@ -183,8 +186,9 @@ class Loop:
                 progress.step(history.step - epoch * per_epoch, logs)
                 self._commit_if_due()
             logs = {k: float(v) for k, v in model.get_metrics_result().items()}
-            validated = model.evaluate(self.val_batches, verbose=0, return_dict=True)
-            logs |= {f"val_{name}": float(value) for name, value in validated.items()}
+            if self.val_batches:
+                validated = model.evaluate(self.val_batches, verbose=0, return_dict=True)
+                logs |= {f"val_{name}": float(value) for name, value in validated.items()}
             learning_rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
             self.epoch_seconds = time.monotonic() - started
             history.seconds += self.epoch_seconds

@@ -1,10 +1,13 @@
 """Optimizers and learning-rate schedules by hyperparameter."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import keras_tuner
 
+# What weight decay leaves alone, by name; only kernels are decayed.
+NOT_DECAYED = ["bias", "gamma", "beta"]
 OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "exponential", "cosine", "stepwise")
 
@@ -63,7 +66,7 @@ def from_hyperparameters(
             return keras.optimizers.RMSprop(**common)
         case "adamw":
             adamw = keras.optimizers.AdamW(weight_decay=weight_decay, **common)
-            adamw.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            adamw.exclude_from_weight_decay(var_names=NOT_DECAYED)
             return adamw
 
 
@@ -90,6 +93,41 @@ def learning_rate_schedule(
         case "cosine":
             return keras.optimizers.schedules.CosineDecay(rate, decay_steps)
     raise ValueError(f"schedule={schedule!r} is none of {', '.join(SCHEDULES)}")
+
+
+def slow_down(
+    optimizer: keras.optimizers.Optimizer,
+    variables: Sequence[keras.Variable],
+    factor: float,
+    warmup_steps: int = 0,
+) -> None:
+    """Gives some variables, such as a pretrained backbone's, a smaller learning rate than the rest.
+
+    Scaling their gradients would not do it: Adam's steps do not depend on the gradients' scale.
+    Weight decay leaves these variables alone: it would draw what was learned before to zero. The
+    optimizer stays of its class, so that the model is saved and loaded as ever.
+
+    Args:
+        optimizer: Not yet built.
+        variables: Those to slow down.
+        factor: Of their learning rate.
+        warmup_steps: Updates at the start in which they stay as they are, while the head learns.
+
+    Example:
+        slow_down(optimizer, models.backbone(model).trainable_variables, 0.1, warmup_steps=200)
+    """
+    if optimizer.weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_list=variables, var_names=NOT_DECAYED)
+    slowed = {id(variable.value) for variable in variables}
+    update_step = optimizer.update_step
+
+    def slowed_step(gradient, variable, learning_rate):
+        if id(variable) in slowed or id(getattr(variable, "value", None)) in slowed:
+            warm = keras.ops.cast(optimizer.iterations >= warmup_steps, learning_rate.dtype)
+            learning_rate = learning_rate * factor * warm
+        update_step(gradient, variable, learning_rate)
+
+    optimizer.update_step = slowed_step
 
 
 def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:

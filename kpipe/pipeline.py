@@ -150,7 +150,7 @@ class _Execution:
     def run(self) -> Run:
         record = self._begin()
         if record["status"] == "finished":
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+            self._remove_checkpoints()
             run = open_run(self.folder)
             print(summary(run), flush=True)
             return run
@@ -161,7 +161,7 @@ class _Execution:
         }
         model = self._build(record)
         initial_kernel = first_kernel(model)
-        history = self._train(model, record)
+        model, history = self._train(model, record)
         predictions, metrics = self._timed("evaluate", lambda: self._evaluate(model, record))
         self._timed("export", lambda: self._export(model))
         record["proof"] = self._timed("proof", self._prove)
@@ -176,7 +176,7 @@ class _Execution:
             predictions=predictions,
             initial_kernel=initial_kernel,
             _model=model,
-            _test=self.data.test,
+            data=self.data,
         )
         report.write(run, getattr(self.module, "plots", ()))
         files.write_json(self.folder / "run.json", record)
@@ -187,7 +187,7 @@ class _Execution:
                 f"{self.folder}: the export does not give what was trained; run.json says where "
                 "they differ, and the same command exports again"
             )
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self._remove_checkpoints()
         return run
 
     def _timed(self, name: str, work):
@@ -264,10 +264,13 @@ class _Execution:
             "proof": None,
         }
 
-    def _build(self, record: dict) -> keras.Model:
+    def _new_model(self) -> keras.Model:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
-        model = self.module.build_model(self.settings.hp)
+        return self.module.build_model(self.settings.hp)
+
+    def _build(self, record: dict) -> keras.Model:
+        model = self._new_model()
         self.trainer.check(model, len(self.data.train))
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record["model"] = {
@@ -280,6 +283,7 @@ class _Execution:
                     "type": type(layer).__name__,
                     "output_shape": _output_shape(layer),
                     "parameters": layer.count_params(),
+                    "formula": _formula(layer),
                 }
                 for layer in model.layers
             ],
@@ -301,7 +305,7 @@ class _Execution:
         )
         return model
 
-    def _train(self, model: keras.Model, record: dict):
+    def _train(self, model: keras.Model, record: dict) -> tuple:
         history = self.trainer.fit(
             model,
             self.data,
@@ -317,12 +321,33 @@ class _Execution:
             "steps": history.step,
             "stopped_by": history.stopped_by,
         }
+        if self.trainer.retrain:
+            model = self._retrain(record, history.best_epoch)
         record["weights_sha256"] = weights_sha256(model)
         temporary = self.folder / ".model.part-0.keras"  # Keras insists on the suffix
         model.save(temporary)
         files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
         temporary.unlink()
-        return history
+        return model, history
+
+    def _retrain(self, record: dict, epochs: int) -> keras.Model:
+        """The network trained anew, on train and val, for as many epochs as were best."""
+        print(f"training anew on train and val for {epochs} epochs", flush=True)
+        model, both = self._new_model(), self.data.with_val_in_train()
+        history = dataclasses.replace(self.trainer, epochs=epochs, patience=0).fit(
+            model,
+            both,
+            seed=self.seed,
+            plan=record["plan"],
+            folder=self.folder / "retraining",
+            budget=self.budget,
+        )
+        record["training"] |= {
+            "retrained_epochs": len(history.rows),
+            "retrained_examples": len(both.train),
+            "retraining_seconds": round(history.seconds, 2),
+        }
+        return model
 
     def _evaluate(self, model: keras.Model, record: dict) -> tuple[dict, dict]:
         test = self.data.test
@@ -347,12 +372,12 @@ class _Execution:
         record["data"]["test_openings"] = int(predictions["openings"])
         record["data"]["duplicates"] = data.count_shared(self.data.train, test)
         train_labels = self.data.train.labels[self.data.train.rows]
-        metrics = evaluation.classification_metrics(
-            predictions["label"],
-            predictions["probabilities"],
-            self.data.label_names,
-            majority=int(np.bincount(train_labels).argmax()),
-        )
+        answers = predictions["label"], predictions["probabilities"], self.data.label_names
+        if self.data.multilabel:
+            metrics = evaluation.multilabel_metrics(*answers, train_labels)
+        else:
+            majority = int(np.bincount(train_labels).argmax())
+            metrics = evaluation.classification_metrics(*answers, majority)
         files.write_json(self.folder / "metrics.json", metrics)
         target = getattr(self.module, "target", None)
         if target:
@@ -367,14 +392,18 @@ class _Execution:
         return predictions, metrics
 
     def _export(self, model: keras.Model) -> None:
-        export.export(model, self.data.label_names, self.folder)
-        positions = np.resize(np.arange(len(self.data.val)), 64)
-        images, _ = self.data.val.take(positions)
-        export.write_golden(model, images, self.data.label_names, self.folder)
+        names, multilabel = self.data.label_names, self.data.multilabel
+        export.export(model, names, self.folder, multilabel=multilabel)
+        inputs, _ = self.data.val.take(np.resize(np.arange(len(self.data.val)), 64))
+        export.write_golden(model, inputs, names, self.folder, multilabel=multilabel)
 
     def _prove(self) -> dict:
         print("proving the export in a process without Keras", flush=True)
-        return export.prove(self.folder, pathlib.Path(self.data.test.images.filename))
+        return export.prove(self.folder, pathlib.Path(self.data.test.inputs.filename))
+
+    def _remove_checkpoints(self) -> None:
+        for folder in (self.folder, self.folder / "retraining"):
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _write_manifest(self) -> None:
         """The manifest says that everything is there: it comes last."""
@@ -402,6 +431,14 @@ def _difference(standing: Mapping, record: Mapping, key: str) -> str:
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
     return "the file was edited" if key == "code_sha256" else f"{old}, now {new}"
+
+
+def _formula(layer: keras.Layer) -> str:
+    """How the parameters of a convolution or a dense layer are counted: kernel, then bias."""
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        return ""
+    kernel = " × ".join(map(str, layer.kernel.shape))
+    return f"{kernel} + {layer.bias.shape[0]}" if layer.use_bias else kernel
 
 
 def _output_shape(layer: keras.Layer) -> list:

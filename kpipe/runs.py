@@ -13,7 +13,8 @@ import filelock
 import keras
 import numpy as np
 
-from . import data, files
+from . import catalogue, files
+from .data import Data
 from .errors import UserError
 from .hyperparameters import Settings
 
@@ -29,6 +30,8 @@ class Run:
         metrics: The content of metrics.json.
         history: Columns of history.csv, like `keras.callbacks.History.history`.
         predictions: On the test split: `index`, `label`, `probabilities`.
+        initial_kernel: `first_kernel` before training; while the run is being reported.
+        data: The prepared splits; while the run is being reported.
     """
 
     name: str
@@ -38,8 +41,8 @@ class Run:
     history: dict[str, list]
     predictions: dict[str, np.ndarray]
     initial_kernel: np.ndarray | None = None
+    data: Data | None = None
     _model: keras.Model | None = None
-    _test: data.Split | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -48,16 +51,16 @@ class Run:
     @functools.cached_property
     def model(self) -> keras.Model:
         """The trained model, with the weights of its best epoch."""
-        return self._model or keras.models.load_model(self.folder / "model.keras")
+        return self._model or keras.models.load_model(self.folder / "model.keras", compile=False)
 
     @property
     def final_kernel(self) -> np.ndarray | None:
-        """The first convolution's kernel (height, width, channels, filters), if there is one."""
+        """See `first_kernel`."""
         return first_kernel(self.model)
 
-    def test_images(self, positions: np.ndarray) -> np.ndarray:
-        """Test images at positions of `predictions`; only while the run is being reported."""
-        return self._test.take(positions)[0]
+    def test_inputs(self, positions: np.ndarray) -> np.ndarray:
+        """Test inputs at positions of `predictions`; only while the run is being reported."""
+        return self.data.test.take(positions)[0]
 
 
 def run_folder(
@@ -163,14 +166,12 @@ def summary(run: Run) -> str:
     ]
     if record["target"]:
         target = record["target"]
-        lines.append(
-            f"target {target['metric']} >= {100 * target['at_least']:g} % "
-            f"({target['source']}): {target['verdict']}"
-        )
+        described = catalogue.describe_target(target)
+        lines.append(f"target {described} ({target['source']}): {target['verdict']}")
     openings, shared = record["data"]["test_openings"], record["data"]["duplicates"]
     lines.append(
         f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
-        f"machine; {shared} of its images stand in train as well"
+        f"machine; {shared} of its examples stand in train as well"
     )
     proof = record["proof"]
     lines.append(
@@ -188,7 +189,10 @@ def _percent(metric: dict) -> str:
 
 
 def first_kernel(model: keras.Model) -> np.ndarray | None:
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            return np.array(layer.kernel)
+    """The first layer's weights as (height, width, channels, filters); None where no image."""
+    shape = model.inputs[0].shape[1:]
+    for layer in model.layers if len(shape) == 3 else ():
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            kernel = np.array(layer.kernel)
+            return kernel if kernel.ndim == 4 else kernel.reshape(*shape, -1)
     return None

@@ -41,6 +41,8 @@ class Trainer:
         patience: Epochs without a better `monitor` before training stops; 0: never.
         reduce_lr_patience: Epochs without a better `monitor` before the learning rate falls to a
             fifth; 0: never. Not together with a schedule.
+        retrain: Whether, once the best epoch is known, the network is trained anew on train and val
+            together, for as many epochs as that took. `pipeline.run` does it.
         checkpoint_seconds: Longest work that a kill can lose.
 
     Example:
@@ -52,6 +54,7 @@ class Trainer:
     monitor: str = _limited("val_loss", None)
     patience: int = _limited(5, 0, 1_000_000)
     reduce_lr_patience: int = _limited(0, 0, 1_000_000)
+    retrain: bool = _limited(False, None)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
 
     def check(self, model: keras.Model, num_examples: int) -> None:
@@ -65,6 +68,11 @@ class Trainer:
                 f"reduce_lr_patience={self.reduce_lr_patience} and a learning-rate schedule "
                 "contradict each other: keep reduce_lr_patience with schedule=constant, "
                 "or the schedule with reduce_lr_patience=0"
+            )
+        if self.retrain and self.reduce_lr_patience:
+            raise UserError(
+                f"retrain=true and reduce_lr_patience={self.reduce_lr_patience} contradict each "
+                "other: retraining has no validation loss to follow; use a schedule"
             )
         if model.optimizer.gradient_accumulation_steps and num_examples % self.batch_size:
             # Keras averages the batches of an update equally, whatever their size.

@@ -1,14 +1,18 @@
 """MNIST digits with a fully connected 784-900-450-10 network.
 
-Reproduces the lab-course net whose documented test accuracy is 98.25 %. Measured on the official
-test split, n = 10,000: 98.65 [98.40, 98.86], 98.56 [98.31, 98.78] and 98.60 [98.35, 98.81] % for
-the seeds 0, 1 and 2, in 3 to 5 minutes of training on two shared CPU cores. Dropout and the cosine
-schedule, which the document does not have, were chosen on the validation split.
+Reproduces the lab-course net whose documented test accuracy is 98.25 %, trained anew on train and
+val once the best epoch is known, as there. The keys are the document's search space: layers, units,
+activations, starts, momentum, L2, loss=squared beside the likelihood, 20 minutes a trial. Full-batch
+gradient descent is accumulation. Dropout and the cosine schedule, which the document does not have,
+were chosen on the validation split.
 
     python pipelines/run.py mnist_mlp
-    python pipelines/run.py mnist_mlp --data real --data-dir DIR
-    python pipelines/run.py mnist_mlp optimizer=sgd learning_rate=0.1
+    python pipelines/run.py mnist_mlp optimizer=sgd learning_rate=0.1 loss=squared
+    python pipelines/run.py mnist_mlp --search random --trials 10 --budget 20m
+    python pipelines/run.py mnist_mlp batch_size=1000 gradient_accumulation_steps=54 retrain=false
 """
+
+import keras
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers
 
@@ -55,16 +59,26 @@ def build_model(hp):
         l2=hp.Choice("l2", [0.0, 1e-6, 1e-5, 1e-4, 1e-3], default=0.0),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.3),
     )
+    losses = {"likelihood": "sparse_categorical_crossentropy", "squared": squared_loss}
     model.compile(
         optimizer=optimizers.from_hyperparameters(
             hp, "adam", learning_rate=1e-3, schedule="cosine", decay_steps=TRAINING_STEPS
         ),
-        loss="sparse_categorical_crossentropy",
+        loss=losses[hp.Choice("loss", list(losses), default="likelihood")],
         metrics=["accuracy"],
     )
     return model
 
 
+def squared_loss(labels, probabilities):
+    """Half the squared distance from the label's one-hot vector, (n,)."""
+    labels = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+    one_hot = keras.ops.one_hot(labels, probabilities.shape[-1])
+    return keras.ops.sum(keras.ops.square(probabilities - one_hot), axis=-1) / 2
+
+
 def build_trainer(hp):
-    """The epoch of the best validation accuracy is kept."""
-    return Trainer(batch_size=128, epochs=20, monitor="val_accuracy", patience=10)
+    """The epoch of the best validation accuracy, and as many of them on train and val."""
+    return Trainer(
+        batch_size=128, epochs=20, monitor="val_accuracy", patience=10, retrain=True
+    )

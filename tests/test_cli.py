@@ -58,7 +58,7 @@ def test_times(text, seconds):
 
 def test_predict_tells_label_and_probability(capsys, finished_run, digits, tmp_path):
     path = tmp_path / "digit.png"
-    path.write_bytes(tf.io.encode_png(digits.test.images[0]).numpy())
+    path.write_bytes(tf.io.encode_png(digits.test.inputs[0]).numpy())
     expected = finished_run.predictions["probabilities"][0]
     assert cli.main(["predict", str(finished_run.folder), str(path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -40,7 +40,7 @@ def test_the_second_preparation_reads_nothing(digits):
 
     source = dataclasses.replace(dataset.find("sample"), read=must_not_read)
     again = data.prepare(dataset, source)
-    assert np.array_equal(again.test.images, digits.test.images)
+    assert np.array_equal(again.test.inputs, digits.test.inputs)
     assert again.fingerprint == digits.fingerprint
 
 
@@ -63,7 +63,7 @@ def _source(tmp_path, contents, examples):
         return tf.data.Dataset.from_tensor_slices(
             {
                 "name": [f"{split}/{i}.jpg" for i in range(len(images))],
-                "image": images,
+                "input": images,
                 "label": np.zeros((len(images), 40), np.uint8),
             }
         )

@@ -50,7 +50,7 @@ def test_the_proof_fails_when_the_model_answers_differently(copy, digits, change
         predictions["probabilities"][-1] = np.roll(predictions["probabilities"][-1], 1)
     np.savez(copy / "golden.npz", **golden)
     np.savez(copy / "predictions.npz", **predictions)
-    images = pathlib.Path(digits.test.images.filename)
+    images = pathlib.Path(digits.test.inputs.filename)
 
     spec = importlib.util.spec_from_file_location(
         "proof", pathlib.Path(export.__file__).parent / "proof.py"
@@ -81,7 +81,7 @@ def test_a_loaded_model_gives_what_the_run_predicted(loaded, finished_run, digit
     names = np.array(finished_run.label_names)
     assert outputs["label"].tolist() == names[expected.argmax(axis=1)].tolist()
     assert loaded.label_names == tuple("0123456789")
-    assert loaded.image_shape == (28, 28, 1)
+    assert loaded.input_spec.shape == (None, 28, 28, 1)
 
 
 def test_files_and_arrays_get_the_same_answer(loaded, digits, tmp_path):
@@ -141,7 +141,7 @@ def test_nothing_in_gives_nothing_out(loaded):
 
 def test_an_unreadable_image_is_named_among_good_ones(loaded, digits, tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.jpg"
-    good.write_bytes(tf.io.encode_png(digits.test.images[0]).numpy())
+    good.write_bytes(tf.io.encode_png(digits.test.inputs[0]).numpy())
     bad.write_bytes(b"<html>not found</html>")
     with pytest.raises(UserError, match=rf"^{bad}: cannot be read as a JPEG or PNG image"):
         loaded.predict_files([good, bad, good])

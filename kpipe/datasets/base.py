@@ -27,7 +27,8 @@ class Source:
         examples: Their number in each split.
         official: Whether sizes agree with those that the dataset declares.
         read: From a split's name to a tf.data.Dataset of dicts `name` (string: file or index),
-            `image` (encoded bytes, or uint8 (height, width, channels)) and `label` (int).
+            `input` (an encoded image, uint8 (height, width, channels), or a float32 vector) and
+            `label` (int, or one 0 or 1 per label).
     """
 
     kind: str
@@ -45,29 +46,46 @@ class Augmentation:
     Attributes:
         flip: Mirror half of the images left to right.
         shift: Largest shift in pixels, in both directions; edges are reflected.
+        rotate: Largest turn in degrees, in both directions; edges are reflected.
+        zoom: Largest change of scale, as a fraction: 0.2 is from 0.8 to 1.2.
         brightness: Largest change of brightness, as a fraction of full white.
+        contrast: Largest change of the distance from the image's mean, as a fraction.
+        saturation: Largest change of the distance from grey, as a fraction.
+        erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
+            Taylor, 2017).
     """
 
     flip: bool = False
     shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
     brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    erase: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images with labels: what they are, and every place where they can be found.
+    """Inputs with labels: what they are, and every place where they can be found.
 
     Attributes:
         name: The TFDS name.
         version: The TFDS version whose sizes are declared here.
-        image_shape: (height, width, channels) after preparation.
-        label_names: One name per class.
+        input_shape: (height, width, channels) of the prepared uint8 images, or (size,) of float32
+            vectors.
+        label_names: One name per class; with several labels an example, one per label.
         official_examples: Examples per split, as TFDS records them.
         official_download_size: Bytes, as TFDS records them.
         host: Where the download comes from.
         make_sample: Makes the stand-in that ships as code.
         find_manual: Looks for the user's own files in a data folder.
+        make_builder: For data that TFDS does not know: our TFDS builder, from a data folder and the
+            folder of the user's own files.
+        manual_files: What that builder needs, below the data folder's `downloads/manual`.
+        fixed: The source where it is always the same, such as a truth table.
         tfds_splits: Our split names to those of TFDS.
+        input_feature: The TFDS feature that holds the input.
         label: From a TFDS example to its stored label.
         select_label: From the stored labels to those that are learned.
         val_fraction: Share of train that becomes val where no official val exists.
@@ -76,19 +94,27 @@ class Dataset:
 
     name: str
     version: str
-    image_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     label_names: tuple[str, ...]
     official_examples: Mapping[str, int]
     official_download_size: int
     host: str
     make_sample: Callable[[], Source]
     tfds_splits: Mapping[str, str]
-    label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"]
-    select_label: Callable[["np.ndarray"], "np.ndarray"]
+    input_feature: str = "image"
+    label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["label"]
+    select_label: Callable[["np.ndarray"], "np.ndarray"] = lambda labels: labels
     find_manual: Callable[[pathlib.Path], Source | None] = lambda folder: None
+    make_builder: Callable[[pathlib.Path, pathlib.Path], object] | None = None
+    manual_files: tuple[str, ...] = ()
+    fixed: Source | None = None
     val_fraction: float = 0.0
     augmentation: Augmentation = Augmentation()
     manual_help: str = ""
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.input_shape) == 3
 
     def augmented(self, **changes) -> "Dataset":
         """The same dataset with random changes of its training images, see `Augmentation`."""
@@ -102,6 +128,8 @@ class Dataset:
         Raises:
             UserError: Real data was asked for, is not on the disk and cannot be downloaded.
         """
+        if self.fixed:
+            return self.fixed
         if kind == "sample":
             return self.make_sample()
         folder = default_data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
@@ -109,11 +137,15 @@ class Dataset:
             raise UserError(
                 f"--data-dir {folder}: no such folder; name the folder that holds {self.name}/"
             )
-        found = self._find_prepared(folder) or self.find_manual(folder)
+        found = (
+            self._find_prepared(folder) or self.find_manual(folder) or self._build_manual(folder)
+        )
         if found:
             return found
         if kind == "auto":
             return self.make_sample()
+        if self.make_builder:
+            raise UserError(f"{self.name} is not in {folder}; {self.manual_help}")
         self._download(folder)
         return self._find_prepared(folder)
 
@@ -133,12 +165,15 @@ class Dataset:
                 if split["name"] == theirs
             }
             download_size = int(info.get("downloadSize", 0))
+            # Our own builders note there whether what they found is the original.
+            noted = path.with_name("metadata.json")
+            noted = json.loads(noted.read_bytes()) if noted.is_file() else {}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
-        official = (
-            examples == self.official_examples and download_size == self.official_download_size
+        official = examples == self.official_examples and noted.get(
+            "official", download_size == self.official_download_size
         )
         return Source(
             kind="real",
@@ -156,16 +191,31 @@ class Dataset:
         builder = tfds.builder_from_directory(folder)
         examples = builder.as_dataset(
             split=self.tfds_splits[split],
-            decoders={"image": tfds.decode.SkipDecoding()},
+            decoders={"image": tfds.decode.SkipDecoding()} if self.is_image else None,
             shuffle_files=False,
         )
         return examples.enumerate().map(
             lambda i, example: {
                 "name": tf.strings.join([f"{folder} {split} example ", tf.strings.as_string(i)]),
-                "image": example["image"],
+                "input": example[self.input_feature],
                 "label": self.label(example),
             }
         )
+
+    def _build_manual(self, folder: pathlib.Path) -> Source | None:
+        """Has our TFDS builder prepare the user's own files, where they are."""
+        manual = folder / "downloads" / "manual"
+        missing = [name for name in self.manual_files if not (manual / name).exists()]
+        if self.make_builder is None or len(missing) == len(self.manual_files):
+            return None
+        if missing:
+            raise UserError(f"{manual / missing[0]} is missing; {self.manual_help}")
+        import tensorflow_datasets as tfds
+
+        print(f"preparing {self.name} from {manual}", flush=True)
+        tfds.disable_progress_bar()
+        self.make_builder(folder, manual).download_and_prepare()
+        return self._find_prepared(folder)
 
     def _download(self, folder: pathlib.Path) -> None:
         """Has TFDS download and prepare the dataset, after a short look whether it can."""
@@ -193,6 +243,14 @@ class Dataset:
 def default_data_dir() -> pathlib.Path:
     """TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def from_arrays(name: str, inputs: "np.ndarray", labels: "np.ndarray") -> "tf.data.Dataset":
+    """What `Source.read` gives, from arrays in memory; example i is called "`name` i"."""
+    import tensorflow as tf
+
+    names = [f"{name} {i}" for i in range(len(labels))]
+    return tf.data.Dataset.from_tensor_slices({"name": names, "input": inputs, "label": labels})
 
 
 def _version_key(path: pathlib.Path) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from .. import files
 from ..errors import UserError
 from . import faces
-from .base import Dataset, Source
+from .base import Dataset, Source, from_arrays
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")  # the partition file's 0, 1, 2
 SAMPLE_EXAMPLES = {"train": 3000, "val": 1000, "test": 2000}
 
 
-def celeba(attribute: str = "Male", image_size: int = 32) -> Dataset:
+def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
     """CelebA faces as uint8 (image_size, image_size, 3) images; the label is one attribute.
 
     The central square of the aligned image is resized. Official splits. Real data are TFDS'
@@ -37,22 +37,26 @@ def celeba(attribute: str = "Male", image_size: int = 32) -> Dataset:
     `img_align_celeba/` with its attribute and partition lists. The stand-in is 6,000 drawn faces.
 
     Args:
-        attribute: One of the 40 names in `faces.ATTRIBUTES`.
+        attribute: One of the 40 names in `faces.ATTRIBUTES`; None for all 40 as labels.
         image_size: Pixels on a side.
 
     Raises:
         ValueError: There is no such attribute.
     """
-    if attribute not in faces.ATTRIBUTES:
+    if attribute is None:
+        label_names, select_label = tuple(faces.ATTRIBUTES), lambda labels: labels
+    elif attribute in faces.ATTRIBUTES:
+        column = faces.ATTRIBUTES.index(attribute)
+        label_names, select_label = (f"not {attribute}", attribute), lambda labels: labels[:, column]
+    else:
         raise ValueError(
             f"attribute={attribute!r} is none of CelebA's: {', '.join(faces.ATTRIBUTES)}"
         )
-    column = faces.ATTRIBUTES.index(attribute)
     return Dataset(
         name="celeb_a",
         version="2.1.0",
-        image_shape=(image_size, image_size, 3),
-        label_names=(f"not {attribute}", attribute),
+        input_shape=(image_size, image_size, 3),
+        label_names=label_names,
         official_examples=OFFICIAL_EXAMPLES,
         official_download_size=sum(FIVE_FILES.values()),
         host="drive.google.com",
@@ -60,7 +64,7 @@ def celeba(attribute: str = "Male", image_size: int = 32) -> Dataset:
         find_manual=_find_manual,
         tfds_splits={"train": "train", "val": "validation", "test": "test"},
         label=_stack_attributes,
-        select_label=lambda labels: labels[:, column],
+        select_label=select_label,
         manual_help=f"put {', '.join(FIVE_FILES)} into DIR/downloads/manual and say --data-dir DIR",
     )
 
@@ -83,15 +87,10 @@ def _drawn_faces() -> Source:
 
 
 def _read_drawn_faces(split: str):
-    import tensorflow as tf
-
     images, attributes = _paint_all()
     first = sum(SAMPLE_EXAMPLES[s] for s in SPLITS[: SPLITS.index(split)])
     rows = slice(first, first + SAMPLE_EXAMPLES[split])
-    names = [f"drawn face {i}" for i in range(rows.start, rows.stop)]
-    return tf.data.Dataset.from_tensor_slices(
-        {"name": names, "image": images[rows], "label": attributes[rows].astype("uint8")}
-    )
+    return from_arrays(f"drawn face {split}", images[rows], attributes[rows].astype("uint8"))
 
 
 @functools.lru_cache(maxsize=1)
@@ -237,7 +236,7 @@ def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]):
             path = images / name
             # Empty when missing: whoever decodes it names the file.
             content = path.read_bytes() if path.is_file() else b""
-            yield {"name": str(path), "image": content, "label": label}
+            yield {"name": str(path), "input": content, "label": label}
 
     def from_archive():
         for name, label in rows:
@@ -246,7 +245,7 @@ def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]):
                 content = archive.read(member)
             except (KeyError, zipfile.BadZipFile, zlib.error):
                 content = b""
-            yield {"name": f"{images}: {member}", "image": content, "label": label}
+            yield {"name": f"{images}: {member}", "input": content, "label": label}
 
     if not images.is_dir():
         try:
@@ -257,7 +256,7 @@ def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]):
         from_folder if images.is_dir() else from_archive,
         output_signature={
             "name": tf.TensorSpec((), tf.string),
-            "image": tf.TensorSpec((), tf.string),
+            "input": tf.TensorSpec((), tf.string),
             "label": tf.TensorSpec((40,), np.uint8),
         },
     )

@@ -4,7 +4,7 @@ import functools
 import pathlib
 
 from .. import files
-from .base import Dataset, Source
+from .base import Dataset, Source, from_arrays
 
 
 def mnist(val_fraction: float = 0.1) -> Dataset:
@@ -18,15 +18,13 @@ def mnist(val_fraction: float = 0.1) -> Dataset:
     return Dataset(
         name="mnist",
         version="3.0.1",
-        image_shape=(28, 28, 1),
+        input_shape=(28, 28, 1),
         label_names=tuple("0123456789"),
         official_examples={"train": 60_000, "test": 10_000},
         official_download_size=11_594_722,
         host="storage.googleapis.com",
         make_sample=_digits,
         tfds_splits={"train": "train", "test": "test"},
-        label=lambda example: example["label"],
-        select_label=lambda labels: labels,
         val_fraction=val_fraction,
     )
 
@@ -43,10 +41,7 @@ def _digits() -> Source:
 
 
 def _read_digits(split: str):
-    import tensorflow as tf
-
-    images, labels, names = _digits_splits()[split]
-    return tf.data.Dataset.from_tensor_slices({"name": names, "image": images, "label": labels})
+    return from_arrays(f"digit {split}", *_digits_splits()[split])
 
 
 @functools.cache
@@ -61,8 +56,7 @@ def _digits_splits():
     images = tf.image.resize(digits.images[..., None], (20, 20), method="bicubic")
     images = tf.image.pad_to_bounding_box(images, 4, 4, 28, 28)
     images = np.clip(np.rint(images.numpy() * (255 / 16)), 0, 255).astype(np.uint8)
-    names = np.array([f"digit {i}" for i in range(len(images))])
     parts = train_test_split(
-        images, digits.target, names, test_size=360, random_state=0, stratify=digits.target
+        images, digits.target, test_size=360, random_state=0, stratify=digits.target
     )
     return {"train": tuple(parts[0::2]), "test": tuple(parts[1::2])}

@@ -2,5 +2,7 @@
 
 from .cnn import cnn
 from .mlp import mlp
+from .resnet import resnet18
+from .transfer import backbone, load_backbone
 
-__all__ = ["cnn", "mlp"]
+__all__ = ["backbone", "cnn", "load_backbone", "mlp", "resnet18"]

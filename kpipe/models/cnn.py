@@ -15,11 +15,15 @@ def cnn(
     filters: Sequence[int] = (32, 64, 128),
     convolutions: int = 1,
     batch_norm: bool = True,
+    pooling: str = "flatten",
     dense_units: int = 128,
     dropout: float = 0.0,
+    output_activation: str = "softmax",
     name: str = "cnn",
 ) -> keras.Model:
     """Blocks of 3x3 convolutions with ReLU, each halved by max pooling; then a dense head.
+
+    What the convolutions give is the layer "features": `models.backbone` ends there.
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes -1..1.
@@ -28,9 +32,16 @@ def cnn(
         convolutions: Convolutions in each block.
         batch_norm: Whether batch normalization follows each convolution (Ioffe and Szegedy,
             2015), whose bias it then replaces.
+        pooling: "flatten" hands every pixel of the last block to the head, "average" the mean of
+            each filter over the image (Lin et al., 2014).
         dense_units: Width of the hidden dense layer; 0 for none.
         dropout: Share dropped before every dense layer in training.
+        output_activation: "softmax" for classes that exclude each other, "sigmoid" for labels of
+            which each stands for itself.
         name: Of the model.
+
+    Raises:
+        ValueError: `pooling` is neither.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to
@@ -40,18 +51,28 @@ def cnn(
         model = cnn((32, 32, 3), 2, filters=(16, 32), dropout=0.3)
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
+    if pooling not in ("flatten", "average"):
+        raise ValueError(f"pooling={pooling!r} is neither 'flatten' nor 'average'")
     inputs = keras.Input(input_shape, dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    for size in filters:
+    for block, size in enumerate(filters):
         for i in range(convolutions):
-            x = keras.layers.Conv2D(size, 3, padding="same", use_bias=not batch_norm)(x)
+            part = f"block{block}_{i}"
+            x = keras.layers.Conv2D(
+                size, 3, padding="same", use_bias=not batch_norm, name=f"{part}_conv"
+            )(x)
             if batch_norm:
-                x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+                x = keras.layers.BatchNormalization(
+                    momentum=BATCH_NORM_MOMENTUM, name=f"{part}_bn"
+                )(x)
             # Max pooling and ReLU commute: pooled first, ReLU costs a quarter.
             if i == convolutions - 1:
-                x = keras.layers.MaxPooling2D()(x)
-            x = keras.layers.ReLU()(x)
-    x = keras.layers.Flatten()(x)
+                x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
+            x = keras.layers.ReLU(name=f"{part}_relu")(x)
+    if pooling == "average":
+        x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    else:
+        x = keras.layers.Flatten(name="features")(x)
     if dense_units:
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
@@ -59,6 +80,6 @@ def cnn(
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     probabilities = keras.layers.Dense(
-        num_classes, activation="softmax", dtype="float32", name="probabilities"
+        num_classes, activation=output_activation, dtype="float32", name="probabilities"
     )(x)
     return keras.Model(inputs, {"probabilities": probabilities}, name=name)

@@ -17,10 +17,11 @@ def mlp(
     dropout: float = 0.0,
     name: str = "mlp",
 ) -> keras.Model:
-    """A multilayer perceptron on images; without hidden layers it is softmax regression.
+    """A multilayer perceptron; without hidden layers it is softmax regression.
 
     Args:
-        input_shape: (height, width, channels) of the uint8 images; 0..255 becomes 0..1.
+        input_shape: (height, width, channels) of uint8 images, whose 0..255 becomes 0..1; or
+            (size,) of float32 vectors, which are taken as they are.
         num_classes: Number of probabilities.
         units: Width of every hidden layer; empty for softmax regression.
         activation: Of the hidden layers: any Keras name.
@@ -31,7 +32,7 @@ def mlp(
         name: Of the model.
 
     Returns:
-        Uncompiled model from uint8 (batch, *input_shape) to
+        Uncompiled model from (batch, *input_shape) to
         {"probabilities": float32 (batch, num_classes)}.
 
     Example:
@@ -50,9 +51,12 @@ def mlp(
             **options,
         )
 
-    inputs = keras.Input(input_shape, dtype="uint8", name="images")
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Flatten()(x)
+    if len(input_shape) == 1:
+        inputs = x = keras.Input(input_shape, dtype="float32", name="features")
+    else:
+        inputs = keras.Input(input_shape, dtype="uint8", name="images")
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.Flatten()(x)
     for size in units:
         x = dense(size, activation)(x)
         if dropout:

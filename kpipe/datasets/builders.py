@@ -1,0 +1,157 @@
+"""TFDS builders of the data that TFDS does not know; they read the user's own files.
+
+Importing this module imports TFDS.
+"""
+
+import csv
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ..errors import UserError
+from . import produce
+
+# --- point sets -------------------------------------------------------------------------------
+
+
+class _PointSet(tfds.core.GeneratorBasedBuilder):
+    """Points of a MATLAB file: Yt (d, n) and one-hot Ct (classes, n), Yv and Cv for the test split.
+
+    Args:
+        mat_file: The file.
+        dimensions: Its d.
+        num_classes: Its number of classes.
+        official: Whether the file is the one that is known.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, mat_file: pathlib.Path, dimensions, num_classes, official, **kwargs):
+        self.mat_file, self.official = mat_file, official
+        self.dimensions, self.num_classes = dimensions, num_classes
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Labelled points of a course's MATLAB file.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "point": tfds.features.Tensor(shape=(self.dimensions,), dtype=np.float32),
+                    "label": tfds.features.ClassLabel(num_classes=self.num_classes),
+                }
+            ),
+            supervised_keys=("point", "label"),
+            metadata=tfds.core.MetadataDict({"official": self.official}),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples("t"), "test": self._generate_examples("v")}
+
+    def _generate_examples(self, part: str) -> Iterator[tuple[int, dict]]:
+        import scipy.io
+
+        try:
+            content = scipy.io.loadmat(self.mat_file, variable_names=[f"Y{part}", f"C{part}"])
+            points, classes = content[f"Y{part}"], content[f"C{part}"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{self.mat_file}: cannot be read as a MATLAB file with Y{part} and C{part} "
+                f"({type(error).__name__}: {error}); put the course's file there"
+            ) from None
+        expected = (self.dimensions, classes.shape[1]), (self.num_classes, points.shape[1])
+        if (points.shape, classes.shape) != expected:
+            raise UserError(
+                f"{self.mat_file}: Y{part} is {points.shape} and C{part} {classes.shape}; expected "
+                f"({self.dimensions}, n) and ({self.num_classes}, n)"
+            )
+        for i, (point, one_hot) in enumerate(zip(points.T, classes.T, strict=True)):
+            if not np.isfinite(point).all() or sorted(one_hot)[-2:] != [0, 1]:
+                raise UserError(
+                    f"{self.mat_file}: column {i + 1} of Y{part} and C{part} is no point with one "
+                    f"class: {point.tolist()}, {one_hot.tolist()}"
+                )
+            yield i, {"point": point.astype(np.float32), "label": int(one_hot.argmax())}
+
+
+class Gmm(_PointSet):
+    """A mixture of Gaussians in five dimensions."""
+
+    name = "gmm"
+
+
+class Peaks(_PointSet):
+    """Levels of the peaks surface."""
+
+    name = "peaks"
+
+
+class SwissRoll(_PointSet):
+    """Two interleaved spirals."""
+
+    name = "swiss_roll"
+
+
+# --- Grocery Store ----------------------------------------------------------------------------
+
+
+class GroceryStore(tfds.core.GeneratorBasedBuilder):
+    """Natural photographs of groceries with fine and coarse classes (Klasson et al., WACV 2019).
+
+    Args:
+        folder: `dataset/` of the published repository.
+        official: Whether its lists are the published ones.
+    """
+
+    name = "grocery_store"
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, folder: pathlib.Path, official: bool, **kwargs):
+        self.folder, self.official = folder, official
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Photographs of groceries.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "label": tfds.features.ClassLabel(names=list(produce.FINE)),
+                    "coarse_label": tfds.features.ClassLabel(names=list(produce.COARSE)),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://github.com/marcusklasson/GroceryStoreDataset",
+            metadata=tfds.core.MetadataDict({"official": self.official}),
+        )
+
+    def _split_generators(self, dl_manager):
+        lists = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+        return {split: self._generate_examples(self.folder / lists[split]) for split in lists}
+
+    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[str, dict]]:
+        """Reads a list: "train/Fruit/Apple/Golden-Delicious/Golden-Delicious_001.jpg, 0, 0"."""
+        with open(path, encoding="utf-8", newline="") as file:
+            for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
+                if not row:
+                    continue
+                yield row[0], self._example(path, number, row)
+
+    def _example(self, path: pathlib.Path, number: int, row: list[str]) -> dict:
+        try:
+            name, fine, coarse = row[0], *map(int, row[1:])
+            agree = produce.COARSE_OF_FINE[fine] == coarse and fine >= 0
+        except (ValueError, IndexError):
+            agree = False
+        if not agree:
+            raise UserError(
+                f"{path}:{number}: expected an image, a fine class from 0 to 80 and its coarse "
+                f"class, found {', '.join(row)[:80]!r}"
+            )
+        image = self.folder / name
+        if not image.is_file():
+            raise UserError(f"{image} is missing; {path}:{number} lists it")
+        return {"image": image, "label": fine, "coarse_label": coarse}

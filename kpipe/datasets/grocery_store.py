@@ -1,0 +1,105 @@
+"""Grocery Store: 5,421 photographs of groceries, 81 fine and 43 coarse classes (Klasson et al., 2019)."""
+
+import pathlib
+
+from .. import files
+from ..errors import UserError
+from . import produce
+from .base import Dataset, Source, from_arrays
+
+# SHA-256 of the lists, as published; of the photographs the repository states none.
+LISTS = {
+    "train.txt": "b6d6a4d25fc2a7604f4bbd4e8010516f3bb643f727fc60ef5fca042edd01294f",
+    "val.txt": "a2a2bdf8ce34196c1a1dd554bd67e780793aab9363dd40d6cf50fe2d168a78b6",
+    "test.txt": "9a464934780665c0024db405571c0dd2d149488a245f476557de7f1c31cf8a93",
+}
+MANUAL_FOLDER = "grocery_store/dataset"  # below the data folder's downloads/manual
+REPOSITORY = "https://github.com/marcusklasson/GroceryStoreDataset"
+# Published photographs have 348 pixels on the shorter side; smaller ones are reduced copies.
+SHORTEST_SIDE = 348
+SAMPLE_EXAMPLES = {"train": 1200, "val": 300, "test": 600}
+
+
+def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
+    """Groceries as uint8 (image_size, image_size, 3) images with a fine or a coarse label.
+
+    The central square of the photograph is resized. Official splits. Real data are a clone of the
+    published repository as the data folder's `downloads/manual/grocery_store`. The stand-in is
+    2,100 drawn pictures with the same classes.
+
+    Args:
+        labels: "fine", 81 classes, or "coarse", 43.
+        image_size: Pixels on a side.
+
+    Raises:
+        ValueError: `labels` is neither.
+    """
+    if labels not in ("fine", "coarse"):
+        raise ValueError(f"labels={labels!r} is neither 'fine' nor 'coarse'")
+    return Dataset(
+        name="grocery_store",
+        version="1.0.0",
+        input_shape=(image_size, image_size, 3),
+        label_names=produce.FINE if labels == "fine" else produce.COARSE,
+        official_examples={"train": 2640, "val": 296, "test": 2485},
+        official_download_size=0,
+        host="github.com",
+        make_sample=lambda: _drawn_produce(image_size),
+        tfds_splits={"train": "train", "val": "validation", "test": "test"},
+        label=_stack_labels,
+        select_label=lambda both: both[:, ("fine", "coarse").index(labels)],
+        make_builder=_builder,
+        manual_files=tuple(f"{MANUAL_FOLDER}/{name}" for name in LISTS),
+        manual_help=(
+            f"git clone {REPOSITORY} DIR/downloads/manual/grocery_store and say --data-dir DIR"
+        ),
+    )
+
+
+def _stack_labels(example):
+    import tensorflow as tf
+
+    return tf.stack([example["label"], example["coarse_label"]])
+
+
+def _drawn_produce(image_size: int) -> Source:
+    return Source(
+        kind="sample",
+        description="2,100 pictures of produce drawn by kpipe.datasets.produce, no photographs",
+        identity=files.sha256(pathlib.Path(produce.__file__)),  # other code, other pictures
+        examples=SAMPLE_EXAMPLES,
+        official=False,
+        read=lambda split: _read_drawn_produce(split, image_size),
+    )
+
+
+def _read_drawn_produce(split: str, image_size: int):
+    import numpy as np
+
+    seed = list(SAMPLE_EXAMPLES).index(split)
+    images, fine = produce.paint(SAMPLE_EXAMPLES[split], seed, image_size)
+    coarse = np.array(produce.COARSE_OF_FINE)[fine]
+    return from_arrays(f"drawn produce {split}", images, np.stack([fine, coarse], axis=1))
+
+
+def _builder(data_dir: pathlib.Path, manual: pathlib.Path):
+    from .builders import GroceryStore  # imports TFDS
+
+    folder = manual / MANUAL_FOLDER
+    return GroceryStore(folder, official=_is_official(folder), data_dir=data_dir)
+
+
+def _is_official(folder: pathlib.Path) -> bool:
+    import tensorflow as tf
+
+    if any(files.sha256(folder / name) != digest for name, digest in LISTS.items()):
+        return False
+    first = (folder / "train.txt").read_text(encoding="utf-8").split(",", 1)[0]
+    try:
+        height, width, _ = tf.io.decode_jpeg((folder / first).read_bytes()).shape
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{folder / first}: cannot be read as a JPEG image ({type(error).__name__}); "
+            f"clone {REPOSITORY} again"
+        ) from None
+    return min(height, width) >= SHORTEST_SIDE

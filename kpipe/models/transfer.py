@@ -1,0 +1,103 @@
+"""Transfer: the weights of another network's backbone."""
+
+import os
+import pathlib
+
+import keras
+
+FEATURES = "features"  # the layer that ends a backbone
+HUB_PRESETS = {"imagenet": "resnet_18_imagenet"}
+
+
+def backbone(model: keras.Model) -> keras.Model:
+    """The part of a model up to its layer "features"; it shares the model's layers.
+
+    Raises:
+        ValueError: The model has no such layer.
+
+    Example:
+        backbone(model).save_weights("backbone.weights.h5")
+    """
+    if FEATURES not in [layer.name for layer in model.layers]:
+        raise ValueError(f"model {model.name!r} has no layer {FEATURES!r}; `cnn` and `resnet18` do")
+    return keras.Model(model.inputs, model.get_layer(FEATURES).output, name=f"{model.name}_backbone")
+
+
+def load_backbone(model: keras.Model, weights: str | os.PathLike) -> None:
+    """Sets the weights of a model's backbone; its head keeps its own.
+
+    Args:
+        model: Of `cnn` or `resnet18`.
+        weights: "imagenet": Keras Hub's ResNet18, downloaded where it is not there (needs the
+            extra `kpipe[hub]`, and filters=64, stem="imagenet"); or a `.keras` file, or a folder
+            that holds `model.keras`, such as that of another run; or a `.weights.h5` file that
+            `backbone(model).save_weights` wrote.
+
+    Raises:
+        ValueError: It cannot be read, or a layer is missing in it or has another shape.
+
+    Example:
+        load_backbone(model, "saved_models/grocery_cnn")
+    """
+    target = backbone(model)
+    if str(weights) in HUB_PRESETS:
+        _copy_layers(_from_hub(HUB_PRESETS[str(weights)]), target, str(weights))
+        return
+    path = pathlib.Path(weights)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise ValueError(
+            f"weights={weights}: no such file; expected {', '.join(HUB_PRESETS)}, a .keras or "
+            ".weights.h5 file, or a run's folder"
+        )
+    if path.name.endswith(".weights.h5"):
+        _load_weights(target, path)
+    elif path.suffix == ".keras":
+        _copy_layers(_load_model(path), target, str(path))
+    else:
+        raise ValueError(f"weights={weights}: expected a .keras or .weights.h5 file")
+
+
+def _from_hub(preset: str) -> keras.Model:
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ValueError(
+            f"the preset {preset} needs Keras Hub ({error}); install kpipe[hub]"
+        ) from None
+    try:
+        return keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:  # no network, no space, an incomplete file
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(f"the preset {preset} cannot be had ({reason[:120]})") from error
+
+
+def _load_model(path: pathlib.Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # what a damaged file raises has many types
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path}: not a readable Keras model ({reason[:120]})") from error
+
+
+def _load_weights(target: keras.Model, path: pathlib.Path) -> None:
+    try:
+        target.load_weights(path)
+    except Exception as error:  # another network, or a damaged file
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: not weights of {target.name} ({reason[:160]})") from error
+
+
+def _copy_layers(source: keras.Model, target: keras.Model, name: str) -> None:
+    """Copies by name; nothing is changed before everything is known to fit."""
+    layers = {layer.name: layer for layer in source.layers}
+    pairs = [(layer, layers.get(layer.name)) for layer in target.layers if layer.weights]
+    for layer, other in pairs:
+        if other is None:
+            raise ValueError(f"{name}: has no layer {layer.name!r}, which {target.name} has")
+        found, expected = ([tuple(w.shape) for w in one.weights] for one in (other, layer))
+        if found != expected:
+            raise ValueError(f"{name}: layer {layer.name!r} is {found}, expected {expected}")
+    for layer, other in pairs:
+        layer.set_weights(other.get_weights())

@@ -1,0 +1,60 @@
+"""CelebA faces at 32x32 pixels: all 40 attributes at once, by a convolutional network.
+
+Reproduces task B of the lab course's second exercise: the last layer of celeba_gender's network
+gives 40 attributes instead of one, and what that does to the accuracy of Male is asked. Train
+celeba_gender first, into the same folder: the report then shows the difference with its interval.
+Attributes that never vary in the training images are not known there, and left out.
+
+    python pipelines/run.py celeba_attributes
+    python pipelines/run.py celeba_attributes filters=32
+"""
+
+from kpipe import Target, Trainer, datasets, figures, models, optimizers
+
+task = "multi-label classification"
+data = "celeb_a"
+target = Target("accuracy", at_least=0.87, source="Liu et al. 2015, 87 % at full size, reference")
+plots = (
+    figures.learning_curves,
+    figures.label_accuracies,
+    figures.against_single_task,
+    figures.first_layer_filters,
+    figures.augmented_examples,
+)
+
+
+def load_data(hp):
+    """Faces as uint8 (32, 32, 3) images with 40 labels; train is flipped, moved and lit."""
+    return datasets.celeba(attribute=None, image_size=32).augmented(
+        flip=hp.Boolean("flip", default=True),
+        shift=hp.Int("shift", 0, 8, default=2),
+        brightness=hp.Float("brightness", 0.0, 0.5, default=0.1),
+    )
+
+
+def build_model(hp):
+    """The network of celeba_gender with 40 outputs, each a probability of its own."""
+    filters = hp.Int("filters", 8, 128, sampling="log", default=32)
+    num_blocks = hp.Int("num_blocks", 1, 4, default=4)
+    model = models.cnn(
+        input_shape=(32, 32, 3),
+        num_classes=40,
+        output_activation="sigmoid",
+        filters=[filters * 2**i for i in range(num_blocks)],
+        convolutions=hp.Int("convolutions", 1, 3, default=1),
+        batch_norm=hp.Boolean("batch_norm", default=True),
+        pooling=hp.Choice("pooling", ["flatten", "average"], default="flatten"),
+        dense_units=hp.Int("dense_units", 0, 512, default=128),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=1e-3),
+        loss="binary_crossentropy",
+        metrics=["binary_accuracy"],
+    )
+    return model
+
+
+def build_trainer(hp):
+    """A smaller learning rate, and then the end, when the validation loss no longer falls."""
+    return Trainer(batch_size=128, epochs=25, monitor="val_loss", patience=6, reduce_lr_patience=2)

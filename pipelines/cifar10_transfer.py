@@ -1,0 +1,72 @@
+"""CIFAR-10 with a ResNet18 whose backbone has learned something else before.
+
+Reproduces the third homework: a pretrained ResNet18 with a dense head, fine-tuned. weights= says
+where the backbone comes from: nothing (the same network from scratch, to compare at the same
+budget), imagenet (Keras Hub's preset; needs kpipe[hub], filters=64 stem=imagenet upsample=4), a
+.keras or .weights.h5 file, or the folder of another run of this network.
+
+    python pipelines/run.py cifar10_transfer
+    python pipelines/run.py cifar10_transfer weights=saved_models/grocery_cnn
+    python pipelines/run.py cifar10_transfer weights=imagenet filters=64 stem=imagenet upsample=4
+"""
+
+from kpipe import Target, Trainer, datasets, figures, models, optimizers
+
+task = "classification"
+data = "cifar10"
+target = Target("accuracy", at_least=0.80, source="this project's aim on two CPU cores")
+plots = (
+    figures.learning_curves,
+    figures.confusion_matrix,
+    figures.per_class,
+    figures.worst_mistakes,
+    figures.augmented_examples,
+)
+
+
+def load_data(hp):
+    """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and moved."""
+    return datasets.cifar10(val_fraction=0.1).augmented(
+        flip=hp.Boolean("flip", default=True), shift=hp.Int("shift", 0, 8, default=4)
+    )
+
+
+def build_model(hp):
+    """The compiled network, its backbone loaded, frozen or slowed as the keys say."""
+    weights = hp.Fixed("weights", "none")
+    model = models.resnet18(
+        input_shape=(32, 32, 3),
+        num_classes=10,
+        filters=hp.Int("filters", 8, 64, sampling="log", default=16),
+        stem=hp.Choice("stem", ["small", "imagenet"], default="small"),
+        upsample=hp.Choice("upsample", [1, 2, 4, 7], default=1),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.0),
+    )
+    optimizer = optimizers.from_hyperparameters(
+        hp,
+        "adamw",
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        decay_steps=1760,  # 5 epochs of 45,000 images at 128 a step
+    )
+    pretrained = weights != "none"
+    freeze = hp.Boolean("freeze", default=False)
+    rate = hp.Float("backbone_rate", 0.01, 1.0, sampling="log", default=1.0)
+    warmup = hp.Int("warmup_steps", 0, 10_000, default=100 if pretrained else 0)
+    backbone = models.backbone(model)
+    if pretrained:
+        models.load_backbone(model, weights)
+    if freeze:
+        backbone.trainable = False
+    elif rate < 1 or warmup:
+        optimizers.slow_down(optimizer, backbone.trainable_variables, rate, warmup)
+    model.compile(
+        optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def build_trainer(hp):
+    """The budget of both networks: five epochs."""
+    return Trainer(batch_size=128, epochs=5, monitor="val_accuracy", patience=0)

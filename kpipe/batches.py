@@ -106,7 +106,9 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
         pixels = _turn(pixels, uniform(-angle, angle), scale)
     if augmentation.contrast:
         mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
-        pixels = mean + (pixels - mean) * uniform(1 - augmentation.contrast, 1 + augmentation.contrast)
+        pixels = mean + (pixels - mean) * uniform(
+            1 - augmentation.contrast, 1 + augmentation.contrast
+        )
     if augmentation.saturation:
         grey = tf.reduce_mean(pixels, axis=3, keepdims=True)
         limits = 1 - augmentation.saturation, 1 + augmentation.saturation

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from . import files
+from .errors import UserError
 
 CONFIDENCE = 0.95
 
@@ -84,12 +85,20 @@ def multilabel_metrics(
         probabilities: float32 (n, num_labels).
         label_names: One per label.
         train_labels: int (m, num_labels), of the train split.
+
+    Raises:
+        UserError: No label is known.
     """
     share = train_labels.mean(axis=0)
     known = np.flatnonzero((share > 0) & (share < 1))
+    if not known.size:
+        raise UserError("no label varies in the training examples; there is nothing to learn")
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
-    result = {"accuracy": _mean(right.mean(axis=1)), "majority_baseline": _mean(baseline.mean(axis=1))}
+    result = {
+        "accuracy": _mean(right.mean(axis=1)),
+        "majority_baseline": _mean(baseline.mean(axis=1)),
+    }
     for column, i in enumerate(known):
         name, positives = label_names[i], probabilities[:, i]
         result[f"accuracy/{name}"] = proportion(right[:, column].sum(), len(labels))

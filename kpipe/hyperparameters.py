@@ -62,7 +62,8 @@ def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settin
         if not new:
             break
         for key in new:
-            parsed = [_parse_parameter(active[key], v) for v in _several(overrides[key])]
+            several = [overrides[key]] if _is_text(active[key]) else _several(overrides[key])
+            parsed = [_parse_parameter(active[key], value) for value in several]
             values[key] = parsed[0]
             if len(parsed) > 1:
                 choices[key] = parsed
@@ -90,6 +91,11 @@ def _with_values(values: Mapping) -> keras_tuner.HyperParameters:
     hp = keras_tuner.HyperParameters()
     hp.values.update(values)
     return hp
+
+
+def _is_text(parameter) -> bool:
+    """Whether a key is free text, such as a path: its commas separate nothing."""
+    return isinstance(parameter, hp_types.Fixed) and isinstance(parameter.value, str)
 
 
 def _several(value: object) -> list:

@@ -434,11 +434,8 @@ def _difference(standing: Mapping, record: Mapping, key: str) -> str:
 
 
 def _formula(layer: keras.Layer) -> str:
-    """How the parameters of a convolution or a dense layer are counted: kernel, then bias."""
-    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        return ""
-    kernel = " × ".join(map(str, layer.kernel.shape))
-    return f"{kernel} + {layer.bias.shape[0]}" if layer.use_bias else kernel
+    """How a layer's parameters are counted: "3 × 3 × 3 × 32 + 32", kernel and bias."""
+    return " + ".join(" × ".join(map(str, weight.shape)) for weight in layer.weights)
 
 
 def _output_shape(layer: keras.Layer) -> list:

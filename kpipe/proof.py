@@ -71,9 +71,7 @@ def _encoded_files(golden) -> list[bytes]:
     if "files" not in golden:
         return []
     content, sizes = golden["files"].tobytes(), golden["file_sizes"]
-    return [
-        content[end - size : end] for end, size in zip(np.cumsum(sizes), sizes, strict=True)
-    ]
+    return [content[end - size : end] for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
 
 
 def _count_correct(probabilities: np.ndarray, truth: np.ndarray) -> int:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SPACE = "\N{NO-BREAK SPACE}"
+# Metrics of single classes and labels: they have tables of their own.
+_APART = ("precision", "recall", "accuracy", "majority_baseline", "roc_auc")
 DPI = 160  # a figure of five inches becomes 800 pixels wide
 
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
@@ -35,7 +37,7 @@ def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
 
     Args:
         run: The finished run: `name`, `folder`, `record` (the content of run.json), `metrics`,
-            `label_names`, and whatever the plots ask for.
+            `label_names`, `data`, and whatever the plots ask for.
         plots: Functions `f(run) -> Figure | None`. A function's name names its file, the first
             line of its docstring is its caption; None leaves the figure out.
 
@@ -50,6 +52,7 @@ def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
         _verdict(run),
         _figures(pictures),
         _classes(run),
+        _labels(run),
         _metrics(run),
         _architecture(run),
         _configuration(run),
@@ -114,11 +117,12 @@ def _verdict(run) -> str:
     interval = _interval(name, entry)
     about = [f"95 % interval {interval}"] if interval else []
     about += [f"n{_SPACE}={_SPACE}{_value(entry['n'])}"] if entry.get("n") is not None else []
+    over = ", mean over the labels," if _known_labels(run) and name == "accuracy" else ""
     words, look = _VERDICTS.get(target.get("verdict"), (target.get("verdict"), "plain"))
     chip = f'<p class="chip {look}">{_text(words)}</p>' if words else ""
     facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(run))
     return f"""<section class="verdict"><div class="headline">
-<p class="quiet">{_text(_words(name))} on the test split</p>
+<p class="quiet">{_text(_words(name))}{over} on the test split</p>
 <p class="big">{_text(_number(name, entry.get("value")))}</p>
 <p>{_text(", ".join(about))}</p>{chip}</div>
 <dl>{facts}</dl>{_proof(run)}</section>"""
@@ -127,12 +131,14 @@ def _verdict(run) -> str:
 def _facts(run) -> Iterable[tuple[str, str]]:
     target, data = _part(run, "target"), _part(run, "data")
     if target:
-        least = _number(target["metric"], target["at_least"])
+        limit = "at_most" if target.get("at_least") is None else "at_least"
         source = f" ({target['source']})" if target.get("source") else ""
-        yield "Target", f"at least {least}{source}"
+        number = _number(target["metric"], target[limit])
+        yield "Target", f"{_words(limit)} {number}{source}"
     if "majority_baseline" in run.metrics:
         baseline = run.metrics["majority_baseline"].get("value")
-        yield "Always saying the most frequent class", _number("accuracy", baseline)
+        most = "each label's majority" if _known_labels(run) else "the most frequent class"
+        yield f"Always saying {most}", _number("accuracy", baseline)
     if (openings := data.get("test_openings")) is not None:
         yield "Test split opened", "once" if openings == 1 else f"{openings:,} times so far"
     if (duplicates := data.get("duplicates")) is not None:
@@ -147,7 +153,7 @@ def _proof(run) -> str:
     if not proof.get("passed"):
         right, expected = _value(proof.get("test_correct")), _value(proof.get("expected_correct"))
         return f"""<p class="proof bad"><strong>✗ The export is not the trained model:</strong>
-it differs by {difference} (allowed: {allowed}) and has {_text(right)} test examples right where
+it differs by {difference} (allowed: {allowed}) and has {_text(right)} test answers right where
 {_text(expected)} are expected.</p>"""
     where = f"at batches {_value(proof.get('batches'))}"
     if proof.get("encoded_files"):
@@ -181,11 +187,35 @@ def _classes(run) -> str:
     return _section("Classes", _table(head, rows, look="numbers")) if rows else ""
 
 
+def _labels(run) -> str:
+    """Of a network with several labels: each alone."""
+    known = _known_labels(run)
+    if not known:
+        return ""
+    rows = [
+        (
+            name,
+            _metric("accuracy", run.metrics[f"accuracy/{name}"]),
+            _number("accuracy", (run.metrics.get(f"majority_baseline/{name}") or {}).get("value")),
+            _metric("roc_auc", run.metrics.get(f"roc_auc/{name}") or {}),
+        )
+        for name in known
+    ]
+    head = ("label", "accuracy [95 % interval]", "majority class alone", "ROC AUC [95 % interval]")
+    left_out = len(run.label_names) - len(known)
+    note = (
+        f"<p>{left_out} of {len(run.label_names)} labels never vary in the training examples, so "
+        "that nothing can be learned about them: they are left out.</p>"
+    )
+    return _section("Labels", (note if left_out else "") + _table(head, rows, look="numbers"))
+
+
 def _metrics(run) -> str:
+    apart = {f"{kind}/{name}" for kind in _APART for name in run.label_names}
     rows = [
         (_words(name), _metric(name, entry), _value(entry.get("n")))
         for name, entry in run.metrics.items()
-        if not name.startswith(("precision/", "recall/"))
+        if name not in apart
     ]
     table = _table(("metric on the test split", "value [95 % interval]", "n"), rows, look="numbers")
     return _section("Metrics", table) if rows else ""
@@ -194,7 +224,13 @@ def _metrics(run) -> str:
 def _architecture(run) -> str:
     model = _part(run, "model")
     rows = [
-        (layer["name"], layer["type"], _shape(layer["output_shape"]), _value(layer["parameters"]))
+        (
+            layer["name"],
+            layer["type"],
+            _shape(layer["output_shape"]),
+            layer.get("formula", ""),
+            _value(layer["parameters"]),
+        )
         for layer in model.get("layers", ())
     ]
     total, trainable = model.get("parameters"), model.get("trainable_parameters")
@@ -203,7 +239,7 @@ def _architecture(run) -> str:
     return _section(
         f"Architecture: {_words(model.get('name', ''))}",
         f"<p>{_text(sentence)}</p>"
-        + _table(("layer", "type", "output shape", "parameters"), rows, look="layers"),
+        + _table(("layer", "type", "output shape", "how", "parameters"), rows, look="layers"),
     )
 
 
@@ -222,10 +258,27 @@ def _configuration(run) -> str:
 
 
 def _training(run) -> str:
-    training = _part(run, "training")
+    training, seconds = dict(_part(run, "training")), dict(_part(run, "times"))
+    note = ""
+    if "retrained_epochs" in training:
+        epochs, examples = (
+            training.pop("retrained_epochs"),
+            training.pop("retrained_examples", None),
+        )
+        note = (
+            f"Once the best epoch was known, the network was trained anew on train and val, "
+            f"{_value(examples)} examples, for {_value(epochs)} epochs. The results are those of "
+            "the network trained anew; the curves are those of the first one."
+        )
+    if "retraining_seconds" in training:
+        seconds["training anew"] = training.pop("retraining_seconds")
     summary = {_words(key): value for key, value in training.items()}
-    times = {_words(key): _duration(value) for key, value in _part(run, "times").items()}
-    return _section("Training", _grid(_settings("summary", summary), _settings("times", times)))
+    times = {_words(key): _duration(value) for key, value in seconds.items()}
+    return _section(
+        "Training",
+        (f"<p>{_text(note)}</p>" if note else "")
+        + _grid(_settings("summary", summary), _settings("times", times)),
+    )
 
 
 def _environment(run) -> str:
@@ -248,13 +301,12 @@ def _commands(run) -> str:
         folder = folder.relative_to(pathlib.Path.cwd())
     path = folder.as_posix()
     load = f"import kpipe\n\nmodel = kpipe.load({path!r})"
-    predict = f"kpipe predict {shlex.quote(path)} FILE ..."
-    return _section(
-        "Do it again, use it",
-        f"""<p>The same run anew:</p><pre>{_whole(run.record.get("command"))}</pre>
-<p>The model in Python:</p><pre>{_text(load)}</pre>
-<p>The model on the command line:</p><pre>{_whole(predict)}</pre>""",
-    )
+    body = f"""<p>The same run anew:</p><pre>{_whole(run.record.get("command"))}</pre>
+<p>The model in Python:</p><pre>{_text(load)}</pre>"""
+    if run.data is None or len(run.data.input_shape) == 3:  # the command line takes image files
+        predict = f"kpipe predict {shlex.quote(path)} IMAGE ..."
+        body += f"\n<p>The model on the command line:</p><pre>{_whole(predict)}</pre>"
+    return _section("Do it again, use it", body)
 
 
 # Pieces of HTML. They escape all they are given, except `body`, which is HTML already.
@@ -310,6 +362,11 @@ def _whole(text: str | None) -> str:
 def _part(run, key: str) -> Mapping:
     """A part of the record; a missing one and null are empty."""
     return run.record.get(key) or {}
+
+
+def _known_labels(run) -> list[str]:
+    """The labels that were evaluated each alone; none of a network that says one class."""
+    return [name for name in run.label_names if f"accuracy/{name}" in run.metrics]
 
 
 def _words(name: str) -> str:

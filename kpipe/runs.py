@@ -5,8 +5,10 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import pathlib
 import urllib.parse
+import zipfile
 from collections.abc import Iterator, Mapping
 
 import filelock
@@ -150,7 +152,7 @@ def standing_predictions(path: pathlib.Path, weights: str) -> dict | None:
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = dict(content)
-    except (OSError, ValueError):
+    except (OSError, ValueError, zipfile.BadZipFile):
         return None
     return arrays if str(arrays.get("weights_sha256")) == weights else None
 
@@ -189,10 +191,15 @@ def _percent(metric: dict) -> str:
 
 
 def first_kernel(model: keras.Model) -> np.ndarray | None:
-    """The first layer's weights as (height, width, channels, filters); None where no image."""
+    """What the first layer sees in an image, as (height, width, channels, filters), or None.
+
+    The kernel of the first convolution, or of a dense layer on all pixels.
+    """
     shape = model.inputs[0].shape[1:]
-    for layer in model.layers if len(shape) == 3 else ():
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            kernel = np.array(layer.kernel)
-            return kernel if kernel.ndim == 4 else kernel.reshape(*shape, -1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            return np.array(layer.kernel)
+        if isinstance(layer, keras.layers.Dense):
+            on_pixels = len(shape) == 3 and layer.kernel.shape[0] == math.prod(shape)
+            return np.array(layer.kernel).reshape(*shape, -1) if on_pixels else None
     return None

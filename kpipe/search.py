@@ -151,19 +151,23 @@ class _Search(keras_tuner.HyperModel):
             directory=self.folder,
             project_name="tuner",
             overwrite=False,  # an unfinished search is resumed
+            # What is not in the space keeps its default, which may depend on what is chosen.
+            tune_new_entries=not self.settings.choices,
             **limit,
         )
 
     def _space(self) -> keras_tuner.HyperParameters:
-        """The pipeline's keys, free or with the choices given; what is not searched is fixed."""
+        """The keys with the choices given, or all that the pipeline has; overrides are fixed."""
         choices, values = self.settings.choices, self.settings.hp.values
         space = []
         for parameter in self.settings.hp.space:
             name, conditions = parameter.name, parameter.conditions
             if name in choices:
                 parameter = hp_types.Choice(name, choices[name], conditions=conditions)
-            elif name in self.overrides or (choices and name in values):
+            elif name in self.overrides:
                 parameter = hp_types.Fixed(name, values[name], conditions=conditions)
+            elif choices:
+                continue
             space.append(parameter)
         hp = keras_tuner.HyperParameters()
         hp.merge(space)
@@ -200,10 +204,12 @@ class _Search(keras_tuner.HyperModel):
         return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
 
     def _trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
-        """The Trainer with what the trial chose for its fields."""
+        """The Trainer of the trial's keys, with overrides and what the trial chose of its fields."""
         fields = {field.name for field in dataclasses.fields(Trainer)}
+        given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
-        return dataclasses.replace(self.settings.trainer, **chosen, **self._plateau(hp))
+        trainer = self.module.build_trainer(hp)
+        return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
 
     def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:
         """A schedule that the tuner chose takes the place of the pipeline's reduce-on-plateau."""
@@ -214,10 +220,11 @@ class _Search(keras_tuner.HyperModel):
 
     def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
         """The values that this trial chose."""
+        names = self.settings.choices or {p.name for p in self._space().space}
         return {
             p.name: hp.values[p.name]
             for p in hp.space
-            if hp.is_active(p) and not isinstance(p, hp_types.Fixed)
+            if p.name in names and hp.is_active(p) and not isinstance(p, hp_types.Fixed)
         }
 
     def _best_overrides(self, row: dict) -> dict:

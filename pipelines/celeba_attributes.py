@@ -43,7 +43,6 @@ def build_model(hp):
         filters=[filters * 2**i for i in range(num_blocks)],
         convolutions=hp.Int("convolutions", 1, 3, default=1),
         batch_norm=hp.Boolean("batch_norm", default=True),
-        pooling=hp.Choice("pooling", ["flatten", "average"], default="flatten"),
         dense_units=hp.Int("dense_units", 0, 512, default=128),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),
     )

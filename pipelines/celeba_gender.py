@@ -22,6 +22,7 @@ plots = (
     figures.roc_curve,
     figures.worst_mistakes,
     figures.first_layer_filters,
+    figures.augmented_examples,
 )
 
 
@@ -36,7 +37,7 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; every default is this experiment."""
-    filters = hp.Int("filters", 8, 128, sampling="log", default=16)
+    filters = hp.Int("filters", 8, 128, sampling="log", default=32)
     num_blocks = hp.Int("num_blocks", 1, 4, default=4)
     model = models.cnn(
         input_shape=(32, 32, 3),
@@ -45,7 +46,7 @@ def build_model(hp):
         convolutions=hp.Int("convolutions", 1, 3, default=1),
         batch_norm=hp.Boolean("batch_norm", default=True),
         dense_units=hp.Int("dense_units", 0, 512, default=128),
-        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.2),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=1e-3),
@@ -57,4 +58,4 @@ def build_model(hp):
 
 def build_trainer(hp):
     """A smaller learning rate, and then the end, when the validation loss no longer falls."""
-    return Trainer(batch_size=128, epochs=15, monitor="val_loss", patience=5, reduce_lr_patience=2)
+    return Trainer(batch_size=128, epochs=25, monitor="val_loss", patience=6, reduce_lr_patience=2)

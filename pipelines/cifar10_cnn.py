@@ -22,6 +22,7 @@ plots = (
     figures.per_class,
     figures.worst_mistakes,
     figures.first_layer_filters,
+    figures.augmented_examples,
 )
 
 # The defaults of the keys; each key can be overridden on its own.

@@ -97,6 +97,4 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch of the best validation accuracy is kept."""
-    return Trainer(
-        batch_size=128, epochs=recipe(hp)["epochs"], monitor="val_accuracy", patience=0
-    )
+    return Trainer(batch_size=128, epochs=recipe(hp)["epochs"], monitor="val_accuracy", patience=0)

@@ -61,9 +61,7 @@ def build_model(hp):
         backbone.trainable = False
     elif rate < 1 or warmup:
         optimizers.slow_down(optimizer, backbone.trainable_variables, rate, warmup)
-    model.compile(
-        optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

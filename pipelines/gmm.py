@@ -63,7 +63,9 @@ def build_model(hp):
         input_shape=(5,),
         num_classes=5,
         units=units[:num_layers],
-        activation=hp.Choice("activation", ["tanh", "relu", "sigmoid"], default=default["activation"]),
+        activation=hp.Choice(
+            "activation", ["tanh", "relu", "sigmoid"], default=default["activation"]
+        ),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(

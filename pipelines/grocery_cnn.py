@@ -24,7 +24,7 @@ plots = (
     figures.first_layer_filters,
 )
 
-EPOCHS = 120
+EPOCHS = 80
 
 
 def load_data(hp):
@@ -51,9 +51,7 @@ def build_model(hp):
     coarse = hp.Choice("labels", ["fine", "coarse"], default="fine") == "coarse"
     num_classes = 43 if coarse else 81
     architecture = hp.Choice("architecture", ["cnn", "resnet18"], default="cnn")
-    filters = hp.Int(
-        "filters", 8, 64, sampling="log", default=32 if architecture == "cnn" else 16
-    )
+    filters = hp.Int("filters", 8, 64, sampling="log", default=32 if architecture == "cnn" else 16)
     dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.3)
     if architecture == "resnet18":
         model = models.resnet18(shape, num_classes, filters=filters, dropout=dropout)

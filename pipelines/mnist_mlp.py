@@ -79,6 +79,4 @@ def squared_loss(labels, probabilities):
 
 def build_trainer(hp):
     """The epoch of the best validation accuracy, and as many of them on train and val."""
-    return Trainer(
-        batch_size=128, epochs=20, monitor="val_accuracy", patience=10, retrain=True
-    )
+    return Trainer(batch_size=128, epochs=20, monitor="val_accuracy", patience=10, retrain=True)

@@ -1,4 +1,4 @@
-"""Levels of the peaks surface from points of the plane, by softmax regression and a tanh network.
+"""Levels of the peaks surface from points of the plane, by softmax regression and tanh units.
 
 Reproduces the practical assignment, which names this set for softmax regression (num_layers=0
 epochs=200) and states no accuracy. recipe=document is its network, tanh 10, tanh 7, linear 5, with
@@ -68,7 +68,9 @@ def build_model(hp):
         input_shape=(2,),
         num_classes=5,
         units=units[:num_layers],
-        activation=hp.Choice("activation", ["tanh", "relu", "sigmoid"], default=default["activation"]),
+        activation=hp.Choice(
+            "activation", ["tanh", "relu", "sigmoid"], default=default["activation"]
+        ),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(

@@ -68,7 +68,9 @@ def build_model(hp):
         input_shape=(2,),
         num_classes=2,
         units=units[:num_layers],
-        activation=hp.Choice("activation", ["tanh", "relu", "sigmoid"], default=default["activation"]),
+        activation=hp.Choice(
+            "activation", ["tanh", "relu", "sigmoid"], default=default["activation"]
+        ),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(

@@ -59,6 +59,8 @@ def quick_runs(monkeypatch):
 
     proof = {"passed": True, "max_difference": 0.0, "test_correct": 0, "expected_correct": 0}
     monkeypatch.setattr(export, "export", lambda model, label_names, folder, **_: None)
-    monkeypatch.setattr(export, "write_golden", lambda model, inputs, label_names, folder, **_: None)
+    monkeypatch.setattr(
+        export, "write_golden", lambda model, inputs, label_names, folder, **_: None
+    )
     monkeypatch.setattr(export, "prove", lambda folder, images: proof)
     monkeypatch.setattr(report, "write", lambda run, plots: None)

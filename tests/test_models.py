@@ -16,6 +16,9 @@ IMAGES = np.random.RandomState(0).randint(0, 256, (5, 16, 16, 3), dtype=np.uint8
         (models.cnn, {"filters": (4, 8)}),
         (models.cnn, {"filters": (4,), "convolutions": 2, "batch_norm": False, "dropout": 0.5}),
         (models.cnn, {"filters": (4,), "dense_units": 0}),
+        (models.cnn, {"filters": (4, 8), "pooling": "average"}),
+        (models.resnet18, {"filters": 4, "dropout": 0.5}),
+        (models.resnet18, {"filters": 4, "stem": "imagenet", "upsample": 2}),
     ],
 )
 def test_every_builder_gives_named_probabilities_and_trains(build, options):
@@ -77,3 +80,34 @@ def test_a_model_is_saved_and_loaded_in_safe_mode(tmp_path):
         model.predict(IMAGES, verbose=0)["probabilities"],
         loaded.predict(IMAGES, verbose=0)["probabilities"],
     )
+
+
+def test_an_mlp_takes_vectors_as_they_are():
+    model = models.mlp((2,), 3, units=())
+    assert (model.input.name, model.input.dtype) == ("features", "float32")
+    points = np.array([[0.5, -2.0]], np.float32)
+    scores = np.exp(points @ model.get_weights()[0])
+    np.testing.assert_allclose(
+        model.predict(points, verbose=0)["probabilities"], scores / scores.sum(), atol=1e-6
+    )
+
+
+def test_average_pooling_takes_the_mean_of_every_filter():
+    model = models.cnn((8, 8, 3), 2, filters=(4,), pooling="average", dense_units=0)
+    last = keras.Model(model.input, model.get_layer("block0_0_relu").output)
+    images = IMAGES[:, :8, :8]
+    expected = last.predict(images, verbose=0).mean(axis=(1, 2))
+    given = models.backbone(model).predict(images, verbose=0)
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_labels_that_stand_for_themselves_have_probabilities_of_their_own():
+    model = models.cnn((8, 8, 3), 5, filters=(4,), output_activation="sigmoid")
+    probabilities = model.predict(IMAGES[:, :8, :8], verbose=0)["probabilities"]
+    assert (probabilities > 0).all() and (probabilities < 1).all()
+    assert not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+
+
+def test_a_pooling_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="pooling='max' is neither 'flatten' nor 'average'"):
+        models.cnn((8, 8, 3), 2, pooling="max")

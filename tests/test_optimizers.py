@@ -100,3 +100,62 @@ def test_accumulation_asks_for_a_batch_size_that_divides_the_examples():
     with pytest.raises(UserError, match="the nearest that do: 25, 50"):
         Trainer(batch_size=32).check(model, 100)
     Trainer(batch_size=25).check(model, 100)
+
+
+def small_network():
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    return models.mlp((3,), 2, units=(4,))
+
+
+def steps(optimizer, model, count):
+    """The weights after so many steps on one batch, and those before."""
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    inputs, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 0])
+    before = model.get_weights()
+    for _ in range(count):
+        model.train_on_batch(inputs, labels)
+    return before, model.get_weights()
+
+
+def test_slowed_variables_take_smaller_steps_under_adam_too():
+    model, other = small_network(), small_network()
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizers.slow_down(optimizer, model.trainable_variables[:2], 0.1)
+    before, slowed = steps(optimizer, model, 1)
+    _, full = steps(keras.optimizers.Adam(0.01), other, 1)
+    for i, factor in enumerate((0.1, 0.1, 1.0, 1.0)):
+        expected = factor * (full[i] - before[i])
+        np.testing.assert_allclose(slowed[i] - before[i], expected, atol=1e-7)
+
+
+def test_during_the_warmup_slowed_variables_stay_as_they_are():
+    model = small_network()
+    optimizer = make(optimizer="adamw", weight_decay=0.1, learning_rate=0.01)
+    optimizers.slow_down(optimizer, model.trainable_variables[:2], 1.0, warmup_steps=3)
+    before, after = steps(optimizer, model, 3)
+    np.testing.assert_array_equal(after[0], before[0])
+    assert (after[2] != before[2]).any()
+    before, after = steps(optimizer, model, 1)
+    assert (after[0] != before[0]).any()
+
+
+def test_weight_decay_leaves_slowed_variables_and_biases_alone():
+    model = small_network()
+    optimizer = make(optimizer="adamw", weight_decay=0.1, learning_rate=0.1)
+    optimizers.slow_down(optimizer, model.trainable_variables[:1], 0.5)
+    before = [v.numpy() for v in model.trainable_variables]
+    zeros = [np.zeros(v.shape, "float32") for v in model.trainable_variables]
+    optimizer.apply(zeros, model.trainable_variables)
+    after = [v.numpy() for v in model.trainable_variables]
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_allclose(after[2], 0.99 * before[2], rtol=1e-5)
+
+
+def test_a_slowed_optimizer_is_saved_and_loaded_as_what_it_is(tmp_path):
+    model = small_network()
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizers.slow_down(optimizer, model.trainable_variables[:2], 0.1)
+    steps(optimizer, model, 1)
+    model.save(tmp_path / "model.keras")
+    assert type(keras.models.load_model(tmp_path / "model.keras").optimizer) is type(optimizer)

@@ -10,10 +10,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each module may import from those before it, never the other way.
 ORDER = """
-errors files catalogue progress proof figures
-models.mlp models.cnn models optimizers
-datasets.faces datasets.base datasets.celeb_a datasets.mnist datasets
-data batches checkpoint loop training evaluation export report environment hyperparameters runs
+errors files catalogue progress proof
+models.mlp models.cnn models.resnet models.transfer models optimizers
+datasets.faces datasets.shapes datasets.produce datasets.point_sets datasets.base
+datasets.builders datasets.celeb_a datasets.cifar10 datasets.grocery_store datasets.mnist
+datasets.points datasets
+data batches checkpoint loop training evaluation
+figures.style figures.classes figures.curves figures.images figures.labels figures.points figures
+export report environment hyperparameters runs
 pipeline search cli
 """.split()
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kpipe import figures, report
+from kpipe.datasets import Augmentation
 
 ALL_PLOTS = (
     figures.learning_curves,
@@ -132,7 +133,7 @@ def make_run(
             metrics[f"{kind}/{name}"] = {"value": value, "low": low, "high": high, "n": 200}
 
     epochs = np.arange(1, 13)
-    shape = (28, 28) if channels == 1 else (32, 32, channels)
+    shape = (28, 28, 1) if channels == 1 else (32, 32, channels)
     kernel = random.normal(0, 0.1, (3, 3, channels, num_filters))
     return SimpleNamespace(
         name="mnist_mlp",
@@ -155,7 +156,8 @@ def make_run(
             "label": label,
             "probabilities": probabilities.astype("float32"),
         },
-        test_images=lambda positions: np.stack(
+        data=SimpleNamespace(input_shape=shape, augmentation=Augmentation()),
+        test_inputs=lambda positions: np.stack(
             [np.random.default_rng(p).integers(0, 256, shape, "uint8") for p in positions]
         ),
         initial_kernel=kernel if num_filters else None,
@@ -296,6 +298,64 @@ def test_official_data_have_no_banner(digits):
     assert "banner" not in [value for _, value in write(digits).attributes]
 
 
+def test_parameters_are_counted_where_the_record_says_how(digits):
+    first, second = digits.record["model"]["layers"]
+    first["formula"], second["formula"] = "784 × 900 + 900", ""
+    text = write(digits).text
+    assert "layer type output shape how parameters" in text
+    assert "dense Dense (None, 900) 784 × 900 + 900 706,500" in text
+    assert "probabilities Dense (None, 10) 4,510" in text
+
+
+def test_labels_have_a_table_of_their_own(tmp_path):
+    run = make_run(tmp_path, ("Male", "Young", "Bald"))
+    for name in ("Male", "Young"):
+        run.metrics |= {
+            f"accuracy/{name}": {"value": 0.91, "low": 0.897, "high": 0.922, "n": 2000},
+            f"majority_baseline/{name}": {"value": 0.6, "low": 0.58, "high": 0.62, "n": 2000},
+            f"roc_auc/{name}": {"value": 0.95, "low": 0.94, "high": 0.96, "n": 2000},
+        }
+    run.metrics["roc_auc/Young"] = {"value": None, "low": None, "high": None, "n": 2000}
+    page = write(run)
+    assert "Male 91.00 % [89.70, 92.20] 60.00 % 0.9500 [0.9400, 0.9600]" in page.text
+    assert "Young 91.00 % [89.70, 92.20] 60.00 % –" in page.text
+    assert "1 of 3 labels never vary in the training examples" in page.text
+    assert "accuracy, mean over the labels, on the test split" in page.text
+    assert "Always saying each label's majority 11.35 %" in page.text
+    metrics = page.text.split("metric on the test split")[1].split("Architecture")[0]
+    assert "Male" not in metrics and "log loss 0.0623 2,000" in metrics
+
+
+def test_one_class_an_example_has_no_table_of_labels(faces):
+    text = write(faces).text
+    assert "majority class alone" not in text and "mean over the labels" not in text
+    assert "ROC AUC 0.9812" in text.split("metric on the test split")[1]
+
+
+def test_a_network_trained_anew_is_said_to_be(digits):
+    digits.record["training"] |= {
+        "retrained_epochs": 7,
+        "retrained_examples": 60_000,
+        "retraining_seconds": 423.1,
+    }
+    text = write(digits).text
+    assert "trained anew on train and val, 60,000 examples, for 7 epochs." in text
+    assert "training anew 7 min 3 s" in text and "retrained" not in text
+
+
+def test_a_target_can_be_an_upper_limit(digits):
+    digits.record["target"] |= {"metric": "log_loss", "at_least": None, "at_most": 0.05}
+    assert "Target at most 0.0500 (lab course, exercise 1)" in write(digits).text
+
+
+def test_vectors_are_not_predicted_from_image_files(digits):
+    assert "kpipe predict" in write(digits).text
+    digits.data.input_shape = (2,)
+    assert "kpipe predict" not in write(digits).text
+    digits.data = None  # a run that was opened again
+    assert "kpipe predict" in write(digits).text
+
+
 @pytest.mark.parametrize(
     ("proof", "expected"),
     [
@@ -393,7 +453,7 @@ def test_roc_curve_needs_both_of_two_classes(digits, faces):
 
 def test_worst_mistakes_come_surest_first(digits):
     positions = []
-    digits.test_images = lambda chosen: (
+    digits.test_inputs = lambda chosen: (
         positions.extend(chosen) or np.zeros((len(chosen), 28, 28, 1), "uint8")
     )
     figure = figures.worst_mistakes(digits)
@@ -417,7 +477,7 @@ def test_filters_are_scaled_each_on_its_own(faces):
     assert "changed" not in texts(figures.first_layer_filters(faces))
 
 
-def test_a_model_without_convolution_has_no_filters(digits):
+def test_a_model_without_kernels_over_pixels_has_no_filters(digits):
     assert figures.first_layer_filters(digits) is None
 
 

@@ -47,7 +47,10 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
         label_names, select_label = tuple(faces.ATTRIBUTES), lambda labels: labels
     elif attribute in faces.ATTRIBUTES:
         column = faces.ATTRIBUTES.index(attribute)
-        label_names, select_label = (f"not {attribute}", attribute), lambda labels: labels[:, column]
+        label_names, select_label = (
+            (f"not {attribute}", attribute),
+            lambda labels: labels[:, column],
+        )
     else:
         raise ValueError(
             f"attribute={attribute!r} is none of CelebA's: {', '.join(faces.ATTRIBUTES)}"

@@ -149,9 +149,7 @@ def _whole(
         identity=hashlib.sha256(inputs.tobytes() + labels.tobytes()).hexdigest(),
         examples=examples,
         official=True,
-        read=lambda split: from_arrays(name, inputs, labels).repeat(
-            examples[split] // len(labels)
-        ),
+        read=lambda split: from_arrays(name, inputs, labels).repeat(examples[split] // len(labels)),
     )
     return Dataset(
         name=name,

@@ -81,7 +81,10 @@ def _block(x, filters: int, stride: int, name: str):
     """relu(x + f(x)); where the shape changes, x is projected by a 1x1 convolution (option B)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
-        shortcut = _convolution(x, filters, 1, stride, f"{name}_0")
+        # The same as stride in the convolution, whose gradient by TensorFlow 2.21's oneDNN writes
+        # beyond its memory when a batch has few images ("free(): invalid next size").
+        shortcut = keras.layers.AveragePooling2D(1, stride, name=f"{name}_0_pool")(shortcut)
+        shortcut = _convolution(shortcut, filters, 1, 1, f"{name}_0")
     x = _convolution(x, filters, 3, stride, f"{name}_1")
     x = keras.layers.ReLU(name=f"{name}_1_relu")(x)
     x = _convolution(x, filters, 3, 1, f"{name}_2")

@@ -1,0 +1,161 @@
+"""Figures of networks with several labels: each alone, and against a network of its own."""
+
+import json
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..evaluation import paired_difference
+from . import style
+from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
+
+
+def label_accuracies(run) -> Figure | None:
+    """Accuracy of each label on the test split beside that of always saying its majority."""
+    if not style.is_multilabel(run):
+        return None
+    entries = {
+        name: (run.metrics[f"accuracy/{name}"], run.metrics[f"majority_baseline/{name}"]["value"])
+        for name in run.label_names
+        if f"accuracy/{name}" in run.metrics
+    }
+    if not entries:
+        return None
+    names = sorted(entries, key=lambda name: entries[name][1] - entries[name][0]["value"])
+    value, low, high = (
+        np.array([entries[name][0][key] for name in names]) for key in ("value", "low", "high")
+    )
+    baseline = np.array([entries[name][1] for name in names])
+
+    many = len(names) > MAX_NUMBERED_CLASSES
+    left_out = len(run.label_names) - len(names)
+    figure = style.new_figure(1.7 + len(names) * (0.19 if many else 0.38))
+    axes = figure.subplots()
+    rows = np.arange(len(names))
+    axes.hlines(rows, baseline, value, color=BLUE, linewidth=4 if many else 9, alpha=0.25)
+    ticks = {"marker": "|", "markersize": 9 if many else 16, "markeredgewidth": 2}
+    axes.plot(baseline, rows, color=GREY, linestyle="", label="majority alone", **ticks)
+    size = {"markersize": 3, "elinewidth": 1} if many else {"markersize": 6, "elinewidth": 1.8}
+    whiskers = np.maximum([value - low, high - value], 0)
+    axes.errorbar(value, rows, xerr=whiskers, fmt="o", color=BLUE, label="this model", **size)
+    spoken = [style.shorten(name.replace("_", " "), 40 if many else 22) for name in names]
+    style.list_rows(axes, spoken, size=6.5 if many else 10)
+    note = "accuracy, whiskers: 95 % interval"
+    if left_out:
+        note += f"\n{left_out} of {len(run.label_names)} labels never vary in train: left out"
+    axes.set_xlabel(note)
+    axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    style.legend_above(axes, ncols=2)
+    mean, always = (100 * run.metrics[key]["value"] for key in ("accuracy", "majority_baseline"))
+    title = f"Mean accuracy {mean:.2f} %; always saying each label's majority {always:.2f} %"
+    style.set_title(figure, title)
+    return figure
+
+
+def against_single_task(run) -> Figure | None:
+    """Accuracy minus that of networks trained on one label alone, on the same test examples."""
+    if not style.is_multilabel(run):
+        return None
+    rows = list(_single_task_differences(run))
+    if not rows:
+        return None
+    value, low, high = (
+        100 * np.array([difference[key] for *_, difference in rows])
+        for key in ("value", "low", "high")
+    )
+    several = len({name for _, name, _ in rows}) > 1
+    # Whole names: those of folders often differ at their ends only.
+    texts = [
+        "\n".join(style.break_lines(f"{name}: {folder}" if several else folder, 62))
+        for folder, name, _ in rows
+    ]
+    lines = 1 + max(text.count("\n") for text in texts)
+    figure = style.new_figure(1.6 + (0.46 + 0.15 * lines) * len(rows))
+    axes = figure.subplots()
+    axes.axvline(0, color=GREY, linestyle="--", zorder=1)
+    positions = np.arange(len(rows))
+    whiskers = np.maximum([value - low, high - value], 0)
+    axes.errorbar(
+        value, positions, xerr=whiskers, fmt="o", color=BLUE, markersize=7, elinewidth=2, capsize=4
+    )
+    for position, text in zip(positions, texts, strict=True):
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        place = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 8.5}
+        axes.text(0.01, position - 0.2, text, color=INK, bbox=box, **place)
+    axes.set_ylim(len(rows) - 0.6, -0.85)
+    reach = 1.1 * max(np.abs([low, high]).max(), 0.1)
+    axes.set_xlim(-reach, reach)
+    axes.set_yticks([])
+    axes.set_xlabel(
+        "difference in points, whiskers: 95 % interval\n← alone better    together better →"
+    )
+    axes.grid(axis="x", color=style.GRID)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+    name = "single labels" if several else style.shorten(rows[0][1].replace("_", " "), 40)
+    title = f"{len(run.label_names)} outputs change the accuracy of {name} by "
+    if len(rows) == 1:
+        title += f"{value[0]:+.2f} points [{low[0]:.2f}, {high[0]:.2f}]"
+    else:
+        title += f"{value.min():+.2f} to {value.max():+.2f} points ({len(rows)} runs)"
+    style.set_title(figure, title)
+    return figure
+
+
+# What a missing or damaged run.json or predictions.npz raises.
+_BROKEN = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _single_task_differences(run) -> Iterator[tuple[str, str, dict]]:
+    """Folder, label and difference of each finished single-task run beside this one."""
+    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
+        folder = path.parent
+        try:
+            name = _single_task(json.loads(path.read_text(encoding="utf-8")), run)
+            difference = name and _difference(run, name, folder / "predictions.npz")
+        except _BROKEN as error:
+            reason = type(error).__name__
+            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
+            continue
+        if difference:
+            yield folder.name, name, difference
+
+
+def _single_task(record: dict, run) -> str | None:
+    """The label that a finished run on the same data was trained on, if it was one alone."""
+    data = record["data"]
+    if (
+        record["status"] != "finished"
+        or data["fingerprint"] != run.record["data"]["fingerprint"]
+        or len(data["label_names"]) != 2
+    ):
+        return None
+    negative, name = data["label_names"]
+    return name if negative == f"not {name}" and name in run.label_names else None
+
+
+def _difference(run, name: str, path: pathlib.Path) -> dict | None:
+    """The run's accuracy on a label minus that of the predictions at `path`."""
+    # NumPy leaves a damaged file open, if it opens it itself.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+        index, label, probabilities = (content[k] for k in ("index", "label", "probabilities"))
+    column = run.label_names.index(name)
+    truth = run.predictions["label"][:, column]
+    if not (np.array_equal(index, run.predictions["index"]) and np.array_equal(label, truth)):
+        print(f"{path.parent.name} is not compared: it has other test examples", flush=True)
+        return None
+    together = (run.predictions["probabilities"][:, column] > 0.5) == truth
+    return paired_difference(together, probabilities.argmax(axis=1) == truth)

@@ -1,0 +1,110 @@
+"""Figures of points in the plane."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from . import style
+from .style import INK
+
+MAX_RIGHT_POINTS = 1000  # drawn; mistakes are drawn all
+MAX_NAMED_POINTS = 16  # such as the rows of a truth table
+GRID_SIZE = 400  # cells on a side
+
+
+def decision_regions(run) -> Figure | None:
+    """The plane by predicted class, with test points by true class; mistakes are ringed."""
+    if style.is_multilabel(run) or run.data is None or tuple(run.data.input_shape) != (2,):
+        return None
+    truth = run.predictions["label"]
+    points = np.asarray(run.test_inputs(np.arange(len(truth))))
+    wrong = run.predictions["probabilities"].argmax(axis=1) != truth
+    few = len(points) <= MAX_NAMED_POINTS
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = (0.3 if few else 0.06) * np.where(high > low, high - low, 1.0)
+    low, high = low - margin, high + margin
+
+    colors = _class_colors(len(run.label_names))
+    names = [style.shorten(name, 18) for name in run.label_names]
+    columns = max(1, min(len(names) + 1, 45 // (max(map(len, names)) + 4)))
+    shape = float(np.clip((high[1] - low[1]) / (high[0] - low[0]), 0.5, 1.1))
+    legend_rows = -(-(len(names) + 1) // columns)
+    texts = 0.7 if few else 1.2  # inches: title, names of the axes, a note
+    figure = style.new_figure(texts + 0.2 * legend_rows + 4.3 * shape)
+    axes = figure.subplots()
+    _color_regions(axes, run.model, low, high, colors)
+    for color, name in zip(colors, names, strict=True):
+        axes.plot([], [], "o", color=color, label=name)
+    draw = _draw_few if few else _draw_many
+    draw(axes, points, truth, wrong, colors, names)
+    style.legend_above(axes, ncols=columns, handlelength=1, handletextpad=0.3, columnspacing=1.2)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    note = ""
+    if (right := int(np.sum(~wrong))) > MAX_RIGHT_POINTS:
+        note = f"\ndrawn: all mistakes, {MAX_RIGHT_POINTS:,} of {right:,} right points"
+    axes.set(xlabel=f"first input{note}", ylabel="second input")
+    style.set_title(figure, _finding(points, wrong, few))
+    return figure
+
+
+def _class_colors(count: int) -> list:
+    """A colour for each class, as RGB."""
+    if count <= len(style.CLASS_COLORS):
+        return [to_rgb(color) for color in style.CLASS_COLORS[:count]]
+    from matplotlib import colormaps
+
+    return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
+
+
+def _color_regions(axes: Axes, model, low: np.ndarray, high: np.ndarray, colors: list) -> None:
+    """Asks the model for its class on a grid, and draws that in the classes' light colours."""
+    steps = (np.arange(GRID_SIZE) + 0.5) / GRID_SIZE
+    x, y = (low[:, None] + (high - low)[:, None] * steps).astype(np.float32)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    said = model.predict(grid, batch_size=8192, verbose=0)["probabilities"].argmax(axis=1)
+    light = 0.7 + 0.3 * np.array(colors)
+    image = light[said].reshape(GRID_SIZE, GRID_SIZE, 3)
+    extent = (low[0], high[0], low[1], high[1])
+    axes.imshow(image, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _draw_many(axes: Axes, points, truth, wrong, colors, names) -> None:
+    """Small points, the mistakes last and larger."""
+    right, mistakes = np.flatnonzero(~wrong), np.flatnonzero(wrong)
+    shown = min(len(right), MAX_RIGHT_POINTS)
+    right = np.random.default_rng(0).choice(right, shown, replace=False)
+    colors = np.array(colors)
+    axes.scatter(*points[right].T, s=9, c=colors[truth[right]], linewidths=0)
+    # Many mistakes would hide the picture below them.
+    size, width = (20, 0.9) if len(mistakes) <= 500 else (9, 0.5)
+    look = {"s": size, "c": colors[truth[mistakes]], "edgecolors": INK, "linewidths": width}
+    axes.scatter(*points[mistakes].T, **look)
+    ring = {"color": "none", "markeredgecolor": INK, "markersize": 6}
+    axes.plot([], [], "o", label="mistake", **ring)
+
+
+def _draw_few(axes: Axes, points, truth, wrong, colors, names) -> None:
+    """Large points, each with its inputs and its class."""
+    for point, label, mistaken in zip(points, truth, wrong, strict=True):
+        axes.plot(*point, "o", color=colors[label], markersize=14, markeredgecolor="white")
+        if mistaken:
+            ring = {"markersize": 25, "markeredgewidth": 2.5, "markeredgecolor": INK}
+            axes.plot(*point, "o", color="none", **ring)
+        text = f"{' '.join(f'{value:g}' for value in point)} → {names[label]}"
+        place = {"xytext": (0, 17), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(text, point, fontsize=12, color=INK, **place)
+
+
+def _finding(points: np.ndarray, wrong: np.ndarray, few: bool) -> str:
+    count = int(wrong.sum())
+    if not few:
+        share = f"{100 * (1 - count / len(points)):.1f} % of {len(points):,} test points are right"
+        return f"{share}; the {count:,} mistakes are ringed" if count else share
+    if not count:
+        return f"All {len(points)} samples are right" if len(points) > 1 else "The sample is right"
+    if count > 4:
+        return f"{count} of {len(points)} samples stay misclassified"
+    names = [f"({', '.join(f'{value:g}' for value in point)})" for point in points[wrong]]
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f"The sample{'s' * (count > 1)} {listed} stay{'s' * (count == 1)} misclassified"

@@ -1,0 +1,81 @@
+"""What all figures share: size, colours, titles, and texts that fit.
+
+Only matplotlib's objects are used, never pyplot: nothing is global and no display is needed.
+Figures are five inches wide, so that 10 point text can be read on a phone and in a printed column.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+# Okabe and Ito's colours, told apart with every kind of colour blindness.
+BLUE, VERMILION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#767676", "#222222"
+CLASS_COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+GRID = "#e6e6e6"
+WIDTH = 5.0  # inches
+
+MAX_NUMBERED_CLASSES = 15  # with more of them the text is small, and a matrix shows colours only
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, in inches, whose layout keeps every text inside."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def set_title(figure: Figure, text: str) -> int:
+    """Says what the figure shows, in as many lines as its width asks for; returns their number."""
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.wrap(text, int(9.2 * figure.get_figwidth()), break_on_hyphens=False)
+    look = {"horizontalalignment": "left", "fontsize": 11, "fontweight": "bold"}
+    figure.suptitle("\n".join(lines).replace("\N{NO-BREAK SPACE}", " "), x=0.02, **look)
+    return len(lines)
+
+
+def legend_above(axes: Axes, **options) -> None:
+    """A legend between the title and the axes."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False, "borderaxespad": 0.2}
+    axes.legend(**place, **options)
+
+
+def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:
+    """Names the rows of a chart, the first on top, on lines that guide the eye."""
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", color=GRID)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def shorten(name: str, longest: int) -> str:
+    """A class name that fits; a dollar sign would start a formula."""
+    name = name if len(name) <= longest else name[: longest - 1] + "…"
+    return name.replace("$", r"\$")
+
+
+def break_lines(text: str, width: int) -> list[str]:
+    """Text in lines of at most `width` characters, broken after spaces, commas, hyphens and _."""
+    lines = [""]
+    for piece in re.findall(r"[^\s,_-]*[\s,_-]*", text):
+        if lines[-1] and len(lines[-1] + piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [shorten(line.strip(), width) for line in lines]
+
+
+def percent_formatter(limits: Sequence[float]) -> PercentFormatter:
+    """Percent on an axis, with a decimal where its ticks are closer than one percent."""
+    return PercentFormatter(1.0, decimals=1 if limits[1] - limits[0] < 0.06 else 0, symbol=" %")
+
+
+def is_multilabel(run) -> bool:
+    """Whether an example has several labels, each 0 or 1, instead of one class."""
+    return run.predictions["label"].ndim == 2
+
+
+def has_images(run) -> bool:
+    """Whether inputs are images, and at hand: a run that was opened again has none."""
+    return run.data is not None and len(run.data.input_shape) == 3

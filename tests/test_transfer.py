@@ -1,0 +1,182 @@
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from kpipe import models
+
+IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+
+
+def resnet(num_classes=4, seed=0, **options):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    return models.resnet18((16, 16, 3), num_classes, **{"filters": 8, **options})
+
+
+def features(model):
+    return models.backbone(model).predict(IMAGES, verbose=0)
+
+
+def test_a_resnet_counts_its_parameters_as_the_paper_does():
+    model = models.resnet18((32, 32, 3), 1000, stem="imagenet")
+    assert model.count_params() - 2 * 4800 == 11_689_512  # He et al.: 11.69 M, without statistics
+
+
+def test_a_block_adds_its_input_to_what_it_learned():
+    model = resnet()
+    block = keras.Model(
+        model.input, [model.get_layer(f"stack0_block0_{p}").output for p in ("add", "2_bn", "out")]
+    )
+    stem = keras.Model(model.input, model.get_layer("conv1_relu").output)
+    added, learned, out = block.predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(added, stem.predict(IMAGES, verbose=0) + learned, atol=1e-5)
+    np.testing.assert_array_equal(out, np.maximum(added, 0))
+
+
+def test_shortcuts_are_projected_only_where_the_shape_changes():
+    names = {layer.name for layer in resnet().layers}
+    projected = {name for name in names if name.endswith("_0_conv")}
+    assert projected == {f"stack{i}_block0_0_conv" for i in (1, 2, 3)}
+
+
+@pytest.mark.parametrize(("stem", "size"), [("small", 16), ("imagenet", 4)])
+def test_the_stem_keeps_or_quarters_the_size(stem, size):
+    model = resnet(stem=stem)
+    assert model.get_layer("stack0_block1_out").output.shape == (None, size, size, 8)
+    assert model.get_layer("stack3_block1_out").output.shape[-1] == 64
+
+
+def test_an_unknown_stem_is_refused():
+    with pytest.raises(ValueError, match="stem='tiny' is neither 'small' nor 'imagenet'"):
+        resnet(stem="tiny")
+
+
+def test_the_backbone_of_another_network_is_taken_and_the_head_is_not(tmp_path):
+    source = resnet(num_classes=7, seed=1)
+    source.compile("sgd", "sparse_categorical_crossentropy")
+    source.train_on_batch(IMAGES, np.arange(3))
+    source.save(tmp_path / "model.keras")
+    expected = features(source)
+    for weights in (tmp_path, tmp_path / "model.keras"):
+        model = resnet(seed=2)
+        head = model.get_layer("probabilities").get_weights()
+        models.load_backbone(model, weights)
+        np.testing.assert_array_equal(features(model), expected)
+        np.testing.assert_array_equal(model.get_layer("probabilities").get_weights()[0], head[0])
+
+
+def test_a_weights_file_of_a_backbone_is_taken(tmp_path):
+    source = resnet(seed=1)
+    path = tmp_path / "backbone.weights.h5"
+    models.backbone(source).save_weights(path)
+    model = resnet(num_classes=2, seed=2)
+    models.load_backbone(model, path)
+    np.testing.assert_array_equal(features(model), features(source))
+
+
+def test_weights_of_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
+    resnet(filters=16).save(tmp_path / "model.keras")
+    models.backbone(resnet(filters=16)).save_weights(tmp_path / "b.weights.h5")
+    model = resnet()
+    before = model.get_weights()
+    message = (
+        r"model\.keras: layer 'conv1_conv' is \[\(3, 3, 3, 16\)\], expected \[\(3, 3, 3, 8\)\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        models.load_backbone(model, tmp_path)
+    with pytest.raises(ValueError, match=r"b\.weights\.h5: not weights of resnet18_backbone"):
+        models.load_backbone(model, tmp_path / "b.weights.h5")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_another_network_is_refused_by_its_first_missing_layer(tmp_path):
+    models.cnn((16, 16, 3), 2, filters=(4,)).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="has no layer 'conv1_conv', which resnet18_backbone has"):
+        models.load_backbone(resnet(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.keras", "no such file; expected imagenet, a .keras or .weights.h5 file"),
+        ("broken.keras", "not a readable Keras model"),
+        ("broken.weights.h5", "not weights of"),
+        ("weights.pth", "expected a .keras or .weights.h5 file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
+    if not name.startswith("nothing"):
+        (tmp_path / name).write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=f"{name}.*{message}"):
+        models.load_backbone(resnet(), tmp_path / name)
+
+
+def test_a_model_without_features_has_no_backbone():
+    with pytest.raises(ValueError, match="model 'mlp' has no layer 'features'"):
+        models.backbone(models.mlp((4, 4, 3), 2))
+
+
+@pytest.fixture
+def fake_hub(monkeypatch):
+    """Keras Hub with a download that gives a network of its preset's layers."""
+    asked = []
+
+    def from_preset(preset):
+        asked.append(preset)
+        return models.backbone(resnet(stem="imagenet", seed=3))
+
+    hub = types.ModuleType("keras_hub")
+    hub.models = types.SimpleNamespace(Backbone=types.SimpleNamespace(from_preset=from_preset))
+    monkeypatch.setitem(sys.modules, "keras_hub", hub)
+    return hub, asked
+
+
+def test_imagenet_weights_come_from_keras_hub(fake_hub):
+    _, asked = fake_hub
+    expected = features(resnet(stem="imagenet", seed=3))
+    model = resnet(stem="imagenet", seed=4)
+    assert not np.array_equal(features(model), expected)
+    models.load_backbone(model, "imagenet")
+    np.testing.assert_array_equal(features(model), expected)
+    assert asked == ["resnet_18_imagenet"]
+
+
+def test_imagenet_weights_do_not_fit_the_small_stem(fake_hub):
+    with pytest.raises(ValueError, match=r"imagenet: layer 'conv1_conv' is \[\(7, 7, 3, 8\)\]"):
+        models.load_backbone(resnet(stem="small"), "imagenet")
+
+
+def test_a_failed_download_and_a_missing_keras_hub_are_told_in_one_line(fake_hub, monkeypatch):
+    hub, _ = fake_hub
+
+    def fail(preset):
+        raise OSError("no route to host\nmore")
+
+    hub.models.Backbone.from_preset = fail
+    with pytest.raises(ValueError, match=r"resnet_18_imagenet cannot be had \(no route to host\)$"):
+        models.load_backbone(resnet(), "imagenet")
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(ValueError, match=r"needs Keras Hub \(.*\); install kpipe\[hub\]$"):
+        models.load_backbone(resnet(), "imagenet")
+
+
+def test_our_layers_are_keras_hubs_own():
+    """With Keras Hub installed: its network with its names gives our features."""
+    keras_hub = pytest.importorskip("keras_hub")
+    theirs = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[2, 2, 2, 2],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+        image_shape=(32, 32, 3),
+    )
+    ours = models.backbone(models.resnet18((32, 32, 3), 2, stem="imagenet"))
+    shapes = {layer.name: [w.shape for w in layer.weights] for layer in ours.layers}
+    for layer in theirs.layers:
+        assert [w.shape for w in layer.weights] == shapes.get(layer.name, [])

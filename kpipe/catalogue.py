@@ -122,7 +122,7 @@ def _target(call: ast.expr | None) -> str:
 
 
 def describe_target(target: Mapping) -> str:
-    """accuracy >= 98.25 %, or log_loss <= 0.05."""
+    """Accuracy >= 98.25 %, or log_loss <= 0.05."""
     if target.get("at_least") is None:
         return f"{target['metric']} <= {target['at_most']:g}"
     return f"{target['metric']} >= {100 * target['at_least']:g} %"

@@ -207,7 +207,7 @@ def load(folder: str | os.PathLike) -> "SavedModel":
         signature = signatures["serving_default"]
         ((_, spec),) = signature.structured_input_signature[1].items()
         names = (model_folder / "assets" / "labels.txt").read_text().splitlines()
-        encoded = signatures["serving_bytes"] if "serving_bytes" in signatures else None
+        encoded = signatures.get("serving_bytes")
     except Exception as error:  # what a damaged file raises has many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "

@@ -178,6 +178,11 @@ class _Search(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
+        if self.settings.choices:
+            # A grid hands the defaults that the trial before took on to the next one.
+            space = {parameter.name for parameter in self._space().space}
+            kept = [name for name in hp.values if name in space or name.startswith("tuner/")]
+            hp.values = {name: hp.values[name] for name in kept}
         self.module.load_data(hp)  # its keys belong to the space too
         return self.module.build_model(hp)
 
@@ -204,7 +209,7 @@ class _Search(keras_tuner.HyperModel):
         return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
 
     def _trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
-        """The Trainer of the trial's keys, with overrides and what the trial chose of its fields."""
+        """The Trainer of the trial's keys, with what was overridden or chosen of its fields."""
         fields = {field.name for field in dataclasses.fields(Trainer)}
         given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}

@@ -2,8 +2,8 @@
 
 Reproduces the lab-course net whose documented test accuracy is 98.25 %, trained anew on train and
 val once the best epoch is known, as there. The keys are the document's search space: layers, units,
-activations, starts, momentum, L2, loss=squared beside the likelihood, 20 minutes a trial. Full-batch
-gradient descent is accumulation. Dropout and the cosine schedule, which the document does not have,
+activations, starts, momentum, L2, loss=squared beside the likelihood, 20 minutes a trial. The full
+batch is accumulated. Dropout and the cosine schedule, which the document does not have,
 were chosen on the validation split.
 
     python pipelines/run.py mnist_mlp

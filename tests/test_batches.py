@@ -100,3 +100,56 @@ def test_brightness_stays_within_its_limit_and_does_not_wrap():
     images = np.full((200, 2, 2, 3), 250, np.uint8)
     lit = augment(images, Augmentation(brightness=0.1), tf.constant([0, 0], tf.int64)).numpy()
     assert lit.max() == 255 and 224 <= lit.min() < 240
+
+
+def seeded(images, **changes):
+    return augment(images, Augmentation(**changes), tf.constant([0, 0], tf.int64)).numpy()
+
+
+def test_without_augmentation_inputs_stay_what_they_are():
+    points = np.array([[0.25, -1.5]], np.float32)
+    assert augment(points, PLAIN, tf.constant([0, 0], tf.int64)) is points
+
+
+def test_rotation_turns_about_the_centre_by_at_most_its_limit():
+    images = np.zeros((64, 33, 33, 1), np.uint8)
+    images[:, 16, 28] = 255  # 12 pixels to the right of the centre
+    turned = seeded(images, rotate=30.0).astype(float)[..., 0]
+    weight = turned / turned.sum(axis=(1, 2), keepdims=True)
+    rows = (weight.sum(axis=2) * np.arange(33)).sum(axis=1) - 16
+    columns = (weight.sum(axis=1) * np.arange(33)).sum(axis=1) - 16
+    np.testing.assert_allclose(np.hypot(rows, columns), 12, atol=0.6)
+    angles = np.degrees(np.arctan2(rows, columns))
+    assert 25 < angles.max() <= 31 and -31 <= angles.min() < -25
+
+
+def test_zoom_changes_distances_from_the_centre_by_its_scale():
+    images = np.zeros((64, 33, 33, 1), np.uint8)
+    images[:, 15:18, 25:28] = 255  # 10 pixels to the right of the centre
+    zoomed = seeded(images, zoom=0.2).astype(float)[..., 0]
+    weight = zoomed / zoomed.sum(axis=(1, 2), keepdims=True)
+    distances = (weight.sum(axis=1) * np.arange(33)).sum(axis=1) - 16
+    assert 7.9 <= distances.min() < 8.6 and 11.4 < distances.max() <= 12.1
+
+
+def test_contrast_keeps_the_mean_and_saturation_the_grey_value(faces):
+    contrast = seeded(faces // 2 + 60, contrast=0.3).astype(float)
+    assert (
+        np.abs(contrast.mean(axis=(1, 2, 3)) - (faces // 2 + 60).mean(axis=(1, 2, 3))).max() < 0.6
+    )
+    coloured = seeded(faces // 2 + 60, saturation=0.3).astype(float)
+    assert np.abs(coloured.mean(axis=3) - (faces // 2 + 60).mean(axis=3)).max() < 1.0
+    for changed in (contrast, coloured):
+        assert (
+            len({round(v, 2) for v in changed.std(axis=(1, 2, 3)) / faces.std(axis=(1, 2, 3))}) > 5
+        )
+
+
+def test_erasing_greys_one_square_of_an_image():
+    images = np.zeros((64, 20, 20, 3), np.uint8)
+    erased = seeded(images, erase=0.5)
+    assert set(np.unique(erased)) == {0, 127}
+    for image in erased[..., 0] == 127:
+        rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+        assert 4 <= len(rows) <= 11 and 4 <= len(columns) <= 11
+        assert image.sum() == len(rows) * len(columns)

@@ -99,3 +99,20 @@ def test_shared_images_are_counted():
     first = data.Split(images, labels, np.arange(3))
     second = data.Split(images, labels, np.arange(3, 6))
     assert data.count_shared(first, second) == 1
+
+
+def test_val_goes_back_into_train_for_retraining(digits):
+    both = digits.with_val_in_train()
+    assert both.val is None and both.test is digits.test
+    assert sorted(both.train.rows) == sorted([*digits.train.rows, *digits.val.rows])
+
+
+def test_val_of_its_own_array_goes_back_into_train_too():
+    dataset = datasets.grocery_store("fine", 32)
+    prepared = data.prepare(dataset, dataset.find("sample"))
+    both = prepared.with_val_in_train()
+    assert both.examples == {"train": 1500, "test": 600}
+    inputs, labels = both.train.take(np.array([1199, 1200]))
+    assert np.array_equal(inputs[0], prepared.train.inputs[-1])
+    assert np.array_equal(inputs[1], prepared.val.inputs[0])
+    assert labels[1] == prepared.val.labels[0]

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from kpipe import Target, evaluation
+from kpipe.errors import UserError
 
 
 def test_wilsons_interval_is_the_published_one():
@@ -103,3 +104,50 @@ def test_openings_of_the_test_split_are_counted_by_pipeline_and_data(tmp_path, m
     assert opened("a", "real") == 3
     lines = (tmp_path / "test_openings.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["run"] == "run"
+
+
+def test_a_target_at_most_is_reached_from_above():
+    target = Target("log_loss", at_most=0.05, source="a test")
+
+    def verdict(value, low):
+        metric = {"value": value, "low": low, "high": 1.0, "n": 10}
+        return evaluation.verdict(target, metric, "real", True)
+
+    assert verdict(0.05, 0.01) == "reached"
+    assert verdict(0.06, 0.04) == "consistent"
+    assert verdict(0.07, 0.06) == "not reached"
+
+
+@pytest.mark.parametrize("limits", [{}, {"at_least": 0.5, "at_most": 0.9}])
+def test_a_target_has_one_limit(limits):
+    with pytest.raises(ValueError, match="needs at_least or at_most, one of them"):
+        Target("accuracy", **limits)
+
+
+def test_labels_are_judged_one_by_one_and_unknown_ones_left_out():
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 0]])
+    probabilities = np.array([[0.9, 0.4, 0], [0.2, 0.7, 0], [0.4, 0.6, 0], [0.8, 0.9, 0]])
+    train = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    result = evaluation.multilabel_metrics(labels, probabilities, ("a", "b", "c"), train)
+    assert result["accuracy/a"]["value"] == 0.75 and result["accuracy/b"]["value"] == 0.75
+    assert result["majority_baseline/a"]["value"] == 0.75  # always 1
+    assert result["majority_baseline/b"]["value"] == 0.5  # always 0
+    assert not any(name.endswith("/c") for name in result)
+    assert result["accuracy"]["value"] == 0.75  # of 2 labels: 1, 1, 1/2, 1/2
+    half = 1.959964 * 0.25 / 2
+    assert result["accuracy"]["low"] == pytest.approx(0.75 - half, abs=1e-6)
+    assert result["roc_auc/a"]["value"] == 1.0
+
+
+def test_labels_that_never_vary_cannot_be_judged():
+    ones = np.ones((3, 2), int)
+    with pytest.raises(UserError, match="no label varies"):
+        evaluation.multilabel_metrics(ones, ones / 2, ("a", "b"), ones)
+
+
+def test_the_difference_of_two_models_is_paired():
+    first, second = np.array([1, 1, 0, 1] * 25), np.array([1, 0, 0, 1] * 25)
+    result = evaluation.paired_difference(first, second)
+    assert result["value"] == 0.25 and result["n"] == 100
+    half = 1.959964 * np.sqrt(0.25 * 0.75 / 100)
+    assert result["low"] == pytest.approx(0.25 - half, abs=1e-6)

@@ -9,6 +9,7 @@ from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
 from kpipe import catalogue, hyperparameters, pipeline, runs
+from kpipe import loop as training_loop
 from kpipe.errors import UserError
 
 TINY = {
@@ -238,3 +239,57 @@ def test_mnist_mlp_reaches_its_documented_accuracy(tmp_path):
     run = kpipe.run("mnist_mlp", data="real", data_dir=folder, out=tmp_path)
     assert run.record["data"]["official"]
     assert run.record["target"]["verdict"] == "reached"
+
+
+def test_retraining_takes_the_best_number_of_epochs_on_train_and_val(tmp_path, quick_runs):
+    options = {"data": "sample", "out": tmp_path, "epochs": 3, **TINY["mnist_mlp"]}
+    run = kpipe.run("mnist_mlp", **options)
+    training = run.record["training"]
+    assert training["retrained_examples"] == 1293 + 144
+    assert training["retrained_epochs"] == training["best_epoch"]
+    rows = (run.folder / "retraining" / "history.csv").read_text().splitlines()
+    assert len(rows) - 1 == training["best_epoch"] and "val_loss" not in rows[0]
+    assert not (run.folder / "retraining" / "checkpoints").exists()
+    plain = kpipe.run("mnist_mlp", retrain=False, **options)
+    assert "retrained_epochs" not in plain.record["training"]
+    assert plain.record["weights_sha256"] != run.record["weights_sha256"]
+
+
+def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, monkeypatch):
+    options = {"data": "sample", "epochs": 4, "checkpoint_seconds": 0.0, **TINY["mnist_mlp"]}
+    whole = kpipe.run("mnist_mlp", out=tmp_path / "whole", **options)
+    step, count = training_loop.Loop._step, []
+
+    def cut(self, *arguments):
+        count.append(self.data.val is None)
+        if sum(count) == 8:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop.Loop, "_step", cut)
+        with pytest.raises(KeyboardInterrupt):
+            kpipe.run("mnist_mlp", out=tmp_path / "cut", **options)
+    resumed = []
+
+    def watched(self, *arguments):
+        resumed.append((self.data.val is None, self.history.step))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(training_loop.Loop, "_step", watched)
+    again = kpipe.run("mnist_mlp", out=tmp_path / "cut", **options)
+    assert resumed[0] == (True, 7)  # the first training was not repeated
+    assert again.record["weights_sha256"] == whole.record["weights_sha256"]
+
+
+def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
+    run = kpipe.run("logic_gates", out=tmp_path, epochs=8, **TINY["logic_gates"])
+    model = kpipe.load(run.folder)
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    assert model.predict(corners)["label"].tolist() == ["0", "1", "1", "0"]
+    with pytest.raises(
+        ValueError, match=r"features are float64 \(4, 2\); expected float32 \(n, 2\)"
+    ):
+        model.predict(corners.astype(float))
+    with pytest.raises(UserError, match=r"takes features of shape \(2,\), no image files"):
+        model.predict_files(["a.png"])

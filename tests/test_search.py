@@ -1,4 +1,5 @@
 import csv
+import json
 
 import pytest
 
@@ -61,13 +62,27 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
     text = (
         catalogue.find("mnist_mlp").read_text().replace('schedule="cosine"', 'schedule="constant"')
     )
-    path.write_text(text.replace("patience=10)", "patience=10, reduce_lr_patience=2)"))
+    path.write_text(text.replace("retrain=True", "reduce_lr_patience=2"))
     run = search(str(path), trials=3, out=tmp_path, **OPTIONS)  # the whole space
     rows = trials(tmp_path)
     assert {row["status"] for row in rows} == {"COMPLETED"}
     assert len({row["schedule"] for row in rows}) > 1
     constant = run.record["hyperparameters"]["schedule"] == "constant"
     assert run.record["trainer"]["reduce_lr_patience"] == (2 if constant else 0)
+
+
+def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path):
+    options = {"data": "sample", "epochs": "1", "num_layers": "1", "units_1": "8"}
+    search("gmm", tuner="grid", out=tmp_path, recipe="document,wide", **options)
+    folder = next(p for p in tmp_path.glob("gmm-sample,*search=grid*") if p.is_dir()) / "tuner"
+    found = {}
+    for path in folder.glob("trial_*/trial.json"):
+        values = json.loads(path.read_text())["hyperparameters"]["values"]
+        found[values["recipe"]] = values
+    assert found["document"]["optimizer"] == "sgd" and found["wide"]["optimizer"] == "adam"
+    assert found["document"]["learning_rate"] == 0.1 and found["wide"]["learning_rate"] == 0.003
+    rows = trials(tmp_path)
+    assert set(rows[0]) >= {"recipe"} and not set(rows[0]) & {"optimizer", "activation"}
 
 
 def test_a_search_without_a_completed_trial_fails(tmp_path, monkeypatch):

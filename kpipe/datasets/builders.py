@@ -8,7 +8,9 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.io
 import tensorflow_datasets as tfds
+from scipy.io.matlab import MatReadError
 
 from ..errors import UserError
 from . import produce
@@ -51,12 +53,10 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples("t"), "test": self._generate_examples("v")}
 
     def _generate_examples(self, part: str) -> Iterator[tuple[int, dict]]:
-        import scipy.io
-
         try:
             content = scipy.io.loadmat(self.mat_file, variable_names=[f"Y{part}", f"C{part}"])
             points, classes = content[f"Y{part}"], content[f"C{part}"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, MatReadError) as error:
             raise UserError(
                 f"{self.mat_file}: cannot be read as a MATLAB file with Y{part} and C{part} "
                 f"({type(error).__name__}: {error}); put the course's file there"

@@ -1,4 +1,4 @@
-"""Grocery Store: 5,421 photographs of groceries, 81 fine and 43 coarse classes (Klasson et al., 2019)."""
+"""Grocery Store: 5,421 photographs in 81 fine and 43 coarse classes (Klasson et al., 2019)."""
 
 import pathlib
 

@@ -118,7 +118,9 @@ def _point_set(
         make_builder=functools.partial(_builder, name, dimensions, num_classes),
         manual_files=(f"{MANUAL_FOLDER}/{mat_file}",),
         val_fraction=val_fraction,
-        manual_help=f"put {mat_file} into DIR/downloads/manual/{MANUAL_FOLDER} and say --data-dir DIR",
+        manual_help=(
+            f"put {mat_file} into DIR/downloads/manual/{MANUAL_FOLDER} and say --data-dir DIR"
+        ),
     )
 
 

@@ -22,7 +22,7 @@ def resnet18(
     dropout: float = 0.0,
     name: str = "resnet18",
 ) -> keras.Model:
-    """ResNet18 (He et al., 2016, table 1): four stacks of two residual blocks, then one dense layer.
+    """ResNet18 (He et al., 2016, table 1): four stacks of two residual blocks, and a dense layer.
 
     Layers have the names of Keras Hub's `ResNetBackbone`; "features" is where `backbone` ends.
 

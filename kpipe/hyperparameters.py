@@ -87,6 +87,15 @@ def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settin
     return Settings(module, hp, trainer, changed, choices)
 
 
+def for_sample(settings: Settings, overrides: Mapping[str, object]) -> Settings:
+    """The settings on sample data: `sample_epochs` instead of `epochs`, unless those were given."""
+    limit = settings.trainer.sample_epochs
+    if not limit or limit >= settings.trainer.epochs or "epochs" in overrides:
+        return settings
+    trainer = dataclasses.replace(settings.trainer, epochs=limit)
+    return dataclasses.replace(settings, trainer=trainer)
+
+
 def _with_values(values: Mapping) -> keras_tuner.HyperParameters:
     hp = keras_tuner.HyperParameters()
     hp.values.update(values)

@@ -77,6 +77,8 @@ def run(
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
     dataset = module.load_data(settings.hp)
     source = dataset.find(data, data_dir)
+    if source.kind == "sample":
+        settings = hyperparameters.for_sample(settings, overrides)
     show_banner(name, dataset, source)
     options = {"budget": budget and f"{budget:g}s", "plan": plan}
     folder = run_folder(pathlib.Path(out), module.__name__, source.kind, settings, seed, options)

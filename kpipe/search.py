@@ -76,6 +76,8 @@ def search(
     settings = hyperparameters.resolve(module, overrides)
     dataset = module.load_data(settings.hp)
     source = dataset.find(data, data_dir)
+    if source.kind == "sample":
+        settings = hyperparameters.for_sample(settings, overrides)
     pipeline.show_banner(name, dataset, source)
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     folder = runs.run_folder(
@@ -214,6 +216,10 @@ class _Search(keras_tuner.HyperModel):
         given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
         trainer = self.module.build_trainer(hp)
+        if self.source.kind == "sample" and trainer.sample_epochs:
+            trainer = dataclasses.replace(
+                trainer, epochs=min(trainer.epochs, trainer.sample_epochs)
+            )
         return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
 
     def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:

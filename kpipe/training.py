@@ -36,6 +36,8 @@ class Trainer:
 
     Attributes:
         epochs: At most so many passes over the train split.
+        sample_epochs: At most so many where the data are a sample and `epochs` was not given: what
+            shows that everything works should take less than a minute; 0: no limit.
         batch_size: Examples a step.
         monitor: Metric that names the best epoch and stops early: val_loss, val_accuracy, ...
         patience: Epochs without a better `monitor` before training stops; 0: never.
@@ -50,6 +52,7 @@ class Trainer:
     """
 
     epochs: int = _limited(20, 1, 1_000_000)
+    sample_epochs: int = _limited(0, 0, 1_000_000)
     batch_size: int = _limited(128, 1, 1_000_000)
     monitor: str = _limited("val_loss", None)
     patience: int = _limited(5, 0, 1_000_000)

@@ -56,4 +56,11 @@ def build_model(hp):
 
 def build_trainer(hp):
     """A smaller learning rate, and then the end, when the validation loss no longer falls."""
-    return Trainer(batch_size=128, epochs=25, monitor="val_loss", patience=6, reduce_lr_patience=2)
+    return Trainer(
+        batch_size=128,
+        epochs=25,
+        sample_epochs=12,
+        monitor="val_loss",
+        patience=6,
+        reduce_lr_patience=2,
+    )

@@ -112,4 +112,6 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch of the best validation accuracy is kept."""
-    return Trainer(batch_size=128, epochs=EPOCHS, monitor="val_accuracy", patience=10)
+    return Trainer(
+        batch_size=128, epochs=EPOCHS, sample_epochs=6, monitor="val_accuracy", patience=10
+    )

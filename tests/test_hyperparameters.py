@@ -84,3 +84,22 @@ def test_a_contradiction_is_judged_after_all_overrides():
     assert settings.trainer.reduce_lr_patience == 0
     with pytest.raises(UserError, match="contradict each other"):
         hyperparameters.resolve(module, {"schedule": "cosine"})
+
+
+def test_sample_data_take_fewer_epochs_unless_they_were_asked_for():
+    module = pipeline.load_module(catalogue.find("gmm"))
+
+    def epochs(given):
+        settings = hyperparameters.resolve(module, given)
+        assert settings.trainer.epochs == int(given.get("epochs", 250))
+        return hyperparameters.for_sample(settings, given).trainer.epochs
+
+    assert epochs({}) == 20
+    assert epochs({"epochs": "100"}) == 100
+    assert epochs({"epochs": "3"}) == 3
+
+
+def test_the_commas_of_a_path_separate_nothing():
+    module = pipeline.load_module(catalogue.find("cifar10_transfer"))
+    with pytest.raises(UserError, match=r"weights=a/run,seed=1: no such file"):
+        hyperparameters.resolve(module, {"weights": "a/run,seed=1"})

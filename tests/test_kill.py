@@ -21,7 +21,7 @@ plan = sys.argv[2]
 kpipe.run(
     "mnist_mlp", data="sample", out=sys.argv[1], plan=plan, epochs=8, batch_size=64,
     units_1=128, units_2=32, dropout=0.5, checkpoint_seconds=0.0, schedule="constant",
-    reduce_lr_patience=1,
+    reduce_lr_patience=1, retrain=False,
 )
 """
 

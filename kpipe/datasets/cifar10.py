@@ -6,13 +6,13 @@ from .. import files
 from . import shapes
 from .base import Dataset, Source, from_arrays
 
-SAMPLE_EXAMPLES = {"train": 4000, "test": 1000}
+SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 
 
 def cifar10(val_fraction: float = 0.1) -> Dataset:
     """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9.
 
-    The stand-in is 5,000 drawn shapes in the same ten classes.
+    The stand-in is 4,000 drawn shapes in the same ten classes.
 
     Args:
         val_fraction: Share of the 50,000 training images that becomes val; CIFAR-10 has none.
@@ -34,7 +34,7 @@ def cifar10(val_fraction: float = 0.1) -> Dataset:
 def _drawn_shapes() -> Source:
     return Source(
         kind="sample",
-        description="5,000 shapes drawn by kpipe.datasets.shapes, no photographs",
+        description="4,000 shapes drawn by kpipe.datasets.shapes, no photographs",
         identity=files.sha256(pathlib.Path(shapes.__file__)),  # other code, other shapes
         examples=SAMPLE_EXAMPLES,
         official=False,

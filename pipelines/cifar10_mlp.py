@@ -35,7 +35,7 @@ RECIPES = {
         "learning_rate": 0.008,
         "weight_decay": 0.02,
         "schedule": "exponential",
-        "epochs": 20,
+        "epochs": 60,
     },
     "wide": {
         "units": (1024, 512, 256, 256),

@@ -1,4 +1,4 @@
-"""Levels of the peaks surface from points of the plane, by softmax regression and tanh units.
+"""Levels of the peaks surface from points of the plane, by softmax regression or tanh.
 
 Reproduces the practical assignment, which names this set for softmax regression (num_layers=0
 epochs=200) and states no accuracy. recipe=document is its network, tanh 10, tanh 7, linear 5, with

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import cli
+from kpipe import catalogue, cli
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -84,7 +84,7 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
     assert cli.main(["run", "celeba_gender", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "CelebA faces at 32x32 pixels" in shown
-    for key, default in {"learning_rate": "0.001", "filters": "16", "epochs": "15"}.items():
+    for key, default in {"learning_rate": "0.001", "filters": "32", "epochs": "25"}.items():
         assert any(line.split()[:2] == [key, default] for line in shown.splitlines())
     assert "optimizer=adamw" in shown
 
@@ -116,11 +116,9 @@ def test_the_script_of_a_checkout_lists_the_pipelines():
         text=True,
         check=True,
     )
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "pipeline",
-        "celeba_gender",
-        "mnist_mlp",
-    ]
+    listed = [line.split()[0] for line in done.stdout.splitlines()]
+    assert listed == ["pipeline", *catalogue.names()]
+    assert {"mnist_mlp", "celeba_gender", "logic_gates"} <= set(listed)
 
 
 def test_importing_kpipe_is_light():

@@ -13,11 +13,11 @@ from kpipe import loop as training_loop
 from kpipe.errors import UserError
 
 TINY = {
-    "celeba_attributes": {"filters": 8, "num_blocks": 2, "dense_units": 16},
+    "celeba_attributes": {"filters": 16, "num_blocks": 3, "dropout": 0, "learning_rate": 3e-3},
     "celeba_gender": {"filters": 8, "num_blocks": 2, "dense_units": 16},
     "cifar10_cnn": {"filters": 8, "num_blocks": 3, "convolutions": 1, "dropout": 0},
     "cifar10_mlp": {"units_1": 64, "num_layers": 1, "learning_rate": 1e-3},
-    "cifar10_transfer": {"filters": 8},
+    "cifar10_transfer": {"filters": 8, "stem": "imagenet"},
     "gmm": {"learning_rate": 1.0},
     "grocery_cnn": {"filters": 8, "image_size": 32, "num_blocks": 3, "batch_size": 16},
     "logic_gates": {"learning_rate": 0.1},

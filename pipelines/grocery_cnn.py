@@ -83,4 +83,6 @@ def build_model(hp):
 
 def build_trainer(hp):
     """All epochs; the one of the best validation accuracy is kept."""
-    return Trainer(batch_size=32, epochs=EPOCHS, sample_epochs=8, monitor="val_accuracy", patience=0)
+    return Trainer(
+        batch_size=32, epochs=EPOCHS, sample_epochs=8, monitor="val_accuracy", patience=0
+    )

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from kpipe import models
+from kpipe import catalogue, hyperparameters, models, pipeline
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 
@@ -180,3 +180,35 @@ def test_our_layers_are_keras_hubs_own():
     shapes = {layer.name: [w.shape for w in layer.weights] for layer in ours.layers}
     for layer in theirs.layers:
         assert [w.shape for w in layer.weights] == shapes.get(layer.name, [])
+
+
+def transfer_step(**given):
+    """Backbone weights before and after a step of cifar10_transfer, and whether the head moved."""
+    module = pipeline.load_module(catalogue.find("cifar10_transfer"))
+    settings = hyperparameters.resolve(module, {"filters": 8, "stem": "imagenet", **given})
+    keras.utils.clear_session()
+    model = module.build_model(settings.hp)
+    layers = [layer for layer in models.backbone(model).layers if layer.weights]
+    before = {layer.name: layer.get_weights() for layer in layers}
+    head = model.get_layer("probabilities").get_weights()[0]
+    images = np.random.RandomState(1).randint(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    model.train_on_batch(images, np.arange(8))
+    after = {layer.name: layer.get_weights() for layer in layers}
+    return before, after, (model.get_layer("probabilities").get_weights()[0] != head).any()
+
+
+def test_a_frozen_backbone_stays_as_it_is_with_its_statistics():
+    before, after, head_moved = transfer_step(freeze=True)
+    assert head_moved
+    for name in before:
+        for old, new in zip(before[name], after[name], strict=True):
+            np.testing.assert_array_equal(old, new)
+
+
+def test_during_the_warmup_only_the_head_learns():
+    before, after, head_moved = transfer_step(warmup_steps=5)
+    assert head_moved
+    for name in before:  # batch normalization goes on watching: two of its four are statistics
+        learned = 2 if name.endswith("_bn") else len(before[name])
+        for old, new in list(zip(before[name], after[name], strict=True))[:learned]:
+            np.testing.assert_array_equal(old, new)

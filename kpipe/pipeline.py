@@ -372,7 +372,8 @@ class _Execution:
             )
             predictions = standing_predictions(path, record["weights_sha256"])
         record["data"]["test_openings"] = int(predictions["openings"])
-        record["data"]["duplicates"] = data.count_shared(self.data.train, test)
+        seen = self.data.with_val_in_train() if self.trainer.retrain else self.data
+        record["data"]["duplicates"] = data.count_shared(seen.train, test)
         train_labels = self.data.train.labels[self.data.train.rows]
         answers = predictions["label"], predictions["probabilities"], self.data.label_names
         if self.data.multilabel:

@@ -231,11 +231,13 @@ class _Search(keras_tuner.HyperModel):
 
     def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
         """The values that this trial chose."""
-        names = self.settings.choices or {p.name for p in self._space().space}
+        named = self.settings.choices
         return {
             p.name: hp.values[p.name]
             for p in hp.space
-            if p.name in names and hp.is_active(p) and not isinstance(p, hp_types.Fixed)
+            if (not named or p.name in named)
+            and hp.is_active(p)
+            and not isinstance(p, hp_types.Fixed)
         }
 
     def _best_overrides(self, row: dict) -> dict:

@@ -18,7 +18,7 @@ datasets.points datasets
 data batches checkpoint loop training evaluation
 figures.style figures.classes figures.curves figures.images figures.labels figures.points figures
 export report environment hyperparameters runs
-pipeline search cli
+execution pipeline search cli
 """.split()
 
 

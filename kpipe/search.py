@@ -180,7 +180,7 @@ class _Search(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
-        if self.settings.choices:
+        if self.settings.choices and self.tuner:  # without a tuner it probes for conditions
             # A grid hands the defaults that the trial before took on to the next one.
             space = {parameter.name for parameter in self._space().space}
             kept = [name for name in hp.values if name in space or name.startswith("tuner/")]

@@ -9,7 +9,13 @@ from kpipe.search import TUNERS, search
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
-OPTIONS = {"data": "sample", "epochs": "2", "num_layers": "1", "units_1": "16"}
+OPTIONS = {
+    "data": "sample",
+    "epochs": "2",
+    "num_layers": "1",
+    "units_1": "16",
+    "retrain": "false",
+}
 
 
 def trials(out, name="*-sample*search=*"):

@@ -39,7 +39,7 @@ def worst_mistakes(run) -> Figure | None:
     longest = max(map(len, run.label_names))
     columns, arrow, size, height = 4, " → ", 9, 1.6  # height in inches
     if longest > 18:  # each name on two lines of a wider column
-        columns, arrow, size, height = 3, "\n→ ", 7.5, 2.4
+        columns, arrow, size, height = 3, "\n→ ", 7.5, 2.25
     elif longest > 7:
         arrow, size, height = "\n→ ", 8, 1.74
     shown = wrong[np.argsort(-highest[wrong], kind="stable")][: MAX_MISTAKES // columns * columns]

@@ -3,7 +3,10 @@
 Reproduces task B of the lab course's second exercise: the last layer of celeba_gender's network
 gives 40 attributes instead of one, and what that does to the accuracy of Male is asked. Train
 celeba_gender first, into the same folder: the report then shows the difference with its interval.
-Attributes that never vary in the training images are not known there, and left out.
+Attributes that never vary in the training images are not known there, and left out. Measured on
+UTKFace in CelebA's form, where only Male and Young are known, n = 2,277: their mean 89.28 [88.41,
+90.16] % against 61.26 % of their majorities, in 17 minutes of training on two shared CPU cores;
+Male 91.13 %, which is -0.18 points [-1.09, 0.74] from celeba_gender.
 
     python pipelines/run.py celeba_attributes
     python pipelines/run.py celeba_attributes filters=32

@@ -4,7 +4,8 @@ Reproduces the third homework's networks: architecture=simple is one convolution
 flatten and a dense layer; architecture=deep is more layers and more filters, in which the document
 saw accuracy drop; architecture=tuned, the default, adds what such a network needs: batch
 normalization, augmentation, average pooling, dropout and a falling learning rate. The document
-states no accuracy.
+states no accuracy. Measured on a lossy JPEG copy, official test split, n = 10,000: tuned 86.48
+[85.80, 87.14] % in 65 minutes of training on two shared CPU cores.
 
     python pipelines/run.py cifar10_cnn
     python pipelines/run.py cifar10_cnn architecture=simple
@@ -113,5 +114,5 @@ def build_model(hp):
 def build_trainer(hp):
     """The epoch of the best validation accuracy is kept."""
     return Trainer(
-        batch_size=128, epochs=EPOCHS, sample_epochs=6, monitor="val_accuracy", patience=10
+        batch_size=128, epochs=EPOCHS, sample_epochs=5, monitor="val_accuracy", patience=10
     )

@@ -2,8 +2,10 @@
 
 Reproduces the basics course's network, blocks of convolution, batch normalization, ReLU and max
 pooling with dropout before the dense layer, whose accuracy it does not state. 2,640 training
-photographs are few: augmentation is what this lives on. labels=coarse learns the 43 coarse classes;
-architecture=resnet18 is a network whose backbone cifar10_transfer can take.
+photographs are few: augmentation is what this lives on. Measured from scratch on a copy reduced to
+128 pixels, official test split, n = 2,485: 59.15 [57.21, 61.07] %, where the majority class has
+2.74 %, in 16 minutes of training on two shared CPU cores. labels=coarse learns the 43 coarse
+classes; architecture=resnet18 is a network whose backbone cifar10_transfer can take.
 
     python pipelines/run.py grocery_cnn
     python pipelines/run.py grocery_cnn labels=coarse
@@ -84,5 +86,5 @@ def build_model(hp):
 def build_trainer(hp):
     """All epochs; the one of the best validation accuracy is kept."""
     return Trainer(
-        batch_size=32, epochs=EPOCHS, sample_epochs=8, monitor="val_accuracy", patience=0
+        batch_size=32, epochs=EPOCHS, sample_epochs=7, monitor="val_accuracy", patience=0
     )

@@ -3,8 +3,10 @@
 Reproduces the lab-course net whose documented test accuracy is 98.25 %, trained anew on train and
 val once the best epoch is known, as there. The keys are the document's search space: layers, units,
 activations, starts, momentum, L2, loss=squared beside the likelihood, 20 minutes a trial. The full
-batch is accumulated. Dropout and the cosine schedule, which the document does not have,
-were chosen on the validation split.
+batch is accumulated. Dropout and the cosine schedule, which the document does not have, were chosen
+on the validation split. Measured on the official test split, n = 10,000: 98.66 [98.42, 98.87] %;
+without retraining 98.65, 98.56 and 98.60 % for the seeds 0, 1 and 2, in 3 to 5 minutes of training
+on two shared CPU cores.
 
     python pipelines/run.py mnist_mlp
     python pipelines/run.py mnist_mlp optimizer=sgd learning_rate=0.1 loss=squared

@@ -94,7 +94,7 @@ def build_trainer(hp):
     return Trainer(
         batch_size=default["batch_size"],
         epochs=default["epochs"],
-        sample_epochs=20,
+        sample_epochs=60,
         monitor="val_accuracy",
         patience=0,
     )

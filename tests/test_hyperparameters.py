@@ -94,7 +94,7 @@ def test_sample_data_take_fewer_epochs_unless_they_were_asked_for():
         assert settings.trainer.epochs == int(given.get("epochs", 250))
         return hyperparameters.for_sample(settings, given).trainer.epochs
 
-    assert epochs({}) == 20
+    assert epochs({}) == 60
     assert epochs({"epochs": "100"}) == 100
     assert epochs({"epochs": "3"}) == 3
 

@@ -3,7 +3,10 @@
 Reproduces the third homework: a pretrained ResNet18 with a dense head, fine-tuned. weights= says
 where the backbone comes from: nothing (the same network from scratch, to compare at the same
 budget), imagenet (Keras Hub's preset; needs kpipe[hub], filters=64 stem=imagenet upsample=4), a
-.keras or .weights.h5 file, or the folder of another run of this network.
+.keras or .weights.h5 file, or the folder of another run of this network. Measured on a lossy JPEG
+copy, n = 10,000, three epochs each (epochs=3 decay_steps=1056), in 5 minutes of training on two
+shared CPU cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a run on groceries 68.08
+[67.16, 68.99] %.
 
     python pipelines/run.py cifar10_transfer
     python pipelines/run.py cifar10_transfer weights=saved_models/grocery_cnn

@@ -9,7 +9,7 @@ shared CPU cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a ru
 [67.16, 68.99] %.
 
     python pipelines/run.py cifar10_transfer
-    python pipelines/run.py cifar10_transfer weights=saved_models/grocery_cnn
+    python pipelines/run.py cifar10_transfer weights=saved_models/grocery_cnn,architecture=resnet18
     python pipelines/run.py cifar10_transfer weights=imagenet filters=64 stem=imagenet upsample=4
 """
 

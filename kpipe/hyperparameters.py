@@ -89,11 +89,9 @@ def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settin
 
 def for_sample(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     """The settings on sample data: `sample_epochs` instead of `epochs`, unless those were given."""
-    limit = settings.trainer.sample_epochs
-    if not limit or limit >= settings.trainer.epochs or "epochs" in overrides:
+    if "epochs" in overrides:
         return settings
-    trainer = dataclasses.replace(settings.trainer, epochs=limit)
-    return dataclasses.replace(settings, trainer=trainer)
+    return dataclasses.replace(settings, trainer=settings.trainer.on_sample())
 
 
 def _with_values(values: Mapping) -> keras_tuner.HyperParameters:

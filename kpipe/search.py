@@ -216,10 +216,8 @@ class _Search(keras_tuner.HyperModel):
         given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
         trainer = self.module.build_trainer(hp)
-        if self.source.kind == "sample" and trainer.sample_epochs:
-            trainer = dataclasses.replace(
-                trainer, epochs=min(trainer.epochs, trainer.sample_epochs)
-            )
+        if self.source.kind == "sample":
+            trainer = trainer.on_sample()
         return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
 
     def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:

@@ -60,6 +60,10 @@ class Trainer:
     retrain: bool = _limited(False, None)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
 
+    def on_sample(self) -> "Trainer":
+        """The same with no more than `sample_epochs` epochs."""
+        return dataclasses.replace(self, epochs=min(self.epochs, self.sample_epochs or self.epochs))
+
     def check(self, model: keras.Model, num_examples: int) -> None:
         """Refuses contradictory settings before any work.
 

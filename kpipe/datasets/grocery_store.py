@@ -15,7 +15,7 @@ LISTS = {
 }
 MANUAL_FOLDER = "grocery_store/dataset"  # below the data folder's downloads/manual
 REPOSITORY = "https://github.com/marcusklasson/GroceryStoreDataset"
-# Published photographs have 348 pixels on the shorter side; smaller ones are reduced copies.
+# Pixels. A smaller photograph is taken for a reduced copy; the repository states no size.
 SHORTEST_SIDE = 348
 SAMPLE_EXAMPLES = {"train": 1200, "val": 300, "test": 600}
 

@@ -12,6 +12,11 @@ import tensorflow as tf
 
 from .data import Split
 from .datasets import Augmentation
+from .texts import UNKNOWN_ID
+
+# Batches among which texts of like length are put together: with 32 of them the padding is 2 to 4 %
+# of the tokens of IMDB's reviews, AG's news and the tweets.
+POOL = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +60,24 @@ def training_batches(
     epoch, within = divmod(step, schedule.steps_per_epoch)
     first = epoch * per_epoch + int(np.searchsorted(elements[:, 0], within))
 
+    pooled = split.lengths is not None and schedule.stack == 1
+    lengths = pooled and tf.constant(split.lengths[split.rows])
+
     def read(index):
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
         steps = elements[index % per_epoch, 1]
         begin = start * schedule.batch_size
         end = tf.minimum(begin + steps * schedule.batch_size, num_examples)
-        positions = tf.random.experimental.index_shuffle(
-            tf.range(begin, end), seed=[seed, epoch], max_index=num_examples - 1
-        )
-        inputs, labels = split.gather(positions)
+        if pooled:
+            positions = pooled_positions(lengths, schedule, seed, epoch, start)
+        else:
+            positions = shuffled(begin, end, num_examples, seed, epoch)
+        # A fused plan compiles anew for every shape: there all texts are padded alike.
+        inputs, labels = split.gather(positions, trim=schedule.stack == 1)
         global_step = epoch * schedule.steps_per_epoch + start
-        inputs = augment(
-            inputs, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step])
-        )
-        shape = tf.stack([steps, (end - begin) // steps])
+        change = augment if split.texts is None else drop_words
+        inputs = change(inputs, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step]))
+        shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])
         return tuple(
             tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0))
             for part in (inputs, labels)
@@ -76,6 +85,45 @@ def training_batches(
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)
     return indices.map(read, num_parallel_calls=2).prefetch(2)
+
+
+def shuffled(
+    begin: tf.Tensor, end: tf.Tensor, count: int, seed: int, epoch: tf.Tensor
+) -> tf.Tensor:
+    """The positions that stand at `begin` to `end` - 1 of an epoch's order."""
+    return tf.random.experimental.index_shuffle(
+        tf.range(begin, end), seed=[seed, epoch], max_index=count - 1
+    )
+
+
+def pooled_positions(
+    lengths: tf.Tensor, schedule: Schedule, seed: int, epoch: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """The positions of a batch of texts of like length.
+
+    An epoch's order is cut into pools of `POOL` batches; a pool is sorted by length and cut into
+    batches, which come in a random order: still a pure function of (seed, epoch, step). tf.data's
+    own bucket_by_sequence_length depends on all that came before.
+
+    Args:
+        lengths: int (num_examples,).
+        schedule: Of the epoch.
+        seed: Of the run.
+        epoch: From 0.
+        step: Within the epoch.
+    """
+    pool, within = step // POOL, step % POOL
+    first = pool * POOL * schedule.batch_size
+    last = tf.minimum(first + POOL * schedule.batch_size, schedule.num_examples)
+    positions = shuffled(first, last, schedule.num_examples, seed, epoch)
+    positions = tf.gather(positions, tf.argsort(tf.gather(lengths, positions), stable=True))
+    num_batches = -(-(last - first) // schedule.batch_size)
+    pools = -(-schedule.steps_per_epoch // POOL)
+    chosen = tf.random.experimental.index_shuffle(
+        within, seed=[-1 - seed, epoch * pools + pool], max_index=num_batches - 1
+    )
+    begin = chosen * schedule.batch_size
+    return positions[begin : begin + schedule.batch_size]
 
 
 def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
@@ -119,6 +167,21 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
     if augmentation.erase:
         pixels = _erase(pixels, augmentation.erase, next(seeds))
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def drop_words(tokens: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+    """Makes words unknown at random, so that none is relied on alone; padding stays.
+
+    Args:
+        tokens: int32 (batch, length).
+        augmentation: Its `drop_words`.
+        seed: int64 (2,).
+    """
+    if not augmentation.drop_words:
+        return tokens
+    drawn = tf.random.stateless_uniform(tf.shape(tokens), seed)
+    dropped = tf.logical_and(drawn < augmentation.drop_words, tokens != 0)
+    return tf.where(dropped, UNKNOWN_ID, tokens)
 
 
 def _turn(images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

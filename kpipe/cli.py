@@ -52,7 +52,7 @@ def _dispatch(arguments: list[str], program: str) -> int:
             "usage: kpipe run NAME [key=value ...]   train, evaluate, export and prove a pipeline\n"
             "       kpipe run --list                 every pipeline\n"
             "       kpipe run NAME --help            what a pipeline is, and its keys\n"
-            "       kpipe predict FOLDER IMAGE ...   labels of image files\n"
+            "       kpipe predict FOLDER FILE ...    labels of images, or of lines of text\n"
             "       kpipe --version"
         )
         return 0
@@ -160,29 +160,50 @@ def _keys(path: pathlib.Path) -> list[tuple[str, ...]]:
 
 def _predict(arguments: list[str]) -> int:
     parser = _Parser(prog="kpipe predict")
-    parser.add_argument("folder", metavar="FOLDER", help="a run's folder, saved_models/NAME")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG files")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    given = parser.parse_args(arguments)
+    add = parser.add_argument
+    add("folder", metavar="FOLDER", help="a run's folder, saved_models/NAME")
+    add("files", nargs="*", metavar="FILE", help="JPEG or PNG; of texts UTF-8, one a line")
+    add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
+    add("--json", action="store_true", help="one JSON object a line")
+    given = parser.parse_intermixed_args(arguments)
     if not pathlib.Path(given.folder).is_dir():
         raise UserError(f"{given.folder}: no such folder; expected a run's folder")
-    missing = [path for path in given.images if not pathlib.Path(path).is_file()]
+    missing = [path for path in given.files if not pathlib.Path(path).is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)}: no such file")
+    if not given.files and not given.text:
+        raise UserError("nothing to predict; expected FILE ... or --text TEXT")
     from .export import load
 
     model = load(given.folder)
-    outputs = model.predict_files(given.images)
-    for path, label, probabilities in zip(
-        given.images, outputs["label"], outputs["probabilities"], strict=True
+    if model.takes_texts:
+        texts = [*given.text, *(line for path in given.files for line in _read_lines(path))]
+        kind, names, outputs = "text", texts, model.predict(texts)
+    elif given.text:
+        raise UserError(f"--text: {given.folder} takes {model.input_spec.name}, no texts")
+    else:
+        kind, names, outputs = "file", given.files, model.predict_files(given.files)
+    for name, label, probabilities in zip(
+        names, outputs["label"], outputs["probabilities"], strict=True
     ):
         if given.json:
             named = dict(zip(model.label_names, map(float, probabilities), strict=True))
-            result = {"file": path, "label": str(label), "probability": float(probabilities.max())}
-            print(json.dumps({**result, "probabilities": named}))
+            result = {kind: name, "label": str(label), "probability": float(probabilities.max())}
+            print(json.dumps({**result, "probabilities": named}, ensure_ascii=False))
         else:
-            print(f"{path}: {label} ({100 * probabilities.max():.1f} %)")
+            print(f"{name}: {label} ({100 * probabilities.max():.1f} %)")
     return 0
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        # Not splitlines: a form feed or U+2028 within a text ends no line of a file.
+        lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 at byte {error.start}; expected a text a line"
+        ) from None
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _seed(text: str) -> int:

@@ -9,48 +9,16 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from . import files
-from .datasets import Augmentation, Dataset, Source
+from . import files, texts
+from .datasets import Augmentation, Dataset, Source, Vectorization
 from .errors import UserError
+from .images import decode_image, fit_image
+from .texts import Texts
 
 SPLITS = ("train", "val", "test")
-# Part of the fingerprint: raise it when the prepared arrays change.
+# Parts of the fingerprint: raise them when the prepared arrays change.
 PREPARATION_VERSION = 2
-
-
-def decode_image(content: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decodes one JPEG, PNG, BMP or GIF of any size to the model's uint8 `shape`.
-
-    The one way from a file to pixels: preparation and the exported model both take it.
-
-    Args:
-        content: Scalar string, the encoded image.
-        shape: (height, width, channels); 1 channel is grey, 3 are RGB.
-    """
-    image = tf.io.decode_image(content, channels=shape[2], expand_animations=False)
-    return fit_image(image, shape)
-
-
-def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Cuts the central part of the shape's proportions and resizes it, with antialiasing.
-
-    Args:
-        image: uint8 (height, width, channels).
-        shape: The model's (height, width, channels).
-    """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    # The largest central box of the target's proportions.
-    box_height = tf.minimum(height, tf.maximum(1, width * shape[0] // shape[1]))
-    box_width = tf.minimum(width, tf.maximum(1, height * shape[1] // shape[0]))
-    top, left = (height - box_height) // 2, (width - box_width) // 2
-    image = image[top : top + box_height, left : left + box_width]
-
-    def resized():
-        pixels = tf.image.resize(image, shape[:2], method="bilinear", antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
-
-    fits = tf.logical_and(tf.equal(box_height, shape[0]), tf.equal(box_width, shape[1]))
-    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), shape)
+VECTORIZATION_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +26,63 @@ class Split:
     """One split: rows of memory-mapped arrays.
 
     Attributes:
-        inputs: uint8 (n_all, height, width, channels) or float32 (n_all, size), shared by the
-            splits cut from it.
+        inputs: uint8 (n_all, height, width, channels), float32 (n_all, size), or token ids of
+            texts, int32 (n_all, longest), padded with 0 on the right; shared by the splits cut
+            from it.
         labels: int32 (n_all,), or 0 and 1 (n_all, num_labels).
         rows: int64 (n,), the rows that belong to this split.
+        texts: What the token ids were made of.
+        lengths: int32 (n_all,), tokens of every text before it was cut.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
+    texts: Texts | None = None
+    lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels at positions 0 to n - 1 of this split."""
+    def take(self, positions: np.ndarray, trim: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and labels at positions 0 to n - 1 of this split.
+
+        Args:
+            positions: int (m,).
+            trim: Whether texts are padded to the longest of these, instead of all.
+        """
         rows = self.rows[positions]
-        return self.inputs[rows], self.labels[rows]
+        inputs = self.inputs[rows]
+        if self.texts is not None and trim and len(rows):
+            inputs = inputs[:, : self.lengths[rows].max()]
+        return inputs, self.labels[rows]
+
+    def take_texts(self, positions: np.ndarray) -> list[str]:
+        """The texts at positions of this split."""
+        return [text.decode(errors="replace") for text in self.texts.take(self.rows[positions])]
+
+    def shortest_first(self) -> np.ndarray:
+        """Positions in an order in which few texts pay for a long one; of other inputs as is."""
+        if self.texts is None:
+            return np.arange(len(self))
+        return np.argsort(self.lengths[self.rows], kind="stable")
+
+    def at(self, positions: np.ndarray) -> "Split":
+        """The split of some of the examples, or of all in another order."""
+        return dataclasses.replace(self, rows=self.rows[positions])
+
+    def joined(self, other: "Split") -> "Split":
+        """The examples of both."""
+        if self.inputs is other.inputs:  # cut from one array
+            rows = np.sort(np.concatenate([self.rows, other.rows]))
+            return dataclasses.replace(self, rows=rows)
+        parts = [split.take(np.arange(len(split)), trim=False) for split in (self, other)]
+        inputs, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        texts = lengths = None
+        if self.texts is not None:
+            texts = Texts.of([*self.texts.take(self.rows), *other.texts.take(other.rows)])
+            lengths = np.concatenate([self.lengths[self.rows], other.lengths[other.rows]])
+        return Split(inputs, labels, np.arange(len(labels)), texts, lengths)
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """All examples once and in order, as (inputs, labels) batches; the last may be short."""
@@ -85,12 +93,13 @@ class Split:
         )
         return gathered.prefetch(2)
 
-    def gather(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gather(self, positions: tf.Tensor, trim: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """`take` as a step of a tf.data pipeline."""
         dtypes = (self.inputs.dtype, self.labels.dtype)
-        inputs, labels = tf.numpy_function(self.take, [positions], dtypes)
+        inputs, labels = tf.numpy_function(lambda at: self.take(at, trim), [positions], dtypes)
+        shape = (None,) if self.texts is not None else self.inputs.shape[1:]
         return (
-            tf.ensure_shape(inputs, (None, *self.inputs.shape[1:])),
+            tf.ensure_shape(inputs, (None, *shape)),
             tf.ensure_shape(labels, (None, *self.labels.shape[1:])),
         )
 
@@ -108,22 +117,22 @@ class Data:
     input_shape: tuple[int, ...]
     augmentation: Augmentation
     splits: dict[str, Split]
+    vocabulary: tuple[str, ...] | None = None  # of texts: the word of each token id
 
     def with_val_in_train(self) -> "Data":
         """The same data with train and val as one train split, and no val."""
-        train, val = self.train, self.val
-        if train.inputs is val.inputs:  # cut from one array
-            both = dataclasses.replace(train, rows=np.sort(np.concatenate([train.rows, val.rows])))
-        else:
-            taken = [split.take(np.arange(len(split))) for split in (train, val)]
-            inputs, labels = (np.concatenate(parts) for parts in zip(*taken, strict=True))
-            both = Split(inputs, labels, np.arange(len(labels)))
+        both = self.train.joined(self.val)
         return dataclasses.replace(self, splits={"train": both, "test": self.test})
 
     @property
     def multilabel(self) -> bool:
         """Whether an example has several labels, each 0 or 1, instead of one class."""
         return self.train.labels.ndim == 2
+
+    @property
+    def sequence_length(self) -> int | None:
+        """Tokens of the longest text after cutting."""
+        return self.train.inputs.shape[1] if self.vocabulary else None
 
     @property
     def examples(self) -> dict[str, int]:
@@ -151,13 +160,12 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         seed: Chooses the rows of val, where it is cut from train.
 
     Raises:
-        UserError: A split is empty or an image cannot be decoded; it is named.
+        UserError: A split is empty or too small, or an image cannot be decoded; it is named.
     """
     for split, count in source.examples.items():
         if not count:
             raise UserError(f"{source.description}: 0 examples in its {split} split; need some")
-    fingerprint = fingerprint_of(dataset, source)
-    folder = files.home() / "data" / f"{dataset.name}-{source.kind}-{fingerprint[:16]}"
+    folder = files.home() / "data" / _folder_name(dataset, source)
     arrays = _open(folder, source) or _write(folder, dataset, source)
     splits = {
         split: Split(inputs, dataset.select_label(labels).astype(np.int32), np.arange(len(labels)))
@@ -165,33 +173,65 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     }
     if dataset.val_fraction:
         splits = {**_cut_val(splits["train"], dataset.val_fraction, seed), "test": splits["test"]}
+    if dataset.train_examples:
+        splits["train"] = _take_some(splits["train"], dataset.train_examples, seed)
+    vocabulary = None
+    if dataset.is_text:
+        vocabulary, splits = _vectorize(folder, dataset.vectorization, splits)
     return Data(
         name=dataset.name,
         kind=source.kind,
         official=source.official,
         description=source.description,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint_of(dataset, source),
         label_names=dataset.label_names,
         input_shape=dataset.input_shape,
         augmentation=dataset.augmentation,
         splits=splits,
+        vocabulary=vocabulary,
     )
 
 
 def fingerprint_of(dataset: Dataset, source: Source) -> str:
-    """Names the prepared arrays: another content or preparation has another name."""
+    """Names the prepared arrays: another content or preparation has another name.
+
+    Raises:
+        UserError: The file of word vectors cannot be read.
+    """
     parts = [dataset.name, source.kind, source.identity, dataset.input_shape, PREPARATION_VERSION]
+    if dataset.train_examples:
+        parts.append(f"{dataset.train_examples} training examples")
+    if dataset.is_text:
+        parts += [*_vectorization_key(dataset.vectorization)]
+        if dataset.vectorization.embeddings:
+            parts.append(_sha256_of_embeddings(dataset.vectorization.embeddings))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _vectorization_key(vectorization: Vectorization) -> tuple[int, ...]:
+    return vectorization.vocabulary_size, vectorization.max_length, VECTORIZATION_VERSION
+
+
+def _sha256_of_embeddings(path: str) -> str:
+    try:
+        return files.sha256(pathlib.Path(path).expanduser())
+    except OSError as error:
+        raise UserError(
+            f"embeddings={path}: {error.strerror}; expected a GloVe or word2vec text file"
+        ) from None
+
+
+def _folder_name(dataset: Dataset, source: Source) -> str:
+    """Of the prepared arrays; of texts the raw ones, whatever is made of them afterwards."""
+    raw = dataclasses.replace(dataset, vectorization=None, train_examples=0)
+    return f"{dataset.name}-{source.kind}-{fingerprint_of(raw, source)[:16]}"
 
 
 def _open(folder: pathlib.Path, source: Source) -> dict | None:
     """The prepared arrays, or None when they are missing or not whole."""
     try:
         arrays = {
-            split: tuple(
-                np.load(folder / f"{split}_{part}.npy", mmap_mode="r", allow_pickle=False)
-                for part in ("inputs", "labels")
-            )
+            split: (_open_inputs(folder, split), _load(folder / f"{split}_labels.npy"))
             for split in source.examples
         }
     except (OSError, ValueError):
@@ -203,13 +243,40 @@ def _open(folder: pathlib.Path, source: Source) -> dict | None:
     return arrays if whole else None
 
 
+def _load(path: pathlib.Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _open_inputs(folder: pathlib.Path, split: str) -> np.ndarray | Texts:
+    inputs, ends = _load(folder / f"{split}_inputs.npy"), folder / f"{split}_ends.npy"
+    return Texts(inputs, _load(ends)) if ends.is_file() else inputs
+
+
 def _write(folder: pathlib.Path, dataset: Dataset, source: Source) -> dict:
     files.make_folder(folder.parent)
     files.remove_leftovers(folder.parent)
     with files.new_folder(folder) as temporary:
+        write = _write_texts if dataset.is_text else _write_split
         for split in source.examples:
-            _write_split(temporary, dataset, source, split)
+            write(temporary, dataset, source, split)
     return _open(folder, source)
+
+
+def _write_texts(folder: pathlib.Path, dataset: Dataset, source: Source, split: str) -> None:
+    """Writes the texts as they are: their bytes in one array, the end of each in another."""
+    count, content, labels = source.examples[split], [], []
+    for example in source.read(split).prefetch(2).as_numpy_iterator():
+        content.append(example["input"])
+        labels.append(example["label"])
+    if len(labels) != count:
+        raise UserError(
+            f"{source.description}: {split} holds {len(labels)} of {count} examples; "
+            "prepare it again"
+        )
+    written = Texts.of(content)
+    np.save(folder / f"{split}_inputs.npy", written.content)
+    np.save(folder / f"{split}_ends.npy", written.ends)
+    np.save(folder / f"{split}_labels.npy", np.array(labels))
 
 
 def _write_split(folder: pathlib.Path, dataset: Dataset, source: Source, split: str) -> None:
@@ -289,11 +356,55 @@ def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
     }
 
 
+def _take_some(train: Split, count: int, seed: int) -> Split:
+    """So many examples of train: the same for the same seed, stratified by class."""
+    from sklearn.model_selection import train_test_split
+
+    if count > len(train):
+        raise UserError(
+            f"train_examples={count}: the train split has {len(train):,}; 0 takes all of them"
+        )
+    if count == len(train):
+        return train
+    labels = train.labels[train.rows]
+    rows, _ = train_test_split(
+        train.rows,
+        train_size=count,
+        random_state=seed,
+        stratify=labels if labels.ndim == 1 else None,
+    )
+    return dataclasses.replace(train, rows=np.sort(rows))
+
+
+def _vectorize(
+    raw: pathlib.Path, vectorization: Vectorization, splits: dict[str, Split]
+) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """The vocabulary of the train split alone, and the splits as token ids; both are cached."""
+    rows = splits["train"].rows
+    key = [*_vectorization_key(vectorization), hashlib.sha256(rows.tobytes()).hexdigest()]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    folder = raw.with_name(f"{raw.name}-tokens-{digest[:16]}")
+    # Splits that were cut from one array share it.
+    names = {id(split.inputs): name for name, split in reversed(splits.items())}
+    read = {name: splits[name].inputs for name in names.values()}
+    vocabulary, tokens = texts.open_tokens(folder, read) or texts.write_tokens(
+        folder, read, rows, vectorization.vocabulary_size, vectorization.max_length
+    )
+    vectorized = {}
+    for name, split in splits.items():
+        ids, lengths = tokens[names[id(split.inputs)]]
+        vectorized[name] = dataclasses.replace(
+            split, inputs=ids, texts=split.inputs, lengths=lengths
+        )
+    return vocabulary, vectorized
+
+
 def count_shared(first: Split, second: Split) -> int:
     """How many inputs of `second` stand byte for byte in `first` as well."""
 
     def digests(split: Split) -> list[bytes]:
-        return [hashlib.blake2b(split.inputs[row], digest_size=16).digest() for row in split.rows]
+        inputs = split.inputs if split.texts is None else split.texts
+        return [hashlib.blake2b(inputs[row], digest_size=16).digest() for row in split.rows]
 
     known = set(digests(first))
     return sum(digest in known for digest in digests(second))

@@ -68,6 +68,26 @@ def classification_metrics(
     return result
 
 
+def baseline_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray
+) -> dict[str, dict]:
+    """The accuracy of a bag of words on the same examples, and how far the network is above it.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes), of the network.
+        baseline: int (n,), the classes that the bag of words says.
+
+    Returns:
+        `bag_of_words_baseline`, and `above_bag_of_words`, a paired difference of accuracies.
+    """
+    right = baseline == labels
+    return {
+        "bag_of_words_baseline": proportion(np.sum(right), len(labels)),
+        "above_bag_of_words": paired_difference(probabilities.argmax(axis=1) == labels, right),
+    }
+
+
 def multilabel_metrics(
     labels: np.ndarray,
     probabilities: np.ndarray,

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from . import catalogue, data, environment, evaluation, export, files, report
+from . import baselines, catalogue, data, environment, evaluation, export, files, models, report
 from .errors import RunError, UserError
 from .hyperparameters import Settings
 from .runs import Run, first_kernel, open_run, read_json, standing_predictions, summary
+from .texts import Vectorizer
 from .training import choose_plan, weights_sha256
 
 FORMAT_VERSION = 1
@@ -40,6 +41,7 @@ class Execution:
         record["data"] |= {
             "examples": self.data.examples,
             "fingerprint": self.data.fingerprint,
+            **self._describe_texts(),
         }
         model = self._build(record)
         initial_kernel = first_kernel(model)
@@ -146,13 +148,34 @@ class Execution:
             "proof": None,
         }
 
-    def _new_model(self) -> keras.Model:
+    def _describe_texts(self) -> dict:
+        """What was chosen on the train texts; nothing where inputs are no texts."""
+        if not self.data.vocabulary:
+            return {}
+        train, length = self.data.train, self.data.sequence_length
+        cut = float(np.mean(train.lengths[train.rows] > length))
+        print(
+            f"texts: a vocabulary of {len(self.data.vocabulary):,} words, the first {length} "
+            f"tokens of a text; {100 * cut:.1f} % of the training texts are longer",
+            flush=True,
+        )
+        return {
+            "vocabulary": len(self.data.vocabulary),
+            "sequence_length": length,
+            "cut_texts": cut,
+        }
+
+    def _new_model(self, record: dict) -> keras.Model:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
-        return self.module.build_model(self.settings.hp)
+        model = self.module.build_model(self.settings.hp)
+        coverage = load_embeddings(model, self.dataset, self.data)
+        if coverage:
+            record["data"]["embeddings"] = coverage
+        return model
 
     def _build(self, record: dict) -> keras.Model:
-        model = self._new_model()
+        model = self._new_model(record)
         self.trainer.check(model, len(self.data.train))
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record["model"] = {
@@ -215,7 +238,7 @@ class Execution:
     def _retrain(self, record: dict, epochs: int) -> keras.Model:
         """The network trained anew, on train and val, for as many epochs as were best."""
         print(f"training anew on train and val for {epochs} epochs", flush=True)
-        model, both = self._new_model(), self.data.with_val_in_train()
+        model, both = self._new_model(record), self.data.with_val_in_train()
         history = dataclasses.replace(self.trainer, epochs=epochs, patience=0).fit(
             model,
             both,
@@ -238,12 +261,13 @@ class Execution:
         if predictions is None:
             name, kind = record["pipeline"], self.data.kind
             openings = evaluation.count_opening(name, self.data.name, kind, self.folder)
-            probabilities = model.predict(test.batches(512), verbose=0)["probabilities"]
             predictions = {
                 "index": test.rows,
                 "label": test.labels[test.rows],
-                "probabilities": probabilities,
+                "probabilities": predict(model, test),
             }
+            if test.texts is not None:
+                predictions["bag_of_words"] = self._bag_of_words()
             export.write_npz(
                 path,
                 **predictions,
@@ -252,8 +276,7 @@ class Execution:
             )
             predictions = standing_predictions(path, record["weights_sha256"])
         record["data"]["test_openings"] = int(predictions["openings"])
-        seen = self.data.with_val_in_train() if self.trainer.retrain else self.data
-        record["data"]["duplicates"] = data.count_shared(seen.train, test)
+        record["data"]["duplicates"] = data.count_shared(self._seen, test)
         train_labels = self.data.train.labels[self.data.train.rows]
         answers = predictions["label"], predictions["probabilities"], self.data.label_names
         if self.data.multilabel:
@@ -261,6 +284,8 @@ class Execution:
         else:
             majority = int(np.bincount(train_labels).argmax())
             metrics = evaluation.classification_metrics(*answers, majority)
+        if "bag_of_words" in predictions:
+            metrics |= evaluation.baseline_metrics(*answers[:2], predictions["bag_of_words"])
         files.write_json(self.folder / "metrics.json", metrics)
         target = getattr(self.module, "target", None)
         if target:
@@ -274,15 +299,38 @@ class Execution:
             }
         return predictions, metrics
 
+    @property
+    def _seen(self) -> data.Split:
+        """All examples that the network was trained on."""
+        return (self.data.with_val_in_train() if self.trainer.retrain else self.data).train
+
+    def _bag_of_words(self) -> np.ndarray:
+        """What TF-IDF with logistic regression says of the test texts, trained on the same."""
+        print("a bag of words with logistic regression, to compare with", flush=True)
+        seen, test = self._seen, self.data.test
+        return baselines.bag_of_words(
+            seen.take_texts(np.arange(len(seen))),
+            seen.labels[seen.rows],
+            test.take_texts(np.arange(len(test))),
+        )
+
     def _export(self, model: keras.Model) -> None:
-        names, multilabel = self.data.label_names, self.data.multilabel
-        export.export(model, names, self.folder, multilabel=multilabel)
-        inputs, _ = self.data.val.take(np.resize(np.arange(len(self.data.val)), 64))
-        export.write_golden(model, inputs, names, self.folder, multilabel=multilabel)
+        names, val = self.data.label_names, self.data.val
+        options = {"multilabel": self.data.multilabel}
+        positions = np.resize(np.arange(len(val)), 64)
+        if self.data.vocabulary:
+            inputs = val.take_texts(positions)
+            options["vectorizer"] = Vectorizer(self.data.vocabulary, self.data.sequence_length)
+        else:
+            inputs, _ = val.take(positions)
+        export.export(model, names, self.folder, **options)
+        export.write_golden(model, inputs, names, self.folder, **options)
 
     def _prove(self) -> dict:
         print("proving the export in a process without Keras", flush=True)
-        return export.prove(self.folder, pathlib.Path(self.data.test.inputs.filename))
+        test = self.data.test
+        inputs = test.inputs if test.texts is None else test.texts.content
+        return export.prove(self.folder, pathlib.Path(inputs.filename))
 
     def _remove_checkpoints(self) -> None:
         for folder in (self.folder, self.folder / "retraining"):
@@ -302,6 +350,39 @@ class Execution:
         }
         content = {"format_version": FORMAT_VERSION, "files": final}
         files.write_json(self.folder / "manifest.json", content)
+
+
+def load_embeddings(model: keras.Model, dataset, prepared: data.Data) -> dict | None:
+    """Starts the embedding of a model with the word vectors that the dataset names, if it does.
+
+    Returns:
+        What was found, see `models.load_embeddings`, and the file.
+
+    Raises:
+        UserError: The file cannot be read or does not fit; file and line are named.
+    """
+    path = dataset.vectorization and dataset.vectorization.embeddings
+    if not path:
+        return None
+    try:
+        coverage = models.load_embeddings(model, path, prepared.vocabulary)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(
+        f"{path}: vectors for {coverage['found']:,} of the {coverage['words']:,} words "
+        f"({100 * coverage['coverage']:.1f} %); the others learn from a random start",
+        flush=True,
+    )
+    return {"file": path, **coverage}
+
+
+def predict(model: keras.Model, split: data.Split) -> np.ndarray:
+    """Probabilities of all examples of a split, in its order."""
+    order = split.shortest_first()
+    answers = model.predict(split.at(order).batches(512), verbose=0)["probabilities"]
+    probabilities = np.empty_like(answers)
+    probabilities[order] = answers
+    return probabilities
 
 
 def _active_values(hp) -> dict:

@@ -12,27 +12,36 @@ import numpy as np
 import tensorflow as tf
 
 from . import files
-from .data import decode_image
 from .errors import RunError, UserError
+from .images import decode_image
+from .texts import Vectorizer
 
 PREDICT_BATCH = 64
 
 
 def export(
-    model, label_names: Sequence[str], folder: pathlib.Path, *, multilabel: bool = False
+    model,
+    label_names: Sequence[str],
+    folder: pathlib.Path,
+    *,
+    multilabel: bool = False,
+    vectorizer: Vectorizer | None = None,
 ) -> None:
     """Writes the SavedModel `folder`/serving/1 with labels in its assets, all or nothing.
 
     Signatures: `serving_default` takes the model's input by its name, `images`, uint8
     (n, height, width, channels), or `features`, float32 (n, size). For images there is also
-    `serving_bytes`, which takes `bytes`, string (n,): JPEG or PNG files of any size. Both give
-    `probabilities`, float32 (n, num_classes), and `label`, string (n,).
+    `serving_bytes`, which takes `bytes`, string (n,): JPEG or PNG files of any size. For texts
+    `serving_default` takes `texts`, string (n,), UTF-8 of any length, and `serving_tokens` takes
+    `tokens`, int32 (n, length), padded with 0 on the right. All give `probabilities`, float32
+    (n, num_classes), and `label`, string (n,).
 
     Args:
         model: Keras model from one input to {"probabilities": ...}.
         label_names: One per class.
         folder: The run's.
         multilabel: Whether each label stands for itself, see `name_labels`.
+        vectorizer: Makes the token ids of a model of texts; it goes into the graph.
     """
     import keras
 
@@ -61,25 +70,30 @@ def export(
         )
         return serve(images)
 
+    def serve_texts(texts):
+        return serve(vectorizer(texts))
+
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        serve,
-        input_signature=[tf.TensorSpec((None, *shape), model_input.dtype, name=model_input.name)],
-    )
-    if len(shape) == 3:
-        archive.add_endpoint(
-            "serving_bytes",
-            serve_bytes,
-            input_signature=[tf.TensorSpec((None,), tf.string, name="bytes")],
-        )
+    spec = tf.TensorSpec((None, *shape), model_input.dtype, name=model_input.name)
+    endpoints = {"serving_default": (serve, spec)}
+    if vectorizer:
+        archive.track(vectorizer.model)  # its lookup table
+        texts_spec = tf.TensorSpec((None,), tf.string, name="texts")
+        endpoints = {"serving_default": (serve_texts, texts_spec), "serving_tokens": (serve, spec)}
+    elif len(shape) == 3:
+        endpoints["serving_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="bytes"))
+    for name, (function, signature) in endpoints.items():
+        archive.add_endpoint(name, function, input_signature=[signature])
     files.make_folder(folder / "serving")
     with files.new_folder(folder / "serving" / "1") as temporary:
         archive.write_out(str(temporary), verbose=False)
         assets = temporary / "assets"
         assets.mkdir(exist_ok=True)
         (assets / "labels.txt").write_text("".join(f"{name}\n" for name in label_names))
+        if vectorizer:  # for people; the graph has its own
+            words = "".join(f"{word}\n" for word in vectorizer.vocabulary)
+            (assets / "vocabulary.txt").write_text(words, encoding="utf-8")
 
 
 def name_labels(
@@ -108,15 +122,18 @@ def write_golden(
     folder: pathlib.Path,
     *,
     multilabel: bool = False,
+    vectorizer: Vectorizer | None = None,
 ) -> None:
     """Writes golden.npz: inputs, and what the model in memory makes of them.
 
     Args:
         model: The trained Keras model.
-        inputs: (64, ...), not from the test split.
+        inputs: (64, ...), not from the test split; or 64 texts, of which the first are replaced by
+            `odd_texts`.
         label_names: One per class.
         folder: The run's.
         multilabel: Whether each label stands for itself, see `name_labels`.
+        vectorizer: Of a model of texts.
     """
 
     def expect(prefix: str, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,18 +141,53 @@ def write_golden(
         labels = name_labels(probabilities, label_names, multilabel)
         return {f"{prefix}probabilities": probabilities, f"{prefix}labels": labels}
 
-    arrays = {"inputs": inputs, **expect("", inputs)}
+    texts = {}
+    if vectorizer:
+        odd = odd_texts(inputs)
+        written = [*odd, *(text.encode() for text in inputs[len(odd) :])]
+        texts = _join_bytes("texts", written)
+        inputs = vectorizer(tf.constant(written)).numpy()
+    arrays = {"inputs": inputs, **expect("", inputs), **texts}
     shape = inputs.shape[1:]
     if len(shape) == 3:
         encoded = _encode_at_other_sizes(inputs[:8])
         decoded = np.stack([decode_image(tf.constant(content), shape) for content in encoded])
         arrays |= {
-            # One array of bytes and the sizes: strings of bytes would need pickle.
-            "files": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-            "file_sizes": np.array([len(content) for content in encoded]),
+            **_join_bytes("files", encoded),
             **expect("file_", decoded),
         }
     write_npz(folder / "golden.npz", **arrays)
+
+
+def odd_texts(texts: Sequence[str]) -> list[bytes]:
+    """Texts that a service is sent one day: empty, very long, in every script, no UTF-8 at all.
+
+    Args:
+        texts: Ordinary ones.
+    """
+    odd = [
+        "",
+        " \t\n",
+        "...",
+        " ".join(texts) * 4,
+        texts[0].upper(),
+        "so happy \N{SMILING FACE WITH SMILING EYES}\N{SMILING FACE WITH SMILING EYES}!!! "
+        "\N{HEAVY BLACK HEART}\ufe0f \N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}",
+        "\N{CRYING FACE}",
+        "Das war großartig, très émouvant, очень хорошо",
+        "東京タワー는 멋지다 क्षत्रिय مرحبا بالعالم",
+        "[UNK] <br /><b>markup</b> &quot;quoted&quot; it #39;s http://example.org @name #tag",
+        "x" * 5000,
+    ]
+    return [*(text.encode() for text in odd), b"\xff\xfe broken \x00 bytes \xc3"]
+
+
+def _join_bytes(name: str, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """One array of bytes and the sizes: strings of bytes would need pickle."""
+    return {
+        name: np.frombuffer(b"".join(contents), dtype=np.uint8),
+        f"{name}_sizes": np.array([len(content) for content in contents]),
+    }
 
 
 def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
@@ -253,11 +305,16 @@ class SavedModel:
     _bytes: object | None  # only for images
     _loaded: object  # keeps the variables alive
 
-    def predict(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def takes_texts(self) -> bool:
+        return self.input_spec.dtype == tf.string
+
+    def predict(self, inputs: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
         """Probabilities and labels of inputs of the model's shape.
 
         Args:
-            inputs: uint8 images (n, height, width, channels), or float32 features (n, size).
+            inputs: uint8 images (n, height, width, channels), float32 features (n, size), or n
+                texts.
 
         Returns:
             `probabilities`, float32 (n, num_classes), and `label`, str (n,).
@@ -265,15 +322,32 @@ class SavedModel:
         Raises:
             ValueError: Shape or dtype differ. TensorFlow itself would convert in silence.
         """
-        inputs, spec = np.asarray(inputs), self.input_spec
+        spec = self.input_spec
+        if self.takes_texts:
+            return self._predict_texts(inputs)
+        inputs = np.asarray(inputs)
         if inputs.dtype != spec.dtype.as_numpy_dtype or inputs.shape[1:] != spec.shape[1:]:
             expected = f"{spec.dtype.name} (n, {', '.join(map(str, spec.shape[1:]))})"
             raise ValueError(
                 f"{spec.name} are {inputs.dtype} {inputs.shape}; expected {expected}"
                 f"{' with values 0 to 255' * (spec.dtype == tf.uint8)}"
             )
+        return self._in_batches(inputs)
+
+    def _predict_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        several = not isinstance(texts, (str, bytes))
+        for i, text in enumerate(texts if several else ()):
+            if not isinstance(text, (str, bytes)):
+                raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
+        if not several:
+            raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
+        return self._in_batches(list(texts))
+
+    def _in_batches(self, inputs: np.ndarray | list) -> dict[str, np.ndarray]:
         parts = [
-            self._signature(**{spec.name: tf.constant(inputs[start : start + PREDICT_BATCH])})
+            self._signature(
+                **{self.input_spec.name: tf.constant(inputs[start : start + PREDICT_BATCH])}
+            )
             for start in range(0, len(inputs), PREDICT_BATCH)
         ]
         return self._join(parts)
@@ -285,10 +359,14 @@ class SavedModel:
             UserError: A file cannot be read as an image; it is named. Or the model takes none.
         """
         if self._bytes is None:
+            what = (
+                "texts"
+                if self.takes_texts
+                else f"{self.input_spec.name} of shape {tuple(self.input_spec.shape[1:])}"
+            )
             raise UserError(
-                f"{self.folder}: this model takes {self.input_spec.name} of shape "
-                f"{tuple(self.input_spec.shape[1:])}, no image files; "
-                "use kpipe.load(FOLDER).predict(ARRAY)"
+                f"{self.folder}: this model takes {what}, no image files; "
+                f"use kpipe.load(FOLDER).predict({'TEXTS' if self.takes_texts else 'ARRAY'})"
             )
         contents = [_read_file(pathlib.Path(path)) for path in paths]
         parts = []

@@ -93,7 +93,8 @@ class Loop:
         stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
         self.schedule = Schedule(len(data.train), trainer.batch_size, stack)
         self.train_function = make_train_function(model, stack)
-        self.val_batches = data.val and data.val.batches(max(256, trainer.batch_size))
+        val = data.val and data.val.at(data.val.shortest_first())
+        self.val_batches = val and val.batches(max(256, trainer.batch_size))
         # Without val no epoch is better than another, and the last one's weights stay.
         self.early_stopping = keras.callbacks.EarlyStopping(
             trainer.monitor if data.val else "loss",

@@ -10,6 +10,7 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 
 sys.modules["keras"] = sys.modules["kpipe"] = None  # from here on neither can be imported
 
@@ -30,23 +31,28 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
     golden = np.load(folder / "golden.npz", allow_pickle=False)
 
     differences, labels_agree = [], True
+
+    def compare(signature, name: str, given: list | np.ndarray, size: int, prefix: str = ""):
+        nonlocal labels_agree
+        outputs = signature(**{name: tf.constant(given[:size])})
+        differences.append(_difference(outputs, golden[f"{prefix}probabilities"][:size]))
+        labels_agree &= _same_labels(outputs, golden[f"{prefix}labels"][:size])
+
+    written, encoded = _unpack(golden, "texts"), _unpack(golden, "files")
     for size in BATCHES:
-        outputs = signature(**{name: tf.constant(golden["inputs"][:size])})
-        differences.append(_difference(outputs, golden["probabilities"][:size]))
-        labels_agree &= _same_labels(outputs, golden["labels"][:size])
-    encoded = _encoded_files(golden)
+        compare(signature, name, written or golden["inputs"], size)
+        if written:
+            compare(model.signatures["serving_tokens"], "tokens", golden["inputs"], size)
     for size in (1, len(encoded)) if encoded else ():
-        outputs = model.signatures["serving_bytes"](bytes=tf.constant(encoded[:size]))
-        differences.append(_difference(outputs, golden["file_probabilities"][:size]))
-        labels_agree &= _same_labels(outputs, golden["file_labels"][:size])
+        compare(model.signatures["serving_bytes"], "bytes", encoded, size, "file_")
 
     predictions = np.load(folder / "predictions.npz", allow_pickle=False)
-    inputs = np.load(test_inputs, mmap_mode="r", allow_pickle=False)
     rows, truth, expected = (predictions[k] for k in ("index", "label", "probabilities"))
+    order, read = _open_test(test_inputs, rows)
     correct = 0
     for start in range(0, len(rows), TEST_BATCH):
-        part = slice(start, start + TEST_BATCH)
-        outputs = signature(**{name: tf.constant(inputs[rows[part]])})
+        part = order[start : start + TEST_BATCH]
+        outputs = signature(**{name: tf.constant(read(rows[part]))})
         differences.append(_difference(outputs, expected[part]))
         correct += _count_correct(outputs["probabilities"].numpy(), truth[part])
     expected_correct = _count_correct(expected, truth)
@@ -59,6 +65,7 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
         "labels_agree": labels_agree,
         "batches": list(BATCHES),
         "encoded_files": len(encoded),
+        "texts": len(written),
         "test_correct": correct,
         "expected_correct": expected_correct,
         "test_examples": len(rows),
@@ -66,12 +73,25 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
     }
 
 
-def _encoded_files(golden) -> list[bytes]:
-    """The encoded images among the golden inputs; none where the model takes no images."""
-    if "files" not in golden:
+def _unpack(golden, name: str) -> list[bytes]:
+    """The encoded images or the texts among the golden inputs; none where there are none."""
+    if name not in golden:
         return []
-    content, sizes = golden["files"].tobytes(), golden["file_sizes"]
+    content, sizes = golden[name].tobytes(), golden[f"{name}_sizes"]
     return [content[end - size : end] for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
+
+
+def _open_test(path: pathlib.Path, rows: np.ndarray) -> tuple[np.ndarray, Callable]:
+    """The order in which the test split is replayed, and what reads some of its rows."""
+    inputs = np.load(path, mmap_mode="r", allow_pickle=False)
+    ends = path.with_name(path.name.replace("inputs", "ends"))
+    if not ends.is_file():
+        return np.arange(len(rows)), lambda rows: inputs[rows]
+    ends = np.load(ends, allow_pickle=False)
+    starts = np.concatenate([[0], ends[:-1]])
+    # Texts of like length together: a batch is padded to its longest.
+    order = np.argsort((ends - starts)[rows], kind="stable")
+    return order, lambda rows: [inputs[starts[row] : ends[row]].tobytes() for row in rows]
 
 
 def _count_correct(probabilities: np.ndarray, truth: np.ndarray) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SPACE = "\N{NO-BREAK SPACE}"
 # Metrics of single classes and labels: they have tables of their own.
 _APART = ("precision", "recall", "accuracy", "majority_baseline", "roc_auc")
+MISTAKES = 10  # that are shown with their text
+EXCERPT = 500  # characters of a text
 DPI = 160  # a figure of five inches becomes 800 pixels wide
 
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
@@ -53,6 +55,7 @@ def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
         _figures(pictures),
         _classes(run),
         _labels(run),
+        _mistakes(run),
         _metrics(run),
         _architecture(run),
         _configuration(run),
@@ -139,10 +142,38 @@ def _facts(run) -> Iterable[tuple[str, str]]:
         baseline = run.metrics["majority_baseline"].get("value")
         most = "each label's majority" if _known_labels(run) else "the most frequent class"
         yield f"Always saying {most}", _number("accuracy", baseline)
+    if "bag_of_words_baseline" in run.metrics:
+        yield (
+            "TF-IDF with logistic regression",
+            _metric("accuracy", run.metrics["bag_of_words_baseline"]),
+        )
+        yield "The network against it", _against_bag_of_words(run.metrics["above_bag_of_words"])
+    if "sequence_length" in data:
+        words, length = _value(data["vocabulary"]), _value(data["sequence_length"])
+        cut = _number("accuracy", data["cut_texts"])
+        yield (
+            "Texts",
+            f"{words} words, the first {length} tokens; {cut} of the training texts are longer",
+        )
+    if "embeddings" in data:
+        vectors = data["embeddings"]
+        yield (
+            "Word vectors",
+            f"of {vectors['file']}, for {_number('accuracy', vectors['coverage'])} of the words",
+        )
     if (openings := data.get("test_openings")) is not None:
         yield "Test split opened", "once" if openings == 1 else f"{openings:,} times so far"
     if (duplicates := data.get("duplicates")) is not None:
         yield "Test examples that train holds too", f"{duplicates:,}" if duplicates else "none"
+
+
+def _against_bag_of_words(above: Mapping) -> str:
+    """Told plainly, also where the network loses."""
+    beaten = above["low"] > 0
+    words = "beats it" if beaten else "does not beat it"
+    if not beaten and above["high"] >= 0:
+        words = "cannot be told apart from it"
+    return f"{words}: {_metric('above_bag_of_words', above)} points"
 
 
 def _proof(run) -> str:
@@ -156,6 +187,8 @@ def _proof(run) -> str:
 it differs by {difference} (allowed: {allowed}) and has {_text(right)} test answers right where
 {_text(expected)} are expected.</p>"""
     where = f"at batches {_value(proof.get('batches'))}"
+    if proof.get("texts"):
+        where += ", from texts (among them empty, very long, in many scripts) and from token ids"
     if proof.get("encoded_files"):
         where += f", on {_value(proof['encoded_files'])} encoded files"
     where += (
@@ -208,6 +241,36 @@ def _labels(run) -> str:
         "that nothing can be learned about them: they are left out.</p>"
     )
     return _section("Labels", (note if left_out else "") + _table(head, rows, look="numbers"))
+
+
+def _mistakes(run) -> str:
+    """Of a network on texts: the mistakes it is most sure of, with their text."""
+    if run.data is None or not getattr(run.data, "vocabulary", None):
+        return ""
+    truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
+    said = probabilities.argmax(axis=1)
+    wrong = [i for i in probabilities.max(axis=1).argsort()[::-1] if said[i] != truth[i]][:MISTAKES]
+    if not wrong:
+        return ""
+    rows = [
+        (
+            _excerpt(text),
+            run.label_names[truth[i]],
+            run.label_names[said[i]],
+            _number("accuracy", probabilities[i, said[i]]),
+        )
+        for i, text in zip(wrong, run.data.test.take_texts(wrong), strict=True)
+    ]
+    head = ("the mistakes it is most sure of", "true", "predicted", "probability")
+    return _section("Mistakes", _table(head, rows, look="texts"))
+
+
+def _excerpt(text: str) -> str:
+    """A text, or its beginning and its end."""
+    text = " ".join(text.split())
+    if len(text) <= EXCERPT:
+        return text or "(empty)"
+    return f"{text[: EXCERPT // 2]} … {text[-EXCERPT // 2 :]}"
 
 
 def _metrics(run) -> str:
@@ -303,8 +366,11 @@ def _commands(run) -> str:
     load = f"import kpipe\n\nmodel = kpipe.load({path!r})"
     body = f"""<p>The same run anew:</p><pre>{_whole(run.record.get("command"))}</pre>
 <p>The model in Python:</p><pre>{_text(load)}</pre>"""
-    if run.data is None or len(run.data.input_shape) == 3:  # the command line takes image files
-        predict = f"kpipe predict {shlex.quote(path)} IMAGE ..."
+    texts = "bag_of_words_baseline" in run.metrics
+    # The command line takes image files and texts.
+    if texts or run.data is None or len(run.data.input_shape) == 3:
+        given = '--text "A TEXT"' if texts else "IMAGE ..."
+        predict = f"kpipe predict {shlex.quote(path)} {given}"
         body += f"\n<p>The model on the command line:</p><pre>{_whole(predict)}</pre>"
     return _section("Do it again, use it", body)
 
@@ -375,13 +441,15 @@ def _words(name: str) -> str:
 
 def _is_share(metric: str) -> bool:
     name = metric.split("/")[0]
-    return name in ("precision", "recall", "majority_baseline") or name.endswith("accuracy")
+    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
 
 
 def _number(metric: str, value: float | None, unit: bool = True) -> str:
     """98.31 % for a share, four decimals or digits for everything else."""
     if value is None:
         return "–"
+    if metric == "above_bag_of_words":  # a difference of shares
+        return f"{100 * value:+.2f}"
     if _is_share(metric):
         return f"{100 * value:.2f}" + (f"{_SPACE}%" if unit else "")
     return f"{value:.4f}" if 0.01 <= abs(value) < 10 else f"{value:.4g}"
@@ -502,6 +570,7 @@ tbody th { font-weight: 500; }
 .numbers, .layers { max-width: 50rem; }
 .numbers :is(th, td):nth-child(n+2), .layers :is(th, td):nth-child(n+3) {
   text-align: right; padding-right: .3rem; }
+.texts th:first-child { width: 65%; font-weight: 400; }
 .settings th:first-child { width: 45%; }
 .marked :is(th, td) { background: var(--mark); font-weight: 700; }
 .marked th::after { content: " (overridden)"; font-weight: 400; }

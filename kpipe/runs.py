@@ -166,6 +166,8 @@ def summary(run: Run) -> str:
         f"{_percent(accuracy)}, n = {accuracy['n']:,}; the majority class alone "
         f"{100 * baseline['value']:.2f} %"
     ]
+    if "bag_of_words_baseline" in run.metrics:
+        lines.append(_against_bag_of_words(run.metrics))
     if record["target"]:
         target = record["target"]
         described = catalogue.describe_target(target)
@@ -183,6 +185,16 @@ def summary(run: Run) -> str:
     )
     lines.append(f"report: {run.folder / 'report.html'}")
     return "\n".join(lines)
+
+
+def _against_bag_of_words(metrics: dict) -> str:
+    above = metrics["above_bag_of_words"]
+    value, low, high = (100 * above[key] for key in ("value", "low", "high"))
+    verdict = "beaten" if low > 0 else "NOT beaten" if high < 0 else "not told apart from it"
+    return (
+        f"TF-IDF with logistic regression {_percent(metrics['bag_of_words_baseline'])}: {verdict}, "
+        f"the network stands {value:+.2f} points from it [{low:+.2f}, {high:+.2f}]"
+    )
 
 
 def _percent(metric: dict) -> str:

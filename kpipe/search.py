@@ -14,6 +14,7 @@ from keras_tuner.src import config as keras_tuner_config
 
 from . import catalogue, data, environment, files, hyperparameters, pipeline, runs
 from .errors import RunError, UserError
+from .execution import load_embeddings
 from .hyperparameters import Settings
 from .training import Trainer
 
@@ -191,8 +192,10 @@ class _Search(keras_tuner.HyperModel):
     def fit(self, hp, model, *, callbacks=(), epochs=None, initial_epoch=0, **_) -> dict:
         shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
-        prepared = data.prepare(self.module.load_data(hp), self.source, self.seed)
+        dataset = self.module.load_data(hp)
+        prepared = data.prepare(dataset, self.source, self.seed)
         try:
+            load_embeddings(model, dataset, prepared)
             history = self._trainer(hp).fit(
                 model,
                 prepared,

@@ -1,23 +1,30 @@
 """The catalogue: where raw examples come from. Nothing is read before it is asked for."""
 
-from .base import Augmentation, Dataset, Source
+from .ag_news import ag_news
+from .base import Augmentation, Dataset, Source, Vectorization
 from .celeb_a import celeba
 from .cifar10 import cifar10
 from .grocery_store import grocery_store
+from .imdb_reviews import imdb_reviews
 from .mnist import mnist
 from .points import gmm, one_example, peaks, swiss_roll, truth_table
+from .tweet_emotions import tweet_emotions
 
 __all__ = [
     "Augmentation",
     "Dataset",
     "Source",
+    "Vectorization",
+    "ag_news",
     "celeba",
     "cifar10",
     "gmm",
     "grocery_store",
+    "imdb_reviews",
     "mnist",
     "one_example",
     "peaks",
     "swiss_roll",
     "truth_table",
+    "tweet_emotions",
 ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ class Source:
         examples: Their number in each split.
         official: Whether sizes agree with those that the dataset declares.
         read: From a split's name to a tf.data.Dataset of dicts `name` (string: file or index),
-            `input` (an encoded image, uint8 (height, width, channels), or a float32 vector) and
-            `label` (int, or one 0 or 1 per label).
+            `input` (an encoded image, uint8 (height, width, channels), a float32 vector, or a
+            text as UTF-8) and `label` (int, or one 0 or 1 per label).
     """
 
     kind: str
@@ -41,7 +43,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image; the label stays true.
+    """Random changes of a training example, an image or a text; the label stays true.
 
     Attributes:
         flip: Mirror half of the images left to right.
@@ -53,6 +55,7 @@ class Augmentation:
         saturation: Largest change of the distance from grey, as a fraction.
         erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
             Taylor, 2017).
+        drop_words: Share of the words of a text that become the unknown word (Iyyer et al., 2015).
     """
 
     flip: bool = False
@@ -63,6 +66,24 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     erase: float = 0.0
+    drop_words: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectorization:
+    """How texts become token ids; what it learns, it learns from the train split alone.
+
+    Attributes:
+        vocabulary_size: The most frequent words of train have ids of their own, up to so many with
+            padding (0) and the unknown word (1).
+        max_length: Tokens of a text that are kept, from its start; fewer where 99 % of the train
+            texts are shorter.
+        embeddings: A GloVe or word2vec text file whose vectors the embedding starts with, or "".
+    """
+
+    vocabulary_size: int = 20_000
+    max_length: int = 256
+    embeddings: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +93,8 @@ class Dataset:
     Attributes:
         name: The TFDS name.
         version: The TFDS version whose sizes are declared here.
-        input_shape: (height, width, channels) of the prepared uint8 images, or (size,) of float32
-            vectors.
+        input_shape: (height, width, channels) of the prepared uint8 images, (size,) of float32
+            vectors, or () of texts.
         label_names: One name per class; with several labels an example, one per label.
         official_examples: Examples per split, as TFDS records them.
         official_download_size: Bytes, as TFDS records them.
@@ -85,10 +106,14 @@ class Dataset:
         manual_files: What that builder needs, below the data folder's `downloads/manual`.
         fixed: The source where it is always the same, such as a truth table.
         tfds_splits: Our split names to those of TFDS.
-        input_feature: The TFDS feature that holds the input.
+        config: The TFDS configuration, where the dataset has several.
+        input: From a TFDS example to its input.
         label: From a TFDS example to its stored label.
         select_label: From the stored labels to those that are learned.
         val_fraction: Share of train that becomes val where no official val exists.
+        train_examples: Train on so many, drawn by the seed and stratified by class; 0: on all.
+        augmentation: Random changes of the training examples.
+        vectorization: How texts become token ids; needed where inputs are texts.
         manual_help: How to get the data where no download will do.
     """
 
@@ -101,7 +126,8 @@ class Dataset:
     host: str
     make_sample: Callable[[], Source]
     tfds_splits: Mapping[str, str]
-    input_feature: str = "image"
+    config: str = ""
+    input: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["image"]
     label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["label"]
     select_label: Callable[["np.ndarray"], "np.ndarray"] = lambda labels: labels
     find_manual: Callable[[pathlib.Path], Source | None] = lambda folder: None
@@ -109,15 +135,21 @@ class Dataset:
     manual_files: tuple[str, ...] = ()
     fixed: Source | None = None
     val_fraction: float = 0.0
+    train_examples: int = 0
     augmentation: Augmentation = Augmentation()
+    vectorization: Vectorization | None = None
     manual_help: str = ""
 
     @property
     def is_image(self) -> bool:
         return len(self.input_shape) == 3
 
+    @property
+    def is_text(self) -> bool:
+        return self.vectorization is not None
+
     def augmented(self, **changes) -> "Dataset":
-        """The same dataset with random changes of its training images, see `Augmentation`."""
+        """The same dataset with random changes of its training examples, see `Augmentation`."""
         return dataclasses.replace(
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
@@ -151,7 +183,9 @@ class Dataset:
 
     def _find_prepared(self, folder: pathlib.Path) -> Source | None:
         """What TFDS has prepared in `folder`, its sizes read without importing TFDS."""
-        versions = sorted((folder / self.name).glob("*/dataset_info.json"), key=_version_key)
+        versions = sorted(
+            (folder / self.name / self.config).glob("*/dataset_info.json"), key=_version_key
+        )
         if not versions:
             return None
         path = versions[-1]
@@ -197,7 +231,7 @@ class Dataset:
         return examples.enumerate().map(
             lambda i, example: {
                 "name": tf.strings.join([f"{folder} {split} example ", tf.strings.as_string(i)]),
-                "input": example[self.input_feature],
+                "input": self.input(example),
                 "label": self.label(example),
             }
         )
@@ -231,7 +265,8 @@ class Dataset:
         import tensorflow_datasets as tfds
 
         try:
-            tfds.builder(self.name, data_dir=folder).download_and_prepare()
+            name = f"{self.name}/{self.config}".rstrip("/")
+            tfds.builder(name, data_dir=folder).download_and_prepare()
         except Exception as error:  # TFDS raises whatever its layers raise
             raise UserError(
                 f"the download of {self.name} into {folder} failed: "
@@ -251,6 +286,32 @@ def from_arrays(name: str, inputs: "np.ndarray", labels: "np.ndarray") -> "tf.da
 
     names = [f"{name} {i}" for i in range(len(labels))]
     return tf.data.Dataset.from_tensor_slices({"name": names, "input": inputs, "label": labels})
+
+
+def generated(
+    generate: Callable[..., tuple], examples: Mapping[str, int], description: str
+) -> Source:
+    """A sample that a function of ours makes, in memory; each split has a seed of its own.
+
+    Args:
+        generate: From (count, seed=) to inputs and labels.
+        examples: Their number in each split.
+        description: What they are, for people.
+    """
+
+    def read(split: str) -> "tf.data.Dataset":
+        seed = list(examples).index(split)
+        return from_arrays(f"{description}: {split}", *generate(examples[split], seed=seed))
+
+    return Source(
+        kind="sample",
+        description=description,
+        # Other code makes other examples.
+        identity=files.sha256(pathlib.Path(inspect.getfile(generate))),
+        examples=examples,
+        official=False,
+        read=read,
+    )
 
 
 def _version_key(path: pathlib.Path) -> list[int]:

@@ -4,6 +4,7 @@ Importing this module imports TFDS.
 """
 
 import csv
+import io
 import pathlib
 from collections.abc import Iterator
 
@@ -155,3 +156,82 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
         if not image.is_file():
             raise UserError(f"{image} is missing; {path}:{number} lists it")
         return {"image": image, "label": fine, "coarse_label": coarse}
+
+
+# --- tweets -----------------------------------------------------------------------------------
+
+
+class TweetEmotions(tfds.core.GeneratorBasedBuilder):
+    """Tweets with one emotion each: CSV files with the columns emotion and content.
+
+    Args:
+        folder: Holds trainEmotions.csv and testEmotions.csv.
+        label_names: The emotions.
+        official: Whether the files are the ones that are known.
+    """
+
+    name = "tweet_emotions"
+    VERSION = tfds.core.Version("1.0.0")
+    COLUMNS = ("emotion", "content")
+
+    def __init__(self, folder: pathlib.Path, label_names, official: bool, **kwargs):
+        self.folder, self.label_names, self.official = folder, label_names, official
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Tweets with one emotion each.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "text": tfds.features.Text(),
+                    "label": tfds.features.ClassLabel(names=list(self.label_names)),
+                }
+            ),
+            supervised_keys=("text", "label"),
+            metadata=tfds.core.MetadataDict({"official": self.official}),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {
+            split: self._generate_examples(self.folder / f"{split}Emotions.csv")
+            for split in ("train", "test")
+        }
+
+    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+        content = path.read_bytes()
+        try:
+            # A byte order mark is what spreadsheets write.
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: not UTF-8 ({error.reason})") from None
+        yield from self._read(path, csv.reader(io.StringIO(text, newline=""), strict=True))
+
+    def _read(self, path: pathlib.Path, reader) -> Iterator[tuple[int, dict]]:
+        start, count = 1, 0
+        try:
+            head = next(reader, [])
+            if tuple(head) != self.COLUMNS:
+                raise UserError(
+                    f"{path}:1: expected the columns {','.join(self.COLUMNS)}, found "
+                    f"{','.join(head)[:80]!r}"
+                )
+            start = reader.line_num + 1  # a row may span lines
+            for row in reader:
+                if row:
+                    yield count, self._example(path, start, row)
+                    count += 1
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError(f"{path}:{start}: not a row of a CSV file ({error})") from None
+        if not count:
+            raise UserError(f"{path}: no rows after the head; expected some")
+
+    def _example(self, path: pathlib.Path, line: int, row: list[str]) -> dict:
+        if len(row) != 2 or row[0] not in self.label_names:
+            raise UserError(
+                f"{path}:{line}: expected one of {', '.join(self.label_names)} and a text, found "
+                f"{', '.join(row)[:80]!r}"
+            )
+        return {"text": row[1], "label": row[0]}

@@ -1,0 +1,116 @@
+"""Pre-trained word vectors: the start of an embedding, from a GloVe or word2vec text file."""
+
+import gzip
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+
+EMBEDDING = "embedding"  # the layer that takes the vectors
+
+
+def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Sequence[str]) -> dict:
+    """Sets the vectors of the words that a file knows; the others keep their start.
+
+    GloVe's files (Pennington et al., 2014) have a line "word v1 ... vd" for each word, word2vec's
+    text files (Mikolov et al., 2013) a line "words d" before them; ".gz" is unpacked. A word that
+    the file has with capitals alone takes the first of these. Memory grows with the vocabulary, not
+    with the file.
+
+    Args:
+        model: Has a layer "embedding".
+        path: Of the file, UTF-8.
+        vocabulary: The word of each token id, in lower case; 0 is padding and 1 the unknown word.
+
+    Returns:
+        `words` of the vocabulary, how many were `found`, their share `coverage`, `file_words` and
+        `dim`, the width.
+
+    Raises:
+        ValueError: The file cannot be read, a line of it is malformed, its width is another or it
+            has none of the words; the model is as it was.
+
+    Example:
+        load_embeddings(model, "glove.6B.100d.txt", data.vocabulary)["coverage"]
+    """
+    path = pathlib.Path(path).expanduser()
+    layer = model.get_layer(EMBEDDING)
+    (vectors,) = layer.get_weights()
+    ids = {word: i for i, word in enumerate(vocabulary) if i >= 2}
+    exact, by_case, count = set(), set(), 0
+    for word, vector in _read(path, vectors.shape[1]):
+        count += 1
+        if word in ids:
+            vectors[ids[word]] = vector
+            exact.add(word)
+            continue
+        lower = word.lower()
+        if lower in ids and lower not in exact and lower not in by_case:
+            vectors[ids[lower]] = vector
+            by_case.add(lower)
+    found = len(exact | by_case)
+    if not found:
+        raise ValueError(f"{path}: none of the {len(ids):,} words of the vocabulary is in it")
+    layer.set_weights([vectors])
+    return {
+        "words": len(ids),
+        "found": found,
+        "coverage": found / len(ids),
+        "file_words": count,
+        "dim": vectors.shape[1],
+    }
+
+
+def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The words of a file with their vectors, line by line."""
+    promised, count, number = None, 0, 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                columns = line.rstrip(b" \r\n").split(b" ")
+                if number == 1 and len(columns) == 2 and all(c.isdigit() for c in columns):
+                    promised, found = map(int, columns)  # word2vec's head
+                    _check_width(path, number, found, width)
+                    continue
+                if number == 1:
+                    _check_width(path, number, len(columns) - 1, width)
+                yield _parse(path, number, columns, width)
+                count += 1
+    except (OSError, EOFError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{path}: {what}; expected a GloVe or word2vec text file") from None
+    if promised is not None and promised != count:
+        raise ValueError(f"{path}:1: says {promised:,} vectors, the file holds {count:,}")
+    if not count:
+        raise ValueError(f"{path}: no vectors in it; expected a GloVe or word2vec text file")
+
+
+def _check_width(path: pathlib.Path, number: int, found: int, width: int) -> None:
+    if found != width:
+        raise ValueError(
+            f"{path}:{number}: vectors of {found} numbers, the embedding has {width}; say "
+            f"embedding_dim={found}"
+        )
+
+
+def _parse(
+    path: pathlib.Path, number: int, columns: list[bytes], width: int
+) -> tuple[str, np.ndarray]:
+    try:
+        # Some of GloVe's words hold spaces.
+        word = b" ".join(columns[:-width]).decode()
+        vector = np.array(columns[-width:], dtype="S").astype(np.float32)
+    except ValueError as error:  # UnicodeDecodeError is one
+        what = "binary or not UTF-8" if isinstance(error, UnicodeDecodeError) else "no numbers"
+        raise ValueError(
+            f"{path}:{number}: {what}; expected a word and {width} numbers (a binary word2vec file "
+            "must be converted to text)"
+        ) from None
+    if not word or len(vector) != width or not np.isfinite(vector).all():
+        raise ValueError(
+            f"{path}:{number}: a word and {len(columns) - 1} columns; expected {width} finite "
+            "numbers"
+        )
+    return word, vector

@@ -1,0 +1,30 @@
+import pathlib
+import re
+
+import numpy as np
+
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+
+
+def test_the_grid_search_by_scikit_learn_in_the_docs_runs(kpipe_home):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "text.md").read_text(), flags=re.S)
+    (code,) = [block for block in blocks if "GridSearchCV" in block]
+    # Smaller: the code is what is tested, not what it finds.
+    for there, here in (
+        ("train_examples=1000", "train_examples=120"),
+        ('find("auto")', 'find("sample")'),
+        (
+            "for rate in (1e-3, 3e-3) for l2 in (1e-5, 1e-4, 1e-3)",
+            "for rate in (3e-3,) for l2 in (0.0, 1e-4)",
+        ),
+        ("epochs=30", "epochs=15"),
+        ("cv=3", "cv=2"),
+    ):
+        assert there in code
+        code = code.replace(there, here)
+    names = {}
+    exec(compile(code, "docs/text.md", "exec"), names)
+    search = names["search"]
+    assert search.best_params_["model_kwargs"]["l2"] in (0.0, 1e-4)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_score_ > 0.3  # four topics

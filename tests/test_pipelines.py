@@ -13,13 +13,23 @@ from kpipe import loop as training_loop
 from kpipe.errors import UserError
 
 TINY = {
+    "ag_news_mlp": {"embedding_dim": 32, "units_1": 32, "units_2": 16, "learning_rate": 3e-3},
     "celeba_attributes": {"filters": 16, "num_blocks": 3, "dropout": 0, "learning_rate": 3e-3},
     "celeba_gender": {"filters": 8, "num_blocks": 2, "dense_units": 16},
     "cifar10_cnn": {"filters": 8, "num_blocks": 3, "convolutions": 1, "dropout": 0},
     "cifar10_mlp": {"units_1": 64, "num_layers": 1, "learning_rate": 1e-3},
     "cifar10_transfer": {"filters": 8, "stem": "imagenet"},
+    "emotion_rnn": {"embedding_dim": 32, "units": 16, "dropout": 0.2, "learning_rate": 5e-3},
     "gmm": {"learning_rate": 1.0},
     "grocery_cnn": {"filters": 8, "image_size": 32, "num_blocks": 3, "batch_size": 16},
+    "imdb_sentiment": {
+        "architecture": "gru",
+        "embedding_dim": 16,
+        "units": 16,
+        "dropout": 0.2,
+        "max_length": 64,
+        "learning_rate": 1e-2,
+    },
     "logic_gates": {"learning_rate": 0.1},
     "mnist_mlp": {"num_layers": 1, "units_1": 32},
     "one_example": {},

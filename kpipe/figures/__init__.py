@@ -7,20 +7,32 @@ first line of its docstring its caption in the report, so a pipeline's own funct
 """
 
 from .classes import confusion_matrix, per_class, roc_curve
+from .compare import architectures, regularizers
 from .curves import learning_curves
 from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import against_single_task, label_accuracies
 from .points import decision_regions
+from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
+from .words import analogies, embedding_map, nearest_words
 
 __all__ = [
+    "against_bag_of_words",
     "against_single_task",
+    "analogies",
+    "architectures",
+    "attention_map",
     "augmented_examples",
     "confusion_matrix",
     "decision_regions",
+    "embedding_map",
     "first_layer_filters",
     "label_accuracies",
     "learning_curves",
+    "nearest_words",
     "per_class",
+    "regularizers",
     "roc_curve",
+    "telling_words",
+    "text_lengths",
     "worst_mistakes",
 ]

@@ -1,0 +1,182 @@
+"""Figures that compare standing runs of one pipeline."""
+
+import json
+import types
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import style
+from .style import BLUE, CLASS_COLORS, GREY, INK, VERMILION
+
+BEHIND = 0.02  # of the best validation accuracy: what an architecture is timed to reach
+COLUMNS = (
+    "",
+    "test accuracy",
+    "parameters",
+    "epochs",
+    "s an epoch",
+    "time to {threshold}",
+)
+
+
+def runs_beside(run, key: str) -> Mapping[str, types.SimpleNamespace]:
+    """This run and those beside it that differ in one key alone, by their value of it.
+
+    They are finished runs of the same pipeline, on the same data, from the same seed.
+    """
+    found = {}
+    if key in run.record["hyperparameters"]:
+        found[run.record["hyperparameters"][key]] = types.SimpleNamespace(
+            record=run.record, metrics=run.metrics, history=run.history
+        )
+    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
+        if path.parent == run.folder:
+            continue
+        try:
+            other = _read(path.parent)
+            if not _is_comparable(run.record, other.record, key):
+                continue
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = type(error).__name__
+            print(f"{path.parent.name} is not compared: it cannot be read ({reason})", flush=True)
+            continue
+        found.setdefault(other.record["hyperparameters"][key], other)
+    return found
+
+
+def _read(folder) -> types.SimpleNamespace:
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if record["status"] != "finished":
+        return types.SimpleNamespace(record=record)
+    head, *lines = (folder / "history.csv").read_text().splitlines()
+    columns = zip(*(line.split(",") for line in lines), strict=True)
+    history = {
+        name: [json.loads(value) if value else None for value in values]
+        for name, values in zip(head.split(","), columns, strict=True)
+    }
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return types.SimpleNamespace(record=record, metrics=metrics, history=history)
+
+
+def _is_comparable(record: Mapping, other: Mapping, key: str) -> bool:
+    def without_key(overrides):
+        return {name: value for name, value in overrides.items() if name != key}
+
+    return (
+        other["status"] == "finished"
+        and other["pipeline"] == record["pipeline"]
+        and other["seed"] == record["seed"]
+        and other["data"]["fingerprint"] == record["data"]["fingerprint"]
+        and without_key(other["overrides"]) == without_key(record["overrides"])
+        and key in other["hyperparameters"]
+    )
+
+
+def architectures(run) -> Figure | None:
+    """The architectures that were run into this folder: accuracy, size and time."""
+    found = runs_beside(run, "architecture")
+    if len(found) < 2:
+        return None
+    best = max(max(other.history["val_accuracy"]) for other in found.values())
+    threshold = best - BEHIND
+    figure = style.new_figure(3.9 + 0.33 * (len(found) + 2), 7.5)
+    table, axes = figure.subplots(2, height_ratios=(0.33 * (len(found) + 2), 3))
+    colors = dict(zip(found, [*CLASS_COLORS, INK, GREY] * len(found), strict=False))
+    rows = sorted(found.items(), key=lambda item: -item[1].metrics["accuracy"]["value"])
+    for name, other in rows:
+        seconds = np.cumsum(other.history["seconds"])
+        axes.plot(
+            seconds,
+            other.history["val_accuracy"],
+            marker="o",
+            markersize=4,
+            color=colors[name],
+            label=name.replace("_", " "),
+        )
+    axes.axhline(threshold, color=GREY, linestyle=":", linewidth=1)
+    axes.set(xlabel="seconds of training and validation", ylabel="validation accuracy")
+    axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+    axes.grid(color=style.GRID)
+    axes.legend(loc="lower right", fontsize=8)
+    _draw_table(table, [_row(name, other, threshold) for name, other in rows], threshold, run)
+    first = rows[0]
+    accuracy = 100 * first[1].metrics["accuracy"]["value"]
+    title = f"{first[0].replace('_', ' ')} is the most accurate of {len(found)}: {accuracy:.2f} %"
+    style.set_title(figure, title)
+    return figure
+
+
+def _row(name: str, other, threshold: float) -> tuple[str, ...]:
+    metric, history = other.metrics["accuracy"], other.history
+    value, low, high = (100 * metric[k] for k in ("value", "low", "high"))
+    reached = np.flatnonzero(np.array(history["val_accuracy"]) >= threshold)
+    time = f"{np.cumsum(history['seconds'])[reached[0]]:.0f} s" if reached.size else "–"
+    return (
+        name.replace("_", " "),
+        f"{value:.2f} % [{low:.2f}, {high:.2f}]",
+        f"{other.record['model']['parameters']:,}",
+        f"{len(history['seconds'])}",
+        f"{np.median(history['seconds']):.1f}",
+        time,
+    )
+
+
+def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run) -> None:
+    if "bag_of_words_baseline" in run.metrics:
+        metric = run.metrics["bag_of_words_baseline"]
+        value, low, high = (100 * metric[k] for k in ("value", "low", "high"))
+        rows = [*rows, ("TF-IDF, logistic regression", f"{value:.2f} % [{low:.2f}, {high:.2f}]")]
+    head = [column.format(threshold=f"{100 * threshold:.1f} %") for column in COLUMNS]
+    places = (0.0, 0.52, 0.66, 0.74, 0.85, 1.0)
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -1.6))
+    axes.axis("off")
+    for row, cells in enumerate([head, *rows], start=-1):
+        for place, cell in zip(places, cells, strict=False):
+            look = {"ha": "right" if place else "left", "va": "center", "fontsize": 9}
+            axes.text(place, row, cell, color=GREY if row < 0 else INK, **look)
+        axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
+
+
+def regularizers(run) -> Figure | None:
+    """Training and validation accuracy with and without each regularizer."""
+    found = runs_beside(run, "regularizer")
+    if len(found) < 2:
+        return None
+    columns = 2 if len(found) < 5 else 3
+    count = -(-len(found) // columns)
+    figure = style.new_figure(0.9 + 2.3 * count, 7.5)
+    all_axes = figure.subplots(count, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    gaps = {}
+    for axes, (name, other) in zip(all_axes, found.items(), strict=False):
+        history = other.history
+        for key, color, label in (
+            ("accuracy", BLUE, "train"),
+            ("val_accuracy", VERMILION, "validation"),
+        ):
+            axes.plot(history["epoch"], history[key], color=color, linewidth=1.6, label=label)
+        at = other.record["training"]["best_epoch"] - 1  # whose weights were kept
+        gaps[name] = 100 * (history["accuracy"][at] - history["val_accuracy"][at])
+        axes.axvline(at + 1, color=GREY, linestyle=":", linewidth=1)
+        test = 100 * other.metrics["accuracy"]["value"]
+        title = f"{name.replace('_', ' ')}: gap {gaps[name]:.1f} points\ntest {test:.2f} %"
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.grid(color=style.GRID)
+    for axes in all_axes[len(found) :]:
+        axes.axis("off")
+    all_axes[0].yaxis.set_major_formatter(style.percent_formatter(all_axes[0].get_ylim()))
+    all_axes[0].legend(loc="lower right", fontsize=8)
+    figure.supxlabel("epoch; dotted: the weights that were kept", fontsize=9)
+    widest, narrowest = max(gaps, key=gaps.get), min(gaps, key=gaps.get)
+    title = (
+        f"Training accuracy is {gaps[widest]:.1f} points above validation with "
+        f"{_named(widest)}, {gaps[narrowest]:.1f} with {_named(narrowest)}"
+    )
+    style.set_title(figure, title)
+    return figure
+
+
+def _named(regularizer: str) -> str:
+    return "no regularizer" if regularizer == "none" else regularizer.replace("_", " ")

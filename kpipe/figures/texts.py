@@ -1,0 +1,227 @@
+"""Figures of networks on texts: their lengths, the bag of words, and why a text got its answer."""
+
+import functools
+
+import numpy as np
+from matplotlib import font_manager, ft2font
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import models
+from ..texts import UNKNOWN_ID
+from . import style
+from .style import BLUE, GREY, INK, VERMILION
+
+SHORT_TEXT = (4, 40)  # tokens; texts that can be drawn whole
+LINE = 80  # characters of a line of words
+
+
+def has_texts(run) -> bool:
+    """Whether inputs are texts, and at hand: a run that was opened again has none."""
+    return run.data is not None and bool(getattr(run.data, "vocabulary", None))
+
+
+def printable(text: str) -> str:
+    """Text that can be drawn: what the font lacks becomes a box, and no dollar starts a formula."""
+    known = _characters()
+    return "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in text).replace("$", r"\$")
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def text_lengths(run) -> Figure | None:
+    """Training texts by their length, and what is read of them."""
+    if not has_texts(run):
+        return None
+    lengths = run.data.train.lengths[run.data.train.rows]
+    kept = run.data.sequence_length
+    longest = max(kept, int(np.quantile(lengths, 0.995)))
+    figure = style.new_figure(3.0)
+    axes = figure.subplots()
+    axes.hist(np.minimum(lengths, longest), bins=min(60, longest), color=BLUE)
+    axes.axvline(kept, color=VERMILION, linewidth=1.8, label=f"read: the first {kept:,} tokens")
+    axes.axvline(np.median(lengths), color=INK, linestyle=":", label="median")
+    axes.set(xlabel="tokens of a training text", ylabel="texts")
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    style.legend_above(axes, ncols=2)
+    cut = np.mean(lengths > kept)
+    title = f"{100 * cut:.1f} % of the training texts are longer than what is read of them"
+    style.set_title(figure, title)
+    return figure
+
+
+def against_bag_of_words(run) -> Figure | None:
+    """Test accuracy of the network beside TF-IDF with logistic regression and the majority."""
+    names = {
+        "accuracy": "this network",
+        "bag_of_words_baseline": "TF-IDF with\nlogistic regression",
+        "majority_baseline": "the most\nfrequent class",
+    }
+    if "bag_of_words_baseline" not in run.metrics:
+        return None
+    entries = [run.metrics[name] for name in names]
+    figure = style.new_figure(2.5)
+    axes = figure.subplots()
+    for row, (entry, color) in enumerate(zip(entries, (BLUE, VERMILION, GREY), strict=True)):
+        whiskers = [[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]
+        axes.errorbar(entry["value"], row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
+        axes.annotate(
+            f"{100 * entry['value']:.1f} %",
+            (entry["value"], row),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            color=color,
+        )
+    style.list_rows(axes, list(names.values()), size=10)
+    axes.set_ylim(2.4, -0.6)
+    axes.margins(x=0.12)
+    axes.set_xlabel("test accuracy, whiskers: 95 % interval")
+    axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    above = run.metrics["above_bag_of_words"]
+    value, low, high = (100 * above[key] for key in ("value", "low", "high"))
+    interval = f"[{low:+.2f}, {high:+.2f}]"
+    if low > 0:
+        title = f"The network is {value:.2f} points above TF-IDF {interval}"
+    elif high < 0:
+        title = f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}"
+    else:
+        title = f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}"
+    style.set_title(figure, title)
+    return figure
+
+
+def telling_words(run) -> Figure | None:
+    """What each word of a test text does to the answer: blue speaks for it, red against it."""
+    chosen = _choose_texts(run, 4) if has_texts(run) else []
+    if not chosen:
+        return None
+    drawn = []
+    for position in chosen:
+        (tokens,), _ = run.data.test.take([position])
+        words = [printable(run.data.vocabulary[i]) for i in tokens]
+        drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
+    height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
+    figure = style.new_figure(0.9 + 0.3 * height, 7.5)
+    ratios = [1.0 + 0.75 * len(lines) for _, lines, _ in drawn]
+    all_axes = figure.subplots(len(drawn), height_ratios=ratios, squeeze=False)[:, 0]
+    for axes, (title, lines, effects) in zip(all_axes, drawn, strict=True):
+        _draw_words(axes, lines, effects)
+        axes.set_title(title, loc="left", fontsize=9, color=INK)
+    style.set_title(figure, "Words that change the answer most when they are made unknown")
+    return figure
+
+
+def word_effects(model, tokens: np.ndarray) -> np.ndarray:
+    """How far the answer's log-odds fall when a word becomes the unknown one (Li et al., 2016).
+
+    Args:
+        model: From tokens to {"probabilities": ...}.
+        tokens: int (length,).
+
+    Returns:
+        float (length,): positive where the word speaks for the answer.
+    """
+    without = np.repeat(tokens[None], len(tokens) + 1, axis=0)
+    np.fill_diagonal(without[1:], UNKNOWN_ID)
+    probabilities = np.asarray(model.predict(without, verbose=0)["probabilities"], float)
+    answer = np.clip(probabilities[:, probabilities[0].argmax()], 1e-6, 1 - 1e-6)
+    log_odds = np.log(answer / (1 - answer))
+    return log_odds[0] - log_odds[1:]
+
+
+def attention_map(run) -> Figure | None:
+    """What each head of the last layer attends to in a test text, averaged over its words."""
+    if not has_texts(run):
+        return None
+    try:
+        scores = models.attention_scores(run.model)
+    except ValueError:  # no transformer
+        return None
+    chosen = _choose_texts(run, 2)
+    if not chosen:
+        return None
+    figure = style.new_figure(0.8 + 2.3 * len(chosen), 7.5)
+    all_axes = figure.subplots(len(chosen), squeeze=False)[:, 0]
+    for axes, position in zip(all_axes, chosen, strict=True):
+        tokens, _ = run.data.test.take([position])
+        received = np.asarray(list(scores(tokens).values())[-1])[0].mean(axis=1)
+        image = axes.imshow(received, cmap="Blues", aspect="auto", vmin=0)
+        words = [style.shorten(run.data.vocabulary[i], 14) for i in tokens[0]]
+        words = [printable(word.replace(r"\$", "$")) for word in words]
+        axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(received)), range(1, len(received) + 1), fontsize=8)
+        axes.set_ylabel("head")
+        axes.set_title(_title_of(run, position), loc="left", fontsize=9)
+        bar = figure.colorbar(image, ax=axes, pad=0.01)
+        bar.outline.set_visible(False)
+        bar.set_label("attention", fontsize=8)
+    style.set_title(figure, "Attention that each word receives, mean over the words that give it")
+    return figure
+
+
+def _choose_texts(run, count: int) -> list[int]:
+    """Short test texts: the surest right answers of different classes, then the surest mistakes."""
+    truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
+    said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    lengths = run.data.test.lengths[run.data.test.rows]
+    low, high = SHORT_TEXT
+    short = (lengths >= low) & (lengths <= min(high, run.data.sequence_length))
+    if not short.any():
+        short = lengths <= np.sort(lengths)[min(20, len(lengths) - 1)]
+    order = [i for i in np.argsort(-sure) if short[i]]
+    right = [i for i in order if said[i] == truth[i]]
+    first = [next((i for i in right if truth[i] == c), None) for c in range(len(run.label_names))]
+    half = (count + 1) // 2
+    chosen = [i for i in first if i is not None][:half]
+    chosen += [i for i in order if said[i] != truth[i]][: count - len(chosen)]
+    return [int(i) for i in chosen]
+
+
+def _title_of(run, position: int) -> str:
+    truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
+    said = probabilities.argmax()
+    names = [style.shorten(name, 18) for name in run.label_names]
+    share = f"({100 * probabilities[said]:.1f} %)"
+    if said == truth:
+        return f"{names[said]} {share}, right"
+    return f"{names[said]} {share}, wrong: it is {names[truth]}"
+
+
+def _lines(words: list[str]) -> list[list[str]]:
+    lines, used = [[]], 0
+    for word in words:
+        if lines[-1] and used + len(word) > LINE:
+            lines.append([])
+            used = 0
+        lines[-1].append(word)
+        used += len(word) + 2
+    return lines
+
+
+def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None:
+    """Words in monospace on boxes, whose colour says what the word does."""
+    largest = max(np.abs(effects).max(), 1e-9)
+    axes.set(xlim=(0, LINE + 16), ylim=(len(lines) - 0.4, -0.6))
+    axes.axis("off")
+    index = 0
+    for row, words in enumerate(lines):
+        x = 0.5
+        for word in words:
+            effect = effects[index] / largest
+            box = {
+                "boxstyle": "round,pad=0.18",
+                "facecolor": BLUE if effect > 0 else VERMILION,
+                "alpha": 0.75 * abs(effect),
+                "linewidth": 0,
+            }
+            # The box is drawn apart: its transparency is not the word's.
+            look = {"family": "DejaVu Sans Mono", "fontsize": 9, "va": "center"}
+            axes.text(x, row, word, color="none", bbox=box, **look)
+            axes.text(x, row, word, color=INK, **look)
+            x += len(word) + 1.6
+            index += 1

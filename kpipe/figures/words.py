@@ -1,0 +1,205 @@
+"""Figures of a learned embedding: which words stand near each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import style
+from .style import CLASS_COLORS, GREY, INK
+from .texts import has_texts, printable
+
+NEAREST = 5
+SEEN = 5000  # most frequent words among which neighbours are looked for
+ANALOGY_WORDS = 10_000
+PROBES = (
+    "good bad great terrible love hate happy sad funny boring king woman war money game president "
+    "computer music school sleep rain oil team software minister actor father police"
+).split()
+# a is to b as c is to what is expected.
+ANALOGIES = (
+    ("man", "king", "woman", "queen"),
+    ("man", "actor", "woman", "actress"),
+    ("he", "his", "she", "her"),
+    ("father", "mother", "son", "daughter"),
+    ("good", "better", "bad", "worse"),
+    ("good", "best", "bad", "worst"),
+    ("france", "paris", "italy", "rome"),
+    ("walk", "walking", "run", "running"),
+    ("big", "bigger", "small", "smaller"),
+    ("happy", "sad", "love", "hate"),
+    ("day", "days", "week", "weeks"),
+    ("one", "two", "three", "four"),
+)
+MAPPED, NAMED = 300, 40
+EXAMPLES_MAPPED = 5000
+
+
+def embedding_of(run) -> np.ndarray:
+    """The vectors of all words, scaled to length 1: float (vocabulary, dim)."""
+    vectors = run.model.get_layer("embedding").get_weights()[0][: len(run.data.vocabulary)]
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def nearest_words(run) -> Figure | None:
+    """Words and those nearest to them in the learned embedding, with their cosines."""
+    if not has_texts(run):
+        return None
+    vocabulary = run.data.vocabulary
+    ids = {word: i for i, word in enumerate(vocabulary[:SEEN]) if i >= 2}
+    probes = [word for word in PROBES if word in ids][:8]
+    if len(probes) < 4:
+        probes = [word for word in ids if len(word) > 3][:8]
+    if not probes:
+        return None
+    vectors, found = embedding_of(run)[:SEEN], []
+    figure = style.new_figure(0.7 + 0.42 * len(probes), 7.5)
+    axes = figure.subplots()
+    axes.set(xlim=(0, NEAREST + 1), ylim=(len(probes) - 0.4, -0.6))
+    axes.axis("off")
+    for row, probe in enumerate(probes):
+        cosines = vectors @ vectors[ids[probe]]
+        cosines[[0, 1, ids[probe]]] = -np.inf
+        axes.text(0, row, printable(probe), fontweight="bold", va="center", color=INK)
+        nearest = np.argsort(-cosines)[:NEAREST]
+        found.append(f"{printable(probe)}: {_word(vocabulary[nearest[0]])}")
+        for column, i in enumerate(nearest, start=1):
+            axes.text(column, row - 0.16, _word(vocabulary[i]), va="center", fontsize=9)
+            look = {"va": "center", "fontsize": 7, "color": GREY}
+            axes.text(column, row + 0.22, f"{cosines[i]:.2f}", **look)
+        axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
+    style.set_title(figure, f"Nearest to {', to '.join(found[:3])}")
+    return figure
+
+
+def rank_analogy(
+    vectors: np.ndarray, vocabulary: Sequence[str], words: Sequence[str]
+) -> tuple[int, int, list[str]]:
+    """At which rank d answers "a is to b as c is to d": 1 is the answer itself.
+
+    The cosine to b - a + c decides (Mikolov et al., 2013); the three words of the question are no
+    answers, nor are padding and the unknown word.
+
+    Args:
+        vectors: float (n, dim), of length 1.
+        vocabulary: The word of each.
+        words: a, b, c and d, all of them in the vocabulary.
+
+    Returns:
+        Rank, number of candidates and the three nearest words.
+
+    Example:
+        rank_analogy(vectors, vocabulary, ("man", "king", "woman", "queen"))
+    """
+    index = {word: i for i, word in enumerate(vocabulary)}
+    a, b, c, d = (index[word] for word in words)
+    cosines = vectors @ (vectors[b] - vectors[a] + vectors[c])
+    cosines[[0, 1, a, b, c]] = -np.inf
+    order = np.argsort(-cosines)
+    candidates = int(np.isfinite(cosines).sum())
+    rank = int(np.flatnonzero(order == d)[0]) + 1
+    return rank, candidates, [vocabulary[i] for i in order[:3]]
+
+
+def analogies(run) -> Figure | None:
+    """Analogies such as king - man + woman: the rank of the expected word, and what came first."""
+    if not has_texts(run):
+        return None
+    vocabulary = run.data.vocabulary[:ANALOGY_WORDS]
+    known = set(vocabulary)
+    asked = [words for words in ANALOGIES if known.issuperset(words)]
+    if not asked:
+        return None
+    vectors = embedding_of(run)[: len(vocabulary)]
+    answers = [rank_analogy(vectors, vocabulary, words) for words in asked]
+    figure = style.new_figure(1.0 + 0.36 * len(asked), 7.5)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(len(asked) - 0.4, -1.4))
+    axes.axis("off")
+    columns = (0, 3.9, 5.6, 6.9)
+    for x, head in zip(columns, ("question", "expected", "its rank", "nearest"), strict=True):
+        axes.text(x, -1, head, color=GREY, va="center", fontsize=9)
+    for row, ((a, b, c, expected), (rank, _, nearest)) in enumerate(
+        zip(asked, answers, strict=True)
+    ):
+        cells = (f"{b} - {a} + {c}", expected, f"{rank:,}", ", ".join(map(_word, nearest)))
+        for x, cell in zip(columns, cells, strict=True):
+            weight = "bold" if rank == 1 and x == columns[2] else "normal"
+            axes.text(x, row, printable(cell), va="center", fontsize=9, fontweight=weight)
+        axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
+    first, candidates = sum(rank == 1 for rank, _, _ in answers), answers[0][1]
+    title = f"{first} of {len(asked)} analogies have the expected word at rank 1"
+    if asked[0] == ANALOGIES[0]:
+        title += f"; king - man + woman: queen is at rank {answers[0][0]:,} of {candidates:,}"
+    style.set_title(figure, title)
+    return figure
+
+
+def embedding_map(run) -> Figure | None:
+    """The words that tell the classes apart best, projected to the plane by PCA."""
+    if not has_texts(run):
+        return None
+    from sklearn.decomposition import PCA  # takes a second to import
+
+    odds = class_log_odds(run)
+    frequent = np.arange(2, min(SEEN, len(run.data.vocabulary)))
+    if len(frequent) < 3:
+        return None
+    strength = odds[frequent].max(axis=1)
+    chosen = frequent[np.argsort(-strength)[:MAPPED]]
+    projection = PCA(2).fit(embedding_of(run)[frequent])
+    places = projection.transform(embedding_of(run)[chosen])
+    speaks_for = odds[chosen].argmax(axis=1)
+    figure = style.new_figure(6.2, 7.5)
+    axes = figure.subplots()
+    for c, name in enumerate(run.label_names):
+        of_class = places[speaks_for == c]
+        color = CLASS_COLORS[c % len(CLASS_COLORS)]
+        label = f"speaks for {style.shorten(name, 18)}"
+        axes.plot(*of_class.T, "o", color=color, markersize=3.5, alpha=0.7, label=label)
+    _name_apart(figure, axes, places, [_word(run.data.vocabulary[i]) for i in chosen])
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.spines[["top", "right"]].set_visible(False)
+    style.legend_above(axes, ncols=min(3, len(run.label_names)), fontsize=8)
+    share = projection.explained_variance_ratio_.sum()
+    title = f"The plane keeps {100 * share:.0f} % of the variance of the {len(frequent):,} words"
+    style.set_title(figure, title)
+    return figure
+
+
+def class_log_odds(run) -> np.ndarray:
+    """How much each word speaks for each class in train: smoothed log odds, weighted by certainty.
+
+    Monroe, Colaresi and Quinn, 2008, eq. 16 and 22, with a flat prior.
+
+    Returns:
+        float (vocabulary, classes), z-scores.
+    """
+    train = run.data.train
+    positions = np.arange(min(EXAMPLES_MAPPED, len(train)))
+    tokens, labels = train.take(positions)
+    counts = np.zeros((len(run.data.vocabulary), len(run.label_names)))
+    np.add.at(counts, (tokens, labels[:, None]), tokens > 0)
+    inside, outside = counts + 0.5, counts.sum(axis=1, keepdims=True) - counts + 0.5
+    total_in, total_out = inside.sum(axis=0), outside.sum(axis=0)
+    log_odds = np.log(inside / (total_in - inside)) - np.log(outside / (total_out - outside))
+    return log_odds / np.sqrt(1 / inside + 1 / outside)
+
+
+def _word(word: str) -> str:
+    return printable(style.shorten(word, 14).replace(r"\$", "$"))
+
+
+def _name_apart(figure: Figure, axes: Axes, places: np.ndarray, names: list[str]) -> None:
+    """Names as many points as have room, in the order given."""
+    figure.draw_without_rendering()  # the layout decides where there is room
+    taken = []
+    for place, name in zip(places, names, strict=True):
+        text = axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=7.5)
+        box = text.get_window_extent()
+        inside = axes.bbox.contains(*box.p0) and axes.bbox.contains(*box.p1)
+        if len(taken) < NAMED and inside and not box.count_overlaps(taken):
+            taken.append(box)
+        else:
+            text.remove()

@@ -1,0 +1,256 @@
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kpipe
+from kpipe import baselines, cli, evaluation, export, report
+from kpipe.errors import UserError
+
+TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
+MIXED = ["so happy 😊😊", "", "東京 मिठाई мир", "w " * 3000, "I am sad and alone 😢", "Sad"]
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """One small run on texts, from its data to its report."""
+    out = tmp_path_factory.mktemp("texts")
+    return kpipe.run("emotion_rnn", data="sample", out=out, architecture="gru", **TINY)
+
+
+@pytest.fixture(scope="module")
+def loaded(text_run):
+    return kpipe.load(text_run.folder)
+
+
+@pytest.fixture
+def copy(text_run, tmp_path):
+    """A run's folder that may be damaged."""
+    return pathlib.Path(shutil.copytree(text_run.folder, tmp_path / "run"))
+
+
+def test_the_export_is_proven_from_raw_texts(text_run):
+    proof = text_run.record["proof"]
+    assert proof["passed"] and proof["max_difference"] <= 1e-5
+    assert proof["texts"] == 64 and proof["encoded_files"] == 0
+    assert proof["test_examples"] == 600
+
+
+def test_odd_texts_are_among_the_golden_ones(text_run):
+    golden = np.load(text_run.folder / "golden.npz")
+    ends = np.cumsum(golden["texts_sizes"])
+    content = golden["texts"].tobytes()
+    sizes = golden["texts_sizes"]
+    written = [content[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    assert len(written) == 64 and b"" in written
+    assert max(map(len, written)) > 10_000
+    assert any("😢".encode() == text for text in written)
+    assert any("東京".encode() in text and "مرحبا".encode() in text for text in written)
+    for text, tokens in zip(written, golden["inputs"], strict=True):
+        if not text.strip():
+            assert tokens[0] == 1 and not tokens[1:].any()
+
+
+@pytest.mark.parametrize("changed", ["probabilities", "texts", "inputs", "test"])
+def test_the_proof_fails_when_texts_are_answered_differently(copy, text_run, changed):
+    golden = dict(np.load(copy / "golden.npz"))
+    predictions = dict(np.load(copy / "predictions.npz"))
+    if changed == "probabilities":
+        golden["probabilities"][40, 1] += 2e-5
+    elif changed == "texts":  # another text, the same tokens: the graph's own vectorization
+        golden["texts"][golden["texts_sizes"][:4].sum() :] = ord("x")
+    elif changed == "inputs":  # other tokens, the same texts: serving_tokens
+        golden["inputs"][40] = 1
+    else:
+        predictions["probabilities"][-1] = np.roll(predictions["probabilities"][-1], 1)
+    np.savez(copy / "golden.npz", **golden)
+    np.savez(copy / "predictions.npz", **predictions)
+    content = text_run.data.test.texts.content.filename
+    assert not export.prove(copy, pathlib.Path(content))["passed"]
+
+
+def test_signatures_take_texts_and_token_ids(text_run):
+    model = tf.saved_model.load(str(text_run.folder / "serving" / "1"))
+    texts = model.signatures["serving_default"].structured_input_signature[1]["texts"]
+    tokens = model.signatures["serving_tokens"].structured_input_signature[1]["tokens"]
+    assert texts.shape.as_list() == [None] and texts.dtype == tf.string
+    assert tokens.shape.as_list() == [None, None] and tokens.dtype == tf.int32
+    assert sorted(model.signatures) == ["serving_default", "serving_tokens"]
+    vocabulary = text_run.folder / "serving" / "1" / "assets" / "vocabulary.txt"
+    words = vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
+    assert tuple(words) == text_run.data.vocabulary
+
+
+def test_no_operation_of_the_graph_touches_files(text_run):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((text_run.folder / "serving" / "1" / "saved_model.pb").read_bytes())
+    graph = content.meta_graphs[0].graph_def
+    functions = [node.op for function in graph.library.function for node in function.node_def]
+    operations = set(functions) | {node.op for node in graph.node}
+    assert any(operation.startswith("LookupTableFind") for operation in operations)
+    assert not operations & {"ReadFile", "WriteFile", "PyFunc", "EagerPyFunc", "PrintV2"}
+    assert not any("FromTextFile" in operation for operation in operations)
+
+
+def test_the_export_reads_no_file_of_words(copy):
+    (copy / "manifest.json").unlink()
+    (copy / "serving" / "1" / "assets" / "vocabulary.txt").unlink()
+    assert kpipe.load(copy).predict(["happy"])["label"].shape == (1,)
+
+
+def test_a_loaded_model_gives_for_texts_what_the_run_predicted(loaded, text_run):
+    texts = text_run.data.test.take_texts(np.arange(600))
+    outputs = loaded.predict(texts)
+    expected = text_run.predictions["probabilities"]
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+
+
+def test_any_text_has_an_answer(loaded):
+    outputs = loaded.predict(MIXED)
+    assert outputs["probabilities"].shape == (6, 3)
+    np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), 1, atol=1e-5)
+    alone = loaded.predict(MIXED[:1])["probabilities"]
+    np.testing.assert_allclose(outputs["probabilities"][:1], alone, atol=1e-6)
+    assert loaded.predict([])["probabilities"].shape == (0, 3)
+    empty, unknown = loaded.predict(["", "zzzzunknownzzzz"])["probabilities"]
+    np.testing.assert_array_equal(empty, unknown)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "texts are one str; expected a list"),
+        (["a", 3], r"texts\[1\] is int; expected str"),
+        ([None], r"texts\[0\] is NoneType; expected str"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(loaded, texts, message):
+    with pytest.raises(ValueError, match=message):
+        loaded.predict(texts)
+
+
+def test_image_files_are_refused(loaded, tmp_path):
+    with pytest.raises(UserError, match="this model takes texts, no image files"):
+        loaded.predict_files([tmp_path / "a.png"])
+
+
+def test_the_command_line_labels_texts_and_lines_of_files(text_run, tmp_path, capsys):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("so happy\n\nI am sad 😢\n", encoding="utf-8")
+    folder = str(text_run.folder)
+    assert cli.main(["predict", folder, str(lines), "--text", "on the bus", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["text"] for entry in shown] == ["on the bus", "so happy", "", "I am sad 😢"]
+    assert set(shown[0]["probabilities"]) == {"happiness", "neutral", "sadness"}
+    assert cli.main(["predict", folder, "--text", "so happy"]) == 0
+    assert capsys.readouterr().out.startswith("so happy: ")
+
+
+def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path, capsys):
+    broken = tmp_path / "broken.txt"
+    broken.write_bytes(b"good\n\xff\n")
+    for arguments, message in (
+        ([text_run.folder], "nothing to predict"),
+        ([text_run.folder, tmp_path / "no.txt"], r"no.txt: no such file"),
+        ([text_run.folder, broken], "not UTF-8 at byte 5"),
+        ([finished_run.folder, "--text", "a"], "takes images, no texts"),
+    ):
+        assert cli.main(["predict", *map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_a_bag_of_words_stands_in_every_text_run(text_run, capsys):
+    metrics, predictions = text_run.metrics, text_run.predictions
+    right = predictions["bag_of_words"] == predictions["label"]
+    assert metrics["bag_of_words_baseline"]["value"] == pytest.approx(right.mean())
+    network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
+    difference = network.mean() - right.mean()
+    assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
+    from kpipe.runs import summary
+
+    assert "TF-IDF with logistic regression" in summary(text_run)
+
+
+def test_the_bag_of_words_is_scikit_learns():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    texts, labels = ["good film", "bad film", "good", "bad bad"], np.array([1, 0, 1, 0])
+    weights = TfidfVectorizer()
+    classifier = LogisticRegression(max_iter=1000).fit(weights.fit_transform(texts), labels)
+    test = ["bad good bad", "film", "good"]
+    expected = classifier.predict(weights.transform(test))
+    np.testing.assert_array_equal(baselines.bag_of_words(texts, labels, test), expected)
+
+
+def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
+    def told(wins, losses):
+        labels = np.zeros(1000, int)
+        probabilities, baseline = np.zeros((1000, 2)), np.zeros(1000, int)
+        probabilities[:, 0] = 1
+        baseline[:wins] = 1  # the baseline is wrong
+        probabilities[500 : 500 + losses] = (0, 1)  # the network is
+        return evaluation.baseline_metrics(labels, probabilities, baseline)["above_bag_of_words"]
+
+    assert told(50, 10)["value"] == pytest.approx(0.04)
+    assert "beats it" in report._against_bag_of_words(told(50, 10))
+    assert "does not beat it" in report._against_bag_of_words(told(10, 50))
+    assert "cannot be told apart" in report._against_bag_of_words(told(10, 10))
+
+
+def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run):
+    page = (text_run.folder / "report.html").read_text()
+    assert "TF-IDF with logistic regression" in page and "The network against it" in page
+    assert "of the training texts are longer" in page
+    assert "the mistakes it is most sure of" in page
+    assert ">--text</span>" in page
+    truth, probabilities = text_run.predictions["label"], text_run.predictions["probabilities"]
+    wrong = probabilities.argmax(axis=1) != truth
+    surest = np.where(wrong, probabilities.max(axis=1), 0).argmax()
+    import html
+
+    text = " ".join(text_run.data.test.take_texts([surest])[0].split())
+    assert html.escape(text) in page
+
+
+def test_a_run_starts_from_word_vectors_and_says_how_many_it_found(tmp_path, quick_runs):
+    from kpipe import datasets
+
+    dataset = datasets.tweet_emotions(vocabulary_size=1000, max_length=64)
+    prepared = kpipe.data.prepare(dataset, dataset.find("sample"), seed=0)
+    known = prepared.vocabulary[2:42]
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("".join(f"{word} 1 2 3 4 5 6 7 8\n" for word in known), encoding="utf-8")
+    # So small a learning rate leaves the vectors where they start.
+    options = TINY | {"embedding_dim": 8, "vocabulary_size": 1000, "learning_rate": 1e-5}
+    options |= {"data": "sample", "out": tmp_path / "out", "architecture": "gru"}
+    run = kpipe.run("emotion_rnn", embeddings=str(vectors), **options)
+    coverage = run.record["data"]["embeddings"]
+    assert coverage["found"] == 40 and coverage["file"] == str(vectors)
+    assert coverage["coverage"] == pytest.approx(40 / coverage["words"])
+    rows = run.model.get_layer("embedding").get_weights()[0]
+    np.testing.assert_allclose(rows[2:42], np.arange(1, 9)[None].repeat(40, 0), atol=0.05)
+
+    vectors.write_text(vectors.read_text() + "broken 1 2\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"vectors\.txt:41"):
+        kpipe.run("emotion_rnn", embeddings=str(vectors), fresh=True, **options)
+
+
+def test_models_of_texts_load_with_keras_alone(text_run):
+    path = str(text_run.folder / "model.keras")
+    code = (
+        "import sys; sys.modules['kpipe'] = None\n"
+        "import keras, numpy as np\n"
+        f"model = keras.models.load_model({path!r}, compile=False)\n"
+        "print(model(np.array([[2, 3, 0]]))['probabilities'].shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "(1, 3)" in done.stdout, done.stderr

@@ -35,6 +35,7 @@ RECIPES = {
         "epochs": 20,
         "sample_epochs": 6,
         "batch_size": 64,
+        "retrain": True,
     },
     "overfit": {
         "train_examples": 1000,
@@ -42,6 +43,7 @@ RECIPES = {
         "epochs": 100,
         "sample_epochs": 40,
         "batch_size": 32,
+        "retrain": False,
     },
 }
 REGULARIZERS = ("none", "l1", "l2", "dropout", "early_stopping")
@@ -98,13 +100,17 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The best epoch on validation is kept; in the study of overfitting only by early stopping."""
+    """The best epoch on val is kept, and once it is known the network is trained anew on both.
+
+    In the study of overfitting the last epoch is kept, but for early stopping.
+    """
     default, name = recipe(hp), regularizer(hp)
-    watched = hp.get("recipe") == "full" or name == "early_stopping"
+    watched = default["retrain"] or name == "early_stopping"
     return Trainer(
         batch_size=default["batch_size"],
         epochs=default["epochs"],
         sample_epochs=default["sample_epochs"],
         monitor="val_loss" if watched else "loss",
         patience=3 if watched else 0,
+        retrain=default["retrain"],
     )

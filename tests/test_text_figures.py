@@ -1,0 +1,314 @@
+import dataclasses
+import json
+import types
+
+import numpy as np
+import pytest
+
+from kpipe import figures, models
+from kpipe.figures import compare, texts, words
+
+VOCABULARY = ("", "[UNK]", "good", "bad", "film", "the", "king", "man", "woman", "queen", "a", "é")
+TEXTS = (
+    "good good film the",
+    "bad film the a",
+    "the good king a film",
+    "bad bad queen woman a",
+    "the film a",
+    "good woman the bad film",
+)
+
+
+@dataclasses.dataclass
+class FakeSplit:
+    """As much of a `data.Split` as figures ask for."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        self.rows = np.arange(len(self.labels))
+        self.lengths = np.count_nonzero(self.inputs, axis=1)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, positions):
+        rows = self.inputs[positions]
+        return rows[:, : self.lengths[positions].max()], self.labels[positions]
+
+
+def split_of(written, labels):
+    ids = [[VOCABULARY.index(word) for word in text.split()] for text in written]
+    longest = max(map(len, ids))
+    return FakeSplit(np.array([row + [0] * (longest - len(row)) for row in ids]), np.array(labels))
+
+
+def entry(value, half=0.02):
+    return {"value": value, "low": value - half, "high": value + half, "n": 100}
+
+
+def text_run(tmp_path, kind="bag_of_embeddings", **changes):
+    labels = [1, 0, 1, 0, 0, 1]
+    options = {"vocabulary_size": len(VOCABULARY), "embedding_dim": 4}
+    if kind == "transformer":
+        options |= {"num_heads": 2, "max_length": 16}
+    model = getattr(models, kind)(2, **options)
+    probabilities = np.array(
+        [[0.1, 0.9], [0.8, 0.2], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.9, 0.1]]
+    )
+    train = split_of(TEXTS * 20, labels * 20)
+    run = {
+        "folder": tmp_path / "this",
+        "data": types.SimpleNamespace(
+            vocabulary=VOCABULARY, sequence_length=4, train=train, test=split_of(TEXTS, labels)
+        ),
+        "model": model,
+        "label_names": ("negative", "positive"),
+        "predictions": {"label": np.array(labels), "probabilities": probabilities},
+        "metrics": {
+            "accuracy": entry(0.8),
+            "majority_baseline": entry(0.5),
+            "bag_of_words_baseline": entry(0.75),
+            "above_bag_of_words": entry(0.05),
+        },
+        "record": record_of("gru"),
+        "history": history_of(),
+    }
+    return types.SimpleNamespace(**(run | changes))
+
+
+def record_of(value, key="architecture", **changes):
+    record = {
+        "status": "finished",
+        "pipeline": "mine",
+        "seed": 0,
+        "overrides": {key: value, "units": 8},
+        "hyperparameters": {key: value, "units": 8},
+        "data": {"fingerprint": "f", "kind": "sample"},
+        "model": {"parameters": 1234},
+        "training": {"epochs": 3, "best_epoch": 3},
+    }
+    return record | changes
+
+
+def history_of(val=(0.6, 0.7, 0.75), train=(0.6, 0.8, 0.95)):
+    return {
+        "epoch": [1, 2, 3],
+        "seconds": [10.0, 2.0, 2.0],
+        "accuracy": list(train),
+        "val_accuracy": list(val),
+    }
+
+
+def stand(tmp_path, name, record, history=None, metrics=None):
+    """A run's folder beside the others."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "metrics.json").write_text(json.dumps(metrics or {"accuracy": entry(0.7)}))
+    history = history or history_of()
+    rows = [
+        ",".join(history),
+        *(",".join(map(str, row)) for row in zip(*history.values(), strict=True)),
+    ]
+    (folder / "history.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def texts_of(figure):
+    return [text.get_text() for text in figure.findobj(lambda o: hasattr(o, "get_text"))]
+
+
+def title_of(figure):
+    return figure.get_suptitle().replace("\n", " ")
+
+
+ALL = (
+    figures.text_lengths,
+    figures.against_bag_of_words,
+    figures.telling_words,
+    figures.nearest_words,
+    figures.analogies,
+    figures.embedding_map,
+)
+
+
+@pytest.mark.parametrize("plot", [*ALL, figures.attention_map])
+def test_every_text_fits_into_its_figure(plot, tmp_path):
+    figure = plot(text_run(tmp_path, "transformer"))
+    figure.draw_without_rendering()
+    inside = figure.get_tightbbox()  # inches
+    width, height = figure.get_size_inches()
+    assert inside.x0 > -0.01 and inside.y0 > -0.01
+    assert inside.x1 < width + 0.01 and inside.y1 < height + 0.01
+
+
+@pytest.mark.parametrize("plot", [*ALL[:1], *ALL[2:], figures.attention_map])
+def test_a_run_that_was_opened_again_or_has_no_texts_has_no_such_figure(plot, tmp_path):
+    assert plot(text_run(tmp_path, data=None)) is None
+    other = types.SimpleNamespace(vocabulary=None, train=None, test=None)
+    assert plot(text_run(tmp_path, data=other)) is None
+
+
+def test_the_share_of_cut_texts_is_told(tmp_path):
+    figure = figures.text_lengths(text_run(tmp_path))
+    assert title_of(figure).startswith("50.0 % of the training texts are longer")  # 3 of 6
+
+
+@pytest.mark.parametrize(
+    ("above", "said"),
+    [
+        (entry(0.05), "The network is 5.00 points above TF-IDF [+3.00, +7.00]"),
+        (entry(-0.05), "The network does NOT beat TF-IDF: -5.00 points [-7.00, -3.00]"),
+        (entry(0.01), "Network and TF-IDF cannot be told apart: +1.00 points [-1.00, +3.00]"),
+    ],
+)
+def test_the_bag_of_words_is_beaten_only_where_it_is(above, said, tmp_path):
+    run = text_run(tmp_path)
+    run.metrics["above_bag_of_words"] = above
+    assert title_of(figures.against_bag_of_words(run)) == said
+    del run.metrics["bag_of_words_baseline"]
+    assert figures.against_bag_of_words(run) is None
+
+
+def test_the_effect_of_a_word_is_the_fall_of_the_log_odds_without_it(tmp_path):
+    model = text_run(tmp_path).model
+    tokens = np.array([2, 4, 5])
+    answers = model(np.array([[2, 4, 5], [1, 4, 5], [2, 1, 5], [2, 4, 1]]))["probabilities"].numpy()
+    answer = answers[0].argmax()
+    log_odds = np.log(answers[:, answer] / answers[:, 1 - answer])
+    expected = log_odds[0] - log_odds[1:]
+    np.testing.assert_allclose(texts.word_effects(model, tokens), expected, atol=1e-4)
+
+
+def test_texts_of_both_classes_and_mistakes_are_shown(tmp_path):
+    run = text_run(tmp_path)
+    run.data.sequence_length = 5
+    titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
+    assert titles == [
+        "negative (80.0 %), right",
+        "positive (90.0 %), right",
+        "negative (90.0 %), wrong: it is positive",
+        "positive (70.0 %), wrong: it is negative",
+    ]
+
+
+def test_attention_is_drawn_of_transformers_alone(tmp_path):
+    assert figures.attention_map(text_run(tmp_path)) is None
+    run = text_run(tmp_path, "transformer")
+    figure = figures.attention_map(run)
+    drawn = figure.axes[0].images[0].get_array()
+    tokens, _ = run.data.test.take([1])
+    scores = models.attention_scores(run.model)(tokens)["attention_1"].numpy()
+    np.testing.assert_allclose(drawn, scores[0].mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(drawn.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_nearest_word_is_the_one_of_the_largest_cosine(tmp_path):
+    run = text_run(tmp_path)
+    layer = run.model.get_layer("embedding")
+    vectors = np.zeros((len(VOCABULARY), 4), np.float32)
+    vectors[:, 0] = np.arange(len(VOCABULARY))
+    vectors[:, 1] = 10.0
+    vectors[3, :2] = 3 * vectors[2, :2]  # bad is good, three times as long
+    layer.set_weights([vectors])
+    assert title_of(figures.nearest_words(run)).startswith("Nearest to good: bad, to bad: good")
+
+
+def test_the_rank_of_an_analogy_is_that_of_the_expected_word():
+    vocabulary = ("", "[UNK]", "man", "king", "woman", "queen", "apple")
+    vectors = np.array([[9, 9], [9, 9], [1, 0], [1, 1], [0, 1], [0.1, 2], [1, -1]], float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    question = ("man", "king", "woman", "queen")
+    assert words.rank_analogy(vectors, vocabulary, question) == (1, 2, ["queen", "apple", ""])
+    backwards = words.rank_analogy(vectors, vocabulary, (*question[:3], "apple"))
+    assert backwards[0] == 2
+
+
+def test_the_rank_of_queen_is_told_whatever_it_is(tmp_path):
+    run = text_run(tmp_path)
+    vectors = words.embedding_of(run)
+    rank, candidates, _ = words.rank_analogy(vectors, VOCABULARY, ("man", "king", "woman", "queen"))
+    assert candidates == len(VOCABULARY) - 5
+    title = title_of(figures.analogies(run))
+    assert f"queen is at rank {rank} of {candidates}" in title
+    without = types.SimpleNamespace(**(vars(run.data) | {"vocabulary": VOCABULARY[:6]}))
+    assert figures.analogies(text_run(tmp_path, data=without)) is None
+
+
+def test_log_odds_say_for_which_class_a_word_speaks(tmp_path):
+    odds = words.class_log_odds(text_run(tmp_path))
+    good, bad, film = (VOCABULARY.index(word) for word in ("good", "bad", "film"))
+    assert odds[good].argmax() == 1 and odds[bad].argmax() == 0
+    np.testing.assert_allclose(odds[good, 0], -odds[good, 1], rtol=1e-6)
+    # good: 4 of 14 words of the positive texts and none of 12 of the negative, 20 times
+    inside, outside, total_in, total_out = 80.5, 0.5, 280 + 6, 240 + 6
+    expected = np.log(inside / (total_in - inside)) - np.log(outside / (total_out - outside))
+    expected /= np.sqrt(1 / inside + 1 / outside)
+    np.testing.assert_allclose(odds[good, 1], expected, rtol=1e-6)
+    assert abs(odds[film, 1]) < abs(odds[good, 1])
+
+
+def test_characters_that_the_font_lacks_become_boxes():
+    box = "\N{WHITE SQUARE}"
+    drawn = texts.printable("é 東 $x$ \N{MELTING FACE}")
+    assert drawn == f"é {box} \\$x\\$ {box}"
+    assert texts.printable("plain") == "plain"
+
+
+# --- runs side by side --------------------------------------------------------------------------
+
+
+def test_only_runs_that_differ_in_the_key_alone_stand_beside(tmp_path, capsys):
+    run = text_run(tmp_path)
+    stand(tmp_path, "lstm", record_of("lstm"))
+    stand(tmp_path, "unfinished", record_of("a", status="unfinished"))
+    stand(tmp_path, "other_seed", record_of("b", seed=1))
+    stand(tmp_path, "other_data", record_of("c", data={"fingerprint": "g"}))
+    stand(tmp_path, "other_name", record_of("d", pipeline="yours"))
+    stand(tmp_path, "other_units", record_of("e", overrides={"architecture": "e", "units": 9}))
+    (stand(tmp_path, "broken", record_of("f")) / "metrics.json").write_text("{")
+    found = compare.runs_beside(run, "architecture")
+    assert list(found) == ["gru", "lstm"]
+    assert found["lstm"].history == history_of()
+    assert "broken is not compared: it cannot be read" in capsys.readouterr().out
+
+
+def test_architectures_are_compared_by_accuracy_size_and_time(tmp_path):
+    run = text_run(tmp_path)
+    assert figures.architectures(run) is None  # alone
+    record = record_of("bidirectional_lstm", model={"parameters": 5_678_900})
+    history = history_of(val=(0.5, 0.6, 0.65))
+    stand(tmp_path, "lstm", record, history, {"accuracy": entry(0.9)})
+    figure = figures.architectures(run)
+    figure.draw_without_rendering()
+    shown = texts_of(figure)
+    assert title_of(figure) == "bidirectional lstm is the most accurate of 2: 90.00 %"
+    for cell in ("90.00 % [88.00, 92.00]", "5,678,900", "75.00 % [73.00, 77.00]"):
+        assert cell in shown
+    # 73 % of validation: the GRU's third epoch; the other one never gets there
+    assert "time to 73.0 %" in shown and "14 s" in shown and "–" in shown
+
+
+def test_regularizers_are_compared_by_the_gap_that_is_left(tmp_path):
+    run = text_run(tmp_path, record=record_of("none", "regularizer"))
+    assert figures.regularizers(run) is None
+    early = record_of("early_stopping", "regularizer", training={"epochs": 3, "best_epoch": 2})
+    stand(tmp_path, "early", early, history_of(train=(0.6, 0.72, 0.9)))
+    figure = figures.regularizers(run)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [
+        "none: gap 20.0 points\ntest 80.00 %",
+        "early stopping: gap 2.0 points\ntest 70.00 %",
+    ]
+    assert title_of(figure) == (
+        "Training accuracy is 20.0 points above validation with no regularizer, 2.0 with early "
+        "stopping"
+    )
+
+
+def test_a_run_without_the_key_is_not_compared(tmp_path):
+    run = text_run(tmp_path, record=record_of("x", "another"))
+    stand(tmp_path, "lstm", record_of("lstm"))
+    assert figures.architectures(run) is None and figures.regularizers(run) is None

@@ -14,8 +14,8 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from kpipe import batches, data, datasets, models
 from kpipe.loop import make_train_function
@@ -23,21 +23,26 @@ from kpipe.loop import make_train_function
 BATCH_SIZE = 64
 
 
-def contenders(prepared):
-    """From a name to the batches of an epoch, and whether they are padded to their own longest."""
+def contenders(prepared) -> dict[str, tf.data.Dataset]:
+    """The batches of an epoch, all made by a tf.data pipeline that gathers rows."""
     split = prepared.train
     schedule = batches.Schedule(len(split), BATCH_SIZE)
-    by_length = batches.training_batches(split, schedule, prepared.augmentation, 0, 0, 1)
-    order = np.random.default_rng(0).permutation(len(split))
-    by_chance = split.at(order).batches(BATCH_SIZE).map(lambda x, y: (x[None], y[None]))
-    starts = range(0, len(split), BATCH_SIZE)
-    full = [
-        split.at(order).take(np.arange(s, min(s + BATCH_SIZE, len(split))), False) for s in starts
-    ]
+    order = tf.constant(np.random.default_rng(0).permutation(len(split)))
+    starts = tf.data.Dataset.range(0, len(split), BATCH_SIZE)
+
+    def by_chance(trim):
+        def read(start):
+            inputs, labels = split.gather(order[start : start + BATCH_SIZE], trim)
+            return inputs[None], labels[None]
+
+        return starts.map(read, num_parallel_calls=2).prefetch(2)
+
     return {
-        "all padded alike": [(x[None], y[None]) for x, y in full],
-        "random, own longest": by_chance,
-        "pools of like length": by_length,
+        "all padded alike": by_chance(trim=False),
+        "random, own longest": by_chance(trim=True),
+        "pools of like length": batches.training_batches(
+            split, schedule, prepared.augmentation, 0, 0, 1
+        ),
     }
 
 
@@ -60,7 +65,7 @@ def main():
             for name, epoch in made.items():
                 started = time.perf_counter()
                 for inputs, labels in epoch:
-                    logs = train(keras.ops.convert_to_tensor(inputs), labels)
+                    logs = train(inputs, labels)
                 float(logs["loss"])
                 seconds[name].append(time.perf_counter() - started)
         print(f"{dataset.name}, {len(some):,} texts, up to {prepared.sequence_length} tokens")

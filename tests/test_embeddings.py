@@ -35,6 +35,7 @@ GLOVE = "good 1 2 3\nother 9 9 9\nnew york 4 5 6\nété -1e-2 .5 7\n"
         (GLOVE.replace("\n", "\r\n"), "windows.txt"),
         (GLOVE.replace("\n", " \n"), "spaces.txt"),  # as word2vec itself writes
         ("4 3\n" + GLOVE, "word2vec.txt"),
+        ("\ufeff" + GLOVE, "byte_order_mark.txt"),
         (GLOVE.rstrip("\n"), "no_last_newline.txt"),
     ],
 )
@@ -57,6 +58,14 @@ def test_a_word_with_capitals_serves_where_there_is_none_in_lower_case(model, tm
     coverage = models.load_embeddings(model, write(tmp_path, content), VOCABULARY)
     np.testing.assert_allclose(rows(model)[[4, 2]], [[1, 1, 1], [4, 4, 4]])
     assert coverage["found"] == 2
+    models.load_embeddings(model, write(tmp_path, "good 6 6 6\nGOOD 7 7 7\n"), VOCABULARY)
+    np.testing.assert_allclose(rows(model)[2], [6, 6, 6])
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(model, tmp_path):
+    words = [*VOCABULARY, "eight", "nine", "ten", "eleven"]
+    with pytest.raises(ValueError, match=r"11 words .* embedding has 10 .* vocabulary_size=11"):
+        models.load_embeddings(model, write(tmp_path, "eleven 1 2 3\n"), words)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +73,11 @@ def test_a_word_with_capitals_serves_where_there_is_none_in_lower_case(model, tm
     [
         ("", r"vectors\.txt: no vectors in it"),
         ("good 1 2 3\nbad 1 2\n", r"vectors\.txt:2: .* expected"),
+        ("good 1 2 3\nbad 1 2 3 4\n", r"vectors\.txt:2: .* expected 3 finite numbers"),
+        ("good\nbad 1 2 3\n", r"vectors\.txt:1: expected a word and 3 numbers"),
         ("good 1 2 3\nbad 1 2 x\n", r"vectors\.txt:2: .* expected"),
         ("good 1 2 3\nbad 1 nan 3\n", r"vectors\.txt:2: .* finite"),
+        ("good 1 2 3\nbad 1 1e99 3\n", r"vectors\.txt:2: .* finite"),
         ("good 1 2 3\n\nbad 1 2 3\n", r"vectors\.txt:2: .* expected"),
         ("good 1 2 3\n1 2 3\n", r"vectors\.txt:2: .* expected"),
         (b"good 1 2 3\n\xff\xfe 1 2 3\n", r"vectors\.txt:2: .* UTF-8"),
@@ -92,4 +104,9 @@ def test_a_missing_or_broken_file_is_told(model, tmp_path):
     path = write(tmp_path, GLOVE * 100, "cut.txt.gz")
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"cut\.txt\.gz: "):
+        models.load_embeddings(model, path, VOCABULARY)
+    damaged = bytearray(write(tmp_path, GLOVE * 100, "cut.txt.gz").read_bytes())
+    damaged[10] = 0xFF  # the first byte after the head: a kind of block that does not exist
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"cut\.txt\.gz: .* expected a GloVe"):
         models.load_embeddings(model, path, VOCABULARY)

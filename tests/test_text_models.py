@@ -177,6 +177,7 @@ def test_the_order_of_words_is_learned(kind, options):
     [
         ("recurrent", {"cell": "rnn"}, "cell='rnn' is none of simple_rnn, gru, lstm"),
         ("recurrent", {"pooling": "sum"}, "pooling='sum' is none of last, mean, max, mean_max"),
+        ("recurrent", {"units": ()}, r"units=\(\): expected at least one width"),
         ("recurrent", {"cell": "gru", "activation": "relu"}, "activation='relu' with cell='gru'"),
         ("transformer", {"pooling": "last"}, "pooling='last' is none of mean, max, mean_max"),
         ("transformer", {"num_heads": 3}, "embedding_dim=8 is no multiple of num_heads=3"),

@@ -1,8 +1,10 @@
 """Pre-trained word vectors: the start of an embedding, from a GloVe or word2vec text file."""
 
+import codecs
 import gzip
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -30,7 +32,8 @@ def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Seq
 
     Raises:
         ValueError: The file cannot be read, a line of it is malformed, its width is another or it
-            has none of the words; the model is as it was.
+            has none of the words, or the vocabulary is larger than the embedding; the model is as
+            it was.
 
     Example:
         load_embeddings(model, "glove.6B.100d.txt", data.vocabulary)["coverage"]
@@ -38,6 +41,11 @@ def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Seq
     path = pathlib.Path(path).expanduser()
     layer = model.get_layer(EMBEDDING)
     (vectors,) = layer.get_weights()
+    if len(vocabulary) > len(vectors):
+        raise ValueError(
+            f"{len(vocabulary):,} words in the vocabulary, the embedding has {len(vectors):,} "
+            f"vectors; say vocabulary_size={len(vocabulary)}"
+        )
     ids = {word: i for i, word in enumerate(vocabulary) if i >= 2}
     exact, by_case, count = set(), set(), 0
     for word, vector in _read(path, vectors.shape[1]):
@@ -69,7 +77,7 @@ def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                columns = line.rstrip(b" \r\n").split(b" ")
+                columns = line.rstrip(b" \r\n").removeprefix(codecs.BOM_UTF8).split(b" ")
                 if number == 1 and len(columns) == 2 and all(c.isdigit() for c in columns):
                     promised, found = map(int, columns)  # word2vec's head
                     _check_width(path, number, found, width)
@@ -78,7 +86,7 @@ def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
                     _check_width(path, number, len(columns) - 1, width)
                 yield _parse(path, number, columns, width)
                 count += 1
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         what = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{path}: {what}; expected a GloVe or word2vec text file") from None
     if promised is not None and promised != count:
@@ -88,6 +96,8 @@ def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _check_width(path: pathlib.Path, number: int, found: int, width: int) -> None:
+    if not found:
+        raise ValueError(f"{path}:{number}: expected a word and {width} numbers")
     if found != width:
         raise ValueError(
             f"{path}:{number}: vectors of {found} numbers, the embedding has {width}; say "
@@ -101,16 +111,26 @@ def _parse(
     try:
         # Some of GloVe's words hold spaces.
         word = b" ".join(columns[:-width]).decode()
-        vector = np.array(columns[-width:], dtype="S").astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            vector = np.array(columns[-width:], dtype="S").astype(np.float32)
     except ValueError as error:  # UnicodeDecodeError is one
         what = "binary or not UTF-8" if isinstance(error, UnicodeDecodeError) else "no numbers"
         raise ValueError(
             f"{path}:{number}: {what}; expected a word and {width} numbers (a binary word2vec file "
             "must be converted to text)"
         ) from None
-    if not word or len(vector) != width or not np.isfinite(vector).all():
+    too_many = len(columns) > width + 1 and all(map(_is_number, columns[1:-width]))
+    if not word or len(vector) != width or too_many or not np.isfinite(vector).all():
         raise ValueError(
             f"{path}:{number}: a word and {len(columns) - 1} columns; expected {width} finite "
             "numbers"
         )
     return word, vector
+
+
+def _is_number(column: bytes) -> bool:
+    try:
+        float(column)
+    except ValueError:
+        return False
+    return True

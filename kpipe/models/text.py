@@ -32,7 +32,7 @@ def recurrent(
         vocabulary_size: Token ids; 0 is padding.
         embedding_dim: Width of a word's vector.
         cell: "simple_rnn", "gru" or "lstm".
-        units: Width of each layer.
+        units: Width of each layer; at least one.
         bidirectional: Whether each layer reads from both ends; its width is then doubled.
         pooling: What the classifier sees: the "last" state, of both directions the end of each; or
             the "mean" or "max" over all words, or both, "mean_max".
@@ -47,13 +47,16 @@ def recurrent(
         {"probabilities": float32 (batch, num_classes)}. Padding has no influence.
 
     Raises:
-        ValueError: A name is none of those above.
+        ValueError: A name is none of those above, or `units` is empty.
 
     Example:
         model = recurrent(2, cell="gru", units=(64,), bidirectional=True, pooling="mean_max")
     """
     _check("cell", cell, CELLS)
     _check("pooling", pooling, POOLINGS)
+    if not units:
+        # "last" would classify every word.
+        raise ValueError(f"units={units!r}: expected at least one width")
     options = {}
     if activation is not None:
         if cell != "simple_rnn" or activation not in ("tanh", "relu"):

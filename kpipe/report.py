@@ -188,7 +188,7 @@ it differs by {difference} (allowed: {allowed}) and has {_text(right)} test answ
 {_text(expected)} are expected.</p>"""
     where = f"at batches {_value(proof.get('batches'))}"
     if proof.get("texts"):
-        where += ", from texts (among them empty, very long, in many scripts) and from token ids"
+        where += ", from texts (some empty, very long or in many scripts) and token ids"
     if proof.get("encoded_files"):
         where += f", on {_value(proof['encoded_files'])} encoded files"
     where += (

@@ -87,8 +87,8 @@ def build_model(hp):
             hp.Int("units_2", 8, 1024, sampling="log", default=64),
         ],
         pooling=hp.Choice("pooling", ["mean", "max", "mean_max"], default="mean"),
-        l1=hp.Choice("l1", [0.0, 1e-6, 1e-5, 1e-4], default=1e-5 if name == "l1" else 0.0),
-        l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3], default=1e-4 if name == "l2" else 0.0),
+        l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=1e-4 if name == "l1" else 0.0),
+        l2=hp.Choice("l2", [0.0, 1e-4, 1e-3, 1e-2], default=1e-3 if name == "l2" else 0.0),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.5 if name == "dropout" else 0.0),
     )
     model.compile(

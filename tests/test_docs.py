@@ -14,7 +14,7 @@ def test_the_grid_search_by_scikit_learn_in_the_docs_runs(kpipe_home):
         ("train_examples=1000", "train_examples=120"),
         ('find("auto")', 'find("sample")'),
         (
-            "for rate in (1e-3, 3e-3) for l2 in (1e-5, 1e-4, 1e-3)",
+            "for rate in (1e-3, 3e-3) for l2 in (1e-4, 1e-3, 1e-2)",
             "for rate in (3e-3,) for l2 in (0.0, 1e-4)",
         ),
         ("epochs=30", "epochs=15"),

@@ -98,6 +98,8 @@ def history_of(val=(0.6, 0.7, 0.75), train=(0.6, 0.8, 0.95)):
         "seconds": [10.0, 2.0, 2.0],
         "accuracy": list(train),
         "val_accuracy": list(val),
+        "loss": [1.0, 0.5, 0.1],
+        "val_loss": [1.0, 0.75, 0.6],
     }
 
 
@@ -299,12 +301,13 @@ def test_regularizers_are_compared_by_the_gap_that_is_left(tmp_path):
     figure = figures.regularizers(run)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [
-        "none: gap 20.0 points\ntest 80.00 %",
-        "early stopping: gap 2.0 points\ntest 70.00 %",
+        "none\ngap 20.0 points\ntest 80.00 %",
+        "early stopping\ngap 2.0 points\ntest 70.00 %",
+        "gap 0.50",
+        "gap 0.25",
     ]
     assert title_of(figure) == (
-        "Training accuracy is 20.0 points above validation with no regularizer, 2.0 with early "
-        "stopping"
+        "Validation loss is 0.50 above the training's with no regularizer, 0.25 with early stopping"
     )
 
 

@@ -140,11 +140,11 @@ def test_a_relu_network_starts_with_the_identity():
     assert plain.activation is keras.activations.tanh
 
 
-def test_l2_is_on_the_embedding_and_on_every_kernel():
+def test_l2_is_on_every_kernel_and_not_on_the_embedding():
     model = build("bag_of_embeddings", units=(5,), l2=0.5)
-    squares = sum(
-        np.square(weight).sum() for weight in map(np.asarray, model.weights) if weight.ndim == 2
-    )
+    kernels = [np.asarray(weight) for weight in model.weights if weight.name == "kernel"]
+    assert len(kernels) == 2
+    squares = sum(np.square(kernel).sum() for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(0.5 * squares, rel=1e-5)
 
 

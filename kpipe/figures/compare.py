@@ -141,38 +141,44 @@ def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run) 
 
 
 def regularizers(run) -> Figure | None:
-    """Training and validation accuracy with and without each regularizer."""
+    """Accuracy and loss on train and validation, with and without each regularizer."""
     found = runs_beside(run, "regularizer")
     if len(found) < 2:
         return None
-    columns = 2 if len(found) < 5 else 3
-    count = -(-len(found) // columns)
-    figure = style.new_figure(0.9 + 2.3 * count, 7.5)
-    all_axes = figure.subplots(count, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    names = sorted(found, key=lambda name: (name != "none", name))
+    figure = style.new_figure(4.6, max(7.5, 1.9 * len(names)))
+    rows = figure.subplots(2, len(names), sharex=True, sharey="row")
     gaps = {}
-    for axes, (name, other) in zip(all_axes, found.items(), strict=False):
-        history = other.history
-        for key, color, label in (
-            ("accuracy", BLUE, "train"),
-            ("val_accuracy", VERMILION, "validation"),
-        ):
-            axes.plot(history["epoch"], history[key], color=color, linewidth=1.6, label=label)
+    for column, name in zip(rows.T, names, strict=True):
+        other, history = found[name], found[name].history
         at = other.record["training"]["best_epoch"] - 1  # whose weights were kept
-        gaps[name] = 100 * (history["accuracy"][at] - history["val_accuracy"][at])
-        axes.axvline(at + 1, color=GREY, linestyle=":", linewidth=1)
+        for axes, metric in zip(column, ("accuracy", "loss"), strict=True):
+            look = {"linewidth": 1.6}
+            axes.plot(history["epoch"], history[metric], color=BLUE, label="train", **look)
+            axes.plot(
+                history["epoch"],
+                history[f"val_{metric}"],
+                color=VERMILION,
+                label="validation",
+                **look,
+            )
+            axes.axvline(at + 1, color=GREY, linestyle=":", linewidth=1)
+            axes.grid(color=style.GRID)
+        gaps[name] = history["val_loss"][at] - history["loss"][at]
+        points = 100 * (history["accuracy"][at] - history["val_accuracy"][at])
         test = 100 * other.metrics["accuracy"]["value"]
-        title = f"{name.replace('_', ' ')}: gap {gaps[name]:.1f} points\ntest {test:.2f} %"
-        axes.set_title(title, fontsize=9, loc="left")
-        axes.grid(color=style.GRID)
-    for axes in all_axes[len(found) :]:
-        axes.axis("off")
-    all_axes[0].yaxis.set_major_formatter(style.percent_formatter(all_axes[0].get_ylim()))
-    all_axes[0].legend(loc="lower right", fontsize=8)
+        lines = (name.replace("_", " "), f"gap {points:.1f} points", f"test {test:.2f} %")
+        column[0].set_title("\n".join(lines), fontsize=9, loc="left")
+        column[1].set_title(f"gap {gaps[name]:.2f}", fontsize=9, loc="left")
+    rows[0, 0].set_ylabel("accuracy")
+    rows[1, 0].set_ylabel("loss")
+    rows[0, 0].yaxis.set_major_formatter(style.percent_formatter(rows[0, 0].get_ylim()))
+    rows[0, -1].legend(loc="lower right", fontsize=8)
     figure.supxlabel("epoch; dotted: the weights that were kept", fontsize=9)
     widest, narrowest = max(gaps, key=gaps.get), min(gaps, key=gaps.get)
     title = (
-        f"Training accuracy is {gaps[widest]:.1f} points above validation with "
-        f"{_named(widest)}, {gaps[narrowest]:.1f} with {_named(narrowest)}"
+        f"Validation loss is {gaps[widest]:.2f} above the training's with {_named(widest)}, "
+        f"{gaps[narrowest]:.2f} with {_named(narrowest)}"
     )
     style.set_title(figure, title)
     return figure

@@ -167,8 +167,9 @@ def bag_of_embeddings(
         units: Width of every hidden layer.
         pooling: "mean", "max" or "mean_max" over all words.
         activation: Of the hidden layers: any Keras name.
-        l1: Sum of absolute values of the embedding and of all kernels, times this, is added to the
-            loss.
+        l1: Sum of absolute kernel values, times this, is added to the loss. The embedding has no
+            penalty: Adam, blind to the scale of a gradient, would draw the vector of every rare
+            word to zero as fast as it learns the others (Loshchilov and Hutter, 2019).
         l2: The same with squared values.
         dropout: Of whole embedding channels, of what the pooling and every hidden layer give.
         name: Of the model.
@@ -186,7 +187,7 @@ def bag_of_embeddings(
     _check("pooling", pooling, POOLINGS[1:])
     # One regularizer: Keras leaves out penalties that are 0.
     regularizer = keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
-    tokens, x = _embed(vocabulary_size, embedding_dim, dropout, regularizer)
+    tokens, x = _embed(vocabulary_size, embedding_dim, dropout)
     x = _drop(_pool(tokens, x, pooling), dropout)
     for width in units:
         x = layers.Dense(width, activation=activation, kernel_regularizer=regularizer)(x)
@@ -231,15 +232,9 @@ def _check(what: str, name: str, known: Sequence[str]) -> None:
         raise ValueError(f"{what}={name!r} is none of {', '.join(known)}")
 
 
-def _embed(vocabulary_size: int, embedding_dim: int, dropout: float, regularizer=None) -> tuple:
+def _embed(vocabulary_size: int, embedding_dim: int, dropout: float) -> tuple:
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    x = layers.Embedding(
-        vocabulary_size,
-        embedding_dim,
-        mask_zero=True,
-        embeddings_regularizer=regularizer,
-        name="embedding",
-    )(tokens)
+    x = layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="embedding")(tokens)
     return tokens, layers.SpatialDropout1D(dropout)(x) if dropout else x
 
 

@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Target": "evaluation",
     "Trainer": "training",
-    "load": "export",
+    "load": "saved_model",
     "run": "pipeline",
     "data": None,
     "datasets": None,

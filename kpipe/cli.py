@@ -173,7 +173,7 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"{', '.join(missing)}: no such file")
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
-    from .export import load
+    from .saved_model import load
 
     model = load(given.folder)
     if model.takes_texts:

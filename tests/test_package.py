@@ -18,7 +18,7 @@ datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions d
 images texts data batches checkpoint loop training evaluation baselines
 figures.style figures.classes figures.curves figures.images figures.labels figures.points
 figures.texts figures.words figures.compare figures
-export report environment hyperparameters runs
+export saved_model report environment hyperparameters runs
 execution pipeline search cli
 """.split()
 

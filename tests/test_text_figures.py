@@ -223,7 +223,7 @@ def test_the_rank_of_an_analogy_is_that_of_the_expected_word():
     vectors = np.array([[9, 9], [9, 9], [1, 0], [1, 1], [0, 1], [0.1, 2], [1, -1]], float)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     question = ("man", "king", "woman", "queen")
-    assert words.rank_analogy(vectors, vocabulary, question) == (1, 2, ["queen", "apple", ""])
+    assert words.rank_analogy(vectors, vocabulary, question) == (1, 2, ["queen", "apple"])
     backwards = words.rank_analogy(vectors, vocabulary, (*question[:3], "apple"))
     assert backwards[0] == 2
 
@@ -252,11 +252,64 @@ def test_log_odds_say_for_which_class_a_word_speaks(tmp_path):
     assert abs(odds[film, 1]) < abs(odds[good, 1])
 
 
+def test_log_odds_see_all_of_train_where_it_is_sorted_by_class(tmp_path):
+    labels = np.tile([1, 0, 1, 0, 0, 1], 2000)
+    train = split_of(TEXTS * 2000, labels)
+    order = np.argsort(labels, kind="stable")
+    run = text_run(tmp_path)
+    run.data.train = FakeSplit(train.inputs[order], train.labels[order])
+    # Of one class alone, no word would speak for it with certainty.
+    assert words.class_log_odds(run)[VOCABULARY.index("bad"), 0] > 20
+
+
+def test_bars_hold_equally_many_lengths(tmp_path):
+    run = text_run(tmp_path)
+    run.data.train.lengths = np.tile(np.arange(1, 121), 10)
+    run.data.train.rows = np.arange(1200)
+    run.data.sequence_length = 120
+    axes = figures.text_lengths(run).axes[0]
+    assert {bar.get_height() for bar in axes.patches} == {20}
+    assert axes.get_xlabel() == "tokens of a training text"
+    run.data.train.lengths[0] = 5000
+    axes = figures.text_lengths(run).axes[0]
+    assert axes.patches[-1].get_height() == 21
+    assert axes.get_xlabel().endswith("the last bar: 119 and more")
+
+
+def test_padding_says_nothing_about_a_word(tmp_path):
+    model = text_run(tmp_path).model
+    tokens = np.array([2, 4, 5])
+    padded = texts.word_effects(model, np.array([2, 4, 5, 0, 0]))
+    np.testing.assert_allclose(padded, texts.word_effects(model, tokens), atol=1e-5)
+
+
+def test_a_sure_answer_is_no_certain_one(tmp_path):
+    run = text_run(tmp_path)
+    run.predictions["probabilities"][0] = 0.00001, 0.99999
+    titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
+    assert "positive (> 99.9 %), right" in titles
+
+
+@pytest.mark.parametrize("words_of", [("😭", "東"), ("h" * 120, "w" * 60)])
+@pytest.mark.parametrize("plot", [figures.telling_words, figures.nearest_words, figures.analogies])
+def test_words_of_any_script_and_length_fit(plot, words_of, tmp_path):
+    run = text_run(tmp_path)
+    run.data.vocabulary = (*VOCABULARY[:2], *words_of, *VOCABULARY[4:])
+    run.data.sequence_length = 5
+    figure = plot(run)
+    figure.draw_without_rendering()  # a missing character would warn
+    inside, width = figure.get_tightbbox(), figure.get_figwidth()
+    assert inside.x0 > -0.01 and inside.x1 < width + 0.01
+
+
 def test_characters_that_the_font_lacks_become_boxes():
     box = "\N{WHITE SQUARE}"
     drawn = texts.printable("é 東 $x$ \N{MELTING FACE}")
     assert drawn == f"é {box} \\$x\\$ {box}"
     assert texts.printable("plain") == "plain"
+    crying = "\N{LOUDLY CRYING FACE}"  # stands in one of the two fonts
+    assert texts.printable(crying) == crying
+    assert texts.printable(crying, texts.MONOSPACE) == box
 
 
 # --- runs side by side --------------------------------------------------------------------------
@@ -267,14 +320,51 @@ def test_only_runs_that_differ_in_the_key_alone_stand_beside(tmp_path, capsys):
     stand(tmp_path, "lstm", record_of("lstm"))
     stand(tmp_path, "unfinished", record_of("a", status="unfinished"))
     stand(tmp_path, "other_seed", record_of("b", seed=1))
+    stand(tmp_path, "other_budget", record_of("g", budget="60s"))
+    stand(tmp_path, "set_aside~1", record_of("h"))
     stand(tmp_path, "other_data", record_of("c", data={"fingerprint": "g"}))
     stand(tmp_path, "other_name", record_of("d", pipeline="yours"))
     stand(tmp_path, "other_units", record_of("e", overrides={"architecture": "e", "units": 9}))
-    (stand(tmp_path, "broken", record_of("f")) / "metrics.json").write_text("{")
+    # Nothing is asked of a run that is not compared.
+    (stand(tmp_path, "strange", record_of("f", pipeline="x")) / "metrics.json").unlink()
     found = compare.runs_beside(run, "architecture")
     assert list(found) == ["gru", "lstm"]
     assert found["lstm"].history == history_of()
-    assert "broken is not compared: it cannot be read" in capsys.readouterr().out
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.json", "{"),
+        ("metrics.json", "{}"),
+        ("metrics.json", "[]"),
+        ("metrics.json", '{"accuracy": {"value": null, "low": null, "high": null, "n": 0}}'),
+        ("history.csv", ""),
+        ("history.csv", "epoch,seconds\n1,2\n2,2\n3,2\n"),
+        ("history.csv", "epoch,seconds,accuracy,val_accuracy,loss,val_loss\n3,2,0.5,,1,1\n"),
+        ("history.csv", "epoch,seconds,accuracy,val_accuracy,loss,val_loss\n1,2,0.5,0.5,1,1\n"),
+        ("run.json", "[1]"),
+        ("run.json", json.dumps({**record_of("lstm"), "model": {}})),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_out(file, content, tmp_path, capsys):
+    run = text_run(tmp_path)
+    (stand(tmp_path, "broken", record_of("lstm")) / file).write_text(content)
+    assert figures.architectures(run) is None
+    assert capsys.readouterr().out.startswith("broken is not compared: it cannot be read")
+
+
+def test_an_architecture_has_one_colour_in_all_reports(tmp_path):
+    colors = []
+    for own, other in (("gru", "lstm"), ("lstm", "gru")):
+        folder = tmp_path / own
+        folder.mkdir()
+        stand(folder, other, record_of(other))
+        run = text_run(folder, record=record_of(own))
+        lines = figures.architectures(run).axes[1].get_legend_handles_labels()
+        colors.append({name: line.get_color() for line, name in zip(*lines, strict=True)})
+    assert colors[0] == colors[1]
 
 
 def test_architectures_are_compared_by_accuracy_size_and_time(tmp_path):
@@ -286,7 +376,9 @@ def test_architectures_are_compared_by_accuracy_size_and_time(tmp_path):
     figure = figures.architectures(run)
     figure.draw_without_rendering()
     shown = texts_of(figure)
-    assert title_of(figure) == "bidirectional lstm is the most accurate of 2: 90.00 %"
+    assert title_of(figure) == (
+        "Highest test accuracy of 2: bidirectional lstm, 90.00 % [88.00, 92.00]"
+    )
     for cell in ("90.00 % [88.00, 92.00]", "5,678,900", "75.00 % [73.00, 77.00]"):
         assert cell in shown
     # 73 % of validation: the GRU's third epoch; the other one never gets there

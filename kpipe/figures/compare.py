@@ -1,6 +1,7 @@
 """Figures that compare standing runs of one pipeline."""
 
 import json
+import pathlib
 import types
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import style
+from .labels import BROKEN
 from .style import BLUE, CLASS_COLORS, GREY, INK, VERMILION
 
 BEHIND = 0.02  # of the best validation accuracy: what an architecture is timed to reach
@@ -20,6 +22,8 @@ COLUMNS = (
     "s an epoch",
     "time to {threshold}",
 )
+# What figures draw of a run.
+DRAWN = ("epoch", "seconds", "accuracy", "val_accuracy", "loss", "val_loss")
 
 
 def runs_beside(run, key: str) -> Mapping[str, types.SimpleNamespace]:
@@ -33,13 +37,14 @@ def runs_beside(run, key: str) -> Mapping[str, types.SimpleNamespace]:
             record=run.record, metrics=run.metrics, history=run.history
         )
     for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
-        if path.parent == run.folder:
-            continue
+        if path.parent == run.folder or path.parent.name.rpartition("~")[2].isdigit():
+            continue  # itself, or set aside by --fresh
         try:
-            other = _read(path.parent)
-            if not _is_comparable(run.record, other.record, key):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not _is_comparable(run.record, record, key):
                 continue
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            other = _read(path.parent, record)
+        except BROKEN as error:
             reason = type(error).__name__
             print(f"{path.parent.name} is not compared: it cannot be read ({reason})", flush=True)
             continue
@@ -47,10 +52,8 @@ def runs_beside(run, key: str) -> Mapping[str, types.SimpleNamespace]:
     return found
 
 
-def _read(folder) -> types.SimpleNamespace:
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if record["status"] != "finished":
-        return types.SimpleNamespace(record=record)
+def _read(folder: pathlib.Path, record: Mapping) -> types.SimpleNamespace:
+    """A run's metrics and history, with all that figures draw of them; BROKEN if it is not."""
     head, *lines = (folder / "history.csv").read_text().splitlines()
     columns = zip(*(line.split(",") for line in lines), strict=True)
     history = {
@@ -58,6 +61,10 @@ def _read(folder) -> types.SimpleNamespace:
         for name, values in zip(head.split(","), columns, strict=True)
     }
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    drawn = [metrics["accuracy"][name] for name in ("value", "low", "high")]
+    drawn += [record["model"]["parameters"], *(v for name in DRAWN for v in history[name])]
+    if not np.isfinite(drawn).all() or record["training"]["best_epoch"] not in history["epoch"]:
+        raise ValueError(f"{folder}: a value is missing")
     return types.SimpleNamespace(record=record, metrics=metrics, history=history)
 
 
@@ -69,6 +76,7 @@ def _is_comparable(record: Mapping, other: Mapping, key: str) -> bool:
         other["status"] == "finished"
         and other["pipeline"] == record["pipeline"]
         and other["seed"] == record["seed"]
+        and other.get("budget") == record.get("budget")
         and other["data"]["fingerprint"] == record["data"]["fingerprint"]
         and without_key(other["overrides"]) == without_key(record["overrides"])
         and key in other["hyperparameters"]
@@ -84,7 +92,8 @@ def architectures(run) -> Figure | None:
     threshold = best - BEHIND
     figure = style.new_figure(3.9 + 0.33 * (len(found) + 2), 7.5)
     table, axes = figure.subplots(2, height_ratios=(0.33 * (len(found) + 2), 3))
-    colors = dict(zip(found, [*CLASS_COLORS, INK, GREY] * len(found), strict=False))
+    # By name, so that an architecture has one colour in the reports of all of them.
+    colors = dict(zip(sorted(found), [*CLASS_COLORS, INK, GREY] * len(found), strict=False))
     rows = sorted(found.items(), key=lambda item: -item[1].metrics["accuracy"]["value"])
     for name, other in rows:
         seconds = np.cumsum(other.history["seconds"])
@@ -97,14 +106,17 @@ def architectures(run) -> Figure | None:
             label=name.replace("_", " "),
         )
     axes.axhline(threshold, color=GREY, linestyle=":", linewidth=1)
-    axes.set(xlabel="seconds of training and validation", ylabel="validation accuracy")
+    note = f"dotted: {100 * threshold:.1f} %, {100 * BEHIND:g} points below the best"
+    axes.set_xlabel(f"seconds of training and validation; {note}")
+    axes.set_ylabel("validation accuracy")
     axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
     axes.grid(color=style.GRID)
     axes.legend(loc="lower right", fontsize=8)
     _draw_table(table, [_row(name, other, threshold) for name, other in rows], threshold, run)
     first = rows[0]
-    accuracy = 100 * first[1].metrics["accuracy"]["value"]
-    title = f"{first[0].replace('_', ' ')} is the most accurate of {len(found)}: {accuracy:.2f} %"
+    value, low, high = (100 * first[1].metrics["accuracy"][k] for k in ("value", "low", "high"))
+    title = f"Highest test accuracy of {len(found)}: {first[0].replace('_', ' ')}, "
+    title += f"{value:.2f} % [{low:.2f}, {high:.2f}]"
     style.set_title(figure, title)
     return figure
 

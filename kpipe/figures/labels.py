@@ -106,8 +106,8 @@ def against_single_task(run) -> Figure | None:
     return figure
 
 
-# What a missing or damaged run.json or predictions.npz raises.
-_BROKEN = (
+# What a missing or damaged file of a run raises.
+BROKEN = (
     OSError,
     ValueError,
     LookupError,
@@ -126,7 +126,7 @@ def _single_task_differences(run) -> Iterator[tuple[str, str, dict]]:
         try:
             name = _single_task(json.loads(path.read_text(encoding="utf-8")), run)
             difference = name and _difference(run, name, folder / "predictions.npz")
-        except _BROKEN as error:
+        except BROKEN as error:
             reason = type(error).__name__
             print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
             continue

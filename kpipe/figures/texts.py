@@ -13,7 +13,9 @@ from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
 SHORT_TEXT = (4, 40)  # tokens; texts that can be drawn whole
-LINE = 80  # characters of a line of words
+LINE, LONGEST_WORD = 80, 40  # characters
+BARS = 60
+MONOSPACE = "DejaVu Sans Mono"
 
 
 def has_texts(run) -> bool:
@@ -21,15 +23,15 @@ def has_texts(run) -> bool:
     return run.data is not None and bool(getattr(run.data, "vocabulary", None))
 
 
-def printable(text: str) -> str:
+def printable(text: str, family: str = "DejaVu Sans") -> str:
     """Text that can be drawn: what the font lacks becomes a box, and no dollar starts a formula."""
-    known = _characters()
+    known = _characters(family)
     return "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in text).replace("$", r"\$")
 
 
 @functools.cache
-def _characters() -> frozenset[int]:
-    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+def _characters(family: str) -> frozenset[int]:
+    return frozenset(ft2font.FT2Font(font_manager.findfont(family)).get_charmap())
 
 
 def text_lengths(run) -> Figure | None:
@@ -39,12 +41,21 @@ def text_lengths(run) -> Figure | None:
     lengths = run.data.train.lengths[run.data.train.rows]
     kept = run.data.sequence_length
     longest = max(kept, int(np.quantile(lengths, 0.995)))
+    # Lengths are whole numbers: bars with room for one more of them than others would stand out.
+    step = -(-longest // BARS)
+    edges = np.arange(0.5, longest + step, step)
+    last = int(edges[-2] + 0.5)
     figure = style.new_figure(3.0)
     axes = figure.subplots()
-    axes.hist(np.minimum(lengths, longest), bins=min(60, longest), color=BLUE)
-    axes.axvline(kept, color=VERMILION, linewidth=1.8, label=f"read: the first {kept:,} tokens")
+    axes.hist(np.minimum(lengths, longest), bins=edges, color=BLUE)
+    axes.axvline(
+        kept + 0.5, color=VERMILION, linewidth=1.8, label=f"read: the first {kept:,} tokens"
+    )
     axes.axvline(np.median(lengths), color=INK, linestyle=":", label="median")
-    axes.set(xlabel="tokens of a training text", ylabel="texts")
+    note = "tokens of a training text"
+    if lengths.max() > longest:
+        note += f"; the last bar: {last:,} and more"
+    axes.set(xlabel=note, ylabel="texts")
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
     style.legend_above(axes, ncols=2)
@@ -101,9 +112,9 @@ def telling_words(run) -> Figure | None:
     if not chosen:
         return None
     drawn = []
-    for position in chosen:
-        (tokens,), _ = run.data.test.take([position])
-        words = [printable(run.data.vocabulary[i]) for i in tokens]
+    padded, _ = run.data.test.take(chosen)  # to one length: the model is compiled once
+    for position, tokens in zip(chosen, padded, strict=True):
+        words = [_monospaced(run.data.vocabulary[i]) for i in tokens[tokens > 0]]
         drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
     height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
     figure = style.new_figure(0.9 + 0.3 * height, 7.5)
@@ -121,12 +132,12 @@ def word_effects(model, tokens: np.ndarray) -> np.ndarray:
 
     Args:
         model: From tokens to {"probabilities": ...}.
-        tokens: int (length,).
+        tokens: int (length,), padded with 0 on the right.
 
     Returns:
-        float (length,): positive where the word speaks for the answer.
+        float (words,): positive where the word speaks for the answer.
     """
-    without = np.repeat(tokens[None], len(tokens) + 1, axis=0)
+    without = np.repeat(tokens[None], np.count_nonzero(tokens) + 1, axis=0)
     np.fill_diagonal(without[1:], UNKNOWN_ID)
     probabilities = np.asarray(model.predict(without, verbose=0)["probabilities"], float)
     answer = np.clip(probabilities[:, probabilities[0].argmax()], 1e-6, 1 - 1e-6)
@@ -186,10 +197,16 @@ def _title_of(run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
     said = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
-    share = f"({100 * probabilities[said]:.1f} %)"
+    # Never rounded up to certainty.
+    share = "> 99.9 %" if probabilities[said] > 0.999 else f"{100 * probabilities[said]:.1f} %"
     if said == truth:
-        return f"{names[said]} {share}, right"
-    return f"{names[said]} {share}, wrong: it is {names[truth]}"
+        return f"{names[said]} ({share}), right"
+    return f"{names[said]} ({share}), wrong: it is {names[truth]}"
+
+
+def _monospaced(word: str) -> str:
+    shortened = word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
+    return printable(shortened, MONOSPACE)
 
 
 def _lines(words: list[str]) -> list[list[str]]:
@@ -220,7 +237,7 @@ def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None
                 "linewidth": 0,
             }
             # The box is drawn apart: its transparency is not the word's.
-            look = {"family": "DejaVu Sans Mono", "fontsize": 9, "va": "center"}
+            look = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
             axes.text(x, row, word, color="none", bbox=box, **look)
             axes.text(x, row, word, color=INK, **look)
             x += len(word) + 1.6

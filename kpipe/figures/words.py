@@ -61,9 +61,9 @@ def nearest_words(run) -> Figure | None:
     for row, probe in enumerate(probes):
         cosines = vectors @ vectors[ids[probe]]
         cosines[[0, 1, ids[probe]]] = -np.inf
-        axes.text(0, row, printable(probe), fontweight="bold", va="center", color=INK)
+        axes.text(0, row, _word(probe), fontweight="bold", va="center", color=INK)
         nearest = np.argsort(-cosines)[:NEAREST]
-        found.append(f"{printable(probe)}: {_word(vocabulary[nearest[0]])}")
+        found.append(f"{_word(probe)}: {_word(vocabulary[nearest[0]])}")
         for column, i in enumerate(nearest, start=1):
             axes.text(column, row - 0.16, _word(vocabulary[i]), va="center", fontsize=9)
             look = {"va": "center", "fontsize": 7, "color": GREY}
@@ -87,7 +87,7 @@ def rank_analogy(
         words: a, b, c and d, all of them in the vocabulary.
 
     Returns:
-        Rank, number of candidates and the three nearest words.
+        Rank, number of candidates and the up to three nearest words.
 
     Example:
         rank_analogy(vectors, vocabulary, ("man", "king", "woman", "queen"))
@@ -96,8 +96,8 @@ def rank_analogy(
     a, b, c, d = (index[word] for word in words)
     cosines = vectors @ (vectors[b] - vectors[a] + vectors[c])
     cosines[[0, 1, a, b, c]] = -np.inf
-    order = np.argsort(-cosines)
     candidates = int(np.isfinite(cosines).sum())
+    order = np.argsort(-cosines)[:candidates]
     rank = int(np.flatnonzero(order == d)[0]) + 1
     return rank, candidates, [vocabulary[i] for i in order[:3]]
 
@@ -123,10 +123,11 @@ def analogies(run) -> Figure | None:
     for row, ((a, b, c, expected), (rank, _, nearest)) in enumerate(
         zip(asked, answers, strict=True)
     ):
-        cells = (f"{b} - {a} + {c}", expected, f"{rank:,}", ", ".join(map(_word, nearest)))
+        question = printable(f"{b} - {a} + {c}")
+        cells = (question, printable(expected), f"{rank:,}", ", ".join(map(_word, nearest)))
         for x, cell in zip(columns, cells, strict=True):
             weight = "bold" if rank == 1 and x == columns[2] else "normal"
-            axes.text(x, row, printable(cell), va="center", fontsize=9, fontweight=weight)
+            axes.text(x, row, cell, va="center", fontsize=9, fontweight=weight)
         axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
     first, candidates = sum(rank == 1 for rank, _, _ in answers), answers[0][1]
     title = f"{first} of {len(asked)} analogies have the expected word at rank 1"
@@ -177,7 +178,8 @@ def class_log_odds(run) -> np.ndarray:
         float (vocabulary, classes), z-scores.
     """
     train = run.data.train
-    positions = np.arange(min(EXAMPLES_MAPPED, len(train)))
+    # All over train, which may be sorted by class.
+    positions = np.linspace(0, len(train) - 1, min(EXAMPLES_MAPPED, len(train))).astype(int)
     tokens, labels = train.take(positions)
     counts = np.zeros((len(run.data.vocabulary), len(run.label_names)))
     np.add.at(counts, (tokens, labels[:, None]), tokens > 0)

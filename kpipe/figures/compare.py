@@ -116,7 +116,7 @@ def architectures(run) -> Figure | None:
     first = rows[0]
     value, low, high = (100 * first[1].metrics["accuracy"][k] for k in ("value", "low", "high"))
     title = f"Highest test accuracy of {len(found)}: {first[0].replace('_', ' ')}, "
-    title += f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+    title += f"{value:.2f} % [{low:.2f},\N{NO-BREAK SPACE}{high:.2f}]"
     style.set_title(figure, title)
     return figure
 
@@ -142,7 +142,7 @@ def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run) 
         value, low, high = (100 * metric[k] for k in ("value", "low", "high"))
         rows = [*rows, ("TF-IDF, logistic regression", f"{value:.2f} % [{low:.2f}, {high:.2f}]")]
     head = [column.format(threshold=f"{100 * threshold:.1f} %") for column in COLUMNS]
-    places = (0.0, 0.52, 0.66, 0.74, 0.85, 1.0)
+    places = (0.0, 0.51, 0.65, 0.72, 0.84, 1.0)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -1.6))
     axes.axis("off")
     for row, cells in enumerate([head, *rows], start=-1):

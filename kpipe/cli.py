@@ -178,6 +178,8 @@ def _predict(arguments: list[str]) -> int:
     model = load(given.folder)
     if model.takes_texts:
         texts = [*given.text, *(line for path in given.files for line in _read_lines(path))]
+        if not texts:
+            raise UserError(f"{', '.join(given.files)}: no lines; expected one text a line")
         kind, names, outputs = "text", texts, model.predict(texts)
     elif given.text:
         raise UserError(f"--text: {given.folder} takes {model.input_spec.name}, no texts")

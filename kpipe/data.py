@@ -18,7 +18,7 @@ from .texts import Texts
 SPLITS = ("train", "val", "test")
 # Parts of the fingerprint: raise them when the prepared arrays change.
 PREPARATION_VERSION = 2
-VECTORIZATION_VERSION = 1
+VECTORIZATION_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +165,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     for split, count in source.examples.items():
         if not count:
             raise UserError(f"{source.description}: 0 examples in its {split} split; need some")
+    fingerprint = fingerprint_of(dataset, source)  # first: it tells a wrong path of word vectors
     folder = files.home() / "data" / _folder_name(dataset, source)
     arrays = _open(folder, source) or _write(folder, dataset, source)
     splits = {
@@ -183,7 +184,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         kind=source.kind,
         official=source.official,
         description=source.description,
-        fingerprint=fingerprint_of(dataset, source),
+        fingerprint=fingerprint,
         label_names=dataset.label_names,
         input_shape=dataset.input_shape,
         augmentation=dataset.augmentation,
@@ -342,38 +343,39 @@ def _name_culprit(examples: tf.data.Dataset, prepare_one, error: tf.errors.OpErr
 
 def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
     """Cuts val from train: the same rows for the same seed, stratified by class."""
-    from sklearn.model_selection import train_test_split
-
-    train_rows, val_rows = train_test_split(
-        train.rows,
-        test_size=fraction,
-        random_state=seed,
-        stratify=train.labels[train.rows] if train.labels.ndim == 1 else None,
-    )
+    train_rows, val_rows = _cut(train, seed, test_size=fraction)
     return {
-        "train": dataclasses.replace(train, rows=np.sort(train_rows)),
-        "val": dataclasses.replace(train, rows=np.sort(val_rows)),
+        "train": dataclasses.replace(train, rows=train_rows),
+        "val": dataclasses.replace(train, rows=val_rows),
     }
 
 
 def _take_some(train: Split, count: int, seed: int) -> Split:
     """So many examples of train: the same for the same seed, stratified by class."""
-    from sklearn.model_selection import train_test_split
-
     if count > len(train):
         raise UserError(
             f"train_examples={count}: the train split has {len(train):,}; 0 takes all of them"
         )
     if count == len(train):
         return train
-    labels = train.labels[train.rows]
-    rows, _ = train_test_split(
-        train.rows,
-        train_size=count,
-        random_state=seed,
-        stratify=labels if labels.ndim == 1 else None,
-    )
-    return dataclasses.replace(train, rows=np.sort(rows))
+    rows, _ = _cut(train, seed, train_size=count)
+    return dataclasses.replace(train, rows=rows)
+
+
+def _cut(split: Split, seed: int, **sizes) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
+
+    labels = split.labels[split.rows]
+    stratify = labels if labels.ndim == 1 else None
+    try:
+        parts = train_test_split(split.rows, random_state=seed, stratify=stratify, **sizes)
+    except ValueError as error:  # a class with too few examples, or a part for too few classes
+        wanted = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise UserError(
+            f"{len(split):,} training examples cannot be cut with every class in both parts "
+            f"({wanted}): {error}"
+        ) from None
+    return np.sort(parts[0]), np.sort(parts[1])
 
 
 def _vectorize(

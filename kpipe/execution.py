@@ -96,15 +96,21 @@ class Execution:
                     f"{self.folder} holds a run with another {key}: {difference}; "
                     "--fresh trains anew, --out DIR elsewhere"
                 )
-        fingerprint = data.fingerprint_of(self.dataset, self.source)
+        # Killed between run.json and the manifest, a run is completed once more.
+        finished = standing["status"] == "finished" and (self.folder / "manifest.json").is_file()
+        try:
+            fingerprint = data.fingerprint_of(self.dataset, self.source)
+        except UserError:  # the word vectors are gone; a finished run can do without
+            if not finished:
+                raise
+            return standing
         if standing["data"].get("fingerprint", fingerprint) != fingerprint:
             raise UserError(
                 f"{self.folder} holds a run on other data (fingerprint "
                 f"{standing['data']['fingerprint'][:12]}, now {fingerprint[:12]}); "
                 "--fresh trains anew, --out DIR elsewhere"
             )
-        # Killed between run.json and the manifest, a run is completed once more.
-        if standing["status"] == "finished" and (self.folder / "manifest.json").is_file():
+        if finished:
             return standing
         files.remove_leftovers(self.folder)
         record["plan"] = standing.get("plan")
@@ -266,7 +272,7 @@ class Execution:
                 "label": test.labels[test.rows],
                 "probabilities": predict(model, test),
             }
-            if test.texts is not None:
+            if test.texts is not None and not self.data.multilabel:
                 predictions["bag_of_words"] = self._bag_of_words()
             export.write_npz(
                 path,

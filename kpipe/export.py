@@ -13,7 +13,7 @@ import tensorflow as tf
 from . import files
 from .errors import RunError
 from .images import decode_image
-from .texts import Vectorizer
+from .texts import UNKNOWN_ID, Vectorizer
 
 
 def export(
@@ -70,6 +70,11 @@ def export(
     def serve_texts(texts):
         return serve(vectorizer(texts))
 
+    def serve_tokens(tokens):
+        # As `vectorizer` has it: cut, and at least one unknown word.
+        tokens = tokens[:, : vectorizer.max_length]
+        return serve(tf.concat([tf.maximum(tokens[:, :1], UNKNOWN_ID), tokens[:, 1:]], axis=1))
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = tf.TensorSpec((None, *shape), model_input.dtype, name=model_input.name)
@@ -77,7 +82,10 @@ def export(
     if vectorizer:
         archive.track(vectorizer.model)  # its lookup table
         texts_spec = tf.TensorSpec((None,), tf.string, name="texts")
-        endpoints = {"serving_default": (serve_texts, texts_spec), "serving_tokens": (serve, spec)}
+        endpoints = {
+            "serving_default": (serve_texts, texts_spec),
+            "serving_tokens": (serve_tokens, spec),
+        }
     elif len(shape) == 3:
         endpoints["serving_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="bytes"))
     for name, (function, signature) in endpoints.items():

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -118,13 +118,15 @@ class SavedModel:
         return self._in_batches(inputs)
 
     def _predict_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        several = not isinstance(texts, (str, bytes))
-        for i, text in enumerate(texts if several else ()):
+        if isinstance(texts, (str, bytes, Mapping)):
+            raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
+        texts = list(texts)
+        for i, text in enumerate(texts):
             if not isinstance(text, (str, bytes)):
                 raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
-        if not several:
-            raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
-        return self._in_batches(list(texts))
+        # A lone surrogate, such as the command line makes of a broken byte, is no UTF-8.
+        encoded = [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in texts]
+        return self._in_batches(encoded)
 
     def _in_batches(self, inputs: np.ndarray | list) -> dict[str, np.ndarray]:
         parts = [

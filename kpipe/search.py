@@ -13,6 +13,7 @@ from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
 from . import catalogue, data, environment, files, hyperparameters, pipeline, runs
+from .data import fingerprint_of
 from .errors import RunError, UserError
 from .execution import load_embeddings
 from .hyperparameters import Settings
@@ -80,6 +81,7 @@ def search(
     if source.kind == "sample":
         settings = hyperparameters.for_sample(settings, overrides)
     pipeline.show_banner(name, dataset, source)
+    fingerprint_of(dataset, source)  # tells a wrong path of word vectors now
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     folder = runs.run_folder(
         pathlib.Path(out),
@@ -134,6 +136,7 @@ class _Search(keras_tuner.HyperModel):
         except RuntimeError as error:  # keras-tuner gives up after three failures in a row
             if "consecutive failures" not in str(error):
                 raise
+            print("the search stops: three trials in a row failed", flush=True)
         rows = self._table()
         files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
         print(_to_text(rows), flush=True)
@@ -148,7 +151,7 @@ class _Search(keras_tuner.HyperModel):
         files.make_folder(self.folder)
         return TUNERS[kind](
             self,
-            objective=self.settings.trainer.monitor,
+            objective=self._objective(),
             seed=self.seed,
             hyperparameters=self._space(),
             directory=self.folder,
@@ -158,6 +161,11 @@ class _Search(keras_tuner.HyperModel):
             tune_new_entries=not self.settings.choices,
             **limit,
         )
+
+    def _objective(self) -> str:
+        """What trials are ranked by: the Trainer's monitor, on val whatever is trained by."""
+        monitor = self.settings.trainer.monitor
+        return monitor if monitor.startswith("val_") else f"val_{monitor}"
 
     def _space(self) -> keras_tuner.HyperParameters:
         """The keys with the choices given, or all that the pipeline has; overrides are fixed."""

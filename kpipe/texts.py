@@ -20,17 +20,18 @@ BATCH = 512
 # RE2, in this order; what is not written in ASCII stays.
 _RULES = (
     (r"<br\s*/?>|</?[a-z][^<>]*>", " "),  # markup
-    (r"https?://\S+|www\.\S+", " http "),
-    (r"@\w+", " @user "),
+    (r"https?://\S+|\bwww\.\w\S*", " http "),
+    (r"@[\p{L}\p{M}\p{N}_]+", " @user "),
     ("[\ufe00-\ufe0f\u200d]", ""),  # how an emoji is drawn
-    ("[\u2019\u2018`]", "'"),
+    ("[\u2019\u2018\u00b4`]", "'"),
     (r"\s?&?#39;", "'"),  # what is left of HTML's &#39; in AG News
     (r"(?:&|\b)(?:quot|amp|lt|gt);", " "),
     # Letters, marks, digits, symbols such as emoji, and what tells a mood.
-    (r"[^\p{L}\p{M}\p{N}\p{So}\p{Sk}'@!?]+", " "),
+    ("[^\\p{L}\\p{M}\\p{N}\\p{So}\U0001f3fb-\U0001f3ff'@!?]+", " "),
     # Words of their own, also where no spaces are written.
     (r"([!?\p{So}\p{Han}\p{Hiragana}\p{Katakana}])", r" \1 "),
-    (r"(^|\s)'+|'+(\s|$)", " "),  # quotes, not the apostrophe in don't
+    (r"(^|\s)'+", " "),  # quotes, not the apostrophe in don't; two rules, since one space can
+    (r"'+(\s|$)", " "),  # end a word and begin the next
 )
 
 

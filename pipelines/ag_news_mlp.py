@@ -1,7 +1,7 @@
 """AG News topics by a three-layer network on averaged word embeddings, and how it overfits.
 
 Reproduces the second homework. recipe=overfit trains on 1,000 examples for 100 epochs and keeps the
-last weights; regularizer=none, l1, l2, dropout or early_stopping says what is done against it.
+weights of the smallest training loss; regularizer=none, l1, l2, dropout or early_stopping says what is done against it.
 Run all five and the last report shows their curves side by side. Measured on 28,759 of the 120,000
 training texts, n = 7,600: 90.33 [89.64, 90.97], 90.43 [89.75, 91.08] and 90.53 [89.85, 91.16] % for
 the seeds 0, 1, 2, where TF-IDF with logistic regression has 90.12 %, in 2 minutes of training on a
@@ -84,7 +84,7 @@ def build_model(hp):
     model = models.bag_of_embeddings(
         num_classes=4,
         vocabulary_size=vocabulary_size(hp),
-        embedding_dim=hp.Int("embedding_dim", 8, 512, default=128),
+        embedding_dim=hp.Int("embedding_dim", 8, 512, step=8, default=128),
         units=[
             hp.Int("units_1", 8, 1024, sampling="log", default=128),
             hp.Int("units_2", 8, 1024, sampling="log", default=64),
@@ -105,7 +105,7 @@ def build_model(hp):
 def build_trainer(hp):
     """The best epoch on val is kept, and once it is known the network is trained anew on both.
 
-    In the study of overfitting the last epoch is kept, but for early stopping.
+    In the study of overfitting that of the smallest training loss is kept, but for early stopping.
     """
     default, name = recipe(hp), regularizer(hp)
     watched = default["retrain"] or name == "early_stopping"

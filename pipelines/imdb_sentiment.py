@@ -94,7 +94,7 @@ def build_model(hp):
     options = {
         "num_classes": 2,
         "vocabulary_size": vocabulary_size(hp),
-        "embedding_dim": hp.Int("embedding_dim", 8, 512, default=default["embedding_dim"]),
+        "embedding_dim": hp.Int("embedding_dim", 8, 512, step=8, default=default["embedding_dim"]),
         "pooling": hp.Choice(
             "pooling", ["last", "mean", "max", "mean_max"], default=default["pooling"]
         ),
@@ -102,7 +102,7 @@ def build_model(hp):
     }
     num_layers = hp.Int("num_layers", 1, 4, default=default["num_layers"])
     with hp.conditional_scope("architecture", ["transformer"]):
-        num_heads = hp.Int("num_heads", 1, 8, default=4)
+        num_heads = hp.Choice("num_heads", [1, 2, 4, 8], default=4)
         feedforward_units = hp.Int("feedforward_units", 16, 1024, sampling="log", default=128)
     with hp.conditional_scope("architecture", [n for n in ARCHITECTURES if n != "transformer"]):
         units = hp.Int("units", 8, 512, sampling="log", default=RECURRENT["units"])

@@ -39,7 +39,7 @@ EVERY = [
         for pooling in POOLINGS
     ),
     ("recurrent", {"cell": "simple_rnn", "activation": "relu", "dropout": 0.5}),
-    *(("transformer", {"pooling": pooling, "num_layers": 2}) for pooling in POOLINGS[1:]),
+    *(("transformer", {"pooling": pooling, "num_layers": 2}) for pooling in POOLINGS),
     *(("bag_of_embeddings", {"pooling": pooling, "dropout": 0.5}) for pooling in POOLINGS[1:]),
     ("bag_of_embeddings", {"units": (), "l1": 1e-4, "l2": 1e-4}),
 ]
@@ -179,7 +179,7 @@ def test_the_order_of_words_is_learned(kind, options):
         ("recurrent", {"pooling": "sum"}, "pooling='sum' is none of last, mean, max, mean_max"),
         ("recurrent", {"units": ()}, r"units=\(\): expected at least one width"),
         ("recurrent", {"cell": "gru", "activation": "relu"}, "activation='relu' with cell='gru'"),
-        ("transformer", {"pooling": "last"}, "pooling='last' is none of mean, max, mean_max"),
+        ("transformer", {"pooling": "sum"}, "pooling='sum' is none of last, mean, max, mean_max"),
         ("transformer", {"num_heads": 3}, "embedding_dim=8 is no multiple of num_heads=3"),
         ("bag_of_embeddings", {"pooling": "last"}, "pooling='last' is none of mean"),
     ],

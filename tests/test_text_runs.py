@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kpipe
-from kpipe import baselines, cli, evaluation, export, report
+from kpipe import baselines, cli, evaluation, export, report, search
 from kpipe.errors import UserError
 
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
@@ -123,9 +123,30 @@ def test_any_text_has_an_answer(loaded):
     np.testing.assert_array_equal(empty, unknown)
 
 
+def test_token_ids_are_taken_as_the_vectorizer_makes_them(text_run):
+    model = tf.saved_model.load(str(text_run.folder / "serving" / "1"))
+    tokens = np.zeros((3, 200), np.int32)
+    tokens[1, 0] = 1
+    tokens[2] = np.arange(2, 202)
+    answers = model.signatures["serving_tokens"](tokens=tf.constant(tokens))["probabilities"]
+    assert np.isfinite(answers).all()
+    np.testing.assert_array_equal(answers[0], answers[1])  # nothing is one unknown word
+    length = text_run.data.sequence_length
+    cut = model.signatures["serving_tokens"](tokens=tf.constant(tokens[2:, :length]))
+    np.testing.assert_allclose(answers[2:], cut["probabilities"], atol=1e-6)
+
+
+def test_texts_may_come_one_by_one_and_broken(loaded):
+    listed = loaded.predict(["so happy", "alone"])
+    streamed = loaded.predict(text for text in ("so happy", "alone"))
+    np.testing.assert_array_equal(listed["probabilities"], streamed["probabilities"])
+    assert loaded.predict(["\udcff"])["label"].shape == (1,)
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
+        ({"so happy": 1}, "texts are one dict; expected a list"),
         ("one text", "texts are one str; expected a list"),
         (["a", 3], r"texts\[1\] is int; expected str"),
         ([None], r"texts\[0\] is NoneType; expected str"),
@@ -156,10 +177,13 @@ def test_the_command_line_labels_texts_and_lines_of_files(text_run, tmp_path, ca
 def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path, capsys):
     broken = tmp_path / "broken.txt"
     broken.write_bytes(b"good\n\xff\n")
+    empty = tmp_path / "empty.txt"
+    empty.touch()
     for arguments, message in (
         ([text_run.folder], "nothing to predict"),
         ([text_run.folder, tmp_path / "no.txt"], r"no.txt: no such file"),
         ([text_run.folder, broken], "not UTF-8 at byte 5"),
+        ([text_run.folder, empty], "empty.txt: no lines"),
         ([finished_run.folder, "--text", "a"], "takes images, no texts"),
     ):
         assert cli.main(["predict", *map(str, arguments)]) == 2
@@ -242,6 +266,38 @@ def test_a_run_starts_from_word_vectors_and_says_how_many_it_found(tmp_path, qui
     vectors.write_text(vectors.read_text() + "broken 1 2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"vectors\.txt:41"):
         kpipe.run("emotion_rnn", embeddings=str(vectors), fresh=True, **options)
+
+
+def test_a_finished_run_is_reported_without_its_word_vectors(tmp_path, quick_runs):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("i 1 2 3 4 5 6 7 8\n")
+    options = TINY | {"embedding_dim": 8, "data": "sample", "out": tmp_path / "out", "epochs": 1}
+    options |= {"architecture": "simple_rnn", "embeddings": str(vectors)}
+    first = kpipe.run("emotion_rnn", **options)
+    vectors.unlink()
+    assert kpipe.run("emotion_rnn", **options).record == json.loads(
+        (first.folder / "run.json").read_text()
+    )
+
+
+def test_a_search_is_on_val_whatever_is_trained_by(tmp_path, quick_runs):
+    options = {"data": "sample", "out": tmp_path, "recipe": "overfit", "train_examples": 200}
+    options |= {"embedding_dim": 8, "regularizer": "l2", "epochs": 2}
+    search.search("ag_news_mlp", tuner="grid", l2="1e-4,1e-2", **options)
+    (table,) = tmp_path.glob("*search*/trials.csv")
+    assert table.read_text().startswith("trial,status,val_loss,")
+
+
+def test_a_search_with_wrong_word_vectors_ends_before_its_first_trial(tmp_path):
+    with pytest.raises(UserError, match=r"embeddings=/no\.txt: No such file"):
+        search.search(
+            "emotion_rnn",
+            tuner="grid",
+            data="sample",
+            out=tmp_path,
+            units="8,16",
+            embeddings="/no.txt",
+        )
 
 
 def test_models_of_texts_load_with_keras_alone(text_run):

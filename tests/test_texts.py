@@ -24,6 +24,8 @@ def standardized(text):
         ("so happy😊😊 ❤️", "so happy 😊 😊 ❤"),
         ("@Kitty4Peace see http://t.co/x?y=1 #fun", "@user see http fun"),
         ("the firm #39;s &quot;plan quot;", "the firm's plan"),
+        ("awww... the 'good' 'bad' ('ugly')", "awww the good bad ugly"),
+        ("www.x.org @josé a^b don´t", "http @user a b don't"),
         ("i <3 you; salt; at&amp;t", "i 3 you salt at t"),
         ("", "[UNK]"),
         (" \t\n", "[UNK]"),
@@ -188,6 +190,14 @@ def test_train_examples_are_drawn_by_the_seed_and_stratified(kpipe_home):
     too_many = text_dataset(train_examples=500)
     with pytest.raises(data.UserError, match="train_examples=500: the train split has 360"):
         data.prepare(too_many, dataset.find("sample"), seed=0)
+
+
+@pytest.mark.parametrize("count", [1, 359])
+def test_a_part_that_cannot_hold_every_class_is_refused(count, kpipe_home):
+    dataset = text_dataset(train_examples=count)
+    with pytest.raises(data.UserError, match=rf"cannot be cut .* \(train_size={count}\)") as caught:
+        data.prepare(dataset, dataset.find("sample"), seed=0)
+    assert "\n" not in str(caught.value)
 
 
 def test_texts_that_train_holds_too_are_counted_by_their_bytes(prepared):

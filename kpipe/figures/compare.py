@@ -186,7 +186,7 @@ def regularizers(run) -> Figure | None:
     rows[1, 0].set_ylabel("loss")
     rows[0, 0].yaxis.set_major_formatter(style.percent_formatter(rows[0, 0].get_ylim()))
     rows[0, -1].legend(loc="lower right", fontsize=8)
-    figure.supxlabel("epoch; dotted: the weights that were kept", fontsize=9)
+    figure.supxlabel("epoch; dotted: the best one, at which the gaps are measured", fontsize=9)
     widest, narrowest = max(gaps, key=gaps.get), min(gaps, key=gaps.get)
     title = (
         f"Validation loss is {gaps[widest]:.2f} above the training's with {_named(widest)}, "

@@ -105,7 +105,7 @@ def transformer(
         num_layers: Encoder blocks.
         num_heads: Of every attention layer; each is embedding_dim / num_heads wide.
         feedforward_units: Width of the hidden layer of a block's feed-forward part.
-        pooling: "mean", "max" or "mean_max" over all words.
+        pooling: "mean", "max" or "mean_max" over all words, or the "last" word.
         dropout: Of the embedding, of attention weights, of what each part adds, and of what the
             pooling gives.
         name: Of the model.
@@ -120,7 +120,7 @@ def transformer(
     Example:
         model = transformer(2, num_layers=2, num_heads=8)
     """
-    _check("pooling", pooling, POOLINGS[1:])
+    _check("pooling", pooling, POOLINGS)
     if embedding_dim % num_heads:
         raise ValueError(f"embedding_dim={embedding_dim} is no multiple of num_heads={num_heads}")
     tokens = keras.Input((None,), dtype="int32", name="tokens")
@@ -248,8 +248,12 @@ def _drop(x, dropout: float):
 
 
 def _pool(tokens, x, pooling: str):
-    """Mean, maximum or both over the words of each text; padding is left out."""
+    """Mean, maximum or both over the words of each text, or the last; padding is left out."""
     is_word, pooled = ops.expand_dims(ops.not_equal(tokens, 0), -1), []
+    if pooling == "last":
+        place = ops.cumsum(ops.ones_like(tokens), axis=1)
+        is_last = ops.equal(place, ops.sum(ops.cast(is_word[..., 0], "int32"), 1, keepdims=True))
+        return ops.sum(ops.where(ops.expand_dims(is_last, -1), x, 0.0), axis=1)
     if pooling in ("mean", "mean_max"):
         count = ops.sum(ops.cast(is_word, x.dtype), axis=1)
         pooled.append(ops.sum(ops.where(is_word, x, 0.0), axis=1) / count)

@@ -163,7 +163,7 @@ def regularizers(run) -> Figure | None:
     gaps = {}
     for column, name in zip(rows.T, names, strict=True):
         other, history = found[name], found[name].history
-        at = other.record["training"]["best_epoch"] - 1  # whose weights were kept
+        at = other.record["training"]["best_epoch"] - 1  # the best epoch
         for axes, metric in zip(column, ("accuracy", "loss"), strict=True):
             look = {"linewidth": 1.6}
             axes.plot(history["epoch"], history[metric], color=BLUE, label="train", **look)

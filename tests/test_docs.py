@@ -6,6 +6,12 @@ import numpy as np
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 
 
+def test_no_placeholder_is_left_in_the_docs():
+    for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
+        words = re.findall(r"^[A-Z_]{4,}$", path.read_text(), flags=re.M)
+        assert not words, f"{path}: {words}"
+
+
 def test_the_grid_search_by_scikit_learn_in_the_docs_runs(kpipe_home):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "text.md").read_text(), flags=re.S)
     (code,) = [block for block in blocks if "GridSearchCV" in block]

@@ -3,9 +3,9 @@
 Reproduces the basics course's second exercise: architecture=simple_rnn is its network of ReLU
 layers, gru, lstm and bidirectional_lstm its better ones, with a goal of 47 % on the test split;
 embeddings=PATH starts from a GloVe or word2vec text file (embedding_dim= its width). Measured on a
-public copy of the files, n = 4,837: bidirectional_lstm 53.61 [52.20, 55.01], 50.20 [48.79, 51.60]
-and 53.17 [51.77, 54.58] % for the seeds 0, 1, 2, where TF-IDF with logistic regression has 50.8,
-50.3 and 50.7 %, in 40 seconds of training on a shared CPU core; the others 51.5 to 52.3 %.
+public copy of the files, n = 4,837: bidirectional_lstm 54.17 [52.76, 55.57], 49.80 [48.40, 51.21]
+and 51.79 [50.38, 53.19] % for the seeds 0, 1, 2, where TF-IDF with logistic regression has 50.8,
+50.3 and 50.7 %, in 40 seconds of training on a shared CPU core; the others 52.0 to 53.7 %.
 
     python pipelines/run.py emotion_rnn
     python pipelines/run.py emotion_rnn architecture=simple_rnn

@@ -143,6 +143,15 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     return _mean(first.astype(float) - second.astype(float))
 
 
+def told_apart(difference: dict) -> int:
+    """Whether an interval lies above 0: 1, or below it: -1; 0 where it holds it.
+
+    Args:
+        difference: See `paired_difference`.
+    """
+    return int(difference["low"] > 0) - int(difference["high"] < 0)
+
+
 def proportion(successes: int, n: int) -> dict:
     """A share with its Wilson interval.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import files
+from .evaluation import told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,11 +170,8 @@ def _facts(run) -> Iterable[tuple[str, str]]:
 
 def _against_bag_of_words(above: Mapping) -> str:
     """Told plainly, also where the network loses."""
-    beaten = above["low"] > 0
-    words = "beats it" if beaten else "does not beat it"
-    if not beaten and above["high"] >= 0:
-        words = "cannot be told apart from it"
-    return f"{words}: {_metric('above_bag_of_words', above)} points"
+    words = {1: "beats it", 0: "cannot be told apart from it", -1: "does not beat it"}
+    return f"{words[told_apart(above)]}: {_metric('above_bag_of_words', above)} points"
 
 
 def _proof(run) -> str:
@@ -245,7 +243,8 @@ def _labels(run) -> str:
 
 def _mistakes(run) -> str:
     """Of a network on texts: the mistakes it is most sure of, with their text."""
-    if run.data is None or not getattr(run.data, "vocabulary", None):
+    texts = run.data is not None and getattr(run.data, "vocabulary", None)
+    if not texts or _known_labels(run):  # of several labels an example, none is "the" mistake
         return ""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said = probabilities.argmax(axis=1)
@@ -366,7 +365,7 @@ def _commands(run) -> str:
     load = f"import kpipe\n\nmodel = kpipe.load({path!r})"
     body = f"""<p>The same run anew:</p><pre>{_whole(run.record.get("command"))}</pre>
 <p>The model in Python:</p><pre>{_text(load)}</pre>"""
-    texts = "bag_of_words_baseline" in run.metrics
+    texts = "sequence_length" in _part(run, "data")
     # The command line takes image files and texts.
     if texts or run.data is None or len(run.data.input_shape) == 3:
         given = '--text "A TEXT"' if texts else "IMAGE ..."

@@ -18,6 +18,7 @@ import numpy as np
 from . import catalogue, files
 from .data import Data
 from .errors import UserError
+from .evaluation import told_apart
 from .hyperparameters import Settings
 
 
@@ -190,7 +191,7 @@ def summary(run: Run) -> str:
 def _against_bag_of_words(metrics: dict) -> str:
     above = metrics["above_bag_of_words"]
     value, low, high = (100 * above[key] for key in ("value", "low", "high"))
-    verdict = "beaten" if low > 0 else "NOT beaten" if high < 0 else "not told apart from it"
+    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[told_apart(above)]
     return (
         f"TF-IDF with logistic regression {_percent(metrics['bag_of_words_baseline'])}: {verdict}, "
         f"the network stands {value:+.2f} points from it [{low:+.2f}, {high:+.2f}]"

@@ -151,3 +151,11 @@ def test_the_difference_of_two_models_is_paired():
     assert result["value"] == 0.25 and result["n"] == 100
     half = 1.959964 * np.sqrt(0.25 * 0.75 / 100)
     assert result["low"] == pytest.approx(0.25 - half, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (-0.1, 0.0, 0)],
+)
+def test_a_difference_is_told_apart_only_where_its_interval_does_not_hold_0(low, high, expected):
+    assert evaluation.told_apart({"low": low, "high": high}) == expected

@@ -300,6 +300,62 @@ def test_a_search_with_wrong_word_vectors_ends_before_its_first_trial(tmp_path):
         )
 
 
+SEVERAL_LABELS = '''"""Texts with two labels each."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from kpipe import Trainer, datasets, figures
+from kpipe.datasets.base import generated
+
+task = "multi-label classification"
+data = "pairs"
+plots = (figures.telling_words, figures.attention_map, figures.embedding_map, figures.text_lengths)
+
+
+def pairs(count, seed):
+    labels = np.random.default_rng(seed).integers(0, 2, (count, 2))
+    return [" ".join(("bad good"[4 * a :][:4], "a b"[2 * b :][:1])) for a, b in labels], labels
+
+
+def load_data(hp):
+    return dataclasses.replace(
+        datasets.imdb_reviews(1000, 16),
+        name="pairs",
+        label_names=("good", "b"),
+        make_sample=lambda: generated(pairs, {"train": 300, "test": 60}, "pairs"),
+    )
+
+
+def build_model(hp):
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(1000, 8, mask_zero=True, name="embedding")(tokens)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    x = keras.layers.Dense(2, activation="sigmoid", name="probabilities")(x)
+    model = keras.Model(tokens, {"probabilities": x})
+    model.compile("adam", "binary_crossentropy", metrics=["binary_accuracy"])
+    return model
+
+
+def build_trainer(hp):
+    return Trainer(epochs=1)
+'''
+
+
+def test_texts_with_several_labels_go_the_whole_way(tmp_path):
+    path = tmp_path / "several.py"
+    path.write_text(SEVERAL_LABELS)
+    run = kpipe.run(str(path), data="sample", out=tmp_path / "out")
+    assert run.record["proof"]["passed"] and run.record["proof"]["texts"] == 64
+    assert "bag_of_words" not in run.predictions  # it says one class
+    assert {path.stem for path in (run.folder / "figures").iterdir()} == {"text_lengths"}
+    page = (run.folder / "report.html").read_text()
+    assert "Mistakes" not in page and ">--text</span>" in page
+    assert kpipe.load(run.folder).predict(["good b"])["probabilities"].shape == (1, 2)
+
+
 def test_models_of_texts_load_with_keras_alone(text_run):
     path = str(text_run.folder / "model.keras")
     code = (

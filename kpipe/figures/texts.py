@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import models
+from ..evaluation import told_apart
 from ..texts import UNKNOWN_ID
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
@@ -96,19 +97,18 @@ def against_bag_of_words(run) -> Figure | None:
     above = run.metrics["above_bag_of_words"]
     value, low, high = (100 * above[key] for key in ("value", "low", "high"))
     interval = f"[{low:+.2f}, {high:+.2f}]"
-    if low > 0:
-        title = f"The network is {value:.2f} points above TF-IDF {interval}"
-    elif high < 0:
-        title = f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}"
-    else:
-        title = f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}"
-    style.set_title(figure, title)
+    titles = {
+        1: f"The network is {value:.2f} points above TF-IDF {interval}",
+        0: f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}",
+        -1: f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}",
+    }
+    style.set_title(figure, titles[told_apart(above)])
     return figure
 
 
 def telling_words(run) -> Figure | None:
     """What each word of a test text does to the answer: blue speaks for it, red against it."""
-    chosen = _choose_texts(run, 4) if has_texts(run) else []
+    chosen = _choose_texts(run, 4) if has_texts(run) and not style.is_multilabel(run) else []
     if not chosen:
         return None
     drawn = []
@@ -147,7 +147,7 @@ def word_effects(model, tokens: np.ndarray) -> np.ndarray:
 
 def attention_map(run) -> Figure | None:
     """What each head of the last layer attends to in a test text, averaged over its words."""
-    if not has_texts(run):
+    if not has_texts(run) or style.is_multilabel(run):
         return None
     try:
         scores = models.attention_scores(run.model)

@@ -139,7 +139,7 @@ def analogies(run) -> Figure | None:
 
 def embedding_map(run) -> Figure | None:
     """The words that tell the classes apart best, projected to the plane by PCA."""
-    if not has_texts(run):
+    if not has_texts(run) or style.is_multilabel(run):
         return None
     from sklearn.decomposition import PCA  # takes a second to import
 

@@ -373,7 +373,7 @@ def _cut(split: Split, seed: int, **sizes) -> tuple[np.ndarray, np.ndarray]:
         wanted = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise UserError(
             f"{len(split):,} training examples cannot be cut with every class in both parts "
-            f"({wanted}): {error}"
+            f"({wanted}): {error}; take more examples of each"
         ) from None
     return np.sort(parts[0]), np.sort(parts[1])
 

@@ -136,7 +136,8 @@ class _Search(keras_tuner.HyperModel):
         except RuntimeError as error:  # keras-tuner gives up after three failures in a row
             if "consecutive failures" not in str(error):
                 raise
-            print("the search stops: three trials in a row failed", flush=True)
+            where = self.folder / "trials.csv"
+            print(f"the search stops: three trials in a row failed; why: {where}", flush=True)
         rows = self._table()
         files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
         print(_to_text(rows), flush=True)

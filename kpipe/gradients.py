@@ -1,0 +1,563 @@
+"""Whether gradients are right: central differences, Taylor test, Jacobian-transpose test."""
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the variable's size
+POINTS = 3  # the one that was given, and others beside it, where no kink is hit exactly
+DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
+SLOPE_TOLERANCE = 0.05
+# What the loss must change by, in units of its rounding error, before a slope is read from it.
+READABLE = 50.0
+TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readable step
+JITTER = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableCheck:
+    """What the tests say of one variable, or of one input.
+
+    Attributes:
+        name: The variable's path; "input ..." of an input.
+        shape: Of the variable.
+        checked: Entries whose derivative was compared with differences.
+        errors: Relative error of every entry that was compared with differences, (entries,).
+        kinks: Entries at a kink, of a ReLU or a max pooling, where there is no derivative. They
+            were compared beside it, or left out where kinks are too dense for that.
+        slopes: Of the loss' change and of what the gradient leaves of it, along a random direction:
+            about 1 and 2; a word where there are none, such as "flat" for a gradient of 0.
+        transpose_error: Relative difference of u'(J v) and v'(J'u); NaN where kinks are too dense.
+        failures: The tests that failed, in words; empty: passed.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    errors: np.ndarray
+    kinks: int
+    slopes: tuple[float | str, float | str]
+    transpose_error: float
+    failures: tuple[str, ...]
+
+    @property
+    def error(self) -> float:
+        """The largest relative error."""
+        return float(self.errors.max(initial=0.0))
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def row(self) -> tuple[str, ...]:
+        """Its row in a table with the columns `HEADING`."""
+        return (
+            self.name,
+            "x".join(map(str, self.shape)) or "scalar",
+            f"{self.errors.size:,}",
+            f"{self.kinks:,}",
+            f"{self.error:.1e}",
+            *(slope if isinstance(slope, str) else f"{slope:.3f}" for slope in self.slopes),
+            "kinks" if np.isnan(self.transpose_error) else f"{self.transpose_error:.1e}",
+            "ok" if self.passed else "WRONG: " + ", ".join(self.failures),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientCheck:
+    """The result of `check`.
+
+    Attributes:
+        model: Its name.
+        variables: One entry for each trainable variable and each input of floats.
+        tolerance: Largest relative error that passes.
+        taylor: Step, change of the loss, and what the gradient leaves of it, along one direction of
+            all variables together, (steps, 3): for a picture.
+    """
+
+    model: str
+    variables: tuple[VariableCheck, ...]
+    tolerance: float
+    taylor: np.ndarray
+
+    @property
+    def passed(self) -> bool:
+        return all(variable.passed for variable in self.variables)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A table: its heading, then a row for each variable."""
+        return [HEADING, *(variable.row() for variable in self.variables)]
+
+
+HEADING = (
+    *("variable", "shape", "entries", "kinks", "largest error"),
+    *("Taylor 1", "Taylor 2", "transpose", ""),
+)
+
+
+def check(
+    model: keras.Layer,
+    loss: object = None,
+    x: object = None,
+    y: object = None,
+    *,
+    samples: int = 20,
+    tolerance: float = 1e-6,
+    training: bool = True,
+    seed: int = 0,
+    progress: Callable[[VariableCheck], None] | None = None,
+) -> GradientCheck:
+    """Checks the gradient of a loss in every trainable variable and every input of floats.
+
+    Everything is computed in float64, whatever the model's dtype; the model is left as it was.
+    Dropout, sampling layers and other random ones draw the same numbers at every evaluation, and
+    batch normalization takes the statistics of `x`, so that the loss is a function to be derived.
+    Three tests, each on every variable:
+
+    - central differences, extrapolated once (Richardson), of single entries, each with a smaller
+      step where the function bends too much;
+    - the Taylor test: along a random direction d, L(w + t d) - L(w) falls as t does, and
+      L(w + t d) - L(w) - t d'g as t^2;
+    - the Jacobian-transpose test: for random u and v, u'(J v) = v'(J'u), with J v from differences
+      of the outputs and J'u from back-propagation.
+
+    At a kink of a ReLU or a max pooling there is no derivative. There the one-sided differences
+    disagree however small the step, which no wrong gradient does; such an entry or direction is
+    compared at a point close by.
+
+    Args:
+        model: A model, compiled or not, or a layer.
+        loss: A Keras name, loss or function of (y, outputs), a dict or list of them for several
+            outputs; losses that layers add are counted as well. None: those alone, or, where there
+            are none, half the mean square of the outputs.
+        x: Inputs, a few examples: every evaluation takes all of them.
+        y: Targets, or None.
+        samples: Entries of each variable that are compared, at random, half of them where the
+            gradient is not 0; all of a smaller one.
+        tolerance: Largest relative error that passes. What is below the rounding error of the
+            differences is no error.
+        training: Whether layers behave as in training.
+        seed: Of the entries and directions.
+        progress: Called with each variable's result, as soon as it is there.
+
+    Raises:
+        ValueError: There is nothing to check, or the model computes in less than float64.
+
+    Example:
+        result = check(model, "sparse_categorical_crossentropy", images[:4], labels[:4])
+        assert result.passed, result.rows()
+    """
+    if x is None:
+        raise ValueError("x is missing: expected a few examples of the model's inputs")
+    rng = np.random.default_rng(seed)
+    model = _as_model(model, x)
+    with _in_float64(model, loss):
+        objective = _Objective(model, loss, x, y, training, rng)
+        points = _Points(objective, rng)
+        variables = []
+        for i in range(len(objective.values)):
+            variables.append(_check_variable(points, i, samples, tolerance, rng))
+            if progress:
+                progress(variables[-1])
+        picture = _taylor_picture(points.at(0), rng)
+    return GradientCheck(model.name, tuple(variables), tolerance, picture)
+
+
+# --- the function ------------------------------------------------------------------------------
+
+
+def _as_model(model: keras.Layer, x: object) -> keras.Model:
+    if isinstance(model, keras.Model):
+        if not model.built:
+            model(keras.tree.map_structure(np.asarray, x))
+        return model
+    if not isinstance(model, keras.Layer):
+        raise ValueError(f"model={model!r}: expected a Keras model or layer")
+    inputs = keras.tree.map_structure(
+        lambda a: keras.Input(batch_shape=np.shape(a), dtype=str(np.asarray(a).dtype)), x
+    )
+    return keras.Model(inputs, model(inputs), name=model.name)
+
+
+@contextlib.contextmanager
+def _in_float64(model: keras.Model, loss: object) -> Iterator[None]:
+    """All layers, casts and losses compute in float64; afterwards in what they did before."""
+    changed = []
+
+    def change(owner: object, attribute: str, value: object) -> None:
+        changed.append((owner, attribute, getattr(owner, attribute)))
+        setattr(owner, attribute, value)
+
+    floatx, policy = keras.config.floatx(), keras.DTypePolicy("float64")
+    keras.config.set_floatx("float64")
+    try:
+        for layer in model._flatten_layers():
+            change(layer, "_dtype_policy", policy)
+            if not isinstance(layer, keras.Model) or not hasattr(layer, "operations"):
+                continue
+            # A functional model casts what it is given, and what its graph says.
+            for tensor in layer.inputs:
+                if keras.backend.is_float_dtype(tensor.dtype):
+                    change(tensor, "_dtype", "float64")
+            for operation in layer.operations:
+                dtype = getattr(operation, "dtype", None)
+                if isinstance(operation, keras.Layer) or not isinstance(dtype, str):
+                    continue
+                if keras.backend.is_float_dtype(dtype):
+                    change(operation, "dtype", "float64")
+        for variable in model.variables:  # a scope without state casts to it
+            if keras.backend.is_float_dtype(variable.dtype):
+                change(variable, "_dtype", "float64")
+        for part in keras.tree.flatten(loss):
+            if isinstance(part, keras.losses.Loss):
+                change(part, "_dtype", "float64")
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        for owner, attribute, value in reversed(changed):
+            setattr(owner, attribute, value)
+
+
+class _Objective:
+    """The loss, and a random projection of the outputs, as functions of what is checked.
+
+    Attributes:
+        values: Float64 arrays: the trainable variables, then the inputs of floats.
+        names: Of each.
+    """
+
+    def __init__(self, model, loss, x, y, training, rng):
+        self.model, self.loss, self.y = model, loss, y
+        self.options = {}
+        if "training" in inspect.signature(model.call).parameters:
+            self.options["training"] = training
+        self.others = [_float64(variable) for variable in model.non_trainable_variables]
+        self.structure = x
+        self.inputs = [np.asarray(part) for part in keras.tree.flatten(x)]
+        declared = [tensor.dtype for tensor in getattr(model, "inputs", None) or self.inputs]
+        self.free = [
+            i
+            for i, part in enumerate(self.inputs)
+            if part.dtype.kind == "f" and keras.backend.is_float_dtype(str(declared[i]))
+        ]
+        self.count = len(model.trainable_variables)
+        self.values = [np.array(_float64(v)) for v in model.trainable_variables]
+        self.values += [self.inputs[i].astype("float64") for i in self.free]
+        self.names = [variable.path for variable in model.trainable_variables]
+        self.names += [f"input {i}" if len(self.inputs) > 1 else "input" for i in self.free]
+        if not self.values:
+            raise ValueError(
+                f"model {model.name!r} has no trainable variables and no inputs of floats: "
+                "there is no gradient to check"
+            )
+        outputs = self._floats(self._call(self.values)[0])
+        narrow = sorted({o.dtype.name for o in outputs if o.dtype != tf.float64})
+        if narrow or not outputs:
+            raise ValueError(
+                f"model {model.name!r} gives {' and '.join(narrow) or 'no floats'} although all "
+                "layers were asked for float64: differences need it; a layer casts its outputs"
+            )
+        self.projectors = [rng.standard_normal(o.shape) for o in outputs]
+        specs = [tf.TensorSpec(value.shape, tf.float64) for value in self.values]
+        self.evaluate = tf.function(self._both).get_concrete_function(specs)
+        self.differentiate = tf.function(self._gradients).get_concrete_function(specs)
+
+    def _call(self, values):
+        inputs = list(self.inputs)
+        for i, value in zip(self.free, values[self.count :], strict=True):
+            inputs[i] = value
+        x = keras.tree.pack_sequence_as(self.structure, [tf.convert_to_tensor(i) for i in inputs])
+        outputs, _, added = self.model.stateless_call(
+            list(values[: self.count]), self.others, x, return_losses=True, **self.options
+        )
+        return outputs, added
+
+    @staticmethod
+    def _floats(outputs):
+        return [o for o in keras.tree.flatten(outputs) if o.dtype.is_floating]
+
+    def _both(self, values):
+        """The loss and the projection, (2,)."""
+        outputs, added = self._call(values)
+        floats = self._floats(outputs)
+        if self.loss is not None:
+            total = _loss_of(self.loss, self.y, outputs)
+        elif added:
+            total = tf.zeros((), tf.float64)
+        else:
+            total = tf.add_n([tf.reduce_mean(tf.square(o)) / 2 for o in floats])
+        total += tf.add_n([tf.reduce_sum(part) for part in added]) if added else 0.0
+        pairs = zip(self.projectors, floats, strict=True)
+        return tf.stack([total, tf.add_n([tf.reduce_sum(u * o) for u, o in pairs])])
+
+    def _gradients(self, values):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(values)
+            loss, projection = tf.unstack(self._both(values))
+        zero = tf.UnconnectedGradients.ZERO
+        return [
+            [
+                tf.convert_to_tensor(g)
+                for g in tape.gradient(target, values, unconnected_gradients=zero)
+            ]
+            for target in (loss, projection)
+        ]
+
+
+def _float64(variable):
+    value = tf.convert_to_tensor(variable.value)
+    return tf.cast(value, tf.float64) if value.dtype.is_floating else value
+
+
+def _loss_of(loss, y, outputs):
+    """The mean loss over the examples; several outputs are added up."""
+    if isinstance(loss, dict):
+        return tf.add_n([_loss_of(part, y[name], outputs[name]) for name, part in loss.items()])
+    if isinstance(loss, (list, tuple)):
+        return tf.add_n([_loss_of(*part) for part in zip(loss, y, outputs, strict=True)])
+    several = keras.tree.flatten(outputs)
+    if len(several) > 1:
+        raise ValueError(
+            f"loss={loss!r} for {len(several)} outputs: expected a dict or list with one for each"
+        )
+    return tf.reduce_mean(keras.losses.get(loss)(y, several[0]))
+
+
+# --- the tests ---------------------------------------------------------------------------------
+
+LOSS, PROJECTION = 0, 1
+
+
+class _Point:
+    """Values at which derivatives are compared; everything known there."""
+
+    def __init__(self, objective: _Objective, values: list[np.ndarray], rng):
+        self.objective, self.values = objective, values
+        self.tensors = [tf.constant(value) for value in values]
+        self.center = objective.evaluate(self.tensors).numpy()
+        gradients = objective.differentiate(self.tensors)
+        self.gradients = [[g.numpy() for g in part] for part in gradients]
+        # The rounding error, from values that are the same but for theirs.
+        nudged = [
+            objective.evaluate([v * (1 + 2e-16 * rng.choice([-1, 1], v.shape)) for v in values])
+            for _ in range(3)
+        ]
+        spread = np.abs(np.array(nudged) - self.center).max(axis=0)
+        self.noise = spread + 4 * np.finfo(float).eps * np.maximum(np.abs(self.center), 1e-3)
+
+    def line(self, i: int, direction: np.ndarray, which: int) -> Callable[[float], float]:
+        """The function t -> value at t times `direction` from here, in variable `i` alone."""
+
+        def value(t: float) -> float:
+            tensors = list(self.tensors)
+            tensors[i] = tf.constant(self.values[i] + t * direction)
+            return float(self.objective.evaluate(tensors)[which])
+
+        return value
+
+
+class _Points:
+    """The point that was given, and others close by, without exact kinks."""
+
+    def __init__(self, objective: _Objective, rng):
+        self.objective, self.rng = objective, rng
+        self.made = [_Point(objective, objective.values, rng)]
+
+    def at(self, number: int) -> _Point:
+        while len(self.made) <= number:
+            values = [
+                value + JITTER * _size(value) * self.rng.standard_normal(value.shape)
+                for value in self.objective.values
+            ]
+            self.made.append(_Point(self.objective, values, self.rng))
+        return self.made[number]
+
+
+def _size(value: np.ndarray) -> float:
+    """The typical size of a variable's entries; of a zero one, 1."""
+    return float(np.sqrt(np.mean(np.square(value)))) or 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Comparison:
+    error: float
+    difference: float
+    state: str  # "equal", "wrong", or "rough": at a kink
+
+
+def _compare(point: _Point, i: int, direction, which: int, slope: float, tolerance: float):
+    """A derivative along a direction, and the differences of the function there.
+
+    Where a step crosses a kink, both the differences with it and with its half, and their second
+    differences, disagree by about as much as the slopes on its sides. Where they agree with each
+    other and not with the derivative, that is wrong.
+    """
+    value, center, wrong = point.line(i, direction, which), point.center[which], 0
+    if not np.isfinite(slope):
+        return _Comparison(np.inf, np.nan, "wrong")
+    for step in STEPS:
+        left, near_left, near_right, right = map(value, (-step, -step / 2, step / 2, step))
+        whole, half = (right - left) / (2 * step), (near_right - near_left) / step
+        numeric = (4 * half - whole) / 3
+        floor = 3 * point.noise[which] / step
+        away = abs(numeric - slope)
+        error = away / max(abs(numeric), abs(slope), floor / tolerance)
+        if error <= tolerance:
+            return _Comparison(error, numeric, "equal")
+        bend = (right - 2 * center + left) / step
+        near_bend = (near_right - 2 * center + near_left) / (step / 2)
+        roughness = max(abs(whole - half), abs(bend - 2 * near_bend))
+        wrong = wrong + 1 if away > 10 * roughness + floor else 0
+        if wrong == 2:
+            return _Comparison(error, numeric, "wrong")
+    return _Comparison(error, numeric, "rough")
+
+
+def _check_variable(points: _Points, i: int, samples: int, tolerance: float, rng) -> VariableCheck:
+    errors, kinks, failures = _compare_entries(points, i, samples, tolerance, rng)
+    slopes, fits = _taylor_test(points, i, rng)
+    if not fits:
+        failures.append("Taylor test")
+    transposed = _transpose_test(points, i, tolerance, rng)
+    if transposed.state == "wrong":
+        failures.append("Jacobian-transpose test")
+    return VariableCheck(
+        name=points.objective.names[i],
+        shape=points.objective.values[i].shape,
+        errors=errors,
+        kinks=kinks,
+        slopes=slopes,
+        transpose_error=np.nan if transposed.state == "rough" else transposed.error,
+        failures=tuple(failures),
+    )
+
+
+def _compare_entries(points: _Points, i: int, samples: int, tolerance: float, rng):
+    """Relative errors of single entries, how many were at kinks, and the worst one in words."""
+    errors, kinks, failures, largest = [], 0, [], tolerance
+    values, gradient = points.at(0).values[i], points.at(0).gradients[LOSS][i]
+    for entry in _entries(gradient, samples, rng):
+        size = max(abs(values[entry]), _size(values))
+        direction = np.zeros_like(gradient)
+        direction[entry] = size
+        for attempt in range(POINTS):
+            point = points.at(attempt)
+            slope = float(point.gradients[LOSS][i][entry]) * size
+            result = _compare(point, i, direction, LOSS, slope, tolerance)
+            if result.state != "rough":
+                break
+        kinks += result.state == "rough" or attempt > 0
+        if result.state == "rough":
+            continue
+        errors.append(result.error)
+        if not result.error <= largest:
+            largest, index = result.error, ", ".join(map(str, entry))
+            found = f"{slope / size:.6g}, not {result.difference / size:.6g}"
+            failures = [f"gradient[{index}] = {found}"]
+    if not errors:
+        failures = ["nothing but kinks: take fewer examples"]
+    return np.array(errors), kinks, failures
+
+
+def _entries(gradient: np.ndarray, samples: int, rng) -> list[tuple[int, ...]]:
+    """All entries of a small variable; of a large one some, half of them not of gradient 0."""
+    chosen = np.arange(gradient.size)
+    if gradient.size > samples:
+        felt = np.flatnonzero(gradient)
+        felt = rng.choice(felt, min(felt.size, samples // 2), replace=False)
+        others = rng.permutation(np.setdiff1d(rng.choice(chosen, samples, replace=False), felt))
+        chosen = np.concatenate([felt, others])[:samples]
+    return [tuple(map(int, np.unravel_index(j, gradient.shape))) for j in chosen]
+
+
+def _transpose_test(points: _Points, i: int, tolerance: float, rng) -> _Comparison:
+    """Compares v'(J'u) with u'(J v) along the first random v in whose way no kink lies."""
+    for attempt in range(DIRECTIONS):
+        point = points.at(attempt * POINTS // DIRECTIONS)
+        direction = _size(point.values[i]) * rng.standard_normal(point.values[i].shape)
+        slope = float(np.sum(point.gradients[PROJECTION][i] * direction))
+        result = _compare(point, i, direction, PROJECTION, slope, tolerance)
+        if result.state != "rough":
+            break
+    return result
+
+
+def _taylor_test(points: _Points, i: int, rng) -> tuple[tuple[float | str, float | str], bool]:
+    """The slopes along the first direction in whose way no kink lies, and whether they are right.
+
+    What a wrong gradient leaves of the loss' change falls as the step does, with slope 1, in every
+    direction; between dense kinks the slopes are irregular, and say nothing.
+    """
+    beside = []
+    for attempt in range(DIRECTIONS):
+        number = attempt * POINTS // DIRECTIONS
+        point = points.at(number)
+        # In the end one unit's weights alone: fewer kinks than those of all units.
+        direction = _taylor_direction(point, i, rng, one_unit=number == POINTS - 1)
+        slopes = _taylor_slopes(point, i, direction)
+        if all(
+            isinstance(s, str) or abs(s - k) <= SLOPE_TOLERANCE for k, s in enumerate(slopes, 1)
+        ):
+            return slopes, True
+        if number:  # at the point itself a kink looks like a wrong gradient
+            beside.append(slopes[1])
+    wrong = sum(isinstance(s, str) or abs(s - 1) <= SLOPE_TOLERANCE for s in beside)
+    return (slopes, False) if wrong > len(beside) / 2 else (("kinks", "kinks"), True)
+
+
+def _taylor_direction(point: _Point, i: int, rng, one_unit: bool = False) -> np.ndarray:
+    """Random, but not across the gradient, so that the first slope can be seen."""
+    gradient, size = point.gradients[LOSS][i], _size(point.values[i])
+    direction = rng.standard_normal(gradient.shape)
+    if norm := np.linalg.norm(gradient):
+        direction += gradient / norm * np.linalg.norm(direction)
+    felt = np.flatnonzero(gradient)
+    if one_unit and felt.size:
+        unit = rng.choice(felt) % gradient.shape[-1]
+        direction *= np.arange(gradient.shape[-1]) == unit
+    return size * direction
+
+
+def _taylor_slopes(point: _Point, i: int, direction) -> tuple[float | str, float | str]:
+    """How fast the loss' change, and what the gradient leaves of it, fall with the step.
+
+    Read from the smallest steps at which the latter stands above rounding: at larger ones a
+    slightly wrong gradient would not show, and more kinks lie in the way.
+    """
+    slope = float(np.sum(point.gradients[LOSS][i] * direction))
+    value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]
+
+    def remainders(step: float) -> tuple[float, float]:
+        change = value(step) - center
+        return abs(change), abs(change - step * slope)
+
+    changes = 0.0
+    for step in 2.0 ** np.arange(-40, -2):
+        first, second = remainders(step)
+        changes = max(changes, first)
+        if second > READABLE * noise:
+            break
+    else:
+        return (1.0, "linear") if changes > READABLE * noise else ("flat", "flat")
+    steps = step * TAYLOR_STEPS
+    table = np.array([remainders(step) for step in steps])
+    table = np.maximum(table, noise / 10)  # a remainder can be 0
+    fitted = np.polyfit(np.log(steps), np.log(table), 1)[0]
+    return float(fitted[0]), float(fitted[1])
+
+
+def _taylor_picture(point: _Point, rng) -> np.ndarray:
+    """Step, change of the loss and what the gradient leaves of it, in all variables together."""
+    count = len(point.values)
+    directions = [_taylor_direction(point, i, rng) for i in range(count)]
+    slope = sum(np.sum(point.gradients[LOSS][i] * directions[i]) for i in range(count))
+    rows = []
+    for step in 2.0 ** np.arange(-34, -3):
+        moved = [v + step * d for v, d in zip(point.values, directions, strict=True)]
+        change = float(point.objective.evaluate(moved)[LOSS]) - point.center[LOSS]
+        rows.append((step, abs(change), abs(change - step * slope)))
+    return np.array(rows)

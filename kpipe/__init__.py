@@ -23,6 +23,7 @@ _EXPORTS = {
     "data": None,
     "datasets": None,
     "figures": None,
+    "gradients": None,
     "models": None,
     "optimizers": None,
 }

@@ -44,6 +44,8 @@ def _dispatch(arguments: list[str], program: str) -> int:
         return _run(rest, program)
     if command == "predict":
         return _predict(rest)
+    if command == "check-gradients":
+        return _check_gradients(rest)
     if command in ("--version", "-V"):
         print(f"kpipe {__version__}")
         return 0
@@ -53,30 +55,51 @@ def _dispatch(arguments: list[str], program: str) -> int:
             "       kpipe run --list                 every pipeline\n"
             "       kpipe run NAME --help            what a pipeline is, and its keys\n"
             "       kpipe predict FOLDER FILE ...    labels of images, or of lines of text\n"
+            "       kpipe check-gradients NAME [key=value ...]\n"
+            "                                        whether the loss' gradients are right\n"
             "       kpipe --version"
         )
         return 0
-    known = ["run", "predict", "--version", "--help"]
+    known = ["run", "predict", "check-gradients", "--version", "--help"]
     raise UserError(f"no command {command!r}; {catalogue.nearest(command, known)}")
 
 
 def _run_parser(program: str) -> _Parser:
     parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="a pipeline, or a path to a file of your own")
-    add("overrides", nargs="*", metavar="key=value", help="values in place of defaults")
     add("--list", action="store_true", help="every pipeline: task, data, target, last result")
     add("-h", "--help", action="store_true", help="this; with NAME also its docstring and keys")
-    add("--seed", type=_seed, default=0, metavar="N", help="default 0")
-    add("--data", default="auto", metavar="KIND", help="real, sample or auto (real if on disk)")
-    add("--data-dir", metavar="DIR", help="TFDS' data folder, default ~/tensorflow_datasets")
-    add("--out", default="saved_models", metavar="DIR", help="default saved_models")
+    _add_common(parser)
     add("--plan", metavar="PLAN", help="graph or fused:K in place of the fixed rule")
     add("--budget", type=_seconds, metavar="TIME", help="stop training in time: 90s, 20m, 1h30m")
     add("--fresh", action="store_true", help="train anew; a standing run is kept aside")
     add("--search", metavar="TUNER", help=f"{', '.join(TUNERS)}: search, then run the best")
     add("--trials", type=_positive, metavar="N", help="of a search, default 10")
     return parser
+
+
+def _add_common(parser: _Parser) -> None:
+    """What running a pipeline and checking its gradients have in common."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="a pipeline, or a path to a file of your own")
+    add("overrides", nargs="*", metavar="key=value", help="values in place of defaults")
+    add("--seed", type=_seed, default=0, metavar="N", help="default 0")
+    add("--data", default="auto", metavar="KIND", help="real, sample or auto (real if on disk)")
+    add("--data-dir", metavar="DIR", help="TFDS' data folder, default ~/tensorflow_datasets")
+    add("--out", default="saved_models", metavar="DIR", help="default saved_models")
+
+
+def _common_options(given: argparse.Namespace) -> dict:
+    """The same as keywords, once they are known to make sense."""
+    if given.data not in ("real", "sample", "auto"):
+        raise UserError(f"--data {given.data}: expected real, sample or auto")
+    overrides = _parse_overrides(given.overrides)
+    for key in overrides:
+        if hasattr(given, key):
+            raise UserError(f"{key}={overrides[key]}: no key; use --{key.replace('_', '-')}")
+    catalogue.find(given.name)  # before anything heavy is imported
+    names = ("seed", "data", "data_dir", "out")
+    return {**{name: getattr(given, name) for name in names}, **overrides}
 
 
 def _run(arguments: list[str], program: str) -> int:
@@ -88,32 +111,38 @@ def _run(arguments: list[str], program: str) -> int:
     if given.help or not given.name:
         _help(parser, given.name)
         return 0 if given.help else 2
-    if given.data not in ("real", "sample", "auto"):
-        raise UserError(f"--data {given.data}: expected real, sample or auto")
-    overrides = _parse_overrides(given.overrides)
-    catalogue.find(given.name)  # before anything heavy is imported
-    options = {
-        "seed": given.seed,
-        "data": given.data,
-        "data_dir": given.data_dir,
-        "out": given.out,
-        "plan": given.plan,
-        "budget": given.budget,
-        "fresh": given.fresh,
-    }
+    options = _common_options(given)
+    options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
         from .pipeline import run
 
-        run(given.name, **options, **overrides)
+        run(given.name, **options)
         return 0
     if given.search not in TUNERS:
         raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
     from .search import search
 
-    search(given.name, tuner=given.search, trials=given.trials, **options, **overrides)
+    search(given.name, tuner=given.search, trials=given.trials, **options)
     return 0
+
+
+def _check_gradients(arguments: list[str]) -> int:
+    parser = _Parser(prog="kpipe check-gradients", allow_abbrev=False)
+    _add_common(parser)
+    parser.add_argument("--examples", type=_positive, default=3, metavar="N", help="default 3")
+    parser.add_argument(
+        "--samples", type=_positive, default=20, metavar="N", help="entries a variable, default 20"
+    )
+    given = parser.parse_intermixed_args(arguments)
+    if not given.name:
+        raise UserError(f"which pipeline? expected NAME; known: {', '.join(catalogue.names())}")
+    options = _common_options(given)
+    from .pipeline import check_gradients
+
+    result = check_gradients(given.name, examples=given.examples, samples=given.samples, **options)
+    return 0 if result.passed else 1
 
 
 def _parse_overrides(words: list[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import pathlib
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import files
 from .evaluation import told_apart
+from .figures import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,6 @@ _SPACE = "\N{NO-BREAK SPACE}"
 _APART = ("precision", "recall", "accuracy", "majority_baseline", "roc_auc")
 MISTAKES = 10  # that are shown with their text
 EXCERPT = 500  # characters of a text
-DPI = 160  # a figure of five inches becomes 800 pixels wide
 
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
 _VERDICTS = {
@@ -80,11 +79,10 @@ def _draw(run, plots: Iterable[Callable[..., "Figure | None"]]) -> list[_Picture
         if figure is None:
             path.unlink(missing_ok=True)  # of an earlier report
             continue
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
-        files.write_bytes(path, buffer.getvalue())
+        png = style.to_png(figure)
+        files.write_bytes(path, png)
         caption = (plot.__doc__ or _words(plot.__name__)).strip().splitlines()[0]
-        pictures.append(_Picture(caption, buffer.getvalue(), figure.get_figwidth() > 6))
+        pictures.append(_Picture(caption, png, figure.get_figwidth() > 6))
     return pictures
 
 

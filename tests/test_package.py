@@ -12,12 +12,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = """
 errors files catalogue progress proof
 models.mlp models.cnn models.resnet models.text models.transfer models.embeddings models optimizers
+gradients
 datasets.faces datasets.shapes datasets.produce datasets.point_sets datasets.sentences datasets.base
 datasets.builders datasets.celeb_a datasets.cifar10 datasets.grocery_store datasets.mnist
 datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions datasets
 images texts data batches checkpoint loop training evaluation baselines
 figures.style figures.classes figures.curves figures.images figures.labels figures.points
-figures.texts figures.words figures.compare figures
+figures.texts figures.words figures.compare figures.gradients figures
 export saved_model report environment hyperparameters runs
 execution pipeline search cli
 """.split()

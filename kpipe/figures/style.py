@@ -4,6 +4,7 @@ Only matplotlib's objects are used, never pyplot: nothing is global and no displ
 Figures are five inches wide, so that 10 point text can be read on a phone and in a printed column.
 """
 
+import io
 import re
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ BLUE, VERMILION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#767676", 
 CLASS_COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 GRID = "#e6e6e6"
 WIDTH = 5.0  # inches
+DPI = 160  # a figure of five inches becomes 800 pixels wide
 
 MAX_NUMBERED_CLASSES = 15  # with more of them the text is small, and a matrix shows colours only
 
@@ -24,6 +26,13 @@ MAX_NUMBERED_CLASSES = 15  # with more of them the text is small, and a matrix s
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure, in inches, whose layout keeps every text inside."""
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
 
 
 def set_title(figure: Figure, text: str) -> int:

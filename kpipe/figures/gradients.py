@@ -1,0 +1,79 @@
+"""The figure of a gradient check."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import style
+from .style import BLUE, GREY, INK, VERMILION
+
+SMALLEST = 1e-16  # errors of 0 are drawn here; of the order of rounding
+LONGEST_NAME = 40
+
+
+def gradient_check(check, name: str) -> Figure:
+    """The error of every entry that was compared, and the Taylor test of all variables together.
+
+    Args:
+        check: `kpipe.gradients.GradientCheck`.
+        name: Of what was checked.
+    """
+    variables = check.variables
+    figure = style.new_figure(3.4 + 0.19 * len(variables), width=6.0)
+    heights = (1.2 + 0.19 * len(variables), 2.6)
+    entries, taylor = figure.subplots(2, height_ratios=heights)
+    _draw_entries(entries, check)
+    _draw_taylor(taylor, check.taylor)
+    wrong = [variable.name for variable in variables if not variable.passed]
+    if wrong:
+        others = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
+        title = f"{name}: the gradient of {style.shorten(wrong[0], 30)}{others} is wrong"
+    else:
+        largest = max(variable.error for variable in variables)
+        title = f"{name}: gradients agree with differences to {largest:.0e}"
+    style.set_title(figure, title)
+    return figure
+
+
+def _draw_entries(axes, check) -> None:
+    names = [_name(variable) for variable in check.variables]
+    style.list_rows(axes, names, size=7.5)
+    for row, variable in enumerate(check.variables):
+        look = {"color": BLUE if variable.passed else VERMILION, "alpha": 0.6, "linewidth": 0}
+        errors = np.clip(variable.errors, SMALLEST, 1e3)
+        axes.plot(errors, np.full(errors.shape, row), marker="o", markersize=3.5, **look)
+    axes.axvline(check.tolerance, color=INK, linestyle="--", linewidth=1)
+    axes.text(
+        check.tolerance, -0.7, f" {check.tolerance:g} passes", fontsize=8, va="bottom", ha="center"
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("relative error of a derivative against differences; 0 is drawn at 1e-16")
+
+
+def _name(variable) -> str:
+    """The end of a long path tells more than its start."""
+    name = variable.name
+    name = (
+        name if len(name) <= LONGEST_NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - LONGEST_NAME :]
+    )
+    return name if variable.passed else f"WRONG  {name}"
+
+
+def _draw_taylor(axes, table: np.ndarray) -> None:
+    steps, first, second = table.T
+    for values, color, slope, label in (
+        (first, BLUE, 1, "change of the loss"),
+        (second, VERMILION, 2, "what the gradient leaves of it"),
+    ):
+        shown = values > 0
+        axes.plot(steps[shown], values[shown], color=color, marker=".", linewidth=1.4, label=label)
+        # A guide of the slope that must be there, through a small step well above rounding.
+        start = min(np.argmax(values > 1e3 * SMALLEST) + 2, len(steps) - 1)
+        guide = values[start] * (steps / steps[start]) ** slope
+        seen = guide > max(values[shown].min() / 10, SMALLEST)
+        axes.plot(steps[seen], guide[seen], color=GREY, linestyle=":", label=f"slope {slope}")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("step along a random direction, as a share of the variables' size")
+    axes.set_ylabel("difference")
+    axes.grid(color=style.GRID)
+    style.legend_above(axes, ncols=2, fontsize=8)

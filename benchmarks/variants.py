@@ -62,7 +62,7 @@ def main():
 
 
 def prepare(given, module, overrides):
-    """A function that trains a variant and gives seconds a step; its parameters, and steps an epoch."""
+    """A function that trains a variant and gives seconds a step; parameters; steps an epoch."""
     settings = hyperparameters.resolve(module, overrides)
     dataset = module.load_data(settings.hp)
     prepared = data.prepare(dataset, dataset.find(given.data, given.data_dir))

@@ -1,13 +1,13 @@
 """Whether gradients are right: central differences, Taylor test, Jacobian-transpose test."""
 
-import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from .objective import Objective, as_model, in_float64
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the variable's size
 POINTS = 3  # the one that was given, and others beside it, where no kink is hit exactly
@@ -175,9 +175,9 @@ def check(
     if x is None:
         raise ValueError("x is missing: expected a few examples of the model's inputs")
     rng = np.random.default_rng(seed)
-    model = _as_model(model, x)
-    with _in_float64(model, loss):
-        objective = _Objective(model, loss, x, y, training, rng)
+    model = as_model(model, x)
+    with in_float64(model, loss):
+        objective = Objective(model, loss, x, y, training, rng)
         points = _Points(objective, rng)
         variables = []
         for i in range(len(objective.values)):
@@ -188,175 +188,13 @@ def check(
     return GradientCheck(model.name, tuple(variables), tolerance, picture)
 
 
-# --- the function ------------------------------------------------------------------------------
-
-
-def _as_model(model: keras.Layer, x: object) -> keras.Model:
-    if isinstance(model, keras.Model):
-        if not model.built:
-            model(keras.tree.map_structure(np.asarray, x))
-        return model
-    if not isinstance(model, keras.Layer):
-        raise ValueError(f"model={model!r}: expected a Keras model or layer")
-    inputs = keras.tree.map_structure(
-        lambda a: keras.Input(batch_shape=np.shape(a), dtype=str(np.asarray(a).dtype)), x
-    )
-    return keras.Model(inputs, model(inputs), name=model.name)
-
-
-@contextlib.contextmanager
-def _in_float64(model: keras.Model, loss: object) -> Iterator[None]:
-    """All layers, casts and losses compute in float64; afterwards in what they did before."""
-    changed = []
-
-    def change(owner: object, attribute: str, value: object) -> None:
-        changed.append((owner, attribute, getattr(owner, attribute)))
-        setattr(owner, attribute, value)
-
-    floatx, policy = keras.config.floatx(), keras.DTypePolicy("float64")
-    keras.config.set_floatx("float64")
-    try:
-        for layer in model._flatten_layers():
-            change(layer, "_dtype_policy", policy)
-            if not isinstance(layer, keras.Model):
-                continue
-            # A functional model casts what it is given, and what its graph says.
-            for tensor in getattr(layer, "inputs", None) or ():
-                if keras.backend.is_float_dtype(tensor.dtype):
-                    change(tensor, "_dtype", "float64")
-            for operation in getattr(layer, "operations", ()):
-                dtype = getattr(operation, "dtype", None)
-                if isinstance(operation, keras.Layer) or not isinstance(dtype, str):
-                    continue
-                if keras.backend.is_float_dtype(dtype):
-                    change(operation, "dtype", "float64")
-        for variable in model.variables:  # a scope without state casts to it
-            if keras.backend.is_float_dtype(variable.dtype):
-                change(variable, "_dtype", "float64")
-        for part in keras.tree.flatten(loss):
-            if isinstance(part, keras.losses.Loss):
-                change(part, "_dtype", "float64")
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        for owner, attribute, value in reversed(changed):
-            setattr(owner, attribute, value)
-
-
-class _Objective:
-    """The loss, and a random projection of the outputs, as functions of what is checked.
-
-    Attributes:
-        values: Float64 arrays: the trainable variables, then the inputs of floats.
-        names: Of each.
-    """
-
-    def __init__(self, model, loss, x, y, training, rng):
-        self.model, self.loss, self.y = model, loss, y
-        self.options = {}
-        if "training" in inspect.signature(model.call).parameters:
-            self.options["training"] = training
-        self.others = [_float64(variable) for variable in model.non_trainable_variables]
-        self.structure = x
-        self.inputs = [np.asarray(part) for part in keras.tree.flatten(x)]
-        declared = [tensor.dtype for tensor in getattr(model, "inputs", None) or self.inputs]
-        self.free = [
-            i
-            for i, part in enumerate(self.inputs)
-            if part.dtype.kind == "f" and keras.backend.is_float_dtype(str(declared[i]))
-        ]
-        self.count = len(model.trainable_variables)
-        self.values = [np.array(_float64(v)) for v in model.trainable_variables]
-        self.values += [self.inputs[i].astype("float64") for i in self.free]
-        self.names = [variable.path for variable in model.trainable_variables]
-        self.names += [f"input {i}" if len(self.inputs) > 1 else "input" for i in self.free]
-        if not self.values:
-            raise ValueError(
-                f"model {model.name!r} has no trainable variables and no inputs of floats: "
-                "there is no gradient to check"
-            )
-        outputs = self._floats(self._call(self.values)[0])
-        narrow = sorted({o.dtype.name for o in outputs if o.dtype != tf.float64})
-        if narrow or not outputs:
-            raise ValueError(
-                f"model {model.name!r} gives {' and '.join(narrow) or 'no floats'} although all "
-                "layers were asked for float64: differences need it; a layer casts its outputs"
-            )
-        self.projectors = [rng.standard_normal(o.shape) for o in outputs]
-        specs = [tf.TensorSpec(value.shape, tf.float64) for value in self.values]
-        self.evaluate = tf.function(self._both).get_concrete_function(specs)
-        self.differentiate = tf.function(self._gradients).get_concrete_function(specs)
-
-    def _call(self, values):
-        inputs = list(self.inputs)
-        for i, value in zip(self.free, values[self.count :], strict=True):
-            inputs[i] = value
-        x = keras.tree.pack_sequence_as(self.structure, [tf.convert_to_tensor(i) for i in inputs])
-        outputs, _, added = self.model.stateless_call(
-            list(values[: self.count]), self.others, x, return_losses=True, **self.options
-        )
-        return outputs, added
-
-    @staticmethod
-    def _floats(outputs):
-        return [o for o in keras.tree.flatten(outputs) if o.dtype.is_floating]
-
-    def _both(self, values):
-        """The loss and the projection, (2,)."""
-        outputs, added = self._call(values)
-        floats = self._floats(outputs)
-        if self.loss is not None:
-            total = _loss_of(self.loss, self.y, outputs)
-        elif added:
-            total = tf.zeros((), tf.float64)
-        else:
-            total = tf.add_n([tf.reduce_mean(tf.square(o)) / 2 for o in floats])
-        total += tf.add_n([tf.reduce_sum(part) for part in added]) if added else 0.0
-        pairs = zip(self.projectors, floats, strict=True)
-        return tf.stack([total, tf.add_n([tf.reduce_sum(u * o) for u, o in pairs])])
-
-    def _gradients(self, values):
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(values)
-            loss, projection = tf.unstack(self._both(values))
-        zero = tf.UnconnectedGradients.ZERO
-        return [
-            [
-                tf.convert_to_tensor(g)
-                for g in tape.gradient(target, values, unconnected_gradients=zero)
-            ]
-            for target in (loss, projection)
-        ]
-
-
-def _float64(variable):
-    value = tf.convert_to_tensor(variable.value)
-    return tf.cast(value, tf.float64) if value.dtype.is_floating else value
-
-
-def _loss_of(loss, y, outputs):
-    """The mean loss over the examples; several outputs are added up."""
-    if isinstance(loss, dict):
-        return tf.add_n([_loss_of(part, y[name], outputs[name]) for name, part in loss.items()])
-    if isinstance(loss, (list, tuple)):
-        return tf.add_n([_loss_of(*part) for part in zip(loss, y, outputs, strict=True)])
-    several = keras.tree.flatten(outputs)
-    if len(several) > 1:
-        raise ValueError(
-            f"loss={loss!r} for {len(several)} outputs: expected a dict or list with one for each"
-        )
-    return tf.reduce_mean(keras.losses.get(loss)(y, several[0]))
-
-
-# --- the tests ---------------------------------------------------------------------------------
-
 LOSS, PROJECTION = 0, 1
 
 
 class _Point:
     """Values at which derivatives are compared; everything known there."""
 
-    def __init__(self, objective: _Objective, values: list[np.ndarray], rng):
+    def __init__(self, objective: Objective, values: list[np.ndarray], rng):
         self.objective, self.values = objective, values
         self.tensors = [tf.constant(value) for value in values]
         self.center = objective.evaluate(self.tensors).numpy()
@@ -384,7 +222,7 @@ class _Point:
 class _Points:
     """The point that was given, and others close by, without exact kinks."""
 
-    def __init__(self, objective: _Objective, rng):
+    def __init__(self, objective: Objective, rng):
         self.objective, self.rng = objective, rng
         self.made = [_Point(objective, objective.values, rng)]
 

@@ -92,6 +92,15 @@ def test_the_gradients_of_every_pipeline_are_right(name, keys, tmp_path):
     assert all(variable.errors.size for variable in result.variables)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", catalogue.names())
+def test_the_gradients_of_every_pipeline_as_it_is_run_are_right(name, tmp_path):
+    options = {"data": "sample", "out": tmp_path, "samples": 10}
+    options["examples"] = 1 if name == "one_example" else 3
+    result = pipeline.check_gradients(name, **options)
+    assert result.passed, result.rows()
+
+
 class Sampling(layers.Layer):
     """What a variational autoencoder samples, with its loss on the way to the output."""
 

@@ -73,10 +73,13 @@ def from_hyperparameters(
 def learning_rate_schedule(
     schedule: str, rate: float, decay_rate: float | None, decay_steps: int | None
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate as a function of the update count.
+    """The learning rate as a function of the step: of batches, as Keras counts them.
+
+    Without gradient accumulation a step is an update; with it Keras' schedules still count batches,
+    and an update takes the rate of its last one.
 
     constant: `rate`. exponential: rate * exp(-decay_rate * step). stepwise: the same, but only
-    changed every `decay_steps` updates. cosine: from `rate` to 0 within `decay_steps` updates
+    changed every `decay_steps` steps. cosine: from `rate` to 0 within `decay_steps` steps
     (Loshchilov and Hutter 2017, without restarts).
     """
     match schedule:

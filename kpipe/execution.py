@@ -183,6 +183,7 @@ class Execution:
     def _build(self, record: dict) -> keras.Model:
         model = self._new_model(record)
         self.trainer.check(model, len(self.data.train))
+        self.trainer.check(model, len(self._seen))  # now, and not after the first training
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record["model"] = {
             "name": model.name,

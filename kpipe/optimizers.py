@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import keras_tuner
 
-# What weight decay leaves alone, by name; only kernels are decayed.
+# What weight decay leaves alone, by a part of its path: kernels and embeddings are decayed.
 NOT_DECAYED = ["bias", "gamma", "beta"]
 OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "exponential", "cosine", "stepwise")

@@ -171,6 +171,14 @@ def test_a_mistake_leaves_no_folder_behind(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_what_retraining_will_refuse_is_refused_before_the_first_training(tmp_path, digits):
+    count = len(digits.train)  # divides itself, and not train and val together
+    options = {"batch_size": count, "gradient_accumulation_steps": 2, "retrain": True}
+    with pytest.raises(UserError, match=f"{count + len(digits.val):,} training examples"):
+        kpipe.run("mnist_mlp", data="sample", out=tmp_path, epochs=1, **options)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
 def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, quick_runs):
     source = catalogue.find("mnist_mlp").read_text()
     path = tmp_path / "mine.py"

@@ -46,7 +46,7 @@ def _draw_entries(axes, check) -> None:
         check.tolerance, -0.7, f" {check.tolerance:g} passes", fontsize=8, va="bottom", ha="center"
     )
     axes.set_xscale("log")
-    axes.set_xlabel("relative error of a derivative against differences; 0 is drawn at 1e-16")
+    axes.set_xlabel("relative error against differences (0 drawn at 1e-16)")
 
 
 def _name(variable) -> str:
@@ -69,8 +69,9 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
         # A guide of the slope that must be there, through a small step well above rounding.
         start = min(np.argmax(values > 1e3 * SMALLEST) + 2, len(steps) - 1)
         guide = values[start] * (steps / steps[start]) ** slope
-        seen = guide > max(values[shown].min() / 10, SMALLEST)
-        axes.plot(steps[seen], guide[seen], color=GREY, linestyle=":", label=f"slope {slope}")
+        seen = (guide > max(values[shown].min() / 10, SMALLEST)) & (guide < 10 * first.max())
+        look = {"color": GREY, "linestyle": ":" if slope == 1 else "--", "linewidth": 1.2}
+        axes.plot(steps[seen], guide[seen], label=f"slope {slope}", **look)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("step along a random direction, as a share of the variables' size")

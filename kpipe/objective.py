@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Iterator
 
 import keras
@@ -27,43 +28,51 @@ def as_model(model: keras.Layer, x: object) -> keras.Model:
     return keras.Model(inputs, model(inputs), name=model.name)
 
 
+_LOCK = threading.RLock()
+
+
 @contextlib.contextmanager
-def in_float64(model: keras.Model, loss: object) -> Iterator[None]:
-    """All layers, casts and losses compute in float64; afterwards in what they did before."""
-    changed = []
+def in_float64(model: keras.Model) -> Iterator[None]:
+    """All layers, casts and losses compute in float64; afterwards in what they did before.
+
+    It holds for the whole process: one thread at a time, and none should train meanwhile.
+    """
+    with _LOCK, contextlib.ExitStack() as changes:
+        _change_to_float64(model, changes)
+        yield
+
+
+def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> None:
 
     def change(owner: object, attribute: str, value: object) -> None:
-        changed.append((owner, attribute, getattr(owner, attribute)))
+        changes.callback(setattr, owner, attribute, getattr(owner, attribute))
         setattr(owner, attribute, value)
 
-    floatx, policy = keras.config.floatx(), keras.DTypePolicy("float64")
+    changes.callback(keras.config.set_floatx, keras.config.floatx())
     keras.config.set_floatx("float64")
-    try:
-        for layer in model._flatten_layers():
-            change(layer, "_dtype_policy", policy)
-            if not isinstance(layer, keras.Model):
+    policy = keras.DTypePolicy("float64")
+    for layer in model._flatten_layers():
+        change(layer, "_dtype_policy", policy)
+        # A Sequential in a model casts to the dtype of its input layer.
+        if isinstance(layer, keras.layers.InputLayer) and keras.backend.is_float_dtype(layer.dtype):
+            change(layer, "_dtype", "float64")
+        if not isinstance(layer, keras.Model):
+            continue
+        # A functional model casts what it is given, and what its graph says.
+        for tensor in getattr(layer, "inputs", None) or ():
+            if keras.backend.is_float_dtype(tensor.dtype):
+                change(tensor, "_dtype", "float64")
+        for operation in getattr(layer, "operations", ()):
+            dtype = getattr(operation, "dtype", None)
+            if isinstance(operation, keras.Layer) or not isinstance(dtype, str):
                 continue
-            # A functional model casts what it is given, and what its graph says.
-            for tensor in getattr(layer, "inputs", None) or ():
-                if keras.backend.is_float_dtype(tensor.dtype):
-                    change(tensor, "_dtype", "float64")
-            for operation in getattr(layer, "operations", ()):
-                dtype = getattr(operation, "dtype", None)
-                if isinstance(operation, keras.Layer) or not isinstance(dtype, str):
-                    continue
-                if keras.backend.is_float_dtype(dtype):
-                    change(operation, "dtype", "float64")
-        for variable in model.variables:  # a scope without state casts to it
-            if keras.backend.is_float_dtype(variable.dtype):
-                change(variable, "_dtype", "float64")
-        for part in keras.tree.flatten(loss):
-            if isinstance(part, keras.losses.Loss):
-                change(part, "_dtype", "float64")
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        for owner, attribute, value in reversed(changed):
-            setattr(owner, attribute, value)
+            if keras.backend.is_float_dtype(dtype):
+                change(operation, "dtype", "float64")
+    for variable in model.variables:  # a scope without state casts to it
+        if keras.backend.is_float_dtype(variable.dtype):
+            change(variable, "_dtype", "float64")
+    # Of every loss object, also one that a function or a layer holds.
+    change(keras.losses.Loss, "dtype", property(lambda loss: "float64"))
 
 
 class Objective:
@@ -176,4 +185,8 @@ def _loss_of(loss, y, outputs):
         raise ValueError(
             f"loss={loss!r} for {len(several)} outputs: expected a dict or list with one for each"
         )
+    if y is None:
+        raise ValueError(f"loss={loss!r} and y=None: expected the targets of x")
+    y = tf.convert_to_tensor(y)  # as in training, and as precise as the outputs
+    y = tf.cast(y, tf.float64) if y.dtype.is_floating else y
     return tf.reduce_mean(keras.losses.get(loss)(y, several[0]))

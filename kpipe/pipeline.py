@@ -132,8 +132,10 @@ def check_gradients(
         files.make_folder(folder)
         files.write_json(folder / "gradients.json", result.to_json())
         files.write_bytes(folder / "gradients.png", style.to_png(gradient_check(result, pipeline)))
-    wrong = [variable.name for variable in result.variables if not variable.passed]
-    verdict = f"WRONG in {', '.join(wrong)}" if wrong else "right in all of them"
+    failed = [variable for variable in result.variables if not variable.passed]
+    word = "WRONG" if any("WRONG" in variable.row()[-1] for variable in failed) else "NOT CHECKED"
+    names = ", ".join(variable.name for variable in failed)
+    verdict = f"{word} in {names}" if failed else "right in all of them"
     count = len(result.variables)
     print(
         f"the gradient of {pipeline}, {count} variable{'s' * (count != 1)}, is {verdict}; "

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from kpipe import catalogue, cli, gradients, hyperparameters, models, pipeline
 from kpipe.errors import UserError
+from kpipe.figures.gradients import gradient_check
 
 LIKELIHOOD = "sparse_categorical_crossentropy"
 
@@ -170,6 +171,25 @@ def test_several_outputs_have_a_loss_each():
         gradients.check(model, "mean_squared_error", vectors(), LABELS)
 
 
+def test_masked_time_steps_a_scalar_and_a_model_in_a_model_are_checked():
+    class Scale(layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+        def call(self, x):
+            return x * self.scale
+
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, "tanh"), Scale()])
+    model = keras.Sequential(
+        [keras.Input((6, 3)), layers.Masking(), layers.LSTM(4), inner, layers.Dense(3, "softmax")]
+    )
+    x = np.random.default_rng(0).standard_normal((4, 6, 3)).astype("float32")
+    x[:, 4:] = 0
+    result = gradients.check(model, LIKELIHOOD, x, LABELS)
+    assert result.passed, result.rows()
+    assert () in [variable.shape for variable in result.variables]
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -279,6 +299,38 @@ def test_a_gradient_that_is_missing_or_not_finite_is_caught():
     assert failing(infinite) == {"middle/bias"}
 
 
+class PartlyWrong(layers.Layer):
+    """A scale for each unit; the gradient of one of them is wrong, or of those of few examples."""
+
+    def __init__(self, factors, **options):
+        super().__init__(**options)
+        self.factors = tf.constant(factors, tf.float64)
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, x):
+        @tf.custom_gradient
+        def scaled(x, scale):
+            def backward(upstream):
+                factors = tf.cast(self.factors, x.dtype)
+                return upstream * scale, tf.reduce_sum(upstream * x * factors, 0)
+
+            return x * scale, backward
+
+        return scaled(x, ops.convert_to_tensor(self.scale))
+
+
+@pytest.mark.parametrize("factors", [[[1.0] * 39 + [1.01]], [[1.0]] * 3 + [[1.01]]])
+def test_an_error_in_one_unit_or_one_example_alone_is_caught(factors):
+    model = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(40, "tanh"), PartlyWrong(factors), layers.Dense(3)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    result = gradients.check(model, loss, vectors(), LABELS, samples=4)
+    assert [name.split("/")[-1] for name in failing(result)] == ["scale"]
+
+
 # --- kinks -------------------------------------------------------------------------------------
 
 
@@ -369,6 +421,28 @@ def test_what_cannot_be_checked_is_refused():
         gradients.check(narrow, x=vectors())
     with pytest.raises(ValueError, match="expected a Keras model or layer"):
         gradients.check(np.tanh, x=vectors())
+    noise = layers.Lambda(lambda a: a + tf.random.normal(tf.shape(a), dtype=a.dtype))
+    with pytest.raises(ValueError, match=r"for the same variables .* give it one"):
+        gradients.check(noise, x=vectors())
+    with pytest.raises(ValueError, match="y=None: expected the targets"):
+        gradients.check(layers.Dense(2), "mse", vectors())
+    with pytest.raises(ValueError, match="cannot be computed on x and y in float64: "):
+        gradients.check(layers.Dense(2), {"a": "mse"}, vectors(), {"a": vectors(size=2)})
+
+
+def test_what_a_layer_casts_to_float32_is_said_to_be_that():
+    cast = layers.Lambda(lambda a: ops.cast(ops.cast(a, "float32"), "float64"))
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(3), cast, layers.Dense(2)])
+    result = gradients.check(model, None, vectors())
+    reasons = {variable.failures for variable in result.variables[:2]}
+    assert reasons == {("NOT CHECKED: something casts it to less than float64",)}
+    assert result.variables[3].passed  # the last bias comes after it
+
+
+def test_what_is_not_finite_is_written_as_json(tmp_path):
+    result = gradients.check(wrong_network(bias=np.nan), LIKELIHOOD, vectors(), LABELS)
+    json.dumps(result.to_json(), allow_nan=False)
+    assert gradient_check(result, "wrong").axes
 
 
 # --- the command -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = """
 errors files catalogue progress proof
 models.mlp models.cnn models.resnet models.text models.transfer models.embeddings models optimizers
-objective gradients
+objective differences gradients
 datasets.faces datasets.shapes datasets.produce datasets.point_sets datasets.sentences datasets.base
 datasets.builders datasets.celeb_a datasets.cifar10 datasets.grocery_store datasets.mnist
 datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions datasets

@@ -64,7 +64,9 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
         (first, BLUE, 1, "change of the loss"),
         (second, VERMILION, 2, "what the gradient leaves of it"),
     ):
-        shown = values > 0
+        shown = values > 0  # not NaN either
+        if not shown.any():
+            continue
         axes.plot(steps[shown], values[shown], color=color, marker=".", linewidth=1.4, label=label)
         # A guide of the slope that must be there, through a small step well above rounding.
         start = min(np.argmax(values > 1e3 * SMALLEST) + 2, len(steps) - 1)
@@ -77,4 +79,5 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
     axes.set_xlabel("step along a random direction, as a share of the variables' size")
     axes.set_ylabel("difference")
     axes.grid(color=style.GRID)
-    style.legend_above(axes, ncols=2, fontsize=8)
+    if axes.lines:
+        style.legend_above(axes, ncols=2, fontsize=8)

@@ -1,0 +1,142 @@
+"""Derivatives of an objective, compared with differences of it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from .objective import Objective
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the variable's size
+JITTER = 1e-2  # how far a point beside the given one is, as a share of the variable's size
+CHAOTIC = 1e-6  # share of a value that rounding of its arguments never changes it by
+LOSS, PROJECTION = 0, 1
+
+
+class Point:
+    """Values at which derivatives are compared, and what is known there.
+
+    Attributes:
+        center: The loss and the projection, float64 (2,).
+        gradients: Of each of the two, in every value.
+        noise: Rounding error of each of the two, float64 (2,).
+
+    Raises:
+        ValueError: The objective is not the same twice.
+    """
+
+    def __init__(self, objective: Objective, values: list[np.ndarray], rng):
+        self.objective, self.values = objective, values
+        self.tensors = [tf.constant(value) for value in values]
+        self.center = objective.evaluate(self.tensors).numpy()
+        gradients = objective.differentiate(self.tensors)
+        self.gradients = [[g.numpy() for g in part] for part in gradients]
+        # The rounding error, from values that are the same but for theirs.
+        spread = self._spread(values, rng)
+        if (spread > CHAOTIC * np.abs(self.center)).any():
+            # An input at a threshold, such as a mask's value: variables alone.
+            spread = self._spread(values[: objective.count], rng)
+        again = np.abs(objective.evaluate(self.tensors).numpy() - self.center)
+        if (again > CHAOTIC * np.abs(self.center)).any():
+            raise ValueError(
+                f"model {objective.model.name!r} gives {self.center[0]:.6g}, then "
+                f"{self.center[0] + again[0]:.6g} for the same variables and inputs: a layer draws "
+                "without a keras.random.SeedGenerator; give it one"
+            )
+        self.noise = spread + 4 * np.finfo(float).eps * np.maximum(np.abs(self.center), 1e-100)
+
+    def _spread(self, nudged: list[np.ndarray], rng) -> np.ndarray:
+        rest = self.tensors[len(nudged) :]
+        found = [
+            self.objective.evaluate(
+                [tf.constant(v * (1 + 2e-16 * rng.choice([-1, 1], v.shape))) for v in nudged] + rest
+            )
+            for _ in range(3)
+        ]
+        return np.abs(np.array(found) - self.center).max(axis=0)
+
+    def line(self, i: int, direction: np.ndarray, which: int) -> Callable[[float], float]:
+        """The function t -> value at t times `direction` from here, in variable `i` alone."""
+
+        def value(t: float) -> float:
+            tensors = list(self.tensors)
+            tensors[i] = tf.constant(self.values[i] + t * direction)
+            return float(self.objective.evaluate(tensors)[which])
+
+        return value
+
+
+class Points:
+    """The point that was given, and others close by, without exact kinks.
+
+    First beside it are the variables alone: where an input is padding or a mask's value, beside it
+    is another matter. Of an input, all: ties of a max pooling remain where the input stays.
+    """
+
+    def __init__(self, objective: Objective, rng):
+        self.objective, self.rng = objective, rng
+        self.made = {}
+
+    def at(self, number: int, i: int = 0) -> Point:
+        count, values = self.objective.count, self.objective.values
+        moved = 0 if number == 0 else count if number == 1 and i < count else len(values)
+        if (number, moved) not in self.made:
+            near = [
+                value
+                + (k < moved) * JITTER * size_of(value) * self.rng.standard_normal(value.shape)
+                for k, value in enumerate(values)
+            ]
+            self.made[number, moved] = Point(self.objective, near, self.rng)
+        return self.made[number, moved]
+
+
+def size_of(value: np.ndarray) -> float:
+    """The typical size of a variable's entries; of a zero one, 1."""
+    return float(np.sqrt(np.mean(np.square(value)))) or 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    error: float
+    difference: float
+    state: str  # "equal", "wrong", or "rough": at a kink
+
+    def settles(self, point: int) -> bool:
+        """Whether the matter is settled at the point of that number, or another is asked for.
+
+        Exactly at several kinks, as where all biases are 0, back-propagation may give a number that
+        is no derivative from any side (Kakade and Lee, 2018): a wrong one is wrong beside it too.
+        """
+        if self.state == "wrong":
+            return point > 0 or not np.isfinite(self.error)
+        return self.state == "equal"
+
+
+def compare(point: Point, i: int, direction, which: int, slope: float, tolerance: float):
+    """A derivative along a direction, and the differences of the function there.
+
+    Where a step crosses a kink, the differences with it and with its half, and the two second
+    differences, disagree by about as much as the slopes on its sides. Where two steps on end are
+    smooth and agree on another derivative, the gradient is wrong.
+    """
+    if not np.isfinite(slope):
+        return Comparison(np.inf, np.nan, "wrong")
+    value, center, before = point.line(i, direction, which), point.center[which], None
+    for step in STEPS:
+        left, near_left, near_right, right = map(value, (-step, -step / 2, step / 2, step))
+        whole, half = (right - left) / (2 * step), (near_right - near_left) / step
+        numeric = (4 * half - whole) / 3
+        floor = 3 * point.noise[which] / step
+        away = abs(numeric - slope)
+        error = away / max(abs(numeric), abs(slope), floor / tolerance, 1e-300)
+        if error <= tolerance:
+            return Comparison(error, numeric, "equal")
+        bend = (right - 2 * center + left) / step
+        near_bend = (near_right - 2 * center + near_left) / (step / 2)
+        roughness = max(abs(whole - half), abs(bend - 2 * near_bend))
+        smooth = away > 10 * roughness + floor
+        if smooth and before is not None and abs(numeric - before) < away / 100 + floor:
+            return Comparison(error, numeric, "wrong")
+        before = numeric if smooth else None
+    return Comparison(error, numeric, "rough")

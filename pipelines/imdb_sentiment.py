@@ -5,8 +5,9 @@ transformer, compared in accuracy, parameters and time, with nearest words and a
 learned embedding. Each architecture has the defaults of its own keys. Run all five, and the last
 report compares them. Measured, n = 25,000: bidirectional_lstm 88.81 [88.42, 89.20], 87.75 [87.34,
 88.15] and 88.02 [87.62, 88.42] % for the seeds 0, 1, 2, where TF-IDF with logistic regression has
-88.1 to 88.2 %, in 6 to 12 minutes of training on a shared CPU core. lstm 87.94, transformer
-87.88, gru 87.60 and simple_rnn 87.08 % (seed 0) do not beat it. queen is at rank 3,336 of king - man + woman.
+88.1 to 88.2 %, in 6 to 12 minutes of training on a shared CPU core. lstm 87.94, transformer 87.88,
+gru 87.60 and simple_rnn 87.08 % (seed 0) do not beat it. queen is at rank 3,336 of king - man +
+woman.
 
     python pipelines/run.py imdb_sentiment
     python pipelines/run.py imdb_sentiment architecture=transformer

@@ -139,7 +139,7 @@ def _check_gradients(arguments: list[str]) -> int:
     if not given.name:
         raise UserError(f"which pipeline? expected NAME; known: {', '.join(catalogue.names())}")
     options = _common_options(given)
-    from .pipeline import check_gradients
+    from .checking import check_gradients
 
     result = check_gradients(given.name, examples=given.examples, samples=given.samples, **options)
     return 0 if result.passed else 1

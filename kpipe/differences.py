@@ -98,9 +98,17 @@ def size_of(value: np.ndarray) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
+    """A derivative beside the difference of the function.
+
+    Attributes:
+        error: Relative.
+        difference: What the derivative should be.
+        state: "equal", "wrong", or "rough": at a kink.
+    """
+
     error: float
     difference: float
-    state: str  # "equal", "wrong", or "rough": at a kink
+    state: str
 
     def settles(self, point: int) -> bool:
         """Whether the matter is settled at the point of that number, or another is asked for.
@@ -113,7 +121,9 @@ class Comparison:
         return self.state == "equal"
 
 
-def compare(point: Point, i: int, direction, which: int, slope: float, tolerance: float):
+def compare(
+    point: Point, i: int, direction: np.ndarray, which: int, slope: float, tolerance: float
+) -> Comparison:
     """A derivative along a direction, and the differences of the function there.
 
     Where a step crosses a kink, the differences with it and with its half, and the two second

@@ -43,6 +43,7 @@ def in_float64(model: keras.Model) -> Iterator[None]:
 
 
 def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> None:
+    """Private names are set: the public ones do not reach all that casts, see docs/design.md."""
 
     def change(owner: object, attribute: str, value: object) -> None:
         changes.callback(setattr, owner, attribute, getattr(owner, attribute))

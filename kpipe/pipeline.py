@@ -1,24 +1,16 @@
-"""A pipeline by its name: finds it, applies overrides, finds the data; runs it or checks it."""
+"""Runs a pipeline by its name: finds it, applies overrides, finds the data."""
 
 import importlib.util
 import os
 import pathlib
 import textwrap
-import time
 import traceback
 import types
 from collections.abc import Mapping
 
-import keras
-import numpy as np
-
-from . import catalogue, environment, files, gradients, hyperparameters
-from .data import prepare
+from . import catalogue, environment, hyperparameters
 from .errors import UserError
-from .execution import Execution, load_embeddings
-from .figures import style
-from .figures.gradients import gradient_check
-from .progress import duration
+from .execution import Execution
 from .runs import Run, exclusive, run_folder, set_aside
 
 
@@ -56,7 +48,7 @@ def run(
         run.metrics["accuracy"]
     """
     check_plan(plan)
-    settings, dataset, source = _open(name, data, data_dir, overrides)
+    settings, dataset, source = open_pipeline(name, data, data_dir, overrides)
     options = {"budget": budget and f"{budget:g}s", "plan": plan}
     pipeline = settings.module.__name__
     folder = run_folder(pathlib.Path(out), pipeline, source.kind, settings, seed, options)
@@ -66,7 +58,9 @@ def run(
         return Execution(settings, dataset, source, seed, plan, budget, folder).run()
 
 
-def _open(name: str, data: str, data_dir: str | os.PathLike | None, overrides: Mapping) -> tuple:
+def open_pipeline(
+    name: str, data: str, data_dir: str | os.PathLike | None, overrides: Mapping
+) -> tuple:
     """A pipeline's settings, its dataset and where that comes from, which a banner tells."""
     environment.fix_threads()
     module = load_module(catalogue.find(name))
@@ -80,96 +74,6 @@ def _open(name: str, data: str, data_dir: str | os.PathLike | None, overrides: M
         settings = hyperparameters.for_sample(settings, overrides)
     show_banner(name, dataset, source)
     return settings, dataset, source
-
-
-def check_gradients(
-    name: str,
-    *,
-    seed: int = 0,
-    data: str = "auto",
-    data_dir: str | os.PathLike | None = None,
-    out: str | os.PathLike = "saved_models",
-    examples: int = 3,
-    samples: int = 20,
-    **overrides,
-) -> gradients.GradientCheck:
-    """Checks the gradient of a pipeline's loss at its start; prints a table, draws a figure.
-
-    Args:
-        name: Of a bundled pipeline, or a path to a file of your own.
-        seed: Of the weights, and of what is drawn for the tests.
-        data: "real", "sample", or "auto": real if it is on the disk.
-        data_dir: TFDS' data folder.
-        out: NAME-gradients is made in it, with gradients.png and gradients.json.
-        examples: Of the train split; the more of them, the more kinks of ReLUs lie in the way.
-        samples: Entries of each variable, see `gradients.check`.
-        **overrides: Values of the pipeline's keys.
-
-    Raises:
-        UserError: Something given is wrong; one line says what.
-
-    Example:
-        assert check_gradients("mnist_mlp", activation="tanh").passed
-    """
-    settings, dataset, source = _open(name, data, data_dir, overrides)
-    prepared = prepare(dataset, source, seed)
-    if not 1 <= examples <= len(prepared.train):
-        raise UserError(f"examples={examples}: expected 1 to {len(prepared.train)}, all of train")
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = settings.module.build_model(settings.hp)
-    load_embeddings(model, dataset, prepared)
-    x, y = prepared.train.take(np.arange(examples))
-    pipeline = settings.module.__name__
-    folder = run_folder(pathlib.Path(out), f"{pipeline}-gradients", source.kind, settings, seed, {})
-    with exclusive(folder):
-        try:
-            result = gradients.check(
-                model, model.loss, x, y, samples=samples, seed=seed, progress=_RowPrinter(model)
-            )
-        except ValueError as error:
-            raise UserError(f"{pipeline}: {error}") from None
-        files.make_folder(folder)
-        files.write_json(folder / "gradients.json", result.to_json())
-        files.write_bytes(folder / "gradients.png", style.to_png(gradient_check(result, pipeline)))
-    failed = [variable for variable in result.variables if not variable.passed]
-    word = "WRONG" if any("WRONG" in variable.row()[-1] for variable in failed) else "NOT CHECKED"
-    names = ", ".join(variable.name for variable in failed)
-    verdict = f"{word} in {names}" if failed else "right in all of them"
-    count = len(result.variables)
-    print(
-        f"the gradient of {pipeline}, {count} variable{'s' * (count != 1)}, is {verdict}; "
-        f"figure: {folder / 'gradients.png'}",
-        flush=True,
-    )
-    return result
-
-
-class _RowPrinter:
-    """Prints the table of a gradient check row by row, with the time left after the first rows."""
-
-    ESTIMATE_AFTER = 5.0  # seconds
-
-    def __init__(self, model: keras.Model):
-        variables = model.trainable_variables
-        self.count, self.done, self.estimated = len(variables), 0, False
-        name = max((len(variable.path) for variable in variables), default=8)
-        self.widths = [name, 12, *map(len, gradients.HEADING[2:])]
-        self.started = time.monotonic()
-
-    def __call__(self, variable: gradients.VariableCheck) -> None:
-        if not self.done:
-            self._print(gradients.HEADING)
-        self._print(variable.row())
-        self.done += 1
-        seconds = time.monotonic() - self.started
-        left = seconds / self.done * (self.count - self.done)
-        if not self.estimated and seconds > self.ESTIMATE_AFTER and left > self.ESTIMATE_AFTER:
-            self.estimated = True
-            print(f"{self.done} of {self.count} variables; about {duration(left)} more", flush=True)
-
-    def _print(self, row: tuple[str, ...]) -> None:
-        print("  ".join(map(str.ljust, row, self.widths)).rstrip(), flush=True)
 
 
 def load_module(path: pathlib.Path) -> types.ModuleType:

@@ -20,7 +20,7 @@ images texts data batches checkpoint loop training evaluation baselines
 figures.style figures.classes figures.curves figures.images figures.labels figures.points
 figures.texts figures.words figures.compare figures.gradients figures
 export saved_model report environment hyperparameters runs
-execution pipeline search cli
+execution pipeline checking search cli
 """.split()
 
 

@@ -23,10 +23,11 @@ def gradient_check(check, name: str) -> Figure:
     entries, taylor = figure.subplots(2, height_ratios=heights)
     _draw_entries(entries, check)
     _draw_taylor(taylor, check.taylor)
-    wrong = [variable.name for variable in variables if not variable.passed]
-    if wrong:
-        others = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
-        title = f"{name}: the gradient of {style.shorten(wrong[0], 30)}{others} is wrong"
+    failed = [variable for variable in variables if variable.verdict == check.verdict]
+    if not check.passed:
+        others = f" and {len(failed) - 1} more" * (len(failed) > 1)
+        which = f"{style.shorten(failed[0].name, 30)}{others}"
+        title = f"{name}: the gradient of {which} is {check.verdict.lower()}"
     else:
         largest = max(variable.error for variable in variables)
         title = f"{name}: gradients agree with differences to {largest:.0e}"
@@ -55,7 +56,7 @@ def _name(variable) -> str:
     name = (
         name if len(name) <= LONGEST_NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - LONGEST_NAME :]
     )
-    return name if variable.passed else f"WRONG  {name}"
+    return name if variable.passed else f"{variable.verdict}  {name}"
 
 
 def _draw_taylor(axes, table: np.ndarray) -> None:

@@ -59,13 +59,24 @@ def run(
 
 
 def open_pipeline(
-    name: str, data: str, data_dir: str | os.PathLike | None, overrides: Mapping
+    name: str,
+    data: str,
+    data_dir: str | os.PathLike | None,
+    overrides: Mapping[str, object],
+    *,
+    several: bool = False,
 ) -> tuple:
-    """A pipeline's settings, its dataset and where that comes from, which a banner tells."""
+    """A pipeline's settings, its dataset and where that comes from, which a banner tells.
+
+    `several` allows a key several values, for a search; everything else is as in `run`.
+
+    Raises:
+        UserError: Something given is wrong; one line says what.
+    """
     environment.fix_threads()
     module = load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
-    if settings.choices:
+    if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
     dataset = module.load_data(settings.hp)

@@ -12,7 +12,7 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import catalogue, data, environment, files, hyperparameters, pipeline, runs
+from . import catalogue, data, files, hyperparameters, pipeline, runs
 from .data import fingerprint_of
 from .errors import RunError, UserError
 from .execution import load_embeddings
@@ -73,14 +73,10 @@ def search(
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
     pipeline.check_plan(plan)
-    environment.fix_threads()
-    module = pipeline.load_module(catalogue.find(name))
-    settings = hyperparameters.resolve(module, overrides)
-    dataset = module.load_data(settings.hp)
-    source = dataset.find(data, data_dir)
-    if source.kind == "sample":
-        settings = hyperparameters.for_sample(settings, overrides)
-    pipeline.show_banner(name, dataset, source)
+    settings, dataset, source = pipeline.open_pipeline(
+        name, data, data_dir, overrides, several=True
+    )
+    module = settings.module
     fingerprint_of(dataset, source)  # tells a wrong path of word vectors now
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     folder = runs.run_folder(

@@ -12,7 +12,7 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import catalogue, data, files, hyperparameters, pipeline, runs
+from . import catalogue, data, files, pipeline, runs
 from .data import fingerprint_of
 from .errors import RunError, UserError
 from .execution import load_embeddings

@@ -401,6 +401,23 @@ def test_max_pooling_is_no_error():
     assert result.passed, result.rows()
 
 
+def test_ties_of_a_max_pooling_in_its_input_are_kinks():
+    """Beside the point the input must move as well, or all four of a window stay equal."""
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 1)).astype("float32")
+    x[0] = 0
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    result = gradients.check(model, LIKELIHOOD, x, LABELS[:2], samples=32)
+    assert result.passed, result.rows()
+    assert result.variables[-1].kinks == 16
+
+
 def test_a_kink_close_by_does_not_spoil_the_difference():
     """|x| at a distance from its kink that is smaller than the first steps."""
     x = np.array([[1.0, 1e-4, -3e-5, 1e-7]])

@@ -82,3 +82,6 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
     axes.grid(color=style.GRID)
     if axes.lines:
         style.legend_above(axes, ncols=2, fontsize=8)
+    else:
+        center = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "nothing that changes and is finite", **center)

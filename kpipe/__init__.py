@@ -24,6 +24,8 @@ _EXPORTS = {
     "datasets": None,
     "figures": None,
     "gradients": None,
+    "layers": None,
+    "losses": None,
     "models": None,
     "optimizers": None,
 }

@@ -52,7 +52,7 @@ def training_batches(
     """The training data from global step `step` on, until `epochs` epochs are full.
 
     Returns:
-        A dataset of (inputs, labels) with a leading axis of steps, such as uint8
+        A dataset of (inputs, targets) with a leading axis of steps, such as uint8
         (steps, batch, height, width, channels) and int32 (steps, batch).
     """
     elements = tf.constant(schedule.elements())
@@ -76,11 +76,14 @@ def training_batches(
         inputs, labels = split.gather(positions, trim=schedule.stack == 1)
         global_step = epoch * schedule.steps_per_epoch + start
         change = augment if split.texts is None else drop_words
-        inputs = change(inputs, augmentation, seed=tf.stack([tf.cast(seed, tf.int64), global_step]))
+        key = tf.stack([tf.cast(seed, tf.int64), global_step])
+        inputs = change(inputs, augmentation, seed=key)
+        # Another stream than that of the changes, which splits its seed.
+        inputs, targets = split.pair(inputs, labels, tf.bitwise.invert(key))
         shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])
         return tuple(
             tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0))
-            for part in (inputs, labels)
+            for part in (inputs, targets)
         )
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)

@@ -125,6 +125,8 @@ def describe_target(target: Mapping) -> str:
     """Accuracy >= 98.25 %, or log_loss <= 0.05."""
     if target.get("at_least") is None:
         return f"{target['metric']} <= {target['at_most']:g}"
+    if not target["metric"].endswith("accuracy"):
+        return f"{target['metric']} >= {target['at_least']:g}"
     return f"{target['metric']} >= {100 * target['at_least']:g} %"
 
 
@@ -137,13 +139,21 @@ def last_result(name: str, out: pathlib.Path) -> str:
             headline = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
             if record["pipeline"] != name or record["status"] != "finished":
                 continue
-            value = headline["accuracy"]["value"]
+            name_of, value = _headline(record, headline)
             kind = record["data"]["kind"]
         except (OSError, ValueError, KeyError, TypeError):  # unfinished, or not ours
             continue
         if newest is None or path.stat().st_mtime > newest[0]:
-            newest = (path.stat().st_mtime, f"accuracy {100 * value:.2f} % ({kind} data)")
+            newest = (path.stat().st_mtime, f"{name_of} {value} ({kind} data)")
     return newest[1] if newest else "-"
+
+
+def _headline(record: Mapping, metrics: Mapping) -> tuple[str, str]:
+    """The metric that a run is named by: accuracy, the target's, or PSNR."""
+    if "accuracy" in metrics:
+        return "accuracy", f"{100 * metrics['accuracy']['value']:.2f} %"
+    name = (record["target"] or {"metric": "psnr"})["metric"]
+    return name, f"{metrics[name]['value']:.4g}"
 
 
 def table(out: pathlib.Path) -> str:

@@ -55,7 +55,7 @@ def check_gradients(
     keras.utils.set_random_seed(seed)
     model = settings.module.build_model(settings.hp)
     load_embeddings(model, dataset, prepared)
-    x, y = prepared.train.take(np.arange(examples))
+    x, y = prepared.train.take_pairs(np.arange(examples))
     pipeline = settings.module.__name__
     folder = run_folder(pathlib.Path(out), f"{pipeline}-gradients", source.kind, settings, seed, {})
     with exclusive(folder):

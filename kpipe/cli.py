@@ -194,6 +194,7 @@ def _predict(arguments: list[str]) -> int:
     add("files", nargs="*", metavar="FILE", help="JPEG or PNG; of texts UTF-8, one a line")
     add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
     add("--json", action="store_true", help="one JSON object a line")
+    add("--images", metavar="DIR", help="of an autoencoder: write what it gives back there")
     given = parser.parse_intermixed_args(arguments)
     if not pathlib.Path(given.folder).is_dir():
         raise UserError(f"{given.folder}: no such folder; expected a run's folder")
@@ -214,6 +215,9 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"--text: {given.folder} takes {model.input_spec.name}, no texts")
     else:
         kind, names, outputs = "file", given.files, model.predict_files(given.files)
+    if "reconstruction" in outputs:
+        _print_codes(given, outputs)
+        return 0
     for name, label, probabilities in zip(
         names, outputs["label"], outputs["probabilities"], strict=True
     ):
@@ -224,6 +228,25 @@ def _predict(arguments: list[str]) -> int:
         else:
             print(f"{name}: {label} ({100 * probabilities.max():.1f} %)")
     return 0
+
+
+def _print_codes(given: argparse.Namespace, outputs: dict) -> None:
+    """The code of each file, and its reconstruction as a PNG file where a folder is named."""
+    written = [None] * len(given.files)
+    if given.images:
+        from .images import encode_png
+
+        folder = pathlib.Path(given.images)
+        files.make_folder(folder)
+        for i, (name, image) in enumerate(zip(given.files, outputs["reconstruction"], strict=True)):
+            written[i] = str(folder / f"{i}-{pathlib.Path(name).stem}.png")
+            files.write_bytes(pathlib.Path(written[i]), encode_png(image))
+    for name, code, path in zip(given.files, outputs["code"], written, strict=True):
+        if given.json:
+            result = {"file": name, "code": list(map(float, code))}
+            print(json.dumps(result | ({"image": path} if path else {}), ensure_ascii=False))
+        else:
+            print(f"{name}: {' '.join(f'{x:.3f}' for x in code)}{f'  {path}' if path else ''}")
 
 
 def _read_lines(path: str) -> list[str]:

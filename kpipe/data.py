@@ -12,7 +12,7 @@ import tensorflow as tf
 from . import files, texts
 from .datasets import Augmentation, Dataset, Source, Vectorization
 from .errors import UserError
-from .images import decode_image, fit_image
+from .images import add_noise, decode_image, fit_image
 from .texts import Texts
 
 SPLITS = ("train", "val", "test")
@@ -33,6 +33,8 @@ class Split:
         rows: int64 (n,), the rows that belong to this split.
         texts: What the token ids were made of.
         lengths: int32 (n_all,), tokens of every text before it was cut.
+        reconstructs: Whether the images themselves are to be learned, and not the labels.
+        noise: Of what the network is given in place of the images, see `Dataset`.
     """
 
     inputs: np.ndarray
@@ -40,6 +42,8 @@ class Split:
     rows: np.ndarray
     texts: Texts | None = None
     lengths: np.ndarray | None = None
+    reconstructs: bool = False
+    noise: float = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,6 +60,11 @@ class Split:
         if self.texts is not None and trim and len(rows):
             inputs = inputs[:, : self.lengths[rows].max()]
         return inputs, self.labels[rows]
+
+    def take_pairs(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs at positions of this split, without noise, and what is to be learned of them."""
+        inputs, labels = self.take(positions)
+        return inputs, inputs if self.reconstructs else labels
 
     def take_texts(self, positions: np.ndarray) -> list[str]:
         """The texts at positions of this split."""
@@ -82,16 +91,33 @@ class Split:
         if self.texts is not None:
             texts = Texts.of([*self.texts.take(self.rows), *other.texts.take(other.rows)])
             lengths = np.concatenate([self.lengths[self.rows], other.lengths[other.rows]])
-        return Split(inputs, labels, np.arange(len(labels)), texts, lengths)
+        return dataclasses.replace(
+            self,
+            inputs=inputs,
+            labels=labels,
+            rows=np.arange(len(labels)),
+            texts=texts,
+            lengths=lengths,
+        )
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
-        """All examples once and in order, as (inputs, labels) batches; the last may be short."""
+        """All examples once and in order, as (inputs, targets) batches; the last may be short.
+
+        Noise is the same each time.
+        """
+
+        def read(start):
+            inputs, labels = self.gather(tf.range(start, tf.minimum(start + batch_size, len(self))))
+            return self.pair(inputs, labels, tf.stack([-1, start]))
+
         starts = tf.data.Dataset.range(0, len(self), batch_size)
-        gathered = starts.map(
-            lambda start: self.gather(tf.range(start, tf.minimum(start + batch_size, len(self)))),
-            num_parallel_calls=2,
-        )
-        return gathered.prefetch(2)
+        return starts.map(read, num_parallel_calls=2).prefetch(2)
+
+    def pair(self, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple:
+        """What the network is given, with noise drawn from the seed, and what it is to give."""
+        if not self.reconstructs:
+            return inputs, labels
+        return add_noise(inputs, self.noise, seed), inputs
 
     def gather(self, positions: tf.Tensor, trim: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """`take` as a step of a tf.data pipeline."""
@@ -118,6 +144,7 @@ class Data:
     augmentation: Augmentation
     splits: dict[str, Split]
     vocabulary: tuple[str, ...] | None = None  # of texts: the word of each token id
+    has_factors: bool = False  # whether labels are all that an image was made of
 
     def with_val_in_train(self) -> "Data":
         """The same data with train and val as one train split, and no val."""
@@ -128,6 +155,11 @@ class Data:
     def multilabel(self) -> bool:
         """Whether an example has several labels, each 0 or 1, instead of one class."""
         return self.train.labels.ndim == 2
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the images themselves are what is to be learned."""
+        return self.train.reconstructs
 
     @property
     def sequence_length(self) -> int | None:
@@ -169,7 +201,13 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     folder = files.home() / "data" / _folder_name(dataset, source)
     arrays = _open(folder, source) or _write(folder, dataset, source)
     splits = {
-        split: Split(inputs, dataset.select_label(labels).astype(np.int32), np.arange(len(labels)))
+        split: Split(
+            inputs,
+            dataset.select_label(labels).astype(np.int32),
+            np.arange(len(labels)),
+            reconstructs=dataset.reconstructs,
+            noise=dataset.noise,
+        )
         for split, (inputs, labels) in arrays.items()
     }
     if dataset.val_fraction:
@@ -190,6 +228,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         augmentation=dataset.augmentation,
         splits=splits,
         vocabulary=vocabulary,
+        has_factors=source.kind in dataset.factors,
     )
 
 

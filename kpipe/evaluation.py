@@ -116,8 +116,8 @@ def multilabel_metrics(
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
     result = {
-        "accuracy": _mean(right.mean(axis=1)),
-        "majority_baseline": _mean(baseline.mean(axis=1)),
+        "accuracy": interval_of_mean(right.mean(axis=1)),
+        "majority_baseline": interval_of_mean(baseline.mean(axis=1)),
     }
     for column, i in enumerate(known):
         name, positives = label_names[i], probabilities[:, i]
@@ -140,7 +140,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     Example:
         paired_difference(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1]))["value"]  # 0.25
     """
-    return _mean(first.astype(float) - second.astype(float))
+    return interval_of_mean(first.astype(float) - second.astype(float))
 
 
 def told_apart(difference: dict) -> int:
@@ -172,11 +172,15 @@ def proportion(successes: int, n: int) -> dict:
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Mean negative log likelihood in nats; a normal interval of the mean."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return _mean(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1.0)))
+    return interval_of_mean(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1.0)))
 
 
-def _mean(values: np.ndarray) -> dict:
-    """A mean with its normal interval."""
+def interval_of_mean(values: np.ndarray) -> dict:
+    """A mean with its normal interval.
+
+    Args:
+        values: (n,), of independent examples.
+    """
     half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * values.std() / np.sqrt(len(values))
     mean = values.mean()
     return {
@@ -184,6 +188,30 @@ def _mean(values: np.ndarray) -> dict:
         "low": float(mean - half),
         "high": float(mean + half),
         "n": len(values),
+    }
+
+
+def ratio_of_means(first: np.ndarray, second: np.ndarray) -> dict:
+    """The mean of the first over that of the second, on the same examples.
+
+    The interval is normal, by the delta method: what both have in common cancels out.
+
+    Args:
+        first: (n,).
+        second: (n,), of a mean other than 0.
+
+    Example:
+        ratio_of_means(np.array([2.0, 4.0]), np.array([1.0, 2.0]))  # 2, and no doubt about it
+    """
+    first, second = first.astype(float), second.astype(float)
+    ratio = first.mean() / second.mean()
+    # The mean of these is 0; their spread is that of the ratio.
+    spread = interval_of_mean((first - ratio * second) / second.mean())
+    return {
+        "value": float(ratio),
+        "low": float(ratio + spread["low"]),
+        "high": float(ratio + spread["high"]),
+        "n": len(first),
     }
 
 

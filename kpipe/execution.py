@@ -9,12 +9,23 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from . import baselines, catalogue, data, environment, evaluation, export, files, models, report
+from . import (
+    baselines,
+    catalogue,
+    data,
+    environment,
+    evaluation,
+    export,
+    files,
+    models,
+    reconstruction,
+    report,
+)
 from .errors import RunError, UserError
 from .hyperparameters import Settings
 from .runs import Run, first_kernel, open_run, read_json, standing_predictions, summary
 from .texts import Vectorizer
-from .training import choose_plan, weights_sha256
+from .training import choose_plan, leaf_layers, weights_sha256
 
 FORMAT_VERSION = 1
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.
@@ -197,9 +208,11 @@ class Execution:
                     "parameters": layer.count_params(),
                     "formula": _formula(layer),
                 }
-                for layer in model.layers
+                for layer in leaf_layers(model)
             ],
         }
+        if self.data.reconstructs:
+            record["latents"] = dataclasses.asdict(models.latents(model))
         record["plan"] = (
             self.plan
             or record["plan"]
@@ -262,40 +275,26 @@ class Execution:
         return model
 
     def _evaluate(self, model: keras.Model, record: dict) -> tuple[dict, dict]:
-        test = self.data.test
         path = self.folder / "predictions.npz"
         predictions = standing_predictions(path, record["weights_sha256"])
         if predictions is None:
             name, kind = record["pipeline"], self.data.kind
             openings = evaluation.count_opening(name, self.data.name, kind, self.folder)
-            predictions = {
-                "index": test.rows,
-                "label": test.labels[test.rows],
-                "probabilities": predict(model, test),
-            }
-            if test.texts is not None and not self.data.multilabel:
-                predictions["bag_of_words"] = self._bag_of_words()
             export.write_npz(
                 path,
-                **predictions,
+                **self._open_test(model),
                 weights_sha256=np.array(record["weights_sha256"]),
                 openings=np.array(openings),
             )
             predictions = standing_predictions(path, record["weights_sha256"])
         record["data"]["test_openings"] = int(predictions["openings"])
-        record["data"]["duplicates"] = data.count_shared(self._seen, test)
-        train_labels = self.data.train.labels[self.data.train.rows]
-        answers = predictions["label"], predictions["probabilities"], self.data.label_names
-        if self.data.multilabel:
-            metrics = evaluation.multilabel_metrics(*answers, train_labels)
-        else:
-            majority = int(np.bincount(train_labels).argmax())
-            metrics = evaluation.classification_metrics(*answers, majority)
-        if "bag_of_words" in predictions:
-            metrics |= evaluation.baseline_metrics(*answers[:2], predictions["bag_of_words"])
+        record["data"]["duplicates"] = data.count_shared(self._seen, self.data.test)
+        metrics = self._metrics(model, predictions)
         files.write_json(self.folder / "metrics.json", metrics)
         target = getattr(self.module, "target", None)
-        if target:
+        if target and self.data.reconstructs and target.metric not in metrics:
+            print(f"no {target.metric} in this variant: the target does not apply", flush=True)
+        elif target:
             metric = metrics[target.metric]
             record["target"] = {
                 **dataclasses.asdict(target),
@@ -305,6 +304,34 @@ class Execution:
                 "verdict": evaluation.verdict(target, metric, self.data.kind, self.data.official),
             }
         return predictions, metrics
+
+    def _open_test(self, model: keras.Model) -> dict[str, np.ndarray]:
+        """What the network makes of the test split, as arrays."""
+        test = self.data.test
+        if self.data.reconstructs:
+            samples = getattr(self.module, "likelihood_samples", 0)
+            return reconstruction.open_test(model, self.data, self.seed, samples)
+        predictions = {
+            "index": test.rows,
+            "label": test.labels[test.rows],
+            "probabilities": predict(model, test),
+        }
+        if test.texts is not None and not self.data.multilabel:
+            predictions["bag_of_words"] = self._bag_of_words()
+        return predictions
+
+    def _metrics(self, model: keras.Model, predictions: dict) -> dict[str, dict]:
+        if self.data.reconstructs:
+            return reconstruction.metrics_of(predictions, model, self.data)
+        train_labels = self.data.train.labels[self.data.train.rows]
+        answers = predictions["label"], predictions["probabilities"], self.data.label_names
+        if self.data.multilabel:
+            return evaluation.multilabel_metrics(*answers, train_labels)
+        majority = int(np.bincount(train_labels).argmax())
+        metrics = evaluation.classification_metrics(*answers, majority)
+        if "bag_of_words" in predictions:
+            metrics |= evaluation.baseline_metrics(*answers[:2], predictions["bag_of_words"])
+        return metrics
 
     @property
     def _seen(self) -> data.Split:
@@ -323,8 +350,12 @@ class Execution:
 
     def _export(self, model: keras.Model) -> None:
         names, val = self.data.label_names, self.data.val
-        options = {"multilabel": self.data.multilabel}
         positions = np.resize(np.arange(len(val)), 64)
+        if self.data.reconstructs:
+            export.export_autoencoder(model, self.folder)
+            export.write_golden_autoencoder(model, val.take(positions)[0], self.folder)
+            return
+        options = {"multilabel": self.data.multilabel}
         if self.data.vocabulary:
             inputs = val.take_texts(positions)
             options["vectorizer"] = Vectorizer(self.data.vocabulary, self.data.sequence_length)

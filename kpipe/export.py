@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ import tensorflow as tf
 from . import files
 from .errors import RunError
 from .images import decode_image
+from .models import latents
 from .texts import UNKNOWN_ID, Vectorizer
 
 
@@ -40,8 +41,6 @@ def export(
         multilabel: Whether each label stands for itself, see `name_labels`.
         vectorizer: Makes the token ids of a model of texts; it goes into the graph.
     """
-    import keras
-
     (model_input,) = model.inputs
     shape = tuple(model_input.shape[1:])
 
@@ -59,14 +58,6 @@ def export(
             label = tf.gather(names, tf.argmax(probabilities, axis=1))
         return {"probabilities": probabilities, "label": label}
 
-    def serve_bytes(bytes):
-        images = tf.map_fn(
-            lambda content: decode_image(content, shape),
-            bytes,
-            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
-        )
-        return serve(images)
-
     def serve_texts(texts):
         return serve(vectorizer(texts))
 
@@ -75,30 +66,97 @@ def export(
         tokens = tokens[:, : vectorizer.max_length]
         return serve(tf.concat([tf.maximum(tokens[:, :1], UNKNOWN_ID), tokens[:, 1:]], axis=1))
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     spec = tf.TensorSpec((None, *shape), model_input.dtype, name=model_input.name)
     endpoints = {"serving_default": (serve, spec)}
+    tracked = [model]
     if vectorizer:
-        archive.track(vectorizer.model)  # its lookup table
+        tracked.append(vectorizer.model)  # its lookup table
         texts_spec = tf.TensorSpec((None,), tf.string, name="texts")
         endpoints = {
             "serving_default": (serve_texts, texts_spec),
             "serving_tokens": (serve_tokens, spec),
         }
     elif len(shape) == 3:
-        endpoints["serving_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="bytes"))
+        endpoints["serving_bytes"] = _from_bytes(serve, shape)
+    assets = {"labels.txt": label_names}
+    if vectorizer:  # for people; the graph has its own
+        assets["vocabulary.txt"] = vectorizer.vocabulary
+    _write(folder, tracked, endpoints, assets)
+
+
+def export_autoencoder(model, folder: pathlib.Path) -> None:
+    """Writes the SavedModel `folder`/serving/1 of an autoencoder, all or nothing.
+
+    Signatures, all deterministic: `encode` takes `images`, uint8 (n, height, width, channels), and
+    gives what the model's encoder does, among it `code`, float32 (n, size). `decode` takes such a
+    `code` and gives `reconstruction`, float32 (n, height, width, channels). `reconstruct`, which is
+    `serving_default` as well, takes `images` and gives both; `serving_bytes` does so from `bytes`,
+    string (n,), JPEG or PNG files of any size.
+
+    Args:
+        model: Keras model with layers "encoder" and "decoder", see `models.autoencoder`.
+        folder: The run's.
+    """
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    shape = tuple(encoder.inputs[0].shape[1:])
+
+    def encode(images):
+        return encoder(images, training=False)
+
+    def decode(code):
+        return decoder(code, training=False)
+
+    def reconstruct(images):
+        code = encode(images)["code"]
+        return {**decode(code), "code": code}
+
+    images = tf.TensorSpec((None, *shape), tf.uint8, name="images")
+    code = tf.TensorSpec((None, *decoder.inputs[0].shape[1:]), tf.float32, name="code")
+    endpoints = {
+        "serving_default": (reconstruct, images),
+        "encode": (encode, images),
+        "decode": (decode, code),
+        "reconstruct": (reconstruct, images),
+        "serving_bytes": _from_bytes(reconstruct, shape),
+    }
+    _write(folder, [encoder, decoder], endpoints, {})
+
+
+def _from_bytes(serve: Callable, shape: tuple[int, int, int]) -> tuple[Callable, tf.TensorSpec]:
+    """The same endpoint for encoded images of any size."""
+
+    def serve_bytes(bytes):
+        images = tf.map_fn(
+            lambda content: decode_image(content, shape),
+            bytes,
+            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+        )
+        return serve(images)
+
+    return serve_bytes, tf.TensorSpec((None,), tf.string, name="bytes")
+
+
+def _write(
+    folder: pathlib.Path,
+    tracked: Sequence,
+    endpoints: Mapping[str, tuple[Callable, tf.TensorSpec]],
+    assets: Mapping[str, Sequence[str]],
+) -> None:
+    """The SavedModel of some endpoints, with lists of words in its assets."""
+    import keras
+
+    archive = keras.export.ExportArchive()
+    for resource in tracked:
+        archive.track(resource)
     for name, (function, signature) in endpoints.items():
         archive.add_endpoint(name, function, input_signature=[signature])
     files.make_folder(folder / "serving")
     with files.new_folder(folder / "serving" / "1") as temporary:
         archive.write_out(str(temporary), verbose=False)
-        assets = temporary / "assets"
-        assets.mkdir(exist_ok=True)
-        (assets / "labels.txt").write_text("".join(f"{name}\n" for name in label_names))
-        if vectorizer:  # for people; the graph has its own
-            words = "".join(f"{word}\n" for word in vectorizer.vocabulary)
-            (assets / "vocabulary.txt").write_text(words, encoding="utf-8")
+        (temporary / "assets").mkdir(exist_ok=True)
+        for name, words in assets.items():
+            lines = "".join(f"{word}\n" for word in words)
+            (temporary / "assets" / name).write_text(lines, encoding="utf-8")
 
 
 def name_labels(
@@ -162,6 +220,34 @@ def write_golden(
             **expect("file_", decoded),
         }
     write_npz(folder / "golden.npz", **arrays)
+
+
+def write_golden_autoencoder(model, images: np.ndarray, folder: pathlib.Path) -> None:
+    """Writes golden.npz: images, and what encoder and decoder in memory make of them.
+
+    Args:
+        model: The trained Keras model, see `export_autoencoder`.
+        images: uint8 (64, height, width, channels), not from the test split.
+        folder: The run's.
+    """
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+
+    def expect(prefix: str, batch: np.ndarray) -> dict[str, np.ndarray]:
+        encoded = encoder.predict(batch, verbose=0)
+        decoded = decoder.predict(encoded["code"], verbose=0)
+        expected = {**encoded, **decoded, "certain": latents(model).certain(encoded)}
+        return {f"{prefix}{name}": values for name, values in expected.items()}
+
+    files_at_other_sizes = _encode_at_other_sizes(images[:8])
+    shape = images.shape[1:]
+    decoded = [decode_image(tf.constant(content), shape) for content in files_at_other_sizes]
+    write_npz(
+        folder / "golden.npz",
+        inputs=images,
+        **expect("", images),
+        **_join_bytes("files", files_at_other_sizes),
+        **expect("file_", np.stack(decoded)),
+    )
 
 
 def odd_texts(texts: Sequence[str]) -> list[bytes]:

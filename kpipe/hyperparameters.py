@@ -88,7 +88,17 @@ def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settin
 
 
 def for_sample(settings: Settings, overrides: Mapping[str, object]) -> Settings:
-    """The settings on sample data: `sample_epochs` instead of `epochs`, unless those were given."""
+    """The settings on sample data: shorter, unless what makes them so was given.
+
+    `sample_epochs` takes the place of `epochs`, and what a pipeline's `sample` says that of its
+    defaults, such as the steps of a schedule that a short training would not see the end of.
+    """
+    active = {p.name for p in settings.hp.space if settings.hp.is_active(p)}
+    shorter = getattr(settings.module, "sample", {})
+    shorter = {k: v for k, v in shorter.items() if k in active and k not in overrides}
+    if shorter:
+        resolved = resolve(settings.module, {**overrides, **shorter})
+        settings = dataclasses.replace(resolved, overrides=settings.overrides)
     if "epochs" in overrides:
         return settings
     return dataclasses.replace(settings, trainer=settings.trainer.on_sample())

@@ -1,4 +1,4 @@
-"""Images: from a file to the pixels of a network, for preparation and in the export."""
+"""Images: from a file to the pixels of a network, for preparation and export, and noise on them."""
 
 import tensorflow as tf
 
@@ -20,9 +20,11 @@ def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     """Cuts the central part of the shape's proportions and resizes it, with antialiasing.
 
     Args:
-        image: uint8 (height, width, channels).
+        image: uint8 (height, width, channels); colours become grey where the shape asks for it.
         shape: The model's (height, width, channels).
     """
+    if image.shape[-1] == 3 and shape[2] == 1:
+        image = tf.image.rgb_to_grayscale(image)
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     # The largest central box of the target's proportions.
     box_height = tf.minimum(height, tf.maximum(1, width * shape[0] // shape[1]))
@@ -36,3 +38,25 @@ def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
 
     fits = tf.logical_and(tf.equal(box_height, shape[0]), tf.equal(box_width, shape[1]))
     return tf.ensure_shape(tf.cond(fits, lambda: image, resized), shape)
+
+
+def encode_png(image: tf.Tensor) -> bytes:
+    """A PNG file of an image, float (height, width, channels), where white is 1."""
+    pixels = tf.round(255 * tf.clip_by_value(image, 0, 1))
+    return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
+
+
+def add_noise(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
+    """Images with Gaussian noise, cut and rounded as a noisy file would be.
+
+    Args:
+        images: uint8 (batch, height, width, channels).
+        level: Standard deviation as a fraction of full white, 0 for none.
+        seed: int (2,); the same seed gives the same noise.
+    """
+    if not level:
+        return images
+    noise = tf.random.stateless_normal(tf.shape(images), seed, stddev=255 * level)
+    return tf.cast(
+        tf.clip_by_value(tf.round(tf.cast(images, tf.float32) + noise), 0, 255), tf.uint8
+    )

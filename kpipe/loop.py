@@ -135,8 +135,7 @@ class Loop:
     def _build(self) -> None:
         """Creates every variable now: a compiled program cannot, and a checkpoint names them."""
         self.model.optimizer.build(self.model.trainable_variables)
-        images, labels = self.data.train.take(np.arange(1))
-        self.model.test_on_batch(images, labels)
+        self.model.test_on_batch(*self.data.train.take_pairs(np.arange(1)))
         metrics = self.model.get_metrics_result()
         self.model.reset_metrics()
         known = [*metrics, *(f"val_{name}" for name in metrics)]

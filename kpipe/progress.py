@@ -41,7 +41,7 @@ class Progress:
         self.steps = self.epoch_start + within - self.first_step
         if self.bar:
             # The last update would end the bar: it waits for the validation.
-            values = [(name, float(value)) for name, value in logs.items()]
+            values = [(name, float(value)) for name, value in logs.items() if "/" not in name]
             self.bar.stateful_metrics.update(name for name, _ in values)
             self.bar.update(within, values, finalize=False)
         if not self.estimated:
@@ -63,8 +63,10 @@ class Progress:
             self.estimated = True
 
     def end(self, row: dict) -> None:
-        """Shows a finished epoch: its row of the history."""
-        metrics = {k: v for k, v in row.items() if k not in ("epoch", "step", "seconds")}
+        """Shows a finished epoch: its row of the history, without the parts of a metric."""
+        metrics = {
+            k: v for k, v in row.items() if k not in ("epoch", "step", "seconds") and "/" not in k
+        }
         if self.bar:
             self.bar.stateful_metrics.update(metrics)
             self.bar.update(self.steps_per_epoch, list(metrics.items()), finalize=True)

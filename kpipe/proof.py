@@ -26,9 +26,17 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
     """Replays everything; the result says what was compared and whether all of it agrees."""
     started = time.monotonic()
     model = tf.saved_model.load(str(folder / "serving" / "1"))
+    golden = np.load(folder / "golden.npz", allow_pickle=False)
+    predictions = np.load(folder / "predictions.npz", allow_pickle=False)
+    prove = prove_autoencoder if "encode" in model.signatures else prove_classifier
+    result = prove(model, golden, predictions, test_inputs)
+    return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def prove_classifier(model, golden, predictions, test_inputs: pathlib.Path) -> dict:
+    """Probabilities and labels, from inputs, from texts and from encoded files."""
     signature = model.signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
-    golden = np.load(folder / "golden.npz", allow_pickle=False)
 
     differences, labels_agree = [], True
 
@@ -46,7 +54,6 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
     for size in (1, len(encoded)) if encoded else ():
         compare(model.signatures["serving_bytes"], "bytes", encoded, size, "file_")
 
-    predictions = np.load(folder / "predictions.npz", allow_pickle=False)
     rows, truth, expected = (predictions[k] for k in ("index", "label", "probabilities"))
     order, read = _open_test(test_inputs, rows)
     correct = 0
@@ -69,8 +76,71 @@ def main(folder: pathlib.Path, test_inputs: pathlib.Path) -> dict:
         "test_correct": correct,
         "expected_correct": expected_correct,
         "test_examples": len(rows),
-        "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def prove_autoencoder(model, golden, predictions, test_inputs: pathlib.Path) -> dict:
+    """All endpoints: encode, decode, reconstruct, the default and that of encoded files.
+
+    Where two classes of a discrete latent are as good as equally probable, its one-hot code depends
+    on the last bit: there the probabilities are compared, and not the code.
+    """
+    endpoints, differences = model.signatures, {}
+
+    def compare(name: str, given: dict, expected, prefix: str = "", size: int | None = None):
+        outputs = endpoints[name](**{key: tf.constant(value) for key, value in given.items()})
+        certain = expected[f"{prefix}certain"][:size]
+        for key, values in outputs.items():
+            if f"{prefix}{key}" not in expected:
+                continue
+            wanted = expected[f"{prefix}{key}"][:size]
+            # What is decoded from a given code depends on no choice.
+            chosen = key == "code" or (key == "reconstruction" and name != "decode")
+            rows = certain if chosen else slice(None)
+            worst = _relative_difference(values.numpy(), wanted, rows)
+            differences[name] = max(differences.get(name, 0.0), worst)
+
+    for size in BATCHES:
+        images = {"images": golden["inputs"][:size]}
+        for name in ("serving_default", "encode", "reconstruct"):
+            compare(name, images, golden, size=size)
+        compare("decode", {"code": golden["code"][:size]}, golden, size=size)
+    encoded = _unpack(golden, "files")
+    for size in (1, len(encoded)):
+        compare("serving_bytes", {"bytes": encoded[:size]}, golden, "file_", size)
+
+    rows = predictions["index"]
+    order, read = _open_test(test_inputs, rows)
+    errors = []
+    for start in range(0, len(rows), TEST_BATCH):
+        part = order[start : start + TEST_BATCH]
+        images = read(rows[part])
+        expected = {key: predictions[key][part] for key in ("code", "certain")}
+        compare("reconstruct", {"images": images}, expected)
+        decoded = endpoints["decode"](code=tf.constant(expected["code"]))["reconstruction"]
+        errors.append(np.mean(np.square(images / 255 - decoded.numpy()), axis=(1, 2, 3)))
+    errors = np.concatenate(errors)
+    test = _relative_difference(errors, predictions["squared_error"], slice(None))
+    differences["test split"] = test
+    difference = max(differences.values())
+    return {
+        "passed": difference <= TOLERANCE,
+        "max_difference": difference,
+        "tolerance": TOLERANCE,
+        "differences": differences,
+        "batches": list(BATCHES),
+        "encoded_files": len(encoded),
+        "test_examples": len(rows),
+        "uncertain_codes": int(np.sum(~predictions["certain"])),
+    }
+
+
+def _relative_difference(values: np.ndarray, expected: np.ndarray, rows) -> float:
+    """The largest, in units of 1 or of the largest expected value if that is more."""
+    if values.shape != expected.shape or not np.isfinite(values).all():
+        return 1.0
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    return float(np.max(np.abs(values - expected)[rows], initial=0.0)) / scale
 
 
 def _unpack(golden, name: str) -> list[bytes]:

@@ -3,6 +3,7 @@
 import base64
 import html
 import pathlib
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 _SPACE = "\N{NO-BREAK SPACE}"
 # Metrics of single classes and labels: they have tables of their own.
 _APART = ("precision", "recall", "accuracy", "majority_baseline", "roc_auc")
+_ABBREVIATIONS = {
+    "roc auc": "ROC AUC",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "svd": "SVD",
+    "kl": "KL",
+    "mig": "MIG",
+    "sap": "SAP",
+    "dci": "DCI",
+    "factor vae": "FactorVAE",
+    "beta vae": "BetaVAE",
+}
+_UNITS = {"psnr": "dB", "svd_psnr": "dB"} | dict.fromkeys(
+    "bound negative_log_likelihood reconstruction_nats continuous_kl continuous_capacity "
+    "discrete_kl discrete_capacity".split(),
+    "nats",
+)
 MISTAKES = 10  # that are shown with their text
 EXCERPT = 500  # characters of a text
 
@@ -30,21 +48,23 @@ _VERDICTS = {
 
 class _Picture(NamedTuple):
     caption: str
-    png: bytes
+    kind: str  # png or gif
+    content: bytes
     wide: bool  # takes both columns
 
 
-def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
+def write(run, plots: Iterable[Callable[..., "Figure | bytes | None"]]) -> pathlib.Path:
     """Draws the figures and writes them and the report into the run's folder.
 
     Args:
         run: The finished run: `name`, `folder`, `record` (the content of run.json), `metrics`,
             `label_names`, `data`, and whatever the plots ask for.
-        plots: Functions `f(run) -> Figure | None`. A function's name names its file, the first
-            line of its docstring is its caption; None leaves the figure out.
+        plots: Functions `f(run) -> Figure | bytes | None`, the bytes those of an animated GIF. A
+            function's name names its file, the first line of its docstring is its caption; None
+            leaves the figure out.
 
     Returns:
-        The path of `report.html`; the figures stand beside it as `figures/NAME.png`.
+        The path of `report.html`; the figures stand beside it as `figures/NAME.png` or `.gif`.
     """
     # Wide figures come last: before one, an odd number of others would leave a hole.
     pictures = sorted(_draw(run, plots), key=lambda picture: picture.wide)
@@ -53,6 +73,8 @@ def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
         _header(run),
         _verdict(run),
         _figures(pictures),
+        _errors(run),
+        _noise(run),
         _classes(run),
         _labels(run),
         _mistakes(run),
@@ -69,20 +91,22 @@ def write(run, plots: Iterable[Callable[..., "Figure | None"]]) -> pathlib.Path:
     return path
 
 
-def _draw(run, plots: Iterable[Callable[..., "Figure | None"]]) -> list[_Picture]:
+def _draw(run, plots: Iterable[Callable[..., "Figure | bytes | None"]]) -> list[_Picture]:
     folder = run.folder / "figures"
     files.make_folder(folder)
     pictures = []
     for plot in plots:
-        path = folder / f"{plot.__name__}.png"
         figure = plot(run)
+        kind = "gif" if isinstance(figure, bytes) else "png"
+        path = folder / f"{plot.__name__}.{kind}"
         if figure is None:
             path.unlink(missing_ok=True)  # of an earlier report
             continue
-        png = style.to_png(figure)
-        files.write_bytes(path, png)
+        content = figure if kind == "gif" else style.to_png(figure)
+        files.write_bytes(path, content)
         caption = (plot.__doc__ or _words(plot.__name__)).strip().splitlines()[0]
-        pictures.append(_Picture(caption, png, figure.get_figwidth() > 6))
+        wide = kind == "png" and figure.get_figwidth() > 6
+        pictures.append(_Picture(caption, kind, content, wide))
     return pictures
 
 
@@ -124,7 +148,7 @@ def _verdict(run) -> str:
     chip = f'<p class="chip {look}">{_text(words)}</p>' if words else ""
     facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(run))
     return f"""<section class="verdict"><div class="headline">
-<p class="quiet">{_text(_words(name))}{over} on the test split</p>
+<p class="quiet">{_text(_with_unit(name))}{over} on the test split</p>
 <p class="big">{_text(_number(name, entry.get("value")))}</p>
 <p>{_text(", ".join(about))}</p>{chip}</div>
 <dl>{facts}</dl>{_proof(run)}</section>"""
@@ -177,6 +201,8 @@ def _proof(run) -> str:
     if not proof:
         return '<p class="proof plain"><strong>The export is not proven.</strong></p>'
     difference, allowed = _small(proof.get("max_difference")), _small(proof.get("tolerance"))
+    if "latents" in run.record:
+        return _proof_of_endpoints(run, proof, difference, allowed)
     if not proof.get("passed"):
         right, expected = _value(proof.get("test_correct")), _value(proof.get("expected_correct"))
         return f"""<p class="proof bad"><strong>✗ The export is not the trained model:</strong>
@@ -194,14 +220,73 @@ it differs by {difference} (allowed: {allowed}) and has {_text(right)} test answ
 to {difference} (allowed: {allowed}) {_text(where)}.</p>"""
 
 
+def _proof_of_endpoints(run, proof: Mapping, difference: str, allowed: str) -> str:
+    """Of an autoencoder: encode, decode and reconstruct."""
+    if not proof.get("passed"):
+        worst = max(proof["differences"], key=proof["differences"].get)
+        return f"""<p class="proof bad"><strong>✗ The export is not the trained model:</strong>
+it differs by {difference} (allowed: {allowed}), most of all in {_text(worst)}.</p>"""
+    uncertain = ""
+    if proof.get("uncertain_codes"):
+        uncertain = f""" Of {_value(proof["uncertain_codes"])} images a discrete latent is all but
+undecided between two classes; there the probabilities were compared."""
+    return f"""<p class="proof good"><strong>✓ Export proven:</strong> encode, decode and
+reconstruct equal the trained model to {difference} (allowed: {allowed}) at batches
+{_text(_value(proof.get("batches")))}, on {_value(proof.get("encoded_files"))} encoded files and on
+all {_text(_value(proof.get("test_examples")))} test images.{_text(uncertain)}</p>"""
+
+
 def _figures(pictures: Sequence[_Picture]) -> str:
     cards = [
         f"""<figure{' class="wide"' if picture.wide else ""}><img alt="{_text(picture.caption)}"
-src="data:image/png;base64,{base64.b64encode(picture.png).decode()}">
+src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}">
 <figcaption>{_text(picture.caption)}</figcaption></figure>"""
         for picture in pictures
     ]
     return _section("Figures", f'<div class="figures">{"".join(cards)}</div>') if cards else ""
+
+
+def _errors(run) -> str:
+    """Of an autoencoder: the truncated SVD beside it."""
+    if "svd_squared_error" not in run.metrics:
+        return ""
+    names = ("squared_error", "psnr", "ssim")
+    size = _part(run, "latents").get("continuous")
+    rows = [
+        (who, *(_metric(name, run.metrics[f"{prefix}{name}"]) for name in (*names, train)))
+        for who, prefix, train in (
+            ("the network", "", "train_squared_error"),
+            ("truncated SVD", "svd_", "train_squared_error"),
+        )
+    ]
+    ratio = _metric("train_error_over_svd", run.metrics["train_error_over_svd"])
+    note = (
+        f"Both keep {_value(size)} numbers of an image. The SVD is the best linear map that does "
+        f"so: on train the network's squared error is {ratio} times its."
+    )
+    head = ("", "squared error", "PSNR (dB)", "SSIM", "squared error on train")
+    return _section(
+        "Against the truncated SVD",
+        f"<p>{_text(note)}</p>" + _table(head, rows, look="numbers"),
+    )
+
+
+def _noise(run) -> str:
+    """Of an autoencoder: noisy images before and after it, by level."""
+    levels = [name.split("/")[1] for name in run.metrics if name.startswith("psnr_gain/")]
+    rows = [
+        (
+            level,
+            *(
+                _metric(name, run.metrics[f"{name}/{level}"])
+                for name in ("psnr_noisy", "psnr_denoised", "ssim_noisy", "ssim_denoised")
+            ),
+        )
+        for level in levels
+    ]
+    head = ("noise", "PSNR before (dB)", "after", "SSIM before", "after")
+    note = "Standard deviation of the noise as a share of white; means over the test split."
+    return _section("Noise", f"<p>{note}</p>" + _table(head, rows, look="numbers")) if rows else ""
 
 
 def _classes(run) -> str:
@@ -273,9 +358,9 @@ def _excerpt(text: str) -> str:
 def _metrics(run) -> str:
     apart = {f"{kind}/{name}" for kind in _APART for name in run.label_names}
     rows = [
-        (_words(name), _metric(name, entry), _value(entry.get("n")))
+        (_with_unit(name), _metric(name, entry), _value(entry.get("n")))
         for name, entry in run.metrics.items()
-        if name not in apart
+        if name not in apart and not name.startswith(("psnr_", "ssim_"))
     ]
     table = _table(("metric on the test split", "value [95 % interval]", "n"), rows, look="numbers")
     return _section("Metrics", table) if rows else ""
@@ -361,6 +446,8 @@ def _commands(run) -> str:
         folder = folder.relative_to(pathlib.Path.cwd())
     path = folder.as_posix()
     load = f"import kpipe\n\nmodel = kpipe.load({path!r})"
+    if "latents" in run.record:
+        load += "\nmodel.decode(model.encode(images)['code'])  # model.reconstruct(images)"
     body = f"""<p>The same run anew:</p><pre>{_whole(run.record.get("command"))}</pre>
 <p>The model in Python:</p><pre>{_text(load)}</pre>"""
     texts = "sequence_length" in _part(run, "data")
@@ -433,7 +520,14 @@ def _known_labels(run) -> list[str]:
 
 
 def _words(name: str) -> str:
-    return name.replace("roc_auc", "ROC AUC").replace("_", " ")
+    for written, said in _ABBREVIATIONS.items():
+        name = re.sub(rf"\b{written}\b", said, name.replace("_", " "))
+    return name
+
+
+def _with_unit(metric: str) -> str:
+    unit = _UNITS.get(metric)
+    return f"{_words(metric)} ({unit})" if unit else _words(metric)
 
 
 def _is_share(metric: str) -> bool:

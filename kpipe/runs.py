@@ -20,6 +20,7 @@ from .data import Data
 from .errors import UserError
 from .evaluation import told_apart
 from .hyperparameters import Settings
+from .training import leaf_layers
 
 
 @dataclasses.dataclass
@@ -160,15 +161,15 @@ def standing_predictions(path: pathlib.Path, weights: str) -> dict | None:
 
 def summary(run: Run) -> str:
     """The result in a few lines."""
-    record, accuracy = run.record, run.metrics["accuracy"]
-    baseline = run.metrics["majority_baseline"]
-    lines = [
-        f"{record['pipeline']} on {record['data']['kind']} data: test accuracy "
-        f"{_percent(accuracy)}, n = {accuracy['n']:,}; the majority class alone "
-        f"{100 * baseline['value']:.2f} %"
-    ]
-    if "bag_of_words_baseline" in run.metrics:
-        lines.append(_against_bag_of_words(run.metrics))
+    record, proof = run.record, run.record["proof"]
+    where = f"{record['pipeline']} on {record['data']['kind']} data"
+    if "latents" in record:
+        lines = _reconstruction(run, where)
+        agreement = f"{proof['test_examples']:,} test images on all endpoints"
+    else:
+        lines = _classification(run, where)
+        correct, expected = proof["test_correct"], proof["expected_correct"]
+        agreement = f"{correct:,} of {expected:,} correct test answers"
     if record["target"]:
         target = record["target"]
         described = catalogue.describe_target(target)
@@ -178,14 +179,62 @@ def summary(run: Run) -> str:
         f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
         f"machine; {shared} of its examples stand in train as well"
     )
-    proof = record["proof"]
     lines.append(
         f"export {'proven' if proof['passed'] else 'NOT PROVEN'}: largest difference "
-        f"{proof['max_difference']:.1e}, {proof['test_correct']:,} of "
-        f"{proof['expected_correct']:,} correct test answers"
+        f"{proof['max_difference']:.1e}, {agreement}"
     )
     lines.append(f"report: {run.folder / 'report.html'}")
     return "\n".join(lines)
+
+
+def _classification(run: Run, where: str) -> list[str]:
+    accuracy, baseline = run.metrics["accuracy"], run.metrics["majority_baseline"]
+    lines = [
+        f"{where}: test accuracy {_percent(accuracy)}, n = {accuracy['n']:,}; the majority class "
+        f"alone {100 * baseline['value']:.2f} %"
+    ]
+    if "bag_of_words_baseline" in run.metrics:
+        lines.append(_against_bag_of_words(run.metrics))
+    return lines
+
+
+def _reconstruction(run: Run, where: str) -> list[str]:
+    metrics = run.metrics
+    lines = [
+        f"{where}: test images given back with squared error {_number(metrics['squared_error'])}, "
+        f"PSNR {_number(metrics['psnr'])} dB, SSIM {_number(metrics['ssim'])}, "
+        f"n = {metrics['psnr']['n']:,}"
+    ]
+    if "svd_squared_error" in metrics:
+        lines.append(
+            f"truncated SVD with as many components: squared error "
+            f"{_number(metrics['svd_squared_error'])}, PSNR {_number(metrics['svd_psnr'])} dB; on "
+            f"train the network's error is {_number(metrics['train_error_over_svd'])} times the "
+            "SVD's"
+        )
+    if "bound" in metrics:
+        text = f"-ln p(image) is at most {_number(metrics['bound'])} nats"
+        if "negative_log_likelihood" in metrics:
+            text += f", about {_number(metrics['negative_log_likelihood'])} by importance sampling"
+        lines.append(text)
+    for part in ("continuous", "discrete"):
+        if f"{part}_kl" in metrics:
+            text = f"KL of the {part} latents {_number(metrics[f'{part}_kl'])} nats"
+            if f"{part}_capacity" in metrics:
+                text += f", capacity {metrics[f'{part}_capacity']['value']:.4g}"
+            lines.append(text)
+    if "unsupervised_accuracy" in metrics:
+        accuracy = _percent(metrics["unsupervised_accuracy"])
+        lines.append(f"classes found without labels: accuracy {accuracy}")
+    if "mig" in metrics:
+        names = {"mig": "MIG", "sap": "SAP", "factor_vae_score": "FactorVAE score"}
+        lines.append(", ".join(f"{name} {_number(metrics[key])}" for key, name in names.items()))
+    return lines
+
+
+def _number(metric: dict) -> str:
+    value, low, high = (metric[key] for key in ("value", "low", "high"))
+    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def _against_bag_of_words(metrics: dict) -> str:
@@ -209,7 +258,7 @@ def first_kernel(model: keras.Model) -> np.ndarray | None:
     The kernel of the first convolution, or of a dense layer on all pixels.
     """
     shape = model.inputs[0].shape[1:]
-    for layer in model.layers:
+    for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.Conv2D):
             return np.array(layer.kernel)
         if isinstance(layer, keras.layers.Dense):

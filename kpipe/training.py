@@ -17,7 +17,7 @@ from .loop import History, Loop
 # XLA program are faster than the ordinary graph. Convolutions are slower in XLA's CPU code.
 FUSIBLE_LAYERS = frozenset(
     "InputLayer Rescaling Flatten Reshape Dense Activation ReLU LeakyReLU Dropout "
-    "BatchNormalization GaussianNoise".split()
+    "BatchNormalization GaussianNoise Sampling KLRegularization".split()
 )
 FUSED_STEPS = 8
 # Compiling a fused program takes seconds; a shorter run does not earn them back.
@@ -130,9 +130,17 @@ class Trainer:
 
 def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: int) -> str:
     """The execution plan: a fixed rule of layer types and number of steps, never a timing."""
-    fusible = all(type(layer).__name__ in FUSIBLE_LAYERS for layer in model.layers)
+    fusible = all(type(layer).__name__ in FUSIBLE_LAYERS for layer in leaf_layers(model))
     steps = num_examples // batch_size * epochs
     return f"fused:{FUSED_STEPS}" if fusible and steps >= FUSED_MIN_STEPS else "graph"
+
+
+def leaf_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers of a model, and in place of a model among them that one's layers."""
+    leaves = []
+    for layer in model.layers:
+        leaves += leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
+    return leaves
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -4,6 +4,7 @@ from .ag_news import ag_news
 from .base import Augmentation, Dataset, Source, Vectorization
 from .celeb_a import celeba
 from .cifar10 import cifar10
+from .dsprites import dsprites
 from .grocery_store import grocery_store
 from .imdb_reviews import imdb_reviews
 from .mnist import mnist
@@ -18,6 +19,7 @@ __all__ = [
     "ag_news",
     "celeba",
     "cifar10",
+    "dsprites",
     "gmm",
     "grocery_store",
     "imdb_reviews",

@@ -105,7 +105,7 @@ class Dataset:
             folder of the user's own files.
         manual_files: What that builder needs, below the data folder's `downloads/manual`.
         fixed: The source where it is always the same, such as a truth table.
-        tfds_splits: Our split names to those of TFDS.
+        tfds_splits: Our split names to those of TFDS, or to parts of them: "train[:50000]".
         config: The TFDS configuration, where the dataset has several.
         input: From a TFDS example to its input.
         label: From a TFDS example to its stored label.
@@ -114,6 +114,11 @@ class Dataset:
         train_examples: Train on so many, drawn by the seed and stratified by class; 0: on all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
+        reconstructs: Whether an image itself is what is to be learned, and not its label.
+        noise: Standard deviation of the Gaussian noise on what the network is given, as a fraction
+            of full white; what it is to give stays clean.
+        factors: Kinds of source, "real" or "sample", whose labels are all that an image was made
+            of, so that it can be measured how a code tells them apart.
         manual_help: How to get the data where no download will do.
     """
 
@@ -138,6 +143,9 @@ class Dataset:
     train_examples: int = 0
     augmentation: Augmentation = Augmentation()
     vectorization: Vectorization | None = None
+    reconstructs: bool = False
+    noise: float = 0.0
+    factors: tuple[str, ...] = ()
     manual_help: str = ""
 
     @property
@@ -153,6 +161,10 @@ class Dataset:
         return dataclasses.replace(
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
+
+    def reconstructed(self, noise: float = 0.0) -> "Dataset":
+        """The same images, to be given back clean of such noise, see `noise`."""
+        return dataclasses.replace(self, reconstructs=True, noise=noise)
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike | None = None) -> Source:
         """The source that `kind` names: "real", "sample", or "auto": real if it is on the disk.
@@ -189,14 +201,15 @@ class Dataset:
         if not versions:
             return None
         path = versions[-1]
+        parts = {ours: _parse_slice(theirs) for ours, theirs in self.tfds_splits.items()}
         try:
             content = path.read_bytes()
             info = json.loads(content)
             examples = {
-                ours: sum(map(int, split["shardLengths"]))
-                for ours, theirs in self.tfds_splits.items()
+                ours: len(range(sum(map(int, split["shardLengths"])))[part])
+                for ours, (name, part) in parts.items()
                 for split in info["splits"]
-                if split["name"] == theirs
+                if split["name"] == name
             }
             download_size = int(info.get("downloadSize", 0))
             # Our own builders note there whether what they found is the original.
@@ -312,6 +325,13 @@ def generated(generate: Callable[..., tuple], examples: Mapping[str, int], what:
         official=False,
         read=read,
     )
+
+
+def _parse_slice(split: str) -> tuple[str, slice]:
+    """The name and the part of a split such as "train", "train[:90]" or "train[90:95]"."""
+    name, _, bounds = split.rstrip("]").partition("[")
+    start, _, stop = bounds.partition(":")
+    return name, slice(int(start or 0), int(stop) if stop else None)
 
 
 def _version_key(path: pathlib.Path) -> list[int]:

@@ -68,6 +68,7 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
         tfds_splits={"train": "train", "val": "validation", "test": "test"},
         label=_stack_attributes,
         select_label=select_label,
+        factors=("sample",) if attribute is None else (),
         manual_help=f"put {', '.join(FIVE_FILES)} into DIR/downloads/manual and say --data-dir DIR",
     )
 

@@ -9,18 +9,19 @@ from .base import Dataset, Source, from_arrays
 SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 
 
-def cifar10(val_fraction: float = 0.1) -> Dataset:
-    """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9.
+def cifar10(val_fraction: float = 0.1, grey: bool = False) -> Dataset:
+    """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9, or as grey (32, 32, 1) ones.
 
     The stand-in is 4,000 drawn shapes in the same ten classes.
 
     Args:
         val_fraction: Share of the 50,000 training images that becomes val; CIFAR-10 has none.
+        grey: Whether colours become grey.
     """
     return Dataset(
         name="cifar10",
         version="3.0.2",
-        input_shape=(32, 32, 3),
+        input_shape=(32, 32, 1 if grey else 3),
         label_names=shapes.CLASSES,
         official_examples={"train": 50_000, "test": 10_000},
         official_download_size=170_052_171,

@@ -7,18 +7,19 @@ from .. import files
 from .base import Dataset, Source, from_arrays
 
 
-def mnist(val_fraction: float = 0.1) -> Dataset:
-    """MNIST digits as uint8 (28, 28, 1) images with labels 0 to 9.
+def mnist(val_fraction: float = 0.1, image_size: int = 28) -> Dataset:
+    """MNIST digits as uint8 (28, 28, 1) images with labels 0 to 9, or resized ones.
 
     The stand-in is scikit-learn's 1,797 digits of 8x8 pixels, enlarged to 28x28.
 
     Args:
         val_fraction: Share of the 60,000 training images that becomes val; MNIST has none.
+        image_size: Pixels on a side.
     """
     return Dataset(
         name="mnist",
         version="3.0.1",
-        input_shape=(28, 28, 1),
+        input_shape=(image_size, image_size, 1),
         label_names=tuple("0123456789"),
         official_examples={"train": 60_000, "test": 10_000},
         official_download_size=11_594_722,

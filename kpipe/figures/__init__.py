@@ -11,7 +11,17 @@ from .compare import architectures, regularizers
 from .curves import learning_curves
 from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import against_single_task, label_accuracies
+from .latents import (
+    code_scatter,
+    decoded_plane,
+    discrete_code_by_class,
+    latent_kl,
+    traversal_animation,
+    traversals,
+    traversals_beside,
+)
 from .points import decision_regions
+from .reconstructions import denoising, reconstructions
 from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
 from .words import analogies, embedding_map, nearest_words
 
@@ -22,17 +32,26 @@ __all__ = [
     "architectures",
     "attention_map",
     "augmented_examples",
+    "code_scatter",
     "confusion_matrix",
     "decision_regions",
+    "decoded_plane",
+    "denoising",
+    "discrete_code_by_class",
     "embedding_map",
     "first_layer_filters",
     "label_accuracies",
+    "latent_kl",
     "learning_curves",
     "nearest_words",
     "per_class",
+    "reconstructions",
     "regularizers",
     "roc_curve",
     "telling_words",
     "text_lengths",
+    "traversal_animation",
+    "traversals",
+    "traversals_beside",
     "worst_mistakes",
 ]

@@ -16,7 +16,9 @@ def learning_curves(run) -> Figure | None:
         return None
     learning_rate = history.pop("learning_rate", np.array([]))
     names = dict.fromkeys(
-        name.removeprefix("val_") for name in history if name not in ("step", "seconds")
+        name.removeprefix("val_")
+        for name in history
+        if name not in ("step", "seconds") and "/" not in name  # the parts of a metric
     )
     varies = np.unique(learning_rate[np.isfinite(learning_rate)]).size > 1
     panels = [*names, "learning_rate"] if varies else [*names]

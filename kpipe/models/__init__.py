@@ -1,21 +1,29 @@
 """Functional model builders: Keras layers in, an uncompiled keras.Model out."""
 
+from .autoencoder import autoencoder
 from .cnn import cnn
 from .embeddings import load_embeddings
 from .mlp import mlp
 from .resnet import resnet18
 from .text import attention_scores, bag_of_embeddings, recurrent, transformer
 from .transfer import backbone, load_backbone
+from .vae import Latents, discrete_sizes, joint_vae, latents, vae
 
 __all__ = [
+    "Latents",
     "attention_scores",
+    "autoencoder",
     "backbone",
     "bag_of_embeddings",
     "cnn",
+    "discrete_sizes",
+    "joint_vae",
+    "latents",
     "load_backbone",
     "load_embeddings",
     "mlp",
     "recurrent",
     "resnet18",
     "transformer",
+    "vae",
 ]

@@ -1,0 +1,395 @@
+"""Figures of latent codes: what each latent changes in an image, and how much it says of one.
+
+Latents are named z1, z2 ... if they are continuous, and c1 (10) if discrete, with ten values.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.patheffects import withStroke
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm
+
+from . import style
+from .labels import BROKEN
+from .reconstructions import COLUMNS, decode, draw_blocks, spread, tile, to_gif
+from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
+
+MAX_WIDTH = 10.0  # inches
+MAX_POINTS = 5000
+GRID_SIDE = 15  # images; odd, so that the middle one is decoded from zeros
+MAX_LATENTS = 64  # rows of traversals
+UNUSED = 0.1  # nats: a latent with less says next to nothing
+LOW, HIGH = 0.05, 0.95  # quantiles between which a continuous latent is varied
+MAX_BYTES = 500_000  # of an animation
+
+
+class _Latent(NamedTuple):
+    name: str
+    columns: slice  # of a code
+    is_discrete: bool
+
+
+def _latents(run) -> list[_Latent]:
+    """The latents in the order of a code; none where there is no prior to draw codes from."""
+    structure = run.record.get("latents")
+    if not structure or not structure["has_prior"]:
+        return []
+    first = structure["continuous"]
+    found = [_Latent(f"z{i + 1}", slice(i, i + 1), False) for i in range(first)]
+    for i, size in enumerate(structure["discrete"]):
+        found.append(_Latent(f"c{i + 1} ({size})", slice(first, first + size), True))
+        first += size
+    return found
+
+
+def _vary(codes: np.ndarray, latent: _Latent, places: np.ndarray) -> np.ndarray:
+    """Codes (len(places), n, D) in which one latent moves through its range, from 0 to 1."""
+    if latent.is_discrete:
+        size = latent.columns.stop - latent.columns.start
+        values = np.eye(size)[np.minimum((places * size).astype(int), size - 1)]
+    else:
+        values = norm.ppf(LOW + (HIGH - LOW) * places)[:, None]
+    varied = np.repeat(codes[None], len(places), axis=0)
+    varied[:, :, latent.columns] = values[:, None]
+    return varied
+
+
+def code_scatter(run) -> Figure | None:
+    """The codes of test images in the plane, by class."""
+    dimensions = run.record.get("latents", {}).get("continuous", 0)
+    if dimensions < 2:
+        return None
+    codes, label = run.predictions["code"][:, :dimensions], run.predictions["label"]
+    values, names, by = range(len(run.label_names)), run.label_names, "class"
+    if label.ndim == 2:
+        by = names[0] if len(names) == label.shape[1] else "first factor"
+        label = label[:, 0]
+        values = np.unique(label)
+        names = list(map(str, values))
+    shown = np.random.default_rng(0).permutation(len(codes))[:MAX_POINTS]
+    places, which = codes, "plane of both latents"
+    if dimensions > 2:
+        from sklearn.decomposition import PCA  # takes a second to import
+
+        projection = PCA(2, random_state=0).fit(codes)
+        places = projection.transform(codes)
+        share = 100 * projection.explained_variance_ratio_.sum()
+        which = f"plane that keeps {share:.0f} % of the variance of {dimensions} latents"
+
+    colors = np.array(_class_colors(len(values)))
+    figure = style.new_figure(WIDTH + 0.6)
+    axes = figure.subplots()
+    order = np.searchsorted(values, label)
+    axes.scatter(*places[shown].T, s=6, c=colors[order[shown]], linewidths=0, alpha=0.7)
+    if len(values) <= MAX_NUMBERED_CLASSES:
+        for name, color in zip(names, colors, strict=True):
+            axes.plot([], [], "o", color=color, label=style.shorten(name, 18), markersize=5)
+        columns = max(1, min(len(names), 54 // (max(map(len, names)) + 4)))
+        style.legend_above(axes, ncols=columns, fontsize=8, handlelength=1, columnspacing=1)
+    across, up = ("first", "second") if dimensions > 2 else ("z1", "z2")
+    component = " principal component" if dimensions > 2 else ""
+    axes.set(xlabel=across + component, ylabel=up + component)
+    axes.grid(color=style.GRID)
+    axes.set_axisbelow(True)
+    title = f"{len(shown):,} of {len(codes):,} test codes by {by}, in the {which}"
+    style.set_title(figure, title)
+    medians = [np.median(places[order == i], axis=0) for i in np.unique(order)]
+    _name_apart(figure, axes, medians, [names[i] for i in np.unique(order)])
+    return figure
+
+
+def _name_apart(figure: Figure, axes: Axes, places: list[np.ndarray], names: list[str]) -> None:
+    """Names the places, where there is room, in the order given."""
+    figure.draw_without_rendering()  # the layout decides where there is room
+    look = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
+    taken = []
+    for place, name in zip(places, names, strict=True):
+        text = axes.text(*place, style.shorten(name, 14), **look)
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        box = text.get_window_extent()
+        if box.count_overlaps(taken):
+            text.remove()
+        else:
+            taken.append(box)
+
+
+def _class_colors(count: int) -> list:
+    if count <= len(CLASS_COLORS):
+        return [to_rgb(color) for color in CLASS_COLORS[:count]]
+    if count <= 10:
+        return list(colormaps["tab10"].colors[:count])
+    return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
+
+
+def decoded_plane(run) -> Figure | None:
+    """Images decoded from the plane of the two latents, at the prior's quantiles."""
+    latents = _latents(run)
+    if sum(not latent.is_discrete for latent in latents) != 2:
+        return None
+    values = norm.ppf(np.linspace(LOW, HIGH, GRID_SIDE))
+    codes = np.zeros((GRID_SIDE**2, latents[-1].columns.stop))
+    codes[:, 0] = np.tile(values, GRID_SIDE)
+    codes[:, 1] = np.repeat(values[::-1], GRID_SIDE)  # as in a graph, the largest on top
+    for latent in latents[2:]:
+        codes[:, latent.columns.start] = 1
+    canvas = tile(decode(run, codes), GRID_SIDE)
+    figure = style.new_figure(WIDTH + 0.4)
+    axes = figure.subplots()
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
+    axes.set_anchor("NW")
+    ticked = np.linspace(0, GRID_SIDE - 1, 5).round().astype(int)
+    names = [f"{round(value, 2) + 0:.2f}" for value in values[ticked]]
+    height, width = (np.array(canvas.shape[:2]) + 1) / GRID_SIDE
+    axes.set_xticks((ticked + 0.5) * width - 1, names)
+    axes.set_yticks((GRID_SIDE - ticked - 0.5) * height - 1, names)
+    others = f"\nat value 0 of {', '.join(x.name for x in latents[2:4])}" if latents[2:] else ""
+    axes.set(xlabel=f"z1{others}", ylabel="z2")
+    axes.spines[:].set_visible(False)
+    title = f"What the decoder draws over the middle {100 * (HIGH - LOW):.0f} % of each latent"
+    style.set_title(figure, title)
+    return figure
+
+
+def traversals(run) -> Figure | None:
+    """What each latent alone changes in the decoded image, the one with the largest KL on top."""
+    latents = _latents(run)
+    if not latents:
+        return None
+    kl = run.predictions["kl"].mean(axis=0)
+    order = np.argsort(-kl, kind="stable")[:MAX_LATENTS]
+    typical = np.zeros((1, latents[-1].columns.stop))
+    for latent in latents:
+        if latent.is_discrete:
+            frequent = run.predictions["code"][:, latent.columns].mean(axis=0).argmax()
+            typical[0, latent.columns.start + frequent] = 1
+    codes = []
+    for i in order:
+        columns, is_discrete = latents[i].columns, latents[i].is_discrete
+        size = columns.stop - columns.start if is_discrete else COLUMNS
+        codes.append(_vary(typical, latents[i], np.linspace(0, 1, size))[:, 0])
+    images = decode(run, np.concatenate(codes))
+    strips = np.split(images, np.cumsum([len(strip) for strip in codes])[:-1])
+    figure = style.new_figure(WIDTH)
+    names = [f"{latents[i].name}  {kl[i]:.2f} nats" for i in order]
+    height = draw_blocks(figure, strips, names, MAX_WIDTH)
+    parts = []
+    if any(not latent.is_discrete for latent in latents):
+        parts.append(f"z: from the {100 * LOW:.0f} % to the {100 * HIGH:.0f} % quantile, else at 0")
+    if any(latent.is_discrete for latent in latents):
+        parts.append("c: each value, else at the most frequent one")
+    figure.supxlabel("\n".join(parts), fontsize=8)
+    title = f"{latents[order[0]].name} says most, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
+    title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents say less than {UNUSED}"
+    if len(order) < len(latents):
+        title += f"; the {len(order)} largest are shown"
+    title_lines = style.set_title(figure, title)
+    figure.set_figheight(0.3 + 0.19 * title_lines + 0.15 * len(parts) + height)
+    return figure
+
+
+def latent_kl(run) -> Figure | None:
+    """The KL of each latent over the training, and of all together against their capacity."""
+    history = {name: np.array(values, float) for name, values in run.history.items()}
+    kinds = [kind for kind in ("continuous", "discrete") if f"{kind}_kl" in history]
+    latents = _latents(run)
+    if not latents or not kinds or not len(history["epoch"]):
+        return None
+    x, x_name = history["epoch"], "epoch"
+    if "step" in history:
+        x, x_name = history["step"] / 1000, "thousand steps"
+    numbers = {"continuous": 0, "discrete": 0}
+    lines = []
+    for latent in latents:
+        kind = "discrete" if latent.is_discrete else "continuous"
+        lines.append(history[f"{kind}_kl/{numbers[kind]}"])
+        numbers[kind] += 1
+    final = np.array([line[-1] for line in lines])
+    largest = np.argsort(-final, kind="stable")[:5]
+    look = {"marker": "o" if len(x) <= 40 else "", "markersize": 3}
+
+    figure = style.new_figure(1.1 + 2.6 + 1.6 * len(kinds))
+    ratios = [2.2] + [1.3] * len(kinds)
+    first, *rest = figure.subplots(1 + len(kinds), sharex=True, height_ratios=ratios)
+    for i, line in enumerate(lines):
+        if i not in largest:
+            first.plot(x, line, color=GREY, linewidth=0.7, alpha=0.6)
+    for i, color in zip(largest, CLASS_COLORS, strict=False):
+        first.plot(x, lines[i], color=color, linewidth=1.6, label=latents[i].name, **look)
+    first.set_ylabel("nats, each latent")
+    style.legend_above(first, ncols=5, fontsize=8, handlelength=1.5, columnspacing=1)
+    for axes, kind, color in zip(rest, kinds, (BLUE, VERMILION), strict=False):
+        axes.plot(x, history[f"{kind}_kl"], color=color, label=f"{kind}, together", **look)
+        if f"{kind}_capacity" in history:
+            capacity = {"color": INK, "linestyle": "--", "linewidth": 1.2, "label": "capacity"}
+            axes.plot(x, history[f"{kind}_capacity"], **capacity)
+        axes.set_ylabel("nats")
+        style.legend_above(axes, ncols=2, fontsize=8)
+    for axes in (first, *rest):
+        axes.grid(color=style.GRID)
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    rest[-1].set_xlabel(x_name)
+    figure.align_ylabels()
+    title = f"{np.sum(final >= UNUSED)} of {len(latents)} latents end above {UNUSED} nats; "
+    ends = {name: values[-1] for name, values in history.items()}
+    style.set_title(figure, title + ", ".join(_used(ends)))
+    return figure
+
+
+def _used(ends: Mapping[str, float]) -> list[str]:
+    """The KL of the continuous and of the discrete latents, each against its capacity."""
+    found = []
+    for kind in ("continuous", "discrete"):
+        if f"{kind}_kl" in ends:
+            capacity = ends.get(f"{kind}_capacity")
+            limit = "" if capacity is None else f" of {capacity:.2f}"
+            found.append(f"{kind} {ends[f'{kind}_kl']:.2f}{limit} nats")
+    return found
+
+
+def traversal_animation(run) -> bytes | None:
+    """Test images whose latents sweep through their range, one in each column: an animated GIF."""
+    latents = _latents(run)
+    if not latents:
+        return None
+    kl = run.predictions["kl"].mean(axis=0)
+    shown = np.argsort(-kl, kind="stable")[:5]
+    codes = run.predictions["code"]
+    codes = codes[spread(run, 4, len(codes))]
+    size = max(latents[i].columns.stop - latents[i].columns.start for i in shown)
+    # Less and less, until it is small enough.
+    for count, steps, colors in (
+        (5, max(24, min(size, 40)), 128),
+        (5, 20, 64),
+        (4, 16, 32),
+        (3, 12, 16),
+        (3, 8, 8),
+    ):
+        there = np.linspace(0, 1, steps)
+        varied = np.stack([_vary(codes, latents[i], there) for i in shown[:count]], axis=2)
+        images = decode(run, varied.reshape(-1, varied.shape[-1]))
+        frames = images.reshape(steps, -1, *images.shape[1:])
+        names = [f"{latents[i].name}\n{kl[i]:.2f} nats" for i in shown[:count]]
+        content = to_gif([tile(frame, len(names)) for frame in frames], names, colors)
+        if len(content) < MAX_BYTES:
+            break
+    return content
+
+
+def discrete_code_by_class(run) -> Figure | None:
+    """Test images by class and by the value of the first discrete latent, as shares of a class."""
+    latent = next((latent for latent in _latents(run) if latent.is_discrete), None)
+    if latent is None or style.is_multilabel(run):
+        return None
+    truth = run.predictions["label"]
+    value = run.predictions["code"][:, latent.columns].argmax(axis=1)
+    size = latent.columns.stop - latent.columns.start
+    counts = np.zeros((len(run.label_names), size), int)
+    np.add.at(counts, (truth, value), 1)
+    # One value a class, so that most examples have the value of their class.
+    matched = dict(zip(*linear_sum_assignment(counts, maximize=True), strict=True))
+    values = [matched[c] for c in sorted(matched)]
+    agree = counts[sorted(matched), values].sum() / counts.sum()
+    values += sorted(set(range(size)) - set(values))
+    shares = counts[:, values] / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    numbered = max(counts.shape) <= MAX_NUMBERED_CLASSES
+    cell = 0.33 if numbered else 0.11  # inches
+    width = min(max(WIDTH, 1.5 + cell * size), MAX_WIDTH)
+    figure = style.new_figure(1.1 + max(1.2, cell * len(shares)), width)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    text = {"fontsize": 9 if numbered else 6}
+    axes.set_xticks(range(size), values, **text)
+    axes.set_yticks(range(len(shares)), [style.shorten(x, 22) for x in run.label_names], **text)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    note = "numbers: percent of the class" if numbered else "dark: most of the class"
+    axes.set(xlabel=f"value of {latent.name}; {note}", ylabel="class")
+    if numbered:
+        for (i, j), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                look = {"ha": "center", "va": "center", "color": "white" if share > 0.6 else INK}
+                axes.text(j, i, f"{100 * share:.0f}", fontsize=8, **look)
+    title = f"Each value of {latent.name} taken for one class: {100 * agree:.1f} % of "
+    style.set_title(figure, title + f"{len(truth):,} test images are right")
+    return figure
+
+
+def traversals_beside(run, key: str = "model") -> Figure | None:
+    """The traversals of the networks that were run into this folder, side by side."""
+    own = traversals(run)
+    if own is None or key not in run.record["hyperparameters"]:
+        return None
+    others = _sheets_beside(run, key)
+    if not others:
+        return None
+    sheet = imread(io.BytesIO(style.to_png(own)))
+    this = {run.record["hyperparameters"][key]: (_used(_values(run.metrics)), sheet)}
+    found = others | this
+    width = MAX_WIDTH / 2
+    heights = [width * sheet.shape[0] / sheet.shape[1] for _, sheet in found.values()]
+    ratios = [max(heights[i : i + 2]) for i in range(0, len(heights), 2)]
+    figure = style.new_figure(0.5 + sum(ratios) + 0.65 * len(ratios), MAX_WIDTH)
+    all_axes = figure.subplots(len(ratios), 2, height_ratios=ratios).ravel()
+    for axes in all_axes:
+        axes.set_axis_off()
+        axes.set_anchor("N")
+    rows = sorted(found.items(), key=lambda item: str(item[0]))
+    for axes, (value, (used, sheet)) in zip(all_axes, rows, strict=False):
+        axes.imshow(sheet)
+        spoken = f"{key} {value}".replace("_", " ") + ", this run" * (value in this)
+        axes.set_title(f"{spoken}\n{', '.join(used)}", fontsize=10, loc="left")
+    style.set_title(
+        figure,
+        f"What each latent changes in {len(found)} networks that differ in {key.replace('_', ' ')} alone",
+    )
+    return figure
+
+
+def _sheets_beside(run, key: str) -> dict[str, tuple[list[str], np.ndarray]]:
+    """KL and traversals of finished runs beside this one that differ in one key alone."""
+    found = {}
+    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
+        folder = path.parent
+        if folder == run.folder or folder.name.rpartition("~")[2].isdigit():
+            continue  # itself, or set aside by --fresh
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not _is_comparable(run.record, record, key):
+                continue
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            used = _used(_values(metrics))
+            sheet = imread(folder / "figures" / "traversals.png")
+        except (*BROKEN, SyntaxError) as error:  # SyntaxError: Pillow's of a damaged PNG
+            reason = type(error).__name__
+            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
+            continue
+        found.setdefault(record["hyperparameters"][key], (used, sheet))
+    return found
+
+
+def _is_comparable(record: Mapping, other: Mapping, key: str) -> bool:
+    def shared(record):
+        overrides = {name: x for name, x in record["overrides"].items() if name != key}
+        same = (record["pipeline"], record["seed"], record.get("budget"), overrides)
+        return *same, record["data"]["fingerprint"]
+
+    return (
+        other["status"] == "finished"
+        and shared(other) == shared(record)
+        and other["hyperparameters"][key] != record["hyperparameters"][key]
+        and other["latents"]["has_prior"]  # others have no traversals
+    )
+
+
+def _values(metrics: Mapping[str, Mapping]) -> dict[str, float]:
+    return {name: metric["value"] for name, metric in metrics.items()}

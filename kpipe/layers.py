@@ -1,0 +1,260 @@
+"""Layers of variational autoencoders, in Keras alone.
+
+What they add to the loss is in nats a batch's example. None of them needs a training step of its
+own: `KLRegularization` adds its term by `add_loss`, and counts the steps in a weight, which is
+saved and restored with the others.
+"""
+
+import keras
+from keras import ops
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+_register = keras.saving.register_keras_serializable("kpipe")
+
+
+def kl_to_normal(z_mean, z_log_var):
+    """KL divergence of N(mean, variance) from N(0, 1), of each latent in nats.
+
+    Kingma and Welling (2014), appendix B: (mean^2 + variance - 1 - ln variance) / 2.
+
+    Args:
+        z_mean: float (..., latents).
+        z_log_var: float (..., latents), the natural logarithm of the variance.
+
+    Returns:
+        float (..., latents), at least 0.
+
+    Example:
+        kl_to_normal(np.array([1.0]), np.array([0.0]))  # [0.5]
+    """
+    return 0.5 * (ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var)
+
+
+def kl_to_uniform(logits):
+    """KL divergence of a categorical distribution from the uniform one, in nats.
+
+    ln n minus the entropy: 0 where all n classes are equally likely, ln n where one is certain.
+    Dupont (2018), section 3: it bounds the capacity of a discrete latent.
+
+    Args:
+        logits: float (..., n), logarithms of the probabilities but for a constant.
+
+    Returns:
+        float (...), from 0 to ln n.
+
+    Example:
+        kl_to_uniform(np.array([0.0, -100.0]))  # ln 2 = 0.693
+    """
+    log_probabilities = ops.log_softmax(logits, axis=-1)
+    entropy = -ops.sum(ops.exp(log_probabilities) * log_probabilities, axis=-1)
+    return ops.log(ops.cast(logits.shape[-1], logits.dtype)) - entropy
+
+
+def linear_capacity(maximum: float, steps: float, limit: float | None = None) -> Schedule:
+    """A capacity that rises linearly from 0 to `maximum` within `steps`, and stays there.
+
+    Dupont (2018), equation 7. It is Keras' `PolynomialDecay`, upwards.
+
+    Args:
+        maximum: In nats.
+        steps: Batches until it is reached.
+        limit: It stays at this one, in nats, once it has reached it: n classes hold no more than
+            ln n.
+
+    Example:
+        linear_capacity(5.0, 25_000)(12_500)  # 2.5
+    """
+    end = maximum if limit is None else min(maximum, limit)
+    steps = steps * end / maximum if maximum else steps
+    return keras.optimizers.schedules.PolynomialDecay(0.0, steps, end_learning_rate=end)
+
+
+@_register
+class Sampling(keras.layers.Layer):
+    """Draws from N(mean, variance) in training, and gives the mean at inference.
+
+    The draw is mean + deviation * noise, so that gradients pass: Kingma and Welling (2014),
+    section 2.4.
+
+    Args:
+        seed: Of the noise; by default it follows `keras.utils.set_random_seed`.
+
+    Example:
+        z = Sampling()(z_mean, z_log_var)  # both (batch, latents)
+    """
+
+    def __init__(self, seed: int | None = None, **options):
+        super().__init__(**options)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, z_mean, z_log_var, training=False):
+        if not training:
+            return z_mean
+        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * noise
+
+    def compute_output_shape(self, z_mean_shape, z_log_var_shape):
+        return z_mean_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+class _Stepwise(keras.layers.Layer):
+    """A layer with a value that follows a schedule over the training steps."""
+
+    def build_step(self) -> None:
+        # A weight, so that checkpoints hold it.
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+
+    def at_step(self, value, training: bool, dtype):
+        """A number as it is, a schedule at this step: 1 in the first one."""
+        if not isinstance(value, Schedule):
+            return ops.cast(value, dtype)
+        if training:
+            self.step.assign_add(1)
+        return ops.cast(value(self.step), dtype)
+
+
+@_register
+class GumbelSoftmax(_Stepwise):
+    """Draws from a categorical distribution in training, as nearly one-hot as gradients allow.
+
+    softmax((logits + g) / temperature) with Gumbel noise g: Jang et al. (2017), equation 2;
+    Maddison et al. (2017). At inference it is the one-hot vector of the most probable class.
+
+    Args:
+        temperature: Above 0, a number or a Keras schedule over the training steps; the nearer to 0,
+            the nearer to one-hot.
+        seed: Of the noise; by default it follows `keras.utils.set_random_seed`.
+
+    Raises:
+        ValueError: The temperature is not above 0.
+
+    Example:
+        c = GumbelSoftmax(temperature=0.67)(logits)  # (batch, latents, classes)
+    """
+
+    def __init__(self, temperature: float | Schedule = 0.67, seed: int | None = None, **options):
+        super().__init__(**options)
+        self.temperature = _from_config(temperature)
+        if not isinstance(self.temperature, Schedule) and not self.temperature > 0:
+            raise ValueError(f"temperature={temperature!r}: expected a number above 0")
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, logits_shape):
+        self.build_step()
+
+    def call(self, logits, training=False):
+        if not training:
+            return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
+        # Not from 0 on, whose logarithm is infinite.
+        drawn = keras.random.uniform(
+            ops.shape(logits), minval=1e-7, dtype=logits.dtype, seed=self.seed_generator
+        )
+        noise = -ops.log(-ops.log(drawn))
+        temperature = self.at_step(self.temperature, training, logits.dtype)
+        # The constant that logits leave open does not matter to a softmax.
+        return ops.softmax((logits + noise) / temperature, axis=-1)
+
+    def compute_output_shape(self, logits_shape):
+        return logits_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "temperature": _to_config(self.temperature),
+            "seed": self.seed,
+        }
+
+
+@_register
+class KLRegularization(_Stepwise):
+    """Passes a code on, and adds the KL divergence of its latents to the loss.
+
+    Without a capacity it adds weight * KL, beta of Higgins et al. (2017, equation 4); with one,
+    weight * |C - KL|: Burgess et al. (2018, equation 8), Dupont (2018, equation 7). KL is the sum
+    over the latents of the mean over the batch.
+
+    Its metrics, in nats: `NAME_kl`, `NAME_kl/0` and so on for each latent, and with a capacity
+    `NAME_capacity`, after the layer's own name.
+
+    Args:
+        weight: beta or gamma, at least 0.
+        capacity: In nats, a number or a Keras schedule over the training steps; None for none.
+
+    Example:
+        z = KLRegularization(weight=4.0, name="continuous")(z, kl_to_normal(z_mean, z_log_var))
+    """
+
+    def __init__(self, weight: float = 1.0, capacity: float | Schedule | None = None, **options):
+        super().__init__(**options)
+        self.weight = weight
+        self.capacity = _from_config(capacity)
+
+    def build(self, code_shape, kl_shape):
+        self.build_step()
+        self.divergence = Divergence(self.name, kl_shape[-1], self.capacity is not None)
+
+    def call(self, code, kl, training=False):
+        divergence = ops.sum(ops.mean(kl, axis=0))
+        capacity = None
+        if self.capacity is None:
+            self.add_loss(self.weight * divergence)
+        else:
+            capacity = self.at_step(self.capacity, training, kl.dtype)
+            self.add_loss(self.weight * ops.abs(capacity - divergence))
+        self.divergence.update_state(kl, capacity)
+        return code
+
+    def compute_output_shape(self, code_shape, kl_shape):
+        return code_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "weight": self.weight,
+            "capacity": _to_config(self.capacity),
+        }
+
+
+class Divergence(keras.metrics.Metric):
+    """Mean KL divergence of each latent over the examples, their sum, and the last capacity.
+
+    Args:
+        name: What the results' names begin with.
+        latents: Their number.
+        has_capacity: Whether there is a capacity to tell.
+    """
+
+    def __init__(self, name: str, latents: int, has_capacity: bool):
+        super().__init__(name=name)
+        self.latents, self.has_capacity = latents, has_capacity
+        self.sums = self.add_variable((latents,), "zeros", name="sums")
+        self.count = self.add_variable((), "zeros", name="count")
+        self.capacity = self.add_variable((), "zeros", name="capacity")
+
+    def update_state(self, kl, capacity=None):
+        self.sums.assign_add(ops.cast(ops.sum(kl, axis=0), self.sums.dtype))
+        self.count.assign_add(ops.cast(ops.shape(kl)[0], self.count.dtype))
+        if capacity is not None:
+            self.capacity.assign(ops.cast(capacity, self.capacity.dtype))
+
+    def result(self) -> dict:
+        means = ops.divide_no_nan(self.sums, self.count)
+        result = {f"{self.name}_kl": ops.sum(means)}
+        if self.has_capacity:
+            result[f"{self.name}_capacity"] = self.capacity.value
+        return result | {f"{self.name}_kl/{i}": means[i] for i in range(self.latents)}
+
+
+def _to_config(value):
+    return keras.saving.serialize_keras_object(value) if isinstance(value, Schedule) else value
+
+
+def _from_config(value):
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

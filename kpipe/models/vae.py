@@ -1,0 +1,306 @@
+"""Variational autoencoders, with continuous and with discrete latents."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..layers import (
+    GumbelSoftmax,
+    KLRegularization,
+    Sampling,
+    Schedule,
+    kl_to_normal,
+    kl_to_uniform,
+    linear_capacity,
+)
+from .autoencoder import build_decoder, encode
+
+# The published encoders and decoders, by the pixels on a side.
+JOINT_VAE_FILTERS = {32: (32, 64, 64), 64: (32, 32, 64, 64)}
+JOINT_VAE_DECODER_FILTERS = {32: (32, 32), 64: (64, 32, 32)}
+
+# Lead in probability of a most probable class that no rounding takes away.
+CERTAIN = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """What a code consists of: continuous values, then each discrete latent one-hot.
+
+    Attributes:
+        continuous: Their number.
+        discrete: Classes of each discrete latent.
+        has_prior: Whether a code can be drawn, from N(0, 1) and uniformly.
+    """
+
+    continuous: int
+    discrete: tuple[int, ...]
+    has_prior: bool
+
+    @property
+    def size(self) -> int:
+        """Length of a code."""
+        return self.continuous + sum(self.discrete)
+
+    @property
+    def names(self) -> list[str]:
+        """z1, z2 and so on, then c1, c2 and so on."""
+        continuous = [f"z{i + 1}" for i in range(self.continuous)]
+        return continuous + [f"c{i + 1}" for i in range(len(self.discrete))]
+
+    def blocks(self, values: np.ndarray) -> list[np.ndarray]:
+        """Of columns (n, sum of classes) those of each discrete latent, (n, classes)."""
+        return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []
+
+    def classes(self, code: np.ndarray) -> np.ndarray:
+        """The class of each discrete latent in codes (n, size): int (n, discrete latents)."""
+        chosen = [block.argmax(axis=1) for block in self.blocks(code[:, self.continuous :])]
+        return np.stack(chosen, axis=1) if chosen else np.zeros((len(code), 0), int)
+
+    def certain(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Which codes do not hang on the last bit of a probability: bool (n,).
+
+        Args:
+            encoded: What the encoder gives.
+        """
+        certain = np.ones(len(encoded["code"]), dtype=bool)
+        for block in self.blocks(encoded["probabilities"]) if self.discrete else []:
+            first, second = np.sort(block, axis=1)[:, -2:].T[::-1]
+            certain &= first - second > CERTAIN
+        return certain
+
+
+def latents(model: keras.Model) -> Latents:
+    """What the codes of an autoencoder consist of, see `autoencoder`, `vae` and `joint_vae`."""
+    encoded = model.get_layer("encoder").output
+    discrete = [
+        size
+        for layer in model.layers
+        if isinstance(layer, GumbelSoftmax)
+        for size in [layer.output.shape[-1]] * layer.output.shape[-2]
+    ]
+    continuous = encoded["code"].shape[-1] - sum(discrete)
+    return Latents(continuous, tuple(discrete), "z_mean" in encoded)
+
+
+def vae(
+    input_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    units: Sequence[int] = (256, 128, 64),
+    filters: Sequence[int] = (),
+    activation: str = "leaky_relu",
+    beta: float = 1.0,
+    name: str = "vae",
+) -> keras.Model:
+    """A variational autoencoder (Kingma and Welling, 2014), dense or convolutional.
+
+    Its loss is the reconstruction's, which `compile` is given, plus beta times the KL divergence of
+    the code from N(0, 1), which the model adds (Higgins et al., 2017, equation 4).
+
+    Args:
+        input_shape: (height, width, channels) of the uint8 images; 0..255 becomes 0..1.
+        latent_dim: Continuous latents.
+        units: Widths of the encoder's dense layers; the decoder mirrors them.
+        filters: Of 4x4 convolutions with stride 2 before them; empty for a dense network.
+        activation: Of the hidden layers: any Keras name. "leaky_relu" has Keras' slope 0.2.
+        beta: Weight of the KL divergence; 1 is the bound on the likelihood.
+        name: Of the model; its parts are "encoder" and "decoder".
+
+    Raises:
+        ValueError: The image cannot be halved as often as there are `filters`.
+
+    Returns:
+        Uncompiled model, see `joint_vae`.
+
+    Example:
+        model = vae((28, 28, 1), 2)
+        model.compile("adam", loss=losses.bernoulli)
+    """
+    images = keras.Input(input_shape, dtype="uint8", name="images")
+    encoder = _encoder(images, encode(images, units, filters, activation), latent_dim, ())
+    decoder = build_decoder(
+        latent_dim,
+        input_shape,
+        units=tuple(reversed(units)),
+        filters=filters,
+        decoder_filters=tuple(reversed(filters[:-1])),
+        activation=activation,
+    )
+    return _join(encoder, decoder, (), KLRegularization(beta, name="continuous"), None, 0.67, name)
+
+
+def joint_vae(
+    input_shape: Sequence[int],
+    continuous: int = 10,
+    *,
+    discrete: Sequence[int] = (10,),
+    weight: float = 1.0,
+    continuous_capacity: tuple[float, int] | None = None,
+    discrete_capacity: tuple[float, int] | None = None,
+    temperature: float | Schedule = 0.67,
+    name: str = "joint_vae",
+) -> keras.Model:
+    """JointVAE: continuous and discrete latents, each with a rising capacity (Dupont, 2018).
+
+    Its loss is the reconstruction's plus weight |C - KL| for continuous and for discrete latents
+    (equation 7), or plus weight KL without capacities, which with no discrete latents is the
+    beta-VAE of Higgins et al. (2017). Layers and constants are those of the published code.
+
+    Args:
+        input_shape: (32, 32, channels) or (64, 64, channels) of the uint8 images; 0..255 becomes
+            0..1.
+        continuous: Continuous latents, at least 1.
+        discrete: Classes of each discrete latent, such as (10,), (40,) or (2,) * 40; () for none.
+        weight: gamma with capacities, beta without.
+        continuous_capacity: Nats, and the steps within which they are reached from 0; None for no
+            capacity.
+        discrete_capacity: The same of all discrete latents together, which hold no more than the
+            sum of ln n.
+        temperature: Of the Gumbel-softmax: a number, or a Keras schedule.
+        name: Of the model; its parts are "encoder" and "decoder".
+
+    Raises:
+        ValueError: There is no published network for the size, or no latent.
+
+    Returns:
+        Uncompiled model from uint8 (batch, *input_shape) to {"reconstruction": float32 (batch,
+        *input_shape)}. Drawn codes are used in training alone. Its layer "encoder" is a model to
+        `code`, float32 (batch, continuous + sum of classes), the most probable code: means, then
+        each discrete latent one-hot; `z_mean` and `z_log_var` (batch, continuous); `kl` (batch,
+        latents) in nats; and of discrete latents `logits` and `probabilities` (batch, sum of
+        classes). Its layer "decoder" is a model from such a code.
+
+    Example:
+        model = joint_vae((32, 32, 1), 10, weight=30.0,
+                          continuous_capacity=(5.0, 25_000), discrete_capacity=(5.0, 25_000))
+        model.compile("adam", loss=losses.bernoulli)
+    """
+    height, width, _ = input_shape
+    if height != width or height not in JOINT_VAE_FILTERS:
+        raise ValueError(f"input_shape={tuple(input_shape)}: expected 32x32 or 64x64 pixels")
+    if continuous < 1 or any(size < 2 for size in discrete):
+        raise ValueError(
+            f"continuous={continuous}, discrete={tuple(discrete)}: expected at least 1 continuous "
+            "latent, and at least 2 classes of each discrete one"
+        )
+    filters = JOINT_VAE_FILTERS[height]
+    images = keras.Input(input_shape, dtype="uint8", name="images")
+    features = encode(images, (256,), filters, "relu")
+    encoder = _encoder(images, features, continuous, discrete)
+    decoder = build_decoder(
+        continuous + sum(discrete),
+        input_shape,
+        units=(256,),
+        filters=filters,
+        decoder_filters=JOINT_VAE_DECODER_FILTERS[height],
+        activation="relu",
+    )
+    capacity = continuous_capacity and linear_capacity(*continuous_capacity)
+    keep_continuous = KLRegularization(weight, capacity, name="continuous")
+    keep_discrete = None
+    if discrete:
+        limit = sum(map(math.log, discrete))
+        capacity = discrete_capacity and linear_capacity(*discrete_capacity, limit=limit)
+        keep_discrete = KLRegularization(weight, capacity, name="discrete")
+    return _join(encoder, decoder, discrete, keep_continuous, keep_discrete, temperature, name)
+
+
+def discrete_sizes(text: str) -> tuple[int, ...]:
+    """The classes of each discrete latent, from words: "10", "40x2" for forty of two, "none".
+
+    Raises:
+        ValueError: It is none of these, nor such words joined by "+".
+
+    Example:
+        discrete_sizes("10+3x2")  # (10, 2, 2, 2)
+    """
+    if text == "none":
+        return ()
+    sizes = []
+    for part in text.split("+"):
+        count, times, size = part.rpartition("x")
+        if not size.isdigit() or (times and not count.isdigit()) or int(size) < 2:
+            raise ValueError(
+                f"discrete={text}: expected the classes of the discrete latents, such as 10, 40x2 "
+                "(forty of two), 10+2 or none"
+            )
+        sizes += [int(size)] * (int(count) if times else 1)
+    return tuple(sizes)
+
+
+def _encoder(images, features, continuous: int, discrete: Sequence[int]) -> keras.Model:
+    """From images to the distribution of their code, and to the most probable code."""
+
+    def head(size: int, name: str):
+        return keras.layers.Dense(size, dtype="float32", name=name)(features)
+
+    z_mean, z_log_var = head(continuous, "z_mean"), head(continuous, "z_log_var")
+    kl, code, outputs = [kl_to_normal(z_mean, z_log_var)], [z_mean], {}
+    if discrete:
+        logits = head(sum(discrete), "logits")
+        blocks = _blocks(logits, discrete)
+        kl += [kl_to_uniform(block) for block in blocks]
+        # Of several equally likely ones the first.
+        code += [_flat(_most_probable(block)) for block in blocks]
+        probabilities = _concatenate([_flat(ops.softmax(block, axis=-1)) for block in blocks])
+        outputs = {"logits": logits, "probabilities": probabilities}
+    outputs |= {
+        "code": _concatenate(code),
+        "z_mean": z_mean,
+        "z_log_var": z_log_var,
+        "kl": _concatenate(kl),
+    }
+    return keras.Model(images, outputs, name="encoder")
+
+
+def _join(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    discrete: Sequence[int],
+    keep_continuous: KLRegularization,
+    keep_discrete: KLRegularization | None,
+    temperature: float | Schedule,
+    name: str,
+) -> keras.Model:
+    """The whole network: encoder, a drawn code whose divergence is kept small, decoder."""
+    inputs = keras.Input(encoder.inputs[0].shape[1:], dtype="uint8", name="images")
+    encoded = encoder(inputs)
+    continuous, kl = encoded["z_mean"].shape[-1], encoded["kl"]
+    z = Sampling(name="sampling")(encoded["z_mean"], encoded["z_log_var"])
+    code = [keep_continuous(z, kl[:, :continuous])]
+    if discrete:
+        drawn = [
+            _flat(GumbelSoftmax(temperature, name=f"gumbel_softmax_{i}")(block))
+            for i, block in enumerate(_blocks(encoded["logits"], discrete))
+        ]
+        code.append(keep_discrete(_concatenate(drawn), kl[:, continuous:]))
+    return keras.Model(inputs, decoder(_concatenate(code)), name=name)
+
+
+def _blocks(logits, discrete: Sequence[int]) -> list:
+    """The logits of successive latents with equally many classes, (batch, latents, classes)."""
+    blocks, start = [], 0
+    for size, group in itertools.groupby(discrete):
+        count = len(list(group))
+        stop = start + count * size
+        blocks.append(ops.reshape(logits[:, start:stop], (-1, count, size)))
+        start = stop
+    return blocks
+
+
+def _most_probable(block):
+    return ops.one_hot(ops.argmax(block, axis=-1), block.shape[-1], dtype=block.dtype)
+
+
+def _flat(block):
+    return ops.reshape(block, (-1, math.prod(block.shape[1:])))
+
+
+def _concatenate(parts: list):
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)

@@ -1,0 +1,295 @@
+"""What a network that gives images back is measured by: errors, noise, likelihood, its code."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import special
+
+from . import disentanglement
+from .data import Data, Split
+from .evaluation import interval_of_mean, proportion, ratio_of_means
+from .images import add_noise
+from .layers import KLRegularization
+from .losses import bernoulli, bernoulli_mean_of_channels
+from .models import Latents, latents
+
+BATCH = 256
+NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+# Codes drawn for an image, whose mean is the bound; an estimate of the likelihood takes its own.
+BOUND_SAMPLES = 4
+SHOWN = 10  # test images of which the baseline's reconstruction is kept for a figure
+
+
+def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> dict:
+    """Everything that is measured on the test split, one number or row an image.
+
+    Args:
+        model: See `models.autoencoder`, `models.vae`, `models.joint_vae`.
+        data: Its test split is opened; train is what a baseline is fitted to.
+        seed: Of noise and drawn codes.
+        samples: Drawn codes for an image in the estimate of its likelihood; 0 for no estimate.
+
+    Returns:
+        `index`, `label`, `code` and `certain` (see `Latents.certain`), `squared_error`, `psnr` in
+        dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), and
+        `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood` where it was
+        trained on a likelihood, all in nats. Of any other `psnr_noisy`, `psnr_denoised`,
+        `ssim_noisy` and `ssim_denoised` (n, noise levels), and beside it, with `svd_` before them,
+        the errors of the truncated singular value decomposition. Of discrete latents where labels
+        are classes `right`: whether the most frequent class of its cluster is an image's.
+    """
+    kinds, test = latents(model), data.test
+    encoded = encode(model, test)
+    measured = _measure(test, _decode(model, encoded["code"]))
+    result = {
+        "index": test.rows,
+        "label": test.labels[test.rows],
+        "code": encoded["code"],
+        "certain": kinds.certain(encoded),
+        **measured,
+    }
+    if kinds.has_prior:
+        result["kl"] = encoded["kl"]
+        if model.loss in (bernoulli, bernoulli_mean_of_channels):
+            result |= _likelihood(model, kinds, test, encoded, seed, samples)
+    else:
+        result |= _denoise(model, test, seed)
+        result |= _against_svd(model, data, kinds.size)
+    if kinds.discrete and not data.multilabel:
+        train = data.train
+        result["right"] = disentanglement.assignment_hits(
+            kinds.classes(encoded["code"]),
+            result["label"],
+            fit_clusters=kinds.classes(encode(model, train)["code"]),
+            fit_labels=train.labels[train.rows],
+        )
+    return result
+
+
+def encode(model: keras.Model, split: Split) -> dict[str, np.ndarray]:
+    """What the encoder gives for all images of a split, without noise."""
+    encoder = model.get_layer("encoder")
+    parts = [
+        encoder.predict_on_batch(split.take(positions)[0]) for positions in _batches(len(split))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict]:
+    """Every metric as {"value", "low", "high", "n"}, means with normal intervals at 95 %.
+
+    Args:
+        measured: See `open_test`.
+        model: The trained network, whose capacities the divergences are compared with.
+        data: What `measured` was measured on.
+    """
+    result = {}
+    for name in ("bound", "negative_log_likelihood", "reconstruction_nats"):
+        if name in measured:
+            result[name] = interval_of_mean(measured[name])
+    if "right" in measured:
+        result["unsupervised_accuracy"] = proportion(
+            measured["right"].sum(), len(measured["right"])
+        )
+    for name in ("squared_error", "psnr", "ssim"):
+        result[name] = interval_of_mean(measured[name])
+    if "kl" in measured:
+        result |= _divergences(measured["kl"], model)
+    if "svd_squared_error" in measured:
+        for name in ("squared_error", "psnr", "ssim"):
+            result[f"svd_{name}"] = interval_of_mean(measured[f"svd_{name}"])
+        train, baseline = measured["train_squared_error"], measured["svd_train_squared_error"]
+        result["train_squared_error"] = interval_of_mean(train)
+        result["svd_train_squared_error"] = interval_of_mean(baseline)
+        result["train_error_over_svd"] = ratio_of_means(train, baseline)
+    if "psnr_noisy" in measured:
+        for i, level in enumerate(NOISE_LEVELS):
+            for name in ("psnr_noisy", "psnr_denoised", "ssim_noisy", "ssim_denoised"):
+                result[f"{name}/{level}"] = interval_of_mean(measured[name][:, i])
+            gain = measured["psnr_denoised"][:, i] - measured["psnr_noisy"][:, i]
+            result[f"psnr_gain/{level}"] = interval_of_mean(gain)
+    if data.has_factors:
+        kinds = latents(model)
+        result |= disentanglement.scores(
+            disentanglement.Codes(
+                measured["code"][:, : kinds.continuous], kinds.classes(measured["code"])
+            ),
+            measured["label"],
+        )
+    return result
+
+
+def _divergences(kl: np.ndarray, model: keras.Model) -> dict[str, dict]:
+    """KL divergences of the continuous and of the discrete latents, and from their capacity."""
+    continuous = latents(model).continuous
+    parts = {"continuous": kl[:, :continuous], "discrete": kl[:, continuous:]}
+    result = {}
+    for name, columns in parts.items():
+        if not columns.shape[1]:
+            continue
+        entry = result[f"{name}_kl"] = interval_of_mean(columns.sum(axis=1))
+        capacity = _capacity(model.get_layer(name))
+        if not capacity:
+            continue
+        result[f"{name}_capacity"] = {"value": capacity, "low": None, "high": None, "n": entry["n"]}
+        value, low, high = (abs(entry[key] - capacity) for key in ("value", "low", "high"))
+        inside = entry["low"] <= capacity <= entry["high"]
+        result[f"{name}_kl_off_capacity"] = {
+            "value": value / capacity,
+            "low": 0.0 if inside else min(low, high) / capacity,
+            "high": max(low, high) / capacity,
+            "n": entry["n"],
+        }
+    return result
+
+
+def _capacity(layer: KLRegularization) -> float | None:
+    """The capacity at the step that the weights were trained to."""
+    if layer.capacity is None or isinstance(layer.capacity, (int, float)):
+        return layer.capacity
+    return float(layer.capacity(layer.step))
+
+
+def _batches(count: int) -> list[np.ndarray]:
+    return np.split(np.arange(count), range(BATCH, count, BATCH))
+
+
+def _decode(model: keras.Model, code: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """From positions to reconstructions, so that never all of them are in memory."""
+    decoder = model.get_layer("decoder")
+    return lambda positions: decoder.predict_on_batch(code[positions])["reconstruction"]
+
+
+def _measure(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix="") -> dict:
+    """Squared error, PSNR and SSIM of each image's reconstruction."""
+    parts = []
+    for positions in _batches(len(split)):
+        images, given = split.take(positions)[0], reconstruct(positions)
+        error = np.mean(np.square(images / 255 - given), axis=(1, 2, 3))
+        parts.append((error.astype(np.float32), *_similarity(images, given)))
+    names = ("squared_error", "psnr", "ssim")
+    columns = map(np.concatenate, zip(*parts, strict=True))
+    return {f"{prefix}{name}": values for name, values in zip(names, columns, strict=True)}
+
+
+def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """PSNR in dB and SSIM (Wang et al., 2004) of images in 0..1, cut to that range."""
+    clean = (images / 255).astype(np.float32)
+    given = np.clip(given, 0, 1).astype(np.float32)
+    # A perfect image has no finite PSNR; 8 bits cannot show more than 100 dB.
+    psnr = np.minimum(tf.image.psnr(clean, given, max_val=1.0).numpy(), 100.0)
+    return psnr, tf.image.ssim(clean, given, max_val=1.0).numpy()
+
+
+def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
+    """PSNR and SSIM before and after, at each noise level."""
+    columns = {name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")}
+    for i in range(len(NOISE_LEVELS)):
+        parts = {name: [] for name in columns}
+        for positions in _batches(len(test)):
+            images = test.take(positions)[0]
+            noisy = noisy_images(images, i, seed + int(positions[0]))
+            denoised = model.predict_on_batch(noisy)["reconstruction"]
+            for kind, given in (("noisy", noisy / 255), ("denoised", denoised)):
+                psnr, ssim = _similarity(images, given)
+                parts[f"psnr_{kind}"].append(psnr)
+                parts[f"ssim_{kind}"].append(ssim)
+        for name, values in parts.items():
+            columns[name].append(np.concatenate(values))
+    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+
+
+def noisy_images(images: np.ndarray, level: int, seed: int) -> np.ndarray:
+    """Images with noise of one of `NOISE_LEVELS`, by its position."""
+    return add_noise(images, NOISE_LEVELS[level], (seed, level)).numpy()
+
+
+def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndarray]:
+    """The truncated SVD of the train images with as many components, and its errors."""
+    train, pixels = data.train, math.prod(data.input_shape)
+    if size >= min(len(train), pixels):  # nothing is left out: there is no error
+        return {}
+    from sklearn.decomposition import TruncatedSVD
+
+    print(f"a truncated SVD with {size} components, to compare with", flush=True)
+
+    def flat(positions: np.ndarray) -> np.ndarray:
+        return train.take(positions)[0].reshape(-1, pixels).astype(np.float32) / 255
+
+    # arpack: the randomized solver would leave an error that a network could fall below.
+    svd = TruncatedSVD(size, algorithm="arpack", random_state=0).fit(flat(np.arange(len(train))))
+    components = svd.components_.astype(np.float32)
+
+    def reconstructor(split: Split) -> Callable[[np.ndarray], np.ndarray]:
+        def reconstruct(positions: np.ndarray) -> np.ndarray:
+            images = split.take(positions)[0]
+            vectors = images.reshape(-1, pixels).astype(np.float32) / 255
+            return (vectors @ components.T @ components).reshape(images.shape)
+
+        return reconstruct
+
+    def network(positions: np.ndarray) -> np.ndarray:
+        return model.predict_on_batch(train.take(positions)[0])["reconstruction"]
+
+    return {
+        **_measure(data.test, reconstructor(data.test), "svd_"),
+        "svd_shown": reconstructor(data.test)(np.arange(min(SHOWN, len(data.test)))),
+        "train_squared_error": _squared_errors(train, network),
+        "svd_train_squared_error": _squared_errors(train, reconstructor(train)),
+    }
+
+
+def _squared_errors(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return np.concatenate(
+        [
+            np.mean(np.square(split.take(positions)[0] / 255 - reconstruct(positions)), (1, 2, 3))
+            for positions in _batches(len(split))
+        ]
+    ).astype(np.float32)
+
+
+def _likelihood(
+    model: keras.Model, kinds: Latents, test: Split, encoded: dict, seed: int, samples: int
+) -> dict[str, np.ndarray]:
+    """The bound on the likelihood, and with `samples` its importance-sampled estimate.
+
+    -ln p(x) is at most E[-ln p(x|code)] + KL (Kingma and Welling, 2014, equation 3), and about
+    -ln mean(p(x|code) p(code) / q(code|x)) over codes drawn from q, which is no more than that
+    (Burda et al., 2016, equation 8).
+    """
+    decoder, rng = model.get_layer("decoder"), np.random.default_rng(seed)
+    draws = max(samples, BOUND_SAMPLES)
+    nats, estimates = [], []
+    for positions in _batches(len(test)):
+        images = test.take(positions)[0]
+        parts = {name: values[positions] for name, values in encoded.items()}
+        cross, weights = [], []
+        for _ in range(draws):
+            code, log_ratio = _draw(parts, kinds, rng)
+            given = decoder.predict_on_batch(code)["reconstruction"]
+            cross.append(np.asarray(bernoulli(images, given), np.float64))
+            weights.append(log_ratio - cross[-1])
+        nats.append(np.mean(cross, axis=0))
+        estimates.append(math.log(draws) - special.logsumexp(weights, axis=0))
+    nats = np.concatenate(nats)
+    result = {"reconstruction_nats": nats, "bound": nats + encoded["kl"].sum(axis=1)}
+    return result | ({"negative_log_likelihood": np.concatenate(estimates)} if samples else {})
+
+
+def _draw(parts: dict, kinds: Latents, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Codes drawn for images, and ln p(code) - ln q(code|x) of each."""
+    mean, log_var = parts["z_mean"], parts["z_log_var"].astype(np.float64)
+    noise = rng.standard_normal(mean.shape)
+    z = mean + np.exp(0.5 * log_var) * noise
+    log_ratio = 0.5 * np.sum(np.square(noise) + log_var - np.square(z), axis=1)
+    code = [z]
+    for block in kinds.blocks(parts["probabilities"]) if kinds.discrete else []:
+        cumulated = np.cumsum(block, axis=1)
+        drawn = rng.random((len(block), 1)) * cumulated[:, -1:]
+        chosen = np.minimum((cumulated <= drawn).sum(axis=1), block.shape[1] - 1)
+        log_ratio -= np.log(block.shape[1] * block[np.arange(len(block)), chosen].astype(float))
+        code.append(np.eye(block.shape[1])[chosen])
+    return np.concatenate(code, axis=1).astype(np.float32), log_ratio

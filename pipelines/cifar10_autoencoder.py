@@ -1,0 +1,77 @@
+"""Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep and denoising, beside the truncated SVD.
+
+Reproduces homework 5.
+
+    python pipelines/run.py cifar10_autoencoder
+    python pipelines/run.py cifar10_autoencoder architecture=sigmoid
+    python pipelines/run.py cifar10_autoencoder architecture=deep
+    python pipelines/run.py cifar10_autoencoder architecture=denoising noise=0.3
+    python pipelines/run.py cifar10_autoencoder architecture=convolutional
+"""
+
+from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers
+
+task = "reconstruction"
+data = "cifar10"
+target = Target(
+    "train_error_over_svd", at_most=1.05, source="homework 5: a linear autoencoder spans the same"
+)
+plots = (
+    figures.learning_curves,
+    figures.reconstructions,
+    figures.denoising,
+    figures.code_scatter,
+)
+
+ARCHITECTURES = {
+    # no biases and no activations: the same space as the truncated SVD's
+    "linear": {"activations": ("linear", "linear"), "use_bias": False},
+    "sigmoid": {"activations": ("sigmoid", "sigmoid")},
+    # five encoding layers, four decoding ones
+    "deep": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512)},
+    "denoising": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512), "noise": 0.2},
+    "convolutional": {"filters": (32, 64, 128)},
+}
+
+
+def architecture(hp):
+    """What the layers are."""
+    return ARCHITECTURES[hp.Choice("architecture", list(ARCHITECTURES), default="linear")]
+
+
+def load_data(hp):
+    """Grey images as uint8 (32, 32, 1), given back clean of noise."""
+    noise = hp.Float("noise", 0.0, 1.0, default=architecture(hp).get("noise", 0.0))
+    return datasets.cifar10(val_fraction=0.1, grey=True).reconstructed(noise=noise)
+
+
+def build_model(hp):
+    """The compiled autoencoder."""
+    layers = architecture(hp)
+    code_activation, output_activation = layers.get("activations", ("linear", "sigmoid"))
+    model = models.autoencoder(
+        (32, 32, 1),
+        hp.Int("latent_dim", 1, 1024, sampling="log", default=64),
+        units=layers.get("units", ()),
+        decoder_units=layers.get("decoder_units"),
+        filters=layers.get("filters", ()),
+        code_activation=code_activation,
+        output_activation=output_activation,
+        use_bias=layers.get("use_bias", True),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(
+            hp,
+            "adam",
+            learning_rate=1e-3,
+            schedule="cosine",
+            decay_steps=10_560,  # 30 epochs of 45,000 images at 128 a step
+        ),
+        loss=losses.squared_error,
+    )
+    return model
+
+
+def build_trainer(hp):
+    """The epoch of the least validation error is kept."""
+    return Trainer(batch_size=128, epochs=30, sample_epochs=10, monitor="val_loss", patience=0)

@@ -1,0 +1,70 @@
+"""JointVAE on dSprites, whose factors are known: how far are they told apart?
+
+This project's own experiment.
+
+    python pipelines/run.py dsprites_joint_vae
+    python pipelines/run.py dsprites_joint_vae discrete=none capacity=none beta=4
+"""
+
+from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers
+
+task = "reconstruction"
+data = "dsprites"
+target = Target("factor_vae_score", at_least=0.69, source="Dupont (2018), as remembered")
+plots = (
+    figures.learning_curves,
+    figures.reconstructions,
+    figures.traversals,
+    figures.traversals_beside,
+    figures.latent_kl,
+    figures.code_scatter,
+    figures.discrete_code_by_class,
+    figures.traversal_animation,
+)
+# A sample's short training is to see the end of the rise.
+sample = {"capacity_steps": 2000}
+
+
+def load_data(hp):
+    """Sprites as uint8 (64, 64, 1), to be given back; labels are their five factors."""
+    return datasets.dsprites().reconstructed()
+
+
+def build_model(hp):
+    """The compiled network."""
+    rising = hp.Choice("capacity", ["rising", "none"], default="rising") == "rising"
+    with hp.conditional_scope("capacity", ["none"]):
+        beta = hp.Float("beta", 0.0, 1000.0, default=1.0)
+    with hp.conditional_scope("capacity", ["rising"]):
+        gamma = hp.Float("gamma", 0.0, 1000.0, default=150.0)
+        steps = hp.Int("capacity_steps", 1, 1_000_000, sampling="log", default=300_000)
+        # Nats.
+        continuous = hp.Float("continuous_capacity", 0.0, 1000.0, default=40.0)
+        discrete = hp.Float("discrete_capacity", 0.0, 1000.0, default=1.1)
+    model = models.joint_vae(
+        (64, 64, 1),
+        hp.Int("continuous", 1, 128, sampling="log", default=6),
+        # Classes of each discrete latent: 10, 40x2 for forty of two, 10+2, none.
+        discrete=models.discrete_sizes(hp.Fixed("discrete", "3")),
+        weight=gamma if rising else beta,
+        continuous_capacity=(continuous, steps) if rising else None,
+        discrete_capacity=(discrete, steps) if rising else None,
+        temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=5e-4),
+        loss=losses.bernoulli,
+        metrics=[losses.reconstruction_metric(losses.bernoulli)],
+    )
+    return model
+
+
+def build_trainer(hp):
+    """The epoch of the best reconstruction is kept: the loss grows with the capacity."""
+    return Trainer(
+        batch_size=64,
+        epochs=30,
+        sample_epochs=6,
+        monitor="val_reconstruction",
+        patience=0,
+    )

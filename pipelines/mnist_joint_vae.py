@@ -1,0 +1,72 @@
+"""JointVAE on MNIST: ten continuous latents and a ten-way one that is to find the digits.
+
+Reproduces the paper of the basics course's VAE (Dupont, 2018): capacities from 0 to 5 nats over
+25,000 steps, gamma 30, Adam at 5e-4, batches of 64.
+
+    python pipelines/run.py mnist_joint_vae
+    python pipelines/run.py mnist_joint_vae discrete=none
+    python pipelines/run.py mnist_joint_vae capacity=none
+"""
+
+from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers
+
+task = "reconstruction"
+data = "mnist"
+target = Target("unsupervised_accuracy", at_least=0.887, source="Dupont (2018), as remembered")
+plots = (
+    figures.learning_curves,
+    figures.reconstructions,
+    figures.traversals,
+    figures.traversals_beside,
+    figures.latent_kl,
+    figures.code_scatter,
+    figures.discrete_code_by_class,
+    figures.traversal_animation,
+)
+# A sample's short training is to see the end of the rise.
+sample = {"capacity_steps": 400}
+
+
+def load_data(hp):
+    """Digits as uint8 (32, 32, 1), to be given back."""
+    return datasets.mnist(val_fraction=0.1, image_size=32).reconstructed()
+
+
+def build_model(hp):
+    """The compiled network."""
+    rising = hp.Choice("capacity", ["rising", "none"], default="rising") == "rising"
+    with hp.conditional_scope("capacity", ["none"]):
+        beta = hp.Float("beta", 0.0, 1000.0, default=1.0)
+    with hp.conditional_scope("capacity", ["rising"]):
+        gamma = hp.Float("gamma", 0.0, 1000.0, default=30.0)
+        steps = hp.Int("capacity_steps", 1, 1_000_000, sampling="log", default=25_000)
+        # Nats.
+        continuous = hp.Float("continuous_capacity", 0.0, 1000.0, default=5.0)
+        discrete = hp.Float("discrete_capacity", 0.0, 1000.0, default=5.0)
+    model = models.joint_vae(
+        (32, 32, 1),
+        hp.Int("continuous", 1, 128, sampling="log", default=10),
+        # Classes of each discrete latent: 10, 40x2 for forty of two, 10+2, none.
+        discrete=models.discrete_sizes(hp.Fixed("discrete", "10")),
+        weight=gamma if rising else beta,
+        continuous_capacity=(continuous, steps) if rising else None,
+        discrete_capacity=(discrete, steps) if rising else None,
+        temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=5e-4),
+        loss=losses.bernoulli,
+        metrics=[losses.reconstruction_metric(losses.bernoulli)],
+    )
+    return model
+
+
+def build_trainer(hp):
+    """The epoch of the best reconstruction is kept: the loss grows with the capacity."""
+    return Trainer(
+        batch_size=64,
+        epochs=30,
+        sample_epochs=30,
+        monitor="val_reconstruction",
+        patience=0,
+    )

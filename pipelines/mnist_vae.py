@@ -1,0 +1,61 @@
+"""A variational autoencoder of MNIST with two latents, dense or convolutional.
+
+Reproduces homework 6: a dense hourglass from 256 with leaky ReLU, a sigmoid at its end, binary
+cross-entropy plus beta times the KL divergence.
+
+    python pipelines/run.py mnist_vae
+    python pipelines/run.py mnist_vae activation=relu
+    python pipelines/run.py mnist_vae architecture=convolutional
+    python pipelines/run.py mnist_vae latent_dim=10 beta=4
+"""
+
+from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers
+
+task = "reconstruction"
+data = "mnist"
+target = Target("bound", at_most=150.0, source="a convolutional network's 147 on train, reference")
+plots = (
+    figures.learning_curves,
+    figures.reconstructions,
+    figures.code_scatter,
+    figures.decoded_plane,
+    figures.traversals,
+    figures.latent_kl,
+    figures.traversal_animation,
+)
+
+
+def load_data(hp):
+    """Digits as uint8 (28, 28, 1), to be given back."""
+    return datasets.mnist(val_fraction=0.1).reconstructed()
+
+
+def build_model(hp):
+    """The compiled network."""
+    convolutional = hp.Choice("architecture", ["dense", "convolutional"], default="dense")
+    convolutional = convolutional == "convolutional"
+    model = models.vae(
+        (28, 28, 1),
+        hp.Int("latent_dim", 1, 128, sampling="log", default=2),
+        units=(16,) if convolutional else (256, 128, 64),
+        filters=(32, 64) if convolutional else (),
+        activation=hp.Choice("activation", ["leaky_relu", "relu"], default="leaky_relu"),
+        beta=hp.Float("beta", 0.0, 100.0, default=1.0),
+    )
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(
+            hp,
+            "adam",
+            learning_rate=1e-3,
+            schedule="cosine",
+            decay_steps=16_880,  # 40 epochs of 54,000 images at 128 a step
+        ),
+        loss=losses.bernoulli,
+        metrics=[losses.reconstruction_metric(losses.bernoulli)],
+    )
+    return model
+
+
+def build_trainer(hp):
+    """The epoch of the least validation loss is kept."""
+    return Trainer(batch_size=128, epochs=40, monitor="val_loss", patience=0)

@@ -51,7 +51,9 @@ def squared_error(images, reconstructions):
 
 def reconstruction_metric(loss) -> keras.metrics.Metric:
     """The mean of a reconstruction loss, without what layers add to it, as `reconstruction`."""
-    return keras.metrics.MeanMetricWrapper(loss, name="reconstruction")
+    metric = keras.metrics.MeanMetricWrapper(loss, name="reconstruction")
+    metric._direction = "down"  # as Keras' own errors say that less is better
+    return metric
 
 
 def _crossentropy(images, reconstructions):

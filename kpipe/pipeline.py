@@ -83,6 +83,8 @@ def open_pipeline(
     source = dataset.find(data, data_dir)
     if source.kind == "sample":
         settings = hyperparameters.for_sample(settings, overrides)
+        dataset = module.load_data(settings.hp)
+        source = dataset.find(data, data_dir)
     show_banner(name, dataset, source)
     return settings, dataset, source
 

@@ -22,12 +22,16 @@ plots = (
     figures.traversal_animation,
 )
 # A sample's short training is to see the end of the rise.
-sample = {"capacity_steps": 2000}
+sample = {"capacity_steps": 500, "drawn_sprites": 7_000}
 
 
 def load_data(hp):
     """Sprites as uint8 (64, 64, 1), to be given back; labels are their five factors."""
-    return datasets.dsprites().reconstructed()
+    # Of the stand-in: so many, of which a fourteenth is val and three fourteenths are test.
+    drawn = hp.Int("drawn_sprites", 140, 700_000, sampling="log", default=70_000)
+    val, test = drawn // 14, 3 * drawn // 14
+    examples = {"train": drawn - val - test, "val": val, "test": test}
+    return datasets.dsprites(sample_examples=examples).reconstructed()
 
 
 def build_model(hp):

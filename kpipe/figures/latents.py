@@ -348,10 +348,8 @@ def traversals_beside(run, key: str = "model") -> Figure | None:
         axes.imshow(sheet)
         spoken = f"{key} {value}".replace("_", " ") + ", this run" * (value in this)
         axes.set_title(f"{spoken}\n{', '.join(used)}", fontsize=10, loc="left")
-    style.set_title(
-        figure,
-        f"What each latent changes in {len(found)} networks that differ in {key.replace('_', ' ')} alone",
-    )
+    title = f"What each latent changes in {len(found)} networks that differ in "
+    style.set_title(figure, title + f"{key.replace('_', ' ')} alone")
     return figure
 
 

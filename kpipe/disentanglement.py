@@ -191,9 +191,10 @@ def beta_vae_score(
 ) -> float:
     """BetaVAE score: how often a linear classifier tells which factor pairs of examples share.
 
-    1: always; 1 / f is chance, so 1 for a single factor. A point is the mean of |z1 - z2| over 64 pairs that share one factor
-    (Higgins et al. 2017, section 3), for a categorical latent the share of pairs that differ.
-    Published: 10,000 points to fit scikit-learn's LogisticRegression and 5,000 to count.
+    1: always, as it is for a single factor; 1 / f is chance. A point is the mean of |z1 - z2| over
+    64 pairs that share one factor (Higgins et al. 2017, section 3), for a categorical latent the
+    share of pairs that differ. Published: 10,000 points to fit scikit-learn's LogisticRegression
+    and 5,000 to count.
 
     Pairs come from the pool: a random example and another one that shares its value; values with a
     single example are skipped.

@@ -59,7 +59,7 @@ def build_model(hp):
     channels = hp.Choice("channels", ["mean", "sum"], default="mean")
     loss = losses.bernoulli if channels == "sum" else losses.bernoulli_mean_of_channels
     model.compile(
-        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=4e-3),
+        optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=5e-4),
         loss=loss,
         metrics=[losses.reconstruction_metric(loss)],
     )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import linear_model, svm
 from sklearn import metrics as sklearn_metrics
 
 from kpipe import disentanglement
@@ -114,6 +115,26 @@ def test_continuous_latents_are_cut_into_bins_of_equal_width():
     far = continuous(np.where(factor == 39, 1e6, factor))  # all others are in one bin
     expected = disentanglement.entropy((factor == 39).ravel()) / np.log(40)
     assert disentanglement.mig(far, factor) == pytest.approx(expected)
+
+
+def test_predictability_is_that_of_the_published_classifier():
+    random = np.random.default_rng(13)
+    factor = random.choice(3, size=900, p=[0.8, 0.15, 0.05])
+    latents = np.stack([factor + random.normal(size=900), 3 * random.normal(size=900)], axis=1)
+    train, test = disentanglement._split(900, 600, 300, np.random.default_rng(0))
+    accuracies = []
+    for latent in latents.T[:, :, np.newaxis]:
+        classifier = svm.LinearSVC(C=0.01, class_weight="balanced", max_iter=100_000)
+        classifier.fit(latent[train], factor[train])
+        accuracies.append(classifier.score(latent[test], factor[test]))
+    result = measure("sap", continuous(latents), factor[:, np.newaxis])
+    assert result == pytest.approx(abs(accuracies[0] - accuracies[1]), abs=1e-9)
+
+
+def test_a_fit_that_stops_early_warns_nobody(factors, perfect):
+    classifier = linear_model.LogisticRegression(max_iter=1)
+    disentanglement._fit(classifier, perfect.continuous, factors[:, 2])
+    assert classifier.n_iter_ == 1
 
 
 def test_a_useless_code_scores_by_chance(factors, useless):

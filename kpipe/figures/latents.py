@@ -338,7 +338,7 @@ def traversals_beside(run, key: str = "model") -> Figure | None:
     width = MAX_WIDTH / 2
     heights = [width * sheet.shape[0] / sheet.shape[1] for _, sheet in found.values()]
     ratios = [max(heights[i : i + 2]) for i in range(0, len(heights), 2)]
-    figure = style.new_figure(0.5 + sum(ratios) + 0.65 * len(ratios), MAX_WIDTH)
+    figure = style.new_figure(0.4 + sum(ratios) + 0.4 * len(ratios), MAX_WIDTH)
     all_axes = figure.subplots(len(ratios), 2, height_ratios=ratios).ravel()
     for axes in all_axes:
         axes.set_axis_off()

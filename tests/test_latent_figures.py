@@ -12,19 +12,19 @@ from PIL import Image
 from scipy.stats import norm
 
 import kpipe.images
-from kpipe.figures import latents
-from kpipe.figures.reconstructions import denoising, reconstructions, spread
+from kpipe.figures import latents, sweeps
+from kpipe.figures.autoencoders import denoising, reconstructions, spread
 
 PLOTS = (
     reconstructions,
     denoising,
     latents.code_scatter,
     latents.decoded_plane,
-    latents.traversals,
+    sweeps.traversals,
     latents.latent_kl,
     latents.discrete_code_by_class,
-    latents.traversals_beside,
-    latents.traversal_animation,
+    sweeps.traversals_beside,
+    sweeps.traversal_animation,
 )
 QUANTILES = norm.ppf(np.linspace(0.05, 0.95, 10))
 
@@ -119,10 +119,11 @@ def noise(monkeypatch):
 
 
 def write_beside(run, name, model, **changes):
-    """A finished run beside `run`, of another model."""
+    """A finished run beside `run`, with other latents."""
     folder = run.folder.parent / name
     (folder / "figures").mkdir(parents=True)
-    record = {**run.record, "hyperparameters": {"model": model}, "overrides": {"model": model}}
+    keys = {"capacity": "rising", "discrete": model}
+    record = {**run.record, "hyperparameters": keys, "overrides": {"discrete": model}}
     (folder / "run.json").write_text(json.dumps(record | changes))
     metrics = {"continuous_kl": {"value": 6.25}, "continuous_capacity": {"value": 8}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -142,7 +143,7 @@ def make_run_in(folder, **options):
         "budget": None,
         "data": {"fingerprint": "ab12"},
         "overrides": {},
-        "hyperparameters": {"model": "joint_vae"},
+        "hyperparameters": {"capacity": "rising", "discrete": "10"},
     }
     return run
 
@@ -343,7 +344,7 @@ def test_only_two_latents_with_a_prior_span_a_plane():
 def test_traversals_are_ordered_by_kl_and_vary_one_latent_each():
     run = make_run(continuous=3, discrete=[4])
     run.predictions["kl"] = np.tile(np.array([0.05, 2.411, 0.5, 1.287], "float32"), (300, 1))
-    figure = latents.traversals(run)
+    figure = sweeps.traversals(run)
     assert row_names(figure) == [
         "z2  2.41 nats",
         "c1 (4)  1.29 nats",
@@ -365,7 +366,7 @@ def test_traversals_are_ordered_by_kl_and_vary_one_latent_each():
 
 def test_forty_values_take_four_lines():
     run = make_run(continuous=1, discrete=[40], shape=(8, 8, 3))
-    figure = latents.traversals(run)
+    figure = sweeps.traversals(run)
     assert sorted(name.split("  ")[0] for name in row_names(figure)) == ["c1 (40)", "z1"]
     assert pixels(figure).shape == (5 * 9 - 1, 10 * 9 - 1, 3)
     assert len(run.decoded[0]) == 50
@@ -374,7 +375,7 @@ def test_forty_values_take_four_lines():
 @pytest.mark.parametrize("continuous", [0, 10])
 def test_forty_binary_latents_stand_in_several_blocks(continuous):
     run = make_run(continuous, discrete=[2] * 40, shape=(8, 8, 1))
-    figure = latents.traversals(run)
+    figure = sweeps.traversals(run)
     names = row_names(figure)
     assert len(names) == len(set(names)) == 40 + continuous
     assert len(figure.axes) == (3 if continuous else 2)
@@ -386,7 +387,7 @@ def test_forty_binary_latents_stand_in_several_blocks(continuous):
 
 
 def test_of_very_many_latents_the_largest_are_shown():
-    figure = latents.traversals(make_run(continuous=100, shape=(8, 8, 1)))
+    figure = sweeps.traversals(make_run(continuous=100, shape=(8, 8, 1)))
     assert len(row_names(figure)) == 64 and "the 64 largest are shown" in texts(figure)
     assert figure.get_figwidth() <= 10
 
@@ -394,10 +395,10 @@ def test_of_very_many_latents_the_largest_are_shown():
 def test_latents_without_prior_are_not_traversed():
     run = make_run(prior=False)
     for plot in (
-        latents.traversals,
+        sweeps.traversals,
         latents.latent_kl,
-        latents.traversal_animation,
-        latents.traversals_beside,
+        sweeps.traversal_animation,
+        sweeps.traversals_beside,
     ):
         assert plot(run) is None
 
@@ -444,7 +445,7 @@ def test_without_capacity_and_steps_the_kl_stands_alone_over_epochs():
 )
 def test_the_animation_runs_there_and_back_for_ever(options, columns):
     run = make_run(**options)
-    content = latents.traversal_animation(run)
+    content = sweeps.traversal_animation(run)
     assert len(content) < 500_000
     with Image.open(io.BytesIO(content)) as film:
         assert film.format == "GIF" and film.is_animated and film.info["loop"] == 0
@@ -476,7 +477,7 @@ def test_the_animation_stays_small_where_images_are_noise():
         "reconstruction": random.random((len(codes), 64, 64, 3), "float32")
     }
     run.model.get_layer("decoder").predict = predict
-    content = latents.traversal_animation(run)
+    content = sweeps.traversal_animation(run)
     assert len(content) < 500_000
     with Image.open(io.BytesIO(content)) as film:
         assert film.is_animated and film.width == 3 * 64
@@ -507,32 +508,31 @@ def test_a_matrix_needs_a_discrete_latent_and_one_class():
 
 def test_models_beside_each_other(tmp_path, capsys):
     run = make_run_in(tmp_path, discrete=[10])
-    assert latents.traversals_beside(run) is None
-    write_beside(run, "first", "vae")
-    write_beside(run, "second", "beta_vae")
+    assert sweeps.traversals_beside(run) is None
+    write_beside(run, "first", "none")
+    keys = {"capacity": "none", "discrete": "40x2"}
+    write_beside(run, "second", "", hyperparameters=keys, overrides={**keys, "beta": 4})
     write_beside(run, "vae~1", "set_aside")
     for name, changes in {
         "unfinished": {"status": "unfinished"},
-        "same": {"hyperparameters": {"model": "joint_vae"}},
         "seed": {"seed": 1},
         "pipeline": {"pipeline": "classifier"},
         "budget": {"budget": 3},
         "data": {"data": {"fingerprint": "cd34"}},
-        "more": {"overrides": {"model": "vae", "beta": 4}},
+        "more": {"overrides": {"discrete": "none", "learning_rate": 4}},
         "plain": {"latents": {"continuous": 10, "discrete": [], "has_prior": False}},
     }.items():
         write_beside(run, name, f"model_{name}", **changes)
-    figure = latents.traversals_beside(run)
+    figure = sweeps.traversals_beside(run)
     heads = [axes.get_title(loc="left") for axes in figure.axes]
-    own = "continuous 4.25 of 5.00 nats, discrete 2.20 nats"
+    own = "continuous 4.25 of 5.00 nats\ndiscrete 2.20 nats"
     assert heads == [
-        "model beta vae\ncontinuous 6.25 of 8.00 nats",
-        f"model joint vae, this run\n{own}",
-        "model vae\ncontinuous 6.25 of 8.00 nats",
-        "",
+        "capacity none, discrete 40x2\ncontinuous 6.25 of 8.00 nats",
+        f"capacity rising, discrete 10, this run\n{own}",
+        "capacity rising, discrete none\ncontinuous 6.25 of 8.00 nats",
     ]
-    assert "in 3 networks that differ in model alone" in texts(figure)
-    assert pixels(figure, 0).shape[:2] == (300, 500) and len(figure.axes[3].images) == 0
+    assert "in 3 networks, side by side" in texts(figure)
+    assert pixels(figure, 0).shape[:2] == (300, 500)
     assert not capsys.readouterr().out
 
 
@@ -544,7 +544,7 @@ def test_damaged_runs_are_named_and_left_out(tmp_path, capsys):
     (write_beside(run, "d", "vae") / "run.json").write_text("[1]")
     image = write_beside(run, "e", "vae") / "figures" / "traversals.png"
     image.write_bytes(image.read_bytes()[:-300])
-    assert latents.traversals_beside(run) is None
+    assert sweeps.traversals_beside(run) is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" is not compared")[0] for line in lines] == list("abcde")
 
@@ -558,7 +558,7 @@ def draw_denoising(_):
 def draw_beside(folder):
     run = make_run_in(folder, discrete=[10])
     write_beside(run, "first", "vae")
-    return latents.traversals_beside(run)
+    return sweeps.traversals_beside(run)
 
 
 @pytest.mark.parametrize(
@@ -568,11 +568,11 @@ def draw_beside(folder):
         draw_denoising,
         lambda _: latents.code_scatter(make_run(classes=10)),
         lambda _: latents.decoded_plane(make_run(continuous=2, discrete=[10])),
-        lambda _: latents.traversals(make_run(discrete=[10])),
-        lambda _: latents.traversals(make_run(discrete=[40], shape=(32, 32, 3))),
-        lambda _: latents.traversals(make_run(continuous=0, discrete=[2] * 40)),
-        lambda _: latents.traversals(make_run(continuous=10, discrete=[2] * 40)),
-        lambda _: latents.traversals(make_run(continuous=1)),
+        lambda _: sweeps.traversals(make_run(discrete=[10])),
+        lambda _: sweeps.traversals(make_run(discrete=[40], shape=(32, 32, 3))),
+        lambda _: sweeps.traversals(make_run(continuous=0, discrete=[2] * 40)),
+        lambda _: sweeps.traversals(make_run(continuous=10, discrete=[2] * 40)),
+        lambda _: sweeps.traversals(make_run(continuous=1)),
         lambda _: latents.latent_kl(make_run(continuous=128, discrete=[10])),
         lambda _: latents.discrete_code_by_class(make_run(discrete=[10])),
         lambda _: latents.discrete_code_by_class(make_run(discrete=[40], classes=81)),

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from scipy import integrate, stats
 
 from kpipe import layers, losses, models
@@ -197,7 +196,9 @@ def test_the_published_reduction_is_the_mean_times_height_and_width():
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (3, 8, 6, 3), "uint8")
     given = random.uniform(0.1, 0.9, images.shape).astype("float32")
-    published = numpy(ops.binary_crossentropy(images / 255, given)).mean(axis=(1, 2, 3)) * 8 * 6
+    grey = images / 255
+    entropy = -grey * np.log(given) - (1 - grey) * np.log(1 - given)
+    published = entropy.mean(axis=(1, 2, 3)) * 8 * 6
     loss = losses.bernoulli_mean_of_channels
     np.testing.assert_allclose(numpy(loss(images, given)), published, rtol=1e-5)
 

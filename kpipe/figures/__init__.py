@@ -1,27 +1,21 @@
 """Figures of a finished run: one function a figure, `f(run) -> Figure | None`.
 
-None means that the figure does not apply to this run. A function's name is its file name, and the
-first line of its docstring its caption in the report, so a pipeline's own functions fit in:
+None means that the figure does not apply to this run, bytes are those of an animated GIF. A
+function's name is its file name, and the first line of its docstring its caption in the report, so
+a pipeline's own functions fit in:
 
     plots = (figures.learning_curves, figures.confusion_matrix, my_own_figure)
 """
 
+from .autoencoders import denoising, reconstructions
 from .classes import confusion_matrix, per_class, roc_curve
 from .compare import architectures, regularizers
 from .curves import learning_curves
 from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import against_single_task, label_accuracies
-from .latents import (
-    code_scatter,
-    decoded_plane,
-    discrete_code_by_class,
-    latent_kl,
-    traversal_animation,
-    traversals,
-    traversals_beside,
-)
+from .latents import code_scatter, decoded_plane, discrete_code_by_class, latent_kl
 from .points import decision_regions
-from .reconstructions import denoising, reconstructions
+from .sweeps import traversal_animation, traversals, traversals_beside
 from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
 from .words import analogies, embedding_map, nearest_words
 

@@ -1,10 +1,8 @@
-"""Figures of latent codes: what each latent changes in an image, and how much it says of one.
+"""Figures of latent codes: where images lie in them, and how much each latent says of one.
 
 Latents are named z1, z2 ... if they are continuous, and c1 (10) if discrete, with ten values.
 """
 
-import io
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,45 +11,41 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from matplotlib.patheffects import withStroke
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
 from . import style
-from .labels import BROKEN
-from .reconstructions import COLUMNS, decode, draw_blocks, spread, tile, to_gif
+from .autoencoders import decode, tile
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
 
 MAX_WIDTH = 10.0  # inches
 MAX_POINTS = 5000
 GRID_SIDE = 15  # images; odd, so that the middle one is decoded from zeros
-MAX_LATENTS = 64  # rows of traversals
 UNUSED = 0.1  # nats: a latent with less says next to nothing
 LOW, HIGH = 0.05, 0.95  # quantiles between which a continuous latent is varied
-MAX_BYTES = 500_000  # of an animation
 
 
-class _Latent(NamedTuple):
+class Latent(NamedTuple):
     name: str
     columns: slice  # of a code
     is_discrete: bool
 
 
-def _latents(run) -> list[_Latent]:
+def latents_of(run) -> list[Latent]:
     """The latents in the order of a code; none where there is no prior to draw codes from."""
     structure = run.record.get("latents")
     if not structure or not structure["has_prior"]:
         return []
     first = structure["continuous"]
-    found = [_Latent(f"z{i + 1}", slice(i, i + 1), False) for i in range(first)]
+    found = [Latent(f"z{i + 1}", slice(i, i + 1), False) for i in range(first)]
     for i, size in enumerate(structure["discrete"]):
-        found.append(_Latent(f"c{i + 1} ({size})", slice(first, first + size), True))
+        found.append(Latent(f"c{i + 1} ({size})", slice(first, first + size), True))
         first += size
     return found
 
 
-def _vary(codes: np.ndarray, latent: _Latent, places: np.ndarray) -> np.ndarray:
+def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
     """Codes (len(places), n, D) in which one latent moves through its range, from 0 to 1."""
     if latent.is_discrete:
         size = latent.columns.stop - latent.columns.start
@@ -71,8 +65,10 @@ def code_scatter(run) -> Figure | None:
     codes, label = run.predictions["code"][:, :dimensions], run.predictions["label"]
     values, names, by = range(len(run.label_names)), run.label_names, "class"
     if label.ndim == 2:
-        by = names[0] if len(names) == label.shape[1] else "first factor"
-        label = label[:, 0]
+        # The first that varies: of 40 attributes not all may be known.
+        varying = int(np.ptp(label, axis=0).astype(bool).argmax())
+        by = names[varying]
+        label = label[:, varying]
         values = np.unique(label)
         names = list(map(str, values))
     shown = np.random.default_rng(0).permutation(len(codes))[:MAX_POINTS]
@@ -82,7 +78,7 @@ def code_scatter(run) -> Figure | None:
 
         projection = PCA(2, random_state=0).fit(codes)
         places = projection.transform(codes)
-        share = 100 * projection.explained_variance_ratio_.sum()
+        share = 100 * projection.explained_variance_.sum() / max(codes.var(axis=0).sum(), 1e-12)
         which = f"plane that keeps {share:.0f} % of the variance of {dimensions} latents"
 
     colors = np.array(_class_colors(len(values)))
@@ -132,7 +128,7 @@ def _class_colors(count: int) -> list:
 
 def decoded_plane(run) -> Figure | None:
     """Images decoded from the plane of the two latents, at the prior's quantiles."""
-    latents = _latents(run)
+    latents = latents_of(run)
     if sum(not latent.is_discrete for latent in latents) != 2:
         return None
     values = norm.ppf(np.linspace(LOW, HIGH, GRID_SIDE))
@@ -159,48 +155,11 @@ def decoded_plane(run) -> Figure | None:
     return figure
 
 
-def traversals(run) -> Figure | None:
-    """What each latent alone changes in the decoded image, the one with the largest KL on top."""
-    latents = _latents(run)
-    if not latents:
-        return None
-    kl = run.predictions["kl"].mean(axis=0)
-    order = np.argsort(-kl, kind="stable")[:MAX_LATENTS]
-    typical = np.zeros((1, latents[-1].columns.stop))
-    for latent in latents:
-        if latent.is_discrete:
-            frequent = run.predictions["code"][:, latent.columns].mean(axis=0).argmax()
-            typical[0, latent.columns.start + frequent] = 1
-    codes = []
-    for i in order:
-        columns, is_discrete = latents[i].columns, latents[i].is_discrete
-        size = columns.stop - columns.start if is_discrete else COLUMNS
-        codes.append(_vary(typical, latents[i], np.linspace(0, 1, size))[:, 0])
-    images = decode(run, np.concatenate(codes))
-    strips = np.split(images, np.cumsum([len(strip) for strip in codes])[:-1])
-    figure = style.new_figure(WIDTH)
-    names = [f"{latents[i].name}  {kl[i]:.2f} nats" for i in order]
-    height = draw_blocks(figure, strips, names, MAX_WIDTH)
-    parts = []
-    if any(not latent.is_discrete for latent in latents):
-        parts.append(f"z: from the {100 * LOW:.0f} % to the {100 * HIGH:.0f} % quantile, else at 0")
-    if any(latent.is_discrete for latent in latents):
-        parts.append("c: each value, else at the most frequent one")
-    figure.supxlabel("\n".join(parts), fontsize=8)
-    title = f"{latents[order[0]].name} says most, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
-    title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents say less than {UNUSED}"
-    if len(order) < len(latents):
-        title += f"; the {len(order)} largest are shown"
-    title_lines = style.set_title(figure, title)
-    figure.set_figheight(0.3 + 0.19 * title_lines + 0.15 * len(parts) + height)
-    return figure
-
-
 def latent_kl(run) -> Figure | None:
     """The KL of each latent over the training, and of all together against their capacity."""
     history = {name: np.array(values, float) for name, values in run.history.items()}
     kinds = [kind for kind in ("continuous", "discrete") if f"{kind}_kl" in history]
-    latents = _latents(run)
+    latents = latents_of(run)
     if not latents or not kinds or not len(history["epoch"]):
         return None
     x, x_name = history["epoch"], "epoch"
@@ -240,11 +199,11 @@ def latent_kl(run) -> Figure | None:
     figure.align_ylabels()
     title = f"{np.sum(final >= UNUSED)} of {len(latents)} latents end above {UNUSED} nats; "
     ends = {name: values[-1] for name, values in history.items()}
-    style.set_title(figure, title + ", ".join(_used(ends)))
+    style.set_title(figure, title + ", ".join(used_nats(ends)))
     return figure
 
 
-def _used(ends: Mapping[str, float]) -> list[str]:
+def used_nats(ends: Mapping[str, float]) -> list[str]:
     """The KL of the continuous and of the discrete latents, each against its capacity."""
     found = []
     for kind in ("continuous", "discrete"):
@@ -255,38 +214,9 @@ def _used(ends: Mapping[str, float]) -> list[str]:
     return found
 
 
-def traversal_animation(run) -> bytes | None:
-    """Test images whose latents sweep through their range, one in each column: an animated GIF."""
-    latents = _latents(run)
-    if not latents:
-        return None
-    kl = run.predictions["kl"].mean(axis=0)
-    shown = np.argsort(-kl, kind="stable")[:5]
-    codes = run.predictions["code"]
-    codes = codes[spread(run, 4, len(codes))]
-    size = max(latents[i].columns.stop - latents[i].columns.start for i in shown)
-    # Less and less, until it is small enough.
-    for count, steps, colors in (
-        (5, max(24, min(size, 40)), 128),
-        (5, 20, 64),
-        (4, 16, 32),
-        (3, 12, 16),
-        (3, 8, 8),
-    ):
-        there = np.linspace(0, 1, steps)
-        varied = np.stack([_vary(codes, latents[i], there) for i in shown[:count]], axis=2)
-        images = decode(run, varied.reshape(-1, varied.shape[-1]))
-        frames = images.reshape(steps, -1, *images.shape[1:])
-        names = [f"{latents[i].name}\n{kl[i]:.2f} nats" for i in shown[:count]]
-        content = to_gif([tile(frame, len(names)) for frame in frames], names, colors)
-        if len(content) < MAX_BYTES:
-            break
-    return content
-
-
 def discrete_code_by_class(run) -> Figure | None:
     """Test images by class and by the value of the first discrete latent, as shares of a class."""
-    latent = next((latent for latent in _latents(run) if latent.is_discrete), None)
+    latent = next((latent for latent in latents_of(run) if latent.is_discrete), None)
     if latent is None or style.is_multilabel(run):
         return None
     truth = run.predictions["label"]
@@ -322,72 +252,3 @@ def discrete_code_by_class(run) -> Figure | None:
     title = f"Each value of {latent.name} taken for one class: {100 * agree:.1f} % of "
     style.set_title(figure, title + f"{len(truth):,} test images are right")
     return figure
-
-
-def traversals_beside(run, key: str = "model") -> Figure | None:
-    """The traversals of the networks that were run into this folder, side by side."""
-    own = traversals(run)
-    if own is None or key not in run.record["hyperparameters"]:
-        return None
-    others = _sheets_beside(run, key)
-    if not others:
-        return None
-    sheet = imread(io.BytesIO(style.to_png(own)))
-    this = {run.record["hyperparameters"][key]: (_used(_values(run.metrics)), sheet)}
-    found = others | this
-    width = MAX_WIDTH / 2
-    heights = [width * sheet.shape[0] / sheet.shape[1] for _, sheet in found.values()]
-    ratios = [max(heights[i : i + 2]) for i in range(0, len(heights), 2)]
-    figure = style.new_figure(0.4 + sum(ratios) + 0.4 * len(ratios), MAX_WIDTH)
-    all_axes = figure.subplots(len(ratios), 2, height_ratios=ratios).ravel()
-    for axes in all_axes:
-        axes.set_axis_off()
-        axes.set_anchor("N")
-    rows = sorted(found.items(), key=lambda item: str(item[0]))
-    for axes, (value, (used, sheet)) in zip(all_axes, rows, strict=False):
-        axes.imshow(sheet)
-        spoken = f"{key} {value}".replace("_", " ") + ", this run" * (value in this)
-        axes.set_title(f"{spoken}\n{', '.join(used)}", fontsize=10, loc="left")
-    title = f"What each latent changes in {len(found)} networks that differ in "
-    style.set_title(figure, title + f"{key.replace('_', ' ')} alone")
-    return figure
-
-
-def _sheets_beside(run, key: str) -> dict[str, tuple[list[str], np.ndarray]]:
-    """KL and traversals of finished runs beside this one that differ in one key alone."""
-    found = {}
-    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
-        folder = path.parent
-        if folder == run.folder or folder.name.rpartition("~")[2].isdigit():
-            continue  # itself, or set aside by --fresh
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_comparable(run.record, record, key):
-                continue
-            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            used = _used(_values(metrics))
-            sheet = imread(folder / "figures" / "traversals.png")
-        except (*BROKEN, SyntaxError) as error:  # SyntaxError: Pillow's of a damaged PNG
-            reason = type(error).__name__
-            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
-            continue
-        found.setdefault(record["hyperparameters"][key], (used, sheet))
-    return found
-
-
-def _is_comparable(record: Mapping, other: Mapping, key: str) -> bool:
-    def shared(record):
-        overrides = {name: x for name, x in record["overrides"].items() if name != key}
-        same = (record["pipeline"], record["seed"], record.get("budget"), overrides)
-        return *same, record["data"]["fingerprint"]
-
-    return (
-        other["status"] == "finished"
-        and shared(other) == shared(record)
-        and other["hyperparameters"][key] != record["hyperparameters"][key]
-        and other["latents"]["has_prior"]  # others have no traversals
-    )
-
-
-def _values(metrics: Mapping[str, Mapping]) -> dict[str, float]:
-    return {name: metric["value"] for name, metric in metrics.items()}

@@ -1,0 +1,176 @@
+"""Figures of what each latent changes in an image."""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from . import style
+from .autoencoders import COLUMNS, decode, draw_blocks, spread, tile, to_gif
+from .labels import BROKEN
+from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, latents_of, used_nats, vary
+from .style import WIDTH
+
+MAX_LATENTS = 64  # rows of traversals
+MAX_BYTES = 500_000  # of an animation
+# Keys by which networks side by side are named, and all in which they may differ.
+NAMED = ("capacity", "discrete")
+VARIED = (
+    *NAMED,
+    "continuous",
+    "beta",
+    "gamma",
+    "continuous_capacity",
+    "discrete_capacity",
+    "capacity_steps",
+)
+
+
+def traversals(run) -> Figure | None:
+    """What each latent alone changes in the decoded image, the one with the largest KL on top."""
+    latents = latents_of(run)
+    if not latents:
+        return None
+    kl = run.predictions["kl"].mean(axis=0)
+    order = np.argsort(-kl, kind="stable")[:MAX_LATENTS]
+    typical = np.zeros((1, latents[-1].columns.stop))
+    for latent in latents:
+        if latent.is_discrete:
+            frequent = run.predictions["code"][:, latent.columns].mean(axis=0).argmax()
+            typical[0, latent.columns.start + frequent] = 1
+    codes = []
+    for i in order:
+        columns, is_discrete = latents[i].columns, latents[i].is_discrete
+        size = columns.stop - columns.start if is_discrete else COLUMNS
+        codes.append(vary(typical, latents[i], np.linspace(0, 1, size))[:, 0])
+    images = decode(run, np.concatenate(codes))
+    strips = np.split(images, np.cumsum([len(strip) for strip in codes])[:-1])
+    figure = style.new_figure(WIDTH)
+    names = [f"{latents[i].name}  {kl[i]:.2f} nats" for i in order]
+    height = draw_blocks(figure, strips, names, MAX_WIDTH)
+    parts = []
+    if any(not latent.is_discrete for latent in latents):
+        parts.append(f"z: from the {100 * LOW:.0f} % to the {100 * HIGH:.0f} % quantile, else at 0")
+    if any(latent.is_discrete for latent in latents):
+        parts.append("c: each value, else at the most frequent one")
+    figure.supxlabel("\n".join(parts), fontsize=8)
+    title = f"{latents[order[0]].name} says most, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
+    title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents say less than {UNUSED}"
+    if len(order) < len(latents):
+        title += f"; the {len(order)} largest are shown"
+    title_lines = style.set_title(figure, title)
+    figure.set_figheight(0.3 + 0.19 * title_lines + 0.15 * len(parts) + height)
+    return figure
+
+
+def traversal_animation(run) -> bytes | None:
+    """Test images whose latents sweep through their range, one in each column: an animated GIF."""
+    latents = latents_of(run)
+    if not latents:
+        return None
+    kl = run.predictions["kl"].mean(axis=0)
+    shown = np.argsort(-kl, kind="stable")[:5]
+    codes = run.predictions["code"]
+    codes = codes[spread(run, 4, len(codes))]
+    size = max(latents[i].columns.stop - latents[i].columns.start for i in shown)
+    # Less and less, until it is small enough.
+    for count, steps, colors in (
+        (5, max(24, min(size, 40)), 128),
+        (5, 20, 64),
+        (4, 16, 32),
+        (3, 12, 16),
+        (3, 8, 8),
+    ):
+        there = np.linspace(0, 1, steps)
+        varied = np.stack([vary(codes, latents[i], there) for i in shown[:count]], axis=2)
+        images = decode(run, varied.reshape(-1, varied.shape[-1]))
+        frames = images.reshape(steps, -1, *images.shape[1:])
+        names = [f"{latents[i].name}\n{kl[i]:.2f} nats" for i in shown[:count]]
+        content = to_gif([tile(frame, len(names)) for frame in frames], names, colors)
+        if len(content) < MAX_BYTES:
+            break
+    return content
+
+
+def traversals_beside(run) -> Figure | None:
+    """The traversals of networks with other latents or capacities, side by side with this one's."""
+    own = traversals(run)
+    others = [] if own is None else _sheets_beside(run)
+    if not others:
+        return None
+    this = _Sheet(
+        f"{_describe(run.record)}, this run",
+        used_nats(_values(run.metrics)),
+        imread(io.BytesIO(style.to_png(own))),
+    )
+    sheets = sorted([this, *others], key=lambda sheet: sheet.name)
+    columns = min(len(sheets), 3)
+    width = MAX_WIDTH / columns
+    heights = [width * sheet.image.shape[0] / sheet.image.shape[1] for sheet in sheets]
+    ratios = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
+    figure = style.new_figure(0.4 + sum(ratios) + 0.55 * len(ratios), MAX_WIDTH)
+    all_axes = figure.subplots(len(ratios), columns, height_ratios=ratios, squeeze=False).ravel()
+    for axes in all_axes:
+        axes.set_axis_off()
+        axes.set_anchor("N")
+    for axes, sheet in zip(all_axes, sheets, strict=False):
+        axes.imshow(sheet.image)
+        said = "\n".join([sheet.name, *sheet.nats])
+        axes.set_title(said, fontsize=9, loc="left")
+    style.set_title(figure, f"What each latent changes in {len(sheets)} networks, side by side")
+    return figure
+
+
+class _Sheet(NamedTuple):
+    name: str
+    nats: list[str]
+    image: np.ndarray
+
+
+def _describe(record: Mapping) -> str:
+    """What the network is given to hold: "capacity rising, discrete 10"."""
+    values = record["hyperparameters"]
+    return ", ".join(f"{key} {values[key]}" for key in NAMED if key in values)
+
+
+def _sheets_beside(run) -> list[_Sheet]:
+    """Finished runs beside this one that differ in their latents and capacities alone."""
+    found = []
+    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
+        folder = path.parent
+        if folder == run.folder or folder.name.rpartition("~")[2].isdigit():
+            continue  # itself, or set aside by --fresh
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not _is_comparable(run.record, record):
+                continue
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            nats = used_nats(_values(metrics))
+            image = imread(folder / "figures" / "traversals.png")
+        except (*BROKEN, SyntaxError) as error:  # SyntaxError: Pillow's of a damaged PNG
+            reason = type(error).__name__
+            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
+            continue
+        found.append(_Sheet(_describe(record), nats, image))
+    return found
+
+
+def _is_comparable(record: Mapping, other: Mapping) -> bool:
+    def shared(record):
+        overrides = {name: x for name, x in record["overrides"].items() if name not in VARIED}
+        same = (record["pipeline"], record["seed"], record.get("budget"), overrides)
+        return *same, record["data"]["fingerprint"]
+
+    return (
+        other["status"] == "finished"
+        and shared(other) == shared(record)
+        and other["latents"]["has_prior"]  # others have no traversals
+    )
+
+
+def _values(metrics: Mapping[str, Mapping]) -> dict[str, float]:
+    return {name: metric["value"] for name, metric in metrics.items()}

@@ -213,6 +213,7 @@ class Execution:
         }
         if self.data.reconstructs:
             record["latents"] = dataclasses.asdict(models.latents(model))
+            record["likelihood_samples"] = getattr(self.module, "likelihood_samples", 0)
         record["plan"] = (
             self.plan
             or record["plan"]

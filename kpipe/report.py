@@ -165,6 +165,13 @@ def _facts(run) -> Iterable[tuple[str, str]]:
         baseline = run.metrics["majority_baseline"].get("value")
         most = "each label's majority" if _known_labels(run) else "the most frequent class"
         yield f"Always saying {most}", _number("accuracy", baseline)
+    if run.record.get("likelihood_samples"):
+        drawn = _value(run.record["likelihood_samples"])
+        yield (
+            "-ln p(image) by importance sampling",
+            _metric("negative_log_likelihood", run.metrics["negative_log_likelihood"])
+            + f" nats, {drawn} codes an image",
+        )
     if "bag_of_words_baseline" in run.metrics:
         yield (
             "TF-IDF with logistic regression",

@@ -215,7 +215,9 @@ def _reconstruction(run: Run, where: str) -> list[str]:
     if "bound" in metrics:
         text = f"-ln p(image) is at most {_number(metrics['bound'])} nats"
         if "negative_log_likelihood" in metrics:
-            text += f", about {_number(metrics['negative_log_likelihood'])} by importance sampling"
+            estimate = _number(metrics["negative_log_likelihood"])
+            drawn = run.record["likelihood_samples"]
+            text += f", and about {estimate} by importance sampling with {drawn} codes an image"
         lines.append(text)
     for part in ("continuous", "discrete"):
         if f"{part}_kl" in metrics:

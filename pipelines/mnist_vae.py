@@ -14,6 +14,7 @@ from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers
 task = "reconstruction"
 data = "mnist"
 target = Target("bound", at_most=150.0, source="a convolutional network's 147 on train, reference")
+likelihood_samples = 100  # codes drawn for each test image, beside the bound
 plots = (
     figures.learning_curves,
     figures.reconstructions,

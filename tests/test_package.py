@@ -17,8 +17,8 @@ objective differences gradients
 datasets.faces datasets.shapes datasets.produce datasets.point_sets datasets.sentences
 datasets.sprites datasets.base
 datasets.builders datasets.celeb_a datasets.cifar10 datasets.dsprites datasets.grocery_store
-datasets.mnist datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions datasets
-images texts data batches checkpoint loop training evaluation baselines
+datasets.mnist datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions
+datasets images texts data batches checkpoint loop training evaluation baselines
 disentanglement reconstruction
 figures.style figures.classes figures.curves figures.images figures.labels figures.points
 figures.texts figures.words figures.compare figures.gradients figures.autoencoders figures.latents

@@ -206,6 +206,9 @@ def _predict(arguments: list[str]) -> int:
     from .saved_model import load
 
     model = load(given.folder)
+    is_autoencoder = hasattr(model, "decode")
+    if given.images and not is_autoencoder:
+        raise UserError(f"--images: {given.folder} gives no images back, it tells labels")
     if model.takes_texts:
         texts = [*given.text, *(line for path in given.files for line in _read_lines(path))]
         if not texts:
@@ -215,7 +218,7 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"--text: {given.folder} takes {model.input_spec.name}, no texts")
     else:
         kind, names, outputs = "file", given.files, model.predict_files(given.files)
-    if "reconstruction" in outputs:
+    if is_autoencoder:
         _print_codes(given, outputs)
         return 0
     for name, label, probabilities in zip(

@@ -64,3 +64,13 @@ def quick_runs(monkeypatch):
     )
     monkeypatch.setattr(export, "prove", lambda folder, images: proof)
     monkeypatch.setattr(report, "write", lambda run, plots: None)
+
+
+@pytest.fixture(scope="session")
+def joint_vae_run(tmp_path_factory):
+    """One small run of an autoencoder with continuous and discrete latents."""
+    import kpipe
+
+    out = tmp_path_factory.mktemp("autoencoders")
+    keys = {"epochs": 2, "discrete": "3+2x2", "continuous": 4, "capacity_steps": 20}
+    return kpipe.run("mnist_joint_vae", data="sample", out=out, learning_rate=2e-3, **keys)

@@ -20,6 +20,8 @@ BATCH = 256
 NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 # Codes drawn for an image, whose mean is the bound; an estimate of the likelihood takes its own.
 BOUND_SAMPLES = 4
+# Draws that the measures of disentanglement are repeated with; forty factors take minutes a draw.
+SEEDS, FEWER_SEEDS, MANY_FACTORS = 5, 2, 10
 SHOWN = 10  # test images of which the baseline's reconstruction is kept for a figure
 
 
@@ -71,10 +73,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
 
 def encode(model: keras.Model, split: Split) -> dict[str, np.ndarray]:
     """What the encoder gives for all images of a split, without noise."""
-    encoder = model.get_layer("encoder")
-    parts = [
-        encoder.predict_on_batch(split.take(positions)[0]) for positions in _batches(len(split))
-    ]
+    encoder = _function(model.get_layer("encoder"))
+    parts = [encoder(split.take(positions)[0]) for positions in _batches(len(split))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -118,6 +118,7 @@ def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict
                 measured["code"][:, : kinds.continuous], kinds.classes(measured["code"])
             ),
             measured["label"],
+            seeds=SEEDS if data.train.labels.shape[1] <= MANY_FACTORS else FEWER_SEEDS,
         )
     return result
 
@@ -159,8 +160,21 @@ def _batches(count: int) -> list[np.ndarray]:
 
 def _decode(model: keras.Model, code: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """From positions to reconstructions, so that never all of them are in memory."""
-    decoder = model.get_layer("decoder")
-    return lambda positions: decoder.predict_on_batch(code[positions])["reconstruction"]
+    decoder = _function(model.get_layer("decoder"))
+    return lambda positions: decoder(code[positions])["reconstruction"].numpy()
+
+
+def _function(model: keras.Model) -> Callable:
+    """A model at inference as one graph for batches of any size."""
+    (given,) = model.inputs
+    signature = [tf.TensorSpec((None, *given.shape[1:]), given.dtype)]
+    return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+
+
+def _reconstructor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """From images to their reconstructions: the whole without what only training needs."""
+    encoder, decoder = (_function(model.get_layer(name)) for name in ("encoder", "decoder"))
+    return lambda images: decoder(encoder(images)["code"])["reconstruction"].numpy()
 
 
 def _measure(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix="") -> dict:
@@ -186,14 +200,14 @@ def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
     """PSNR and SSIM before and after, at each noise level."""
+    reconstruct = _reconstructor(model)
     columns = {name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")}
     for i in range(len(NOISE_LEVELS)):
         parts = {name: [] for name in columns}
         for positions in _batches(len(test)):
             images = test.take(positions)[0]
             noisy = noisy_images(images, i, seed + int(positions[0]))
-            denoised = model.predict_on_batch(noisy)["reconstruction"]
-            for kind, given in (("noisy", noisy / 255), ("denoised", denoised)):
+            for kind, given in (("noisy", noisy / 255), ("denoised", reconstruct(noisy))):
                 psnr, ssim = _similarity(images, given)
                 parts[f"psnr_{kind}"].append(psnr)
                 parts[f"ssim_{kind}"].append(ssim)
@@ -231,13 +245,13 @@ def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndar
 
         return reconstruct
 
-    def network(positions: np.ndarray) -> np.ndarray:
-        return model.predict_on_batch(train.take(positions)[0])["reconstruction"]
-
+    network = _reconstructor(model)
     return {
         **_measure(data.test, reconstructor(data.test), "svd_"),
         "svd_shown": reconstructor(data.test)(np.arange(min(SHOWN, len(data.test)))),
-        "train_squared_error": _squared_errors(train, network),
+        "train_squared_error": _squared_errors(
+            train, lambda positions: network(train.take(positions)[0])
+        ),
         "svd_train_squared_error": _squared_errors(train, reconstructor(train)),
     }
 
@@ -260,7 +274,7 @@ def _likelihood(
     -ln mean(p(x|code) p(code) / q(code|x)) over codes drawn from q, which is no more than that
     (Burda et al., 2016, equation 8).
     """
-    decoder, rng = model.get_layer("decoder"), np.random.default_rng(seed)
+    decoder, rng = _function(model.get_layer("decoder")), np.random.default_rng(seed)
     draws = max(samples, BOUND_SAMPLES)
     nats, estimates = [], []
     for positions in _batches(len(test)):
@@ -269,7 +283,7 @@ def _likelihood(
         cross, weights = [], []
         for _ in range(draws):
             code, log_ratio = _draw(parts, kinds, rng)
-            given = decoder.predict_on_batch(code)["reconstruction"]
+            given = decoder(code)["reconstruction"]
             cross.append(np.asarray(bernoulli(images, given), np.float64))
             weights.append(log_ratio - cross[-1])
         nats.append(np.mean(cross, axis=0))

@@ -1,4 +1,4 @@
-"""Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep and denoising, beside the truncated SVD.
+"""Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep, denoising; beside them the SVD.
 
 Reproduces homework 5.
 

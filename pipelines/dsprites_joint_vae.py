@@ -1,9 +1,9 @@
-"""JointVAE on dSprites, whose factors are known: how far are they told apart?
+"""JointVAE on dSprites, whose factors are known, to measure how far it tells them apart.
 
 This project's own experiment.
 
     python pipelines/run.py dsprites_joint_vae
-    python pipelines/run.py dsprites_joint_vae discrete=none capacity=none beta=4
+    python pipelines/run.py dsprites_joint_vae discrete=none continuous=10 capacity=none beta=4
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

@@ -59,11 +59,14 @@ SMALL = {
     "ag_news_mlp": [{"embedding_dim": 8, "units_1": 8, "units_2": 8}],
     "celeba_attributes": [{"filters": 8, "num_blocks": 2, "dense_units": 8}],
     "celeba_gender": [{"filters": 8, "num_blocks": 2, "dense_units": 8}],
+    "celeba_joint_vae": [{"discrete": "2x2", "continuous": 3}],
+    "cifar10_autoencoder": [{"latent_dim": 4}, {"latent_dim": 4, "architecture": "deep"}],
     "cifar10_cnn": [
         {"filters": 8, "num_blocks": 2, "architecture": name} for name in ("simple", "tuned")
     ],
     "cifar10_mlp": [{"units_1": 16, "units_2": 8, "units_3": 8}],
     "cifar10_transfer": [{"filters": 8, "stem": "imagenet"}],
+    "dsprites_joint_vae": [{"drawn_sprites": 140, "capacity": "none", "continuous": 3}],
     "emotion_rnn": [
         {"embedding_dim": 8, "architecture": "simple_rnn", "units": 8},
         {"embedding_dim": 8, "architecture": "gru", "units": 8},
@@ -74,7 +77,9 @@ SMALL = {
     "grocery_cnn": [{"filters": 8, "image_size": 32, "num_blocks": 2}],
     "imdb_sentiment": [{"embedding_dim": 8, "architecture": "transformer", "num_heads": 2}],
     "logic_gates": [{}, {"hidden_units": 0}],
+    "mnist_joint_vae": [{"continuous": 3}],
     "mnist_mlp": [{"units_1": 16, "units_2": 8}],
+    "mnist_vae": [{}],
     "one_example": [{}],
     "peaks": [{}],
     "swiss_roll": [{}],

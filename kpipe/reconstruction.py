@@ -36,12 +36,13 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
 
     Returns:
         `index`, `label`, `code` and `certain` (see `Latents.certain`), `squared_error`, `psnr` in
-        dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), and
-        `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood` where it was
-        trained on a likelihood, all in nats. Of any other `psnr_noisy`, `psnr_denoised`,
-        `ssim_noisy` and `ssim_denoised` (n, noise levels), and beside it, with `svd_` before them,
-        the errors of the truncated singular value decomposition. Of discrete latents where labels
-        are classes `right`: whether the most frequent class of its cluster is an image's.
+        dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
+        discrete latents `information` (n, discrete latents), and where it was trained on a
+        likelihood `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood`, all
+        in nats. Of any other `psnr_noisy`, `psnr_denoised`, `ssim_noisy` and `ssim_denoised` (n,
+        noise levels), and beside it, with `svd_` before them, the errors of the truncated singular
+        value decomposition. Of discrete latents where labels are classes `right`: whether the most
+        frequent class of its cluster is an image's.
     """
     kinds, test = latents(model), data.test
     encoded = encode(model, test)
@@ -55,6 +56,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
     }
     if kinds.has_prior:
         result["kl"] = encoded["kl"]
+        if kinds.discrete:
+            result["information"] = information(kinds.blocks(encoded["probabilities"]))
         if model.loss in (bernoulli, bernoulli_mean_of_channels):
             result |= _likelihood(model, kinds, test, encoded, seed, samples)
     else:
@@ -78,6 +81,26 @@ def encode(model: keras.Model, split: Split) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def information(blocks: list[np.ndarray]) -> np.ndarray:
+    """What each discrete latent tells of an image, in nats; its mean is the mutual information.
+
+    The divergence of the image's probabilities from their mean over all images. That from the
+    uniform distribution is more by what the mean diverges: it is large, and this one 0, where a
+    latent is sure of the same class whatever it is shown (Hoffman and Johnson, 2016).
+
+    Args:
+        blocks: Probabilities of each latent's classes, (n, classes).
+
+    Returns:
+        float (n, latents).
+    """
+    columns = []
+    for block in blocks:
+        block = np.clip(block.astype(np.float64), 1e-12, 1.0)
+        columns.append(np.sum(block * np.log(block / block.mean(axis=0)), axis=1))
+    return np.stack(columns, axis=1)
+
+
 def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict]:
     """Every metric as {"value", "low", "high", "n"}, means with normal intervals at 95 %.
 
@@ -98,6 +121,8 @@ def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict
         result[name] = interval_of_mean(measured[name])
     if "kl" in measured:
         result |= _divergences(measured["kl"], model)
+    if "information" in measured:
+        result["discrete_information"] = interval_of_mean(measured["information"].sum(axis=1))
     if "svd_squared_error" in measured:
         for name in ("squared_error", "psnr", "ssim"):
             result[f"svd_{name}"] = interval_of_mean(measured[f"svd_{name}"])

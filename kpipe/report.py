@@ -32,7 +32,7 @@ _ABBREVIATIONS = {
 }
 _UNITS = {"psnr": "dB", "svd_psnr": "dB"} | dict.fromkeys(
     "bound negative_log_likelihood reconstruction_nats continuous_kl continuous_capacity "
-    "discrete_kl discrete_capacity".split(),
+    "discrete_kl discrete_capacity discrete_information".split(),
     "nats",
 )
 MISTAKES = 10  # that are shown with their text

@@ -224,6 +224,9 @@ def _reconstruction(run: Run, where: str) -> list[str]:
             text = f"KL of the {part} latents {_number(metrics[f'{part}_kl'])} nats"
             if f"{part}_capacity" in metrics:
                 text += f", capacity {metrics[f'{part}_capacity']['value']:.4g}"
+            if part == "discrete":
+                told = _number(metrics["discrete_information"])
+                text += f"; {told} of them tell images apart"
             lines.append(text)
     if "unsupervised_accuracy" in metrics:
         accuracy = _percent(metrics["unsupervised_accuracy"])

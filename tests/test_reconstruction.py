@@ -140,6 +140,25 @@ def test_drawn_classes_are_distributed_as_the_encoder_says():
     np.testing.assert_allclose(log_ratio, expected, atol=1e-4)
 
 
+def test_a_latent_that_is_always_sure_of_one_class_tells_nothing():
+    same = np.tile([1.0, 0.0, 0.0, 0.0], (8, 1))  # ln 4 from uniform
+    each = np.eye(4)[np.arange(8) % 4]
+    open_ = np.full((8, 4), 0.25)
+    told = reconstruction.information([same, each, open_]).mean(axis=0)
+    np.testing.assert_allclose(told, [0, np.log(4), 0], atol=1e-9)
+
+
+def test_what_latents_tell_is_the_mutual_information():
+    from sklearn.metrics import mutual_info_score
+
+    random = np.random.default_rng(0)
+    counts = random.integers(1, 50, (5, 3))  # of class j at image i, each image as often
+    counts = np.round(600 * counts / counts.sum(axis=1, keepdims=True)).astype(int)
+    counts[:, 0] += 600 - counts.sum(axis=1)
+    told = reconstruction.information([counts / 600]).mean()
+    assert told == pytest.approx(mutual_info_score(None, None, contingency=counts), abs=1e-9)
+
+
 def test_the_distance_from_a_capacity_is_a_share_of_it():
     model = models.joint_vae(
         (32, 32, 1),

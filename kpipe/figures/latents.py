@@ -211,6 +211,8 @@ def used_nats(ends: Mapping[str, float]) -> list[str]:
             capacity = ends.get(f"{kind}_capacity")
             limit = "" if capacity is None else f" of {capacity:.2f}"
             found.append(f"{kind} {ends[f'{kind}_kl']:.2f}{limit} nats")
+    if "discrete_information" in ends:
+        found[-1] += f", {ends['discrete_information']:.2f} tell images apart"
     return found
 
 

@@ -22,6 +22,7 @@ _EXPORTS = {
     "run": "pipeline",
     "data": None,
     "datasets": None,
+    "disentanglement": None,
     "figures": None,
     "gradients": None,
     "layers": None,

@@ -34,3 +34,13 @@ def test_the_grid_search_by_scikit_learn_in_the_docs_runs(kpipe_home):
     assert search.best_params_["model_kwargs"]["l2"] in (0.0, 1e-4)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_score_ > 0.3  # four topics
+
+
+def test_the_vae_of_the_docs_trains():
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "autoencoders.md").read_text(), flags=re.S)
+    (code,) = [block for block in blocks if "KLRegularization" in block]
+    names = {}
+    exec(compile(code, "docs/autoencoders.md", "exec"), names)
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), "uint8")
+    history = names["model"].fit(images, images, epochs=2, verbose=0).history
+    assert history["loss"][1] < history["loss"][0] and len(history["continuous_kl/7"]) == 2

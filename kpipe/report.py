@@ -31,7 +31,7 @@ _ABBREVIATIONS = {
     "beta vae": "BetaVAE",
 }
 _UNITS = {"psnr": "dB", "svd_psnr": "dB"} | dict.fromkeys(
-    "bound negative_log_likelihood reconstruction_nats continuous_kl continuous_capacity "
+    "bound negative_log_likelihood continuous_kl continuous_capacity "
     "discrete_kl discrete_capacity discrete_information".split(),
     "nats",
 )
@@ -235,8 +235,10 @@ def _proof_of_endpoints(run, proof: Mapping, difference: str, allowed: str) -> s
 it differs by {difference} (allowed: {allowed}), most of all in {_text(worst)}.</p>"""
     uncertain = ""
     if proof.get("uncertain_codes"):
-        uncertain = f""" Of {_value(proof["uncertain_codes"])} images a discrete latent is all but
-undecided between two classes; there the probabilities were compared."""
+        count = proof["uncertain_codes"]
+        which = f"Of {count:,} images" if count > 1 else "Of one image"
+        uncertain = f""" {which} a discrete latent is all but undecided between two classes; there
+the probabilities were compared."""
     return f"""<p class="proof good"><strong>✓ Export proven:</strong> encode, decode and
 reconstruct equal the trained model to {difference} (allowed: {allowed}) at batches
 {_text(_value(proof.get("batches")))}, on {_value(proof.get("encoded_files"))} encoded files and on

@@ -136,10 +136,14 @@ def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: 
 
 
 def leaf_layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model, and in place of a model among them that one's layers."""
+    """The layers of a model, and in place of a model among them that one's, without its inputs."""
     leaves = []
     for layer in model.layers:
-        leaves += leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
+        if isinstance(layer, keras.Model):
+            inner = leaf_layers(layer)
+            leaves += [leaf for leaf in inner if not isinstance(leaf, keras.layers.InputLayer)]
+        else:
+            leaves.append(layer)
     return leaves
 
 

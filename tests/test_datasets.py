@@ -241,3 +241,27 @@ def test_four_of_the_five_files_are_not_enough(tmp_path, monkeypatch):
 def test_augmentation_belongs_to_the_dataset():
     dataset = datasets.celeba().augmented(flip=True).augmented(shift=2)
     assert dataset.augmentation == datasets.Augmentation(flip=True, shift=2)
+
+
+def test_digits_can_be_resized_and_photographs_made_grey(kpipe_home):
+    from kpipe import data
+
+    digits = datasets.mnist(image_size=32)
+    resized = data.prepare(digits, digits.find("sample")).train.take(np.arange(5))[0]
+    assert resized.shape == (5, 32, 32, 1) and resized.max() > 200
+    shapes = datasets.cifar10(grey=True)
+    source = shapes.find("sample")
+    prepared = data.prepare(shapes, source)
+    grey = prepared.test.inputs
+    assert grey.shape == (1000, 32, 32, 1)
+    colour = next(iter(source.read("test")))["input"].numpy()
+    weights = np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey[0, ..., 0] - colour @ weights).max() <= 1
+
+
+def test_what_is_to_be_given_back_is_said_by_the_dataset():
+    digits = datasets.mnist()
+    assert not digits.reconstructs and digits.reconstructed(noise=0.2).noise == 0.2
+    assert digits.reconstructed().reconstructs
+    assert datasets.celeba(attribute=None).factors == ("sample",)
+    assert datasets.celeba().factors == () and datasets.dsprites().factors == ("real", "sample")

@@ -103,3 +103,18 @@ def test_the_commas_of_a_path_separate_nothing():
     module = pipeline.load_module(catalogue.find("cifar10_transfer"))
     with pytest.raises(UserError, match=r"weights=a/run,seed=1: no such file"):
         hyperparameters.resolve(module, {"weights": "a/run,seed=1"})
+
+
+def test_on_sample_data_a_pipelines_shorter_settings_hold_unless_something_was_said():
+    module = pipeline.load_module(catalogue.find("mnist_joint_vae"))
+
+    def on_sample(**overrides):
+        settings = hyperparameters.resolve(module, overrides)
+        return hyperparameters.for_sample(settings, overrides)
+
+    assert on_sample().hp.values["capacity_steps"] == module.sample["capacity_steps"]
+    assert on_sample().overrides == {}  # nothing was overridden: the folder keeps its name
+    assert on_sample(capacity_steps=77).hp.values["capacity_steps"] == 77
+    fixed = on_sample(capacity="none", epochs=2)  # where the key has no effect it is not given
+    assert fixed.overrides == {"capacity": "none", "epochs": 2}
+    assert fixed.trainer.epochs == 2

@@ -217,3 +217,28 @@ def test_a_run_says_what_its_code_holds(run, capsys):
     )
     page = (run.folder / "report.html").read_text()
     assert "Export proven" in page and "data:image/gif" in page and "nats" in page
+
+
+def test_the_list_names_a_run_by_its_targets_metric(run):
+    from kpipe import catalogue
+
+    text = catalogue.last_result("mnist_joint_vae", run.folder.parent)
+    value = run.metrics["unsupervised_accuracy"]["value"]
+    assert text == f"unsupervised_accuracy {value:.4g} (sample data)"
+    target = {"metric": "factor_vae_score", "at_least": 0.69}
+    assert catalogue.describe_target(target) == "factor_vae_score >= 0.69"
+
+
+def test_figures_of_the_training_leave_the_parts_of_a_metric_to_others(run):
+    from kpipe.figures import learning_curves
+
+    figure = learning_curves(run)
+    names = [axes.get_ylabel() for axes in figure.axes]
+    assert names == [
+        "loss",
+        "reconstruction",
+        "continuous kl",
+        "continuous capacity",
+        "discrete kl",
+        "discrete capacity",
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from kpipe import Trainer
 from kpipe.errors import RunError, UserError
-from kpipe.training import choose_plan, weights_sha256
+from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 
 @pytest.fixture
@@ -210,6 +210,30 @@ def test_the_plan_is_a_fixed_rule(small_model):
     assert choose_plan(dense, 54_000, 128, epochs=30) == "fused:8"
     assert choose_plan(dense, 1_293, 128, epochs=30) == "graph"
     assert choose_plan(convolutional, 54_000, 128, epochs=30) == "graph"
+    # Encoder and decoder are models in a model.
+    assert choose_plan(models.vae((28, 28, 1), 2), 54_000, 128, epochs=30) == "fused:8"
+    assert choose_plan(models.joint_vae((32, 32, 1)), 54_000, 64, epochs=30) == "graph"
+
+
+def test_leaf_layers_are_those_of_the_models_within():
+    from kpipe import models
+
+    model = models.autoencoder((4, 4, 1), 2, units=(3,))
+    names = [layer.name for layer in leaf_layers(model)]
+    assert names[0] == "images" and "encoder" not in names and names.count("code") == 1
+    assert sum(layer.count_params() for layer in leaf_layers(model)) == model.count_params()
+
+
+def test_a_metrics_parts_are_logged_and_not_shown(capsys):
+    from kpipe.progress import Progress
+
+    row = {"epoch": 1, "step": 5, "seconds": 1.0, "loss": 2.0, "kl": 1.5, "kl/0": 1.5}
+    progress = Progress(epochs=3, steps_per_epoch=5, step=0)
+    progress.begin(0)
+    progress.step(5, {"loss": 2.0, "kl/0": 1.5})
+    progress.end(row)
+    shown = capsys.readouterr().out
+    assert "kl 1.5" in shown and "kl/0" not in shown
 
 
 def test_history_csv_has_the_promised_columns(few, small_model):

@@ -159,10 +159,12 @@ class _Search(keras_tuner.HyperModel):
             **limit,
         )
 
-    def _objective(self) -> str:
+    def _objective(self) -> str | keras_tuner.Objective:
         """What trials are ranked by: the Trainer's monitor, on val whatever is trained by."""
         monitor = self.settings.trainer.monitor
-        return monitor if monitor.startswith("val_") else f"val_{monitor}"
+        name = monitor if monitor.startswith("val_") else f"val_{monitor}"
+        # keras-tuner knows the direction of Keras' own metrics alone.
+        return keras_tuner.Objective(name, "min") if name == "val_reconstruction" else name
 
     def _space(self) -> keras_tuner.HyperParameters:
         """The keys with the choices given, or all that the pipeline has; overrides are fixed."""

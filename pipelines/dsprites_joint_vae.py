@@ -28,7 +28,7 @@ sample = {"capacity_steps": 500, "drawn_sprites": 7_000}
 def load_data(hp):
     """Sprites as uint8 (64, 64, 1), to be given back; labels are their five factors."""
     # Of the stand-in: so many, of which a fourteenth is val and three fourteenths are test.
-    drawn = hp.Int("drawn_sprites", 140, 700_000, sampling="log", default=70_000)
+    drawn = hp.Fixed("drawn_sprites", 70_000)
     val, test = drawn // 14, 3 * drawn // 14
     examples = {"train": drawn - val - test, "val": val, "test": test}
     return datasets.dsprites(sample_examples=examples).reconstructed()

@@ -351,3 +351,8 @@ def test_fewer_images_than_declared_are_told(tfds_dir):
     dataset = dsprites()
     with pytest.raises(UserError, match="0 examples in its val split"):
         data.prepare(dataset, dataset.find("real", tfds_dir))
+
+
+def test_more_sprites_than_there_are_combinations_are_refused():
+    with pytest.raises(ValueError, match="there are 737,280 combinations"):
+        dsprites(sample_examples={"train": 700_000, "val": 30_000, "test": 10_000})

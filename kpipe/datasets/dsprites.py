@@ -1,5 +1,6 @@
 """dSprites: 737,280 images of a white sprite, one for each combination of five factors."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -25,7 +26,13 @@ def dsprites(
     Args:
         train_examples: Train on so many; 0: on all.
         sample_examples: Images in each split of the stand-in.
+
+    Raises:
+        ValueError: There are not so many combinations.
     """
+    total, drawn = math.prod(sprites.SIZES), sum(sample_examples.values())
+    if drawn > total:
+        raise ValueError(f"{drawn:,} sprites to be drawn: there are {total:,} combinations")
     return Dataset(
         name="dsprites",
         version="2.0.0",

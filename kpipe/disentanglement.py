@@ -319,7 +319,8 @@ def scores(
 
     Each seed draws other examples, batches and pairs from the pool. The interval is Student's at
     95 % over the seeds, clipped to [0, 1]: it tells how exact the measure is on this pool and for
-    this model, not how another training of the model would do.
+    this model, not how another training of the model would do. MIG has none where all examples of
+    the pool are taken.
 
     Args:
         codes: Of n examples.
@@ -349,10 +350,13 @@ def scores(
         )
         for seed in range(seeds)
     ]
-    return {
+    result = {
         name: {**_interval(np.array(values)), "n": len(codes)}
         for name, values in zip(NAMES, zip(*rows, strict=True), strict=True)
     }
+    if len(codes) <= num_train:  # every draw took all examples
+        result["mig"] |= {"low": None, "high": None}
+    return result
 
 
 def assignment_hits(

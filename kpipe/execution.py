@@ -193,6 +193,7 @@ class Execution:
 
     def _build(self, record: dict) -> keras.Model:
         model = self._new_model(record)
+        self._check_purpose(model)
         self.trainer.check(model, len(self.data.train))
         self.trainer.check(model, len(self._seen))  # now, and not after the first training
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
@@ -230,6 +231,21 @@ class Execution:
             flush=True,
         )
         return model
+
+    def _check_purpose(self, model: keras.Model) -> None:
+        """Refuses a network that gives something else than the data are for, before any work."""
+        parts = {layer.name for layer in model.layers}
+        gives_back = {"encoder", "decoder"} <= parts
+        if self.data.reconstructs and not gives_back:
+            raise UserError(
+                f"{model.name} has no layers named encoder and decoder, and {self.data.name} is to "
+                "be given back: see models.autoencoder, or leave out reconstructed()"
+            )
+        if gives_back and not self.data.reconstructs:
+            raise UserError(
+                f"{model.name} gives images back, and {self.data.name} has labels to be learned: "
+                "say reconstructed() where load_data names the dataset"
+            )
 
     def _train(self, model: keras.Model, record: dict) -> tuple:
         history = self.trainer.fit(
@@ -311,7 +327,9 @@ class Execution:
         test = self.data.test
         if self.data.reconstructs:
             samples = getattr(self.module, "likelihood_samples", 0)
-            return reconstruction.open_test(model, self.data, self.seed, samples)
+            # What is compared with the network is fitted to what it was trained on.
+            seen = self.data.with_val_in_train() if self.trainer.retrain else self.data
+            return reconstruction.open_test(model, seen, self.seed, samples)
         predictions = {
             "index": test.rows,
             "label": test.labels[test.rows],

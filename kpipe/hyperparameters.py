@@ -94,8 +94,11 @@ def for_sample(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     defaults, such as the steps of a schedule that a short training would not see the end of.
     """
     active = {p.name for p in settings.hp.space if settings.hp.is_active(p)}
-    shorter = getattr(settings.module, "sample", {})
-    shorter = {k: v for k, v in shorter.items() if k in active and k not in overrides}
+    sample = getattr(settings.module, "sample", {})
+    shorter = {k: v for k, v in sample.items() if k in active and k not in overrides}
+    # A pipeline's default that was asked for is another than the sample's.
+    asked = {k: settings.hp.values[k] for k in sample if k in active and k in overrides}
+    settings = dataclasses.replace(settings, overrides=settings.overrides | asked)
     if shorter:
         resolved = resolve(settings.module, {**overrides, **shorter})
         settings = dataclasses.replace(resolved, overrides=settings.overrides)

@@ -22,6 +22,7 @@ NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 BOUND_SAMPLES = 4
 # Draws that the measures of disentanglement are repeated with; forty factors take minutes a draw.
 SEEDS, FEWER_SEEDS, MANY_FACTORS = 5, 2, 10
+SVD_VALUES = 500_000_000  # of train images that are decomposed: 2 GB of float32
 SHOWN = 10  # test images of which the baseline's reconstruction is kept for a figure
 
 
@@ -253,13 +254,15 @@ def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndar
         return {}
     from sklearn.decomposition import TruncatedSVD
 
+    if len(train) * pixels > SVD_VALUES:
+        print(f"no truncated SVD beside it: {len(train):,} images are too many", flush=True)
+        return {}
     print(f"a truncated SVD with {size} components, to compare with", flush=True)
-
-    def flat(positions: np.ndarray) -> np.ndarray:
-        return train.take(positions)[0].reshape(-1, pixels).astype(np.float32) / 255
-
+    vectors = train.take(np.arange(len(train)))[0].reshape(-1, pixels).astype(np.float32)
+    vectors /= 255
     # arpack: the randomized solver would leave an error that a network could fall below.
-    svd = TruncatedSVD(size, algorithm="arpack", random_state=0).fit(flat(np.arange(len(train))))
+    svd = TruncatedSVD(size, algorithm="arpack", random_state=0).fit(vectors)
+    del vectors
     components = svd.components_.astype(np.float32)
 
     def reconstructor(split: Split) -> Callable[[np.ndarray], np.ndarray]:

@@ -165,7 +165,7 @@ def _facts(run) -> Iterable[tuple[str, str]]:
         baseline = run.metrics["majority_baseline"].get("value")
         most = "each label's majority" if _known_labels(run) else "the most frequent class"
         yield f"Always saying {most}", _number("accuracy", baseline)
-    if run.record.get("likelihood_samples"):
+    if "negative_log_likelihood" in run.metrics:
         drawn = _value(run.record["likelihood_samples"])
         yield (
             "-ln p(image) by importance sampling",
@@ -238,7 +238,7 @@ it differs by {difference} (allowed: {allowed}), most of all in {_text(worst)}.<
         count = proof["uncertain_codes"]
         which = f"Of {count:,} images" if count > 1 else "Of one image"
         uncertain = f""" {which} a discrete latent is all but undecided between two classes; there
-the probabilities were compared."""
+the means and what is decoded from the code were compared, and not the choice."""
     return f"""<p class="proof good"><strong>✓ Export proven:</strong> encode, decode and
 reconstruct equal the trained model to {difference} (allowed: {allowed}) at batches
 {_text(_value(proof.get("batches")))}, on {_value(proof.get("encoded_files"))} encoded files and on

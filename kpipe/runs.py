@@ -226,7 +226,8 @@ def _reconstruction(run: Run, where: str) -> list[str]:
                 text += f", capacity {metrics[f'{part}_capacity']['value']:.4g}"
             if part == "discrete":
                 told = _number(metrics["discrete_information"])
-                text += f"; {told} of them tell images apart"
+                most = "at most " if len(run.record["latents"]["discrete"]) > 1 else ""
+                text += f"; {most}{told} of them tell images apart"
             lines.append(text)
     if "unsupervised_accuracy" in metrics:
         accuracy = _percent(metrics["unsupervised_accuracy"])
@@ -239,7 +240,7 @@ def _reconstruction(run: Run, where: str) -> list[str]:
 
 def _number(metric: dict) -> str:
     value, low, high = (metric[key] for key in ("value", "low", "high"))
-    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+    return f"{value:.4g}" if low is None else f"{value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def _against_bag_of_words(metrics: dict) -> str:

@@ -169,12 +169,19 @@ class _Search(keras_tuner.HyperModel):
     def _space(self) -> keras_tuner.HyperParameters:
         """The keys with the choices given, or all that the pipeline has; overrides are fixed."""
         choices, values = self.settings.choices, self.settings.hp.values
+        # On sample data the trials have the defaults that the best one's run will have.
+        shorter = getattr(self.module, "sample", {}) if self.source.kind == "sample" else {}
+        fixed = {name for name in shorter if name in values} | self.overrides.keys()
+        # A key that applies with another one's value needs that other one in the space.
+        for parameter in reversed(self.settings.hp.space):
+            if choices and parameter.name in fixed | choices.keys():
+                fixed |= {parent.name for parent in parameter.conditions} - choices.keys()
         space = []
         for parameter in self.settings.hp.space:
             name, conditions = parameter.name, parameter.conditions
             if name in choices:
                 parameter = hp_types.Choice(name, choices[name], conditions=conditions)
-            elif name in self.overrides:
+            elif name in fixed:
                 parameter = hp_types.Fixed(name, values[name], conditions=conditions)
             elif choices:
                 continue

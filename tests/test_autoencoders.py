@@ -174,7 +174,7 @@ def test_discrete_latents_are_said_in_words(text, sizes):
     assert models.discrete_sizes(text) == sizes
 
 
-@pytest.mark.parametrize("text", ["", "1", "x2", "2x", "10,2", "ten", "-3", "2.5"])
+@pytest.mark.parametrize("text", ["", "1", "x2", "2x", "0x5", "10,2", "ten", "-3", "2.5", "²"])
 def test_other_words_are_refused(text):
     with pytest.raises(ValueError, match="expected the classes of the discrete latents"):
         models.discrete_sizes(text)

@@ -115,6 +115,8 @@ def test_on_sample_data_a_pipelines_shorter_settings_hold_unless_something_was_s
     assert on_sample().hp.values["capacity_steps"] == module.sample["capacity_steps"]
     assert on_sample().overrides == {}  # nothing was overridden: the folder keeps its name
     assert on_sample(capacity_steps=77).hp.values["capacity_steps"] == 77
+    # The default that was asked for is another setting than the sample's, and named so.
+    assert on_sample(capacity_steps=25_000).overrides == {"capacity_steps": 25_000}
     fixed = on_sample(capacity="none", epochs=2)  # where the key has no effect it is not given
     assert fixed.overrides == {"capacity": "none", "epochs": 2}
     assert fixed.trainer.epochs == 2

@@ -325,3 +325,39 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
         model.predict(corners.astype(float))
     with pytest.raises(UserError, match=r"takes features of shape \(2,\), no image files"):
         model.predict_files(["a.png"])
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "here", "message"),
+    [
+        ("mnist_vae", ".reconstructed()", "", r"say reconstructed\(\) where load_data names"),
+        (
+            "mnist_mlp",
+            "datasets.mnist(val_fraction=0.1)",
+            "datasets.mnist().reconstructed()",
+            "has no layers named encoder and decoder",
+        ),
+    ],
+)
+def test_data_for_another_purpose_are_refused_before_any_work(name, there, here, message, tmp_path):
+    source = catalogue.find(name).read_text()
+    assert there in source
+    (tmp_path / "mine.py").write_text(source.replace(there, here))
+    with pytest.raises(UserError, match=message):
+        kpipe.run(str(tmp_path / "mine.py"), data="sample", out=tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").glob("[!.]*")]
+
+
+def test_an_autoencoder_retrained_on_train_and_val_is_compared_with_an_svd_of_both(tmp_path):
+    options = {"latent_dim": 8, "retrain": True, "epochs": 1}
+    plain = "figures.learning_curves"
+    path = tmp_path / "mine.py"
+    source = catalogue.find("cifar10_autoencoder").read_text()
+    # Figures of classifiers leave themselves out.
+    path.write_text(source.replace(plain, "figures.confusion_matrix, figures.roc_curve, " + plain))
+    run = kpipe.run(str(path), data="sample", out=tmp_path, **options)
+    assert run.metrics["train_squared_error"]["n"] == 3000
+    assert run.metrics["train_error_over_svd"]["low"] > 1
+    page = (run.folder / "report.html").read_text()
+    assert "Against the truncated SVD" in page and "<h2>Noise</h2>" in page
+    assert not (run.folder / "figures" / "confusion_matrix.png").exists()

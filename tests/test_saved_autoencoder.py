@@ -82,6 +82,39 @@ def test_an_undecided_class_is_compared_by_its_probabilities(run, tmp_path, monk
     assert not proof.main(folder, images)["passed"]
 
 
+@pytest.mark.parametrize("served", ["nothing", "half", "constant"])
+def test_undecided_classes_do_not_hide_a_wrong_export(run, tmp_path, monkeypatch, served):
+    """Every code is undecided, as of latents that say nothing: all endpoints are still compared."""
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    for name in ("golden", "predictions"):
+        arrays = dict(np.load(folder / f"{name}.npz"))
+        changed = {k: np.zeros_like(v) for k, v in arrays.items() if k.endswith("certain")}
+        np.savez(folder / f"{name}.npz", **{**arrays, **changed})
+    encode = export.export_autoencoder
+    encoder, decoder = (run.model.get_layer(name) for name in ("encoder", "decoder"))
+
+    class Changed:
+        """The model with another encoder or decoder."""
+
+        def get_layer(self, name):
+            return {"encoder": changed_encoder, "decoder": decoder}[name]
+
+    keras_encoder = encoder
+    images = encoder.inputs[0]
+    outputs = dict(encoder.output)
+    if served == "half":
+        outputs = {"code": outputs["code"]}
+    elif served == "constant":
+        outputs["code"] = outputs["code"] * 0
+    import keras
+
+    changed_encoder = keras.Model(images, outputs) if served != "nothing" else keras_encoder
+    encode(Changed(), folder)
+    proof = load_proof(monkeypatch)
+    result = proof.main(folder, pathlib.Path(run.data.test.inputs.filename))
+    assert result["passed"] is (served == "nothing")
+
+
 def load_proof(monkeypatch):
     """The script in this process, TensorFlow being loaded."""
     path = pathlib.Path(export.__file__).parent / "proof.py"

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from kpipe import catalogue
+from kpipe import catalogue, pipeline
 from kpipe.errors import RunError, UserError
-from kpipe.search import TUNERS, search
+from kpipe.search import TUNERS, _Search, search
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -117,3 +117,29 @@ def test_a_finished_search_is_not_repeated(tmp_path, monkeypatch):
 def test_trials_do_not_apply_to_hyperband(tmp_path):
     with pytest.raises(UserError, match="--trials does not apply to hyperband"):
         search("mnist_mlp", tuner="hyperband", trials=3, out=tmp_path)
+
+
+def test_a_search_over_a_conditional_key_brings_what_it_applies_with(tmp_path):
+    """On sample data the trials have the pipeline's sample defaults, as the best one's run has."""
+    settings, _, source = pipeline.open_pipeline(
+        "mnist_joint_vae",
+        "sample",
+        None,
+        {"gamma": "10,30", "continuous_capacity": 3},
+        several=True,
+    )
+    given = {"gamma": "10,30", "continuous_capacity": 3}
+    searching = _Search(settings, given, source, 0, None, None, tmp_path)
+    space = searching._space()
+    assert {p.name for p in space.space} == {
+        "capacity",
+        "gamma",
+        "capacity_steps",
+        "continuous_capacity",
+    }
+    assert all(space.is_active(p) for p in space.space)
+    model = settings.module.build_model(space)
+    capacity = model.get_layer("continuous").capacity
+    assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
+    objective = searching._objective()
+    assert (objective.name, objective.direction) == ("val_reconstruction", "min")

@@ -163,7 +163,16 @@ class Dataset:
         )
 
     def reconstructed(self, noise: float = 0.0) -> "Dataset":
-        """The same images, to be given back clean of such noise, see `noise`."""
+        """The same images, to be given back clean of such noise, see `noise`.
+
+        Raises:
+            ValueError: These are no images, or it is no noise.
+        """
+        if not self.is_image or not 0 <= noise <= 1:
+            raise ValueError(
+                f"{self.name} of shape {self.input_shape} with noise={noise}: expected images to "
+                "be given back, and noise from 0 to 1"
+            )
         return dataclasses.replace(self, reconstructs=True, noise=noise)
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike | None = None) -> Source:

@@ -14,7 +14,7 @@ MAX_ROOMY_CLASSES = 4  # cells of a confusion matrix that have room for the shar
 
 def confusion_matrix(run) -> Figure | None:
     """Test examples by true and predicted class; the colour is the share of the true class."""
-    if style.is_multilabel(run):
+    if not style.is_classifier(run) or style.is_multilabel(run):
         return None
     truth, predicted = run.predictions["label"], run.predictions["probabilities"].argmax(axis=1)
     num_classes = len(run.label_names)
@@ -63,7 +63,9 @@ def confusion_matrix(run) -> Figure | None:
 def roc_curve(run) -> Figure | None:
     """True against false positives over all thresholds; the second class is the positive one."""
     truth = run.predictions["label"]
-    if style.is_multilabel(run) or len(run.label_names) != 2 or np.unique(truth).size != 2:
+    if not style.is_classifier(run) or style.is_multilabel(run):
+        return None
+    if len(run.label_names) != 2 or np.unique(truth).size != 2:
         return None
     from sklearn.metrics import roc_curve as rates  # takes a second to import
 

@@ -29,7 +29,7 @@ _CHANGES = {
 
 def worst_mistakes(run) -> Figure | None:
     """The surest mistakes on the test split: true → predicted class and its probability."""
-    if style.is_multilabel(run) or not style.has_images(run):
+    if not (style.is_classifier(run) and style.has_images(run)) or style.is_multilabel(run):
         return None
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     predicted, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)

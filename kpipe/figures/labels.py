@@ -16,7 +16,7 @@ from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
 
 def label_accuracies(run) -> Figure | None:
     """Accuracy of each label on the test split beside that of always saying its majority."""
-    if not style.is_multilabel(run):
+    if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
     entries = {
         name: (run.metrics[f"accuracy/{name}"], run.metrics[f"majority_baseline/{name}"]["value"])
@@ -58,7 +58,7 @@ def label_accuracies(run) -> Figure | None:
 
 def against_single_task(run) -> Figure | None:
     """Accuracy minus that of networks trained on one label alone, on the same test examples."""
-    if not style.is_multilabel(run):
+    if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
     rows = list(_single_task_differences(run))
     if not rows:

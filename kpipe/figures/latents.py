@@ -212,7 +212,7 @@ def used_nats(ends: Mapping[str, float]) -> list[str]:
             limit = "" if capacity is None else f" of {capacity:.2f}"
             found.append(f"{kind} {ends[f'{kind}_kl']:.2f}{limit} nats")
     if "discrete_information" in ends:
-        found[-1] += f", {ends['discrete_information']:.2f} tell images apart"
+        found[-1] += f", telling {ends['discrete_information']:.2f}"
     return found
 
 
@@ -251,6 +251,6 @@ def discrete_code_by_class(run) -> Figure | None:
             if share >= 0.005:
                 look = {"ha": "center", "va": "center", "color": "white" if share > 0.6 else INK}
                 axes.text(j, i, f"{100 * share:.0f}", fontsize=8, **look)
-    title = f"Each value of {latent.name} taken for one class: {100 * agree:.1f} % of "
-    style.set_title(figure, title + f"{len(truth):,} test images are right")
+    title = f"Each value of {latent.name} matched with one class on these very images: "
+    style.set_title(figure, title + f"{100 * agree:.1f} % of {len(truth):,} agree")
     return figure

@@ -85,6 +85,11 @@ def is_multilabel(run) -> bool:
     return run.predictions["label"].ndim == 2
 
 
+def is_classifier(run) -> bool:
+    """Whether the run's network says classes or labels; an autoencoder's gives its input back."""
+    return "probabilities" in run.predictions
+
+
 def has_images(run) -> bool:
     """Whether inputs are images, and at hand: a run that was opened again has none."""
     return run.data is not None and len(run.data.input_shape) == 3

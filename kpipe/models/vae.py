@@ -225,7 +225,8 @@ def discrete_sizes(text: str) -> tuple[int, ...]:
     sizes = []
     for part in text.split("+"):
         count, times, size = part.rpartition("x")
-        if not size.isdigit() or (times and not count.isdigit()) or int(size) < 2:
+        numbers = [size, count] if times else [size]
+        if not all(n.isdecimal() and int(n) for n in numbers) or int(size) < 2:
             raise ValueError(
                 f"discrete={text}: expected the classes of the discrete latents, such as 10, 40x2 "
                 "(forty of two), 10+2 or none"

@@ -44,3 +44,14 @@ def test_the_vae_of_the_docs_trains():
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), "uint8")
     history = names["model"].fit(images, images, epochs=2, verbose=0).history
     assert history["loss"][1] < history["loss"][0] and len(history["continuous_kl/7"]) == 2
+
+
+def test_every_picture_of_the_docs_is_there_and_small():
+    linked = set()
+    for path in DOCS.glob("*.md"):
+        for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text()):
+            file = path.parent / name
+            assert file.is_file(), f"{path}: {name}"
+            assert file.stat().st_size < 400_000, name
+            linked.add(file)
+    assert linked == set((DOCS / "gallery").iterdir())

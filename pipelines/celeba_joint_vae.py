@@ -1,6 +1,13 @@
 """JointVAE on CelebA faces at 64x64 pixels: 32 continuous latents and discrete ones.
 
-Reproduces the basics course's third exercise.
+Reproduces the basics course's third exercise: model 1 without capacities, model 2 with them and
+ten classes, model 3 with 40. "Capacity ranges [30, 100]" is read as 30 nats and gamma 100. The
+exercise's Adam at 0.004 kills the decoder here (it draws one face, 2,710 nats after the second
+epoch and after the sixth): the default is the paper's 5e-4. Measured on another set in CelebA's
+form (UTKFace, 19,065 training images, n = 2,277), epochs=12 capacity_steps=2800, 8 minutes on a
+shared CPU core each: continuous KL 30.22 [30.15, 30.29] nats with ten classes, 28.24 [28.11,
+28.38] with 40, of 30; 24.12 [23.91, 24.34] without capacities. With capacities the discrete latent
+is sure of one class for all.
 
     python pipelines/run.py celeba_joint_vae capacity=none
     python pipelines/run.py celeba_joint_vae

@@ -1,6 +1,12 @@
 """Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep, denoising; beside them the SVD.
 
-Reproduces homework 5.
+Reproduces homework 5 with 64 numbers for 1,024 pixels. Measured on a lossy JPEG copy, official
+test split, n = 10,000, squared errors in thousandths: truncated SVD 6.496 [6.426, 6.567], linear
+6.572 [6.501, 6.644], sigmoid 8.305 [8.213, 8.397], deep 8.989 [8.895, 9.084], in seconds to 4
+minutes of training on a shared CPU core. On train the linear network's error is 1.011 times the
+SVD's, which mathematics says it cannot fall below. "Sigmoid beats linear" is not reproduced.
+Denoising raises PSNR from a noise of about 0.1 on: by 0.46 dB at 0.1, 5.31 at 0.2, 9.09 at 0.5,
+and costs 5.13 at 0.05.
 
     python pipelines/run.py cifar10_autoencoder
     python pipelines/run.py cifar10_autoencoder architecture=sigmoid

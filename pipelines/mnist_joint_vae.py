@@ -1,7 +1,11 @@
 """JointVAE on MNIST: ten continuous latents and a ten-way one that is to find the digits.
 
 Reproduces the paper of the basics course's VAE (Dupont, 2018): capacities from 0 to 5 nats over
-25,000 steps, gamma 30, Adam at 5e-4, batches of 64.
+25,000 steps, gamma 30, Adam at 5e-4, batches of 64; 30 epochs, until the capacity is reached, of
+the paper's 100. Measured on the official test split, n = 10,000, seeds 0, 1, 2: unsupervised
+accuracy 64.44 [63.50, 65.37], 62.19 [61.24, 63.14] and 82.86 [82.11, 83.59] %, in 18 to 28 minutes
+of training on a shared CPU core. The target is the paper's number as remembered; it was not
+checked.
 
     python pipelines/run.py mnist_joint_vae
     python pipelines/run.py mnist_joint_vae discrete=none

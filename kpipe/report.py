@@ -240,7 +240,8 @@ it differs by {difference} (allowed: {allowed}), most of all in {_text(worst)}.<
         uncertain = f""" {which} a discrete latent is all but undecided between two classes; there
 the means and what is decoded from the code were compared, and not the choice."""
     return f"""<p class="proof good"><strong>✓ Export proven:</strong> encode, decode and
-reconstruct equal the trained model to {difference} (allowed: {allowed}) at batches
+reconstruct equal the trained model to {difference} (allowed: {allowed}, and of encode and decode
+alone {_small(proof.get("exact_tolerance", proof.get("tolerance")))}) at batches
 {_text(_value(proof.get("batches")))}, on {_value(proof.get("encoded_files"))} encoded files and on
 all {_text(_value(proof.get("test_examples")))} test images.{_text(uncertain)}</p>"""
 

@@ -1,6 +1,13 @@
 """JointVAE on dSprites, whose factors are known, to measure how far it tells them apart.
 
-This project's own experiment.
+This project's own experiment, with the published constants (Dupont, 2018): 6 continuous latents
+and one of three classes, 40 and 1.1 nats within 300,000 steps, gamma 150. Measured on sprites
+drawn by kpipe after dSprites, not the original images: 20,000 for training, 6,000 for the
+measures, one seed, drawn_sprites=28000 epochs=20 capacity_steps=6000 gamma=30, 13 minutes on a
+shared CPU core: MIG 0.187, FactorVAE score 0.785 [0.784, 0.787], where a plain beta-VAE (beta=4)
+has 0.020 and 0.363 [0.352, 0.375] at the same budget. With gamma=150 and so fast a rise the
+decoder died. The discrete latent tells nothing. The target is the paper's number as remembered; it
+was not checked.
 
     python pipelines/run.py dsprites_joint_vae
     python pipelines/run.py dsprites_joint_vae discrete=none continuous=10 capacity=none beta=4

@@ -495,7 +495,7 @@ def test_values_of_the_discrete_latent_are_matched_to_the_classes():
     shares = pixels(figure)
     np.testing.assert_allclose(np.diag(shares), [0.75, 1, 0.5])
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert "Each value of c1 (4) taken for one class: 75.0 % of 8 test images" in texts(figure)
+    assert "c1 (4) matched with one class on these very images: 75.0 % of 8 agree" in texts(figure)
     assert sorted(text.get_text() for text in axes.texts) == ["100", "25", "50", "50", "75"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import optimize, stats
-from sklearn import ensemble, exceptions, linear_model, svm
+from sklearn import ensemble, exceptions, linear_model, metrics, svm
 
 CONFIDENCE = 0.95
 NAMES = (
@@ -81,7 +81,10 @@ def mig(
         *(np.digitize(z, np.histogram_bin_edges(z, bins)[:-1]) for z in codes.continuous[train].T),
         *codes.discrete[train].T,
     ]
-    known = [[mutual_information(z, v) / entropy(v) for v in factors.T] for z in latents]
+    # What a factor knows of itself is its entropy.
+    known = [
+        [_mutual_information(z, v) / _mutual_information(v, v) for v in factors.T] for z in latents
+    ]
     return _gap(np.array([*known, np.zeros(factors.shape[1])]))
 
 
@@ -405,34 +408,6 @@ def assignment_hits(
     return right.any(axis=1)
 
 
-def mutual_information(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two lists of integers, from their joint frequencies, in nats.
-
-    Args:
-        first: int (n,).
-        second: int (n,).
-
-    Example:
-        mutual_information(np.array([0, 0, 1, 1]), np.array([2, 2, 3, 3]))  # log 2
-    """
-    joint = _contingency(_ranks(first), _ranks(second)) / len(first)
-    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
-    some = joint > 0
-    return float(np.sum(joint[some] * np.log(joint[some] / independent[some])))
-
-
-def entropy(values: np.ndarray) -> float:
-    """Of a list of integers, from their frequencies, in nats.
-
-    Args:
-        values: int (n,).
-
-    Example:
-        entropy(np.array([0, 0, 7, 7]))  # log 2
-    """
-    return float(stats.entropy(np.unique(values, return_counts=True)[1]))
-
-
 @dataclasses.dataclass(frozen=True)
 class _Sharing:
     """Examples by the value of one factor, only those whose value another example has too.
@@ -553,6 +528,12 @@ def _interval(values: np.ndarray) -> dict:
 def _ranks(values: np.ndarray) -> np.ndarray:
     """The values as 0, 1, 2 ..., in their order."""
     return np.unique(values, return_inverse=True)[1]
+
+
+def _mutual_information(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two lists of integers, in nats."""
+    joint = _contingency(_ranks(first), _ranks(second))
+    return metrics.mutual_info_score(None, None, contingency=joint)
 
 
 def _contingency(rows: np.ndarray, columns: np.ndarray, width: int | None = None) -> np.ndarray:

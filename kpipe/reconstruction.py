@@ -228,11 +228,11 @@ def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray
     """PSNR and SSIM before and after, at each noise level."""
     reconstruct = _reconstructor(model)
     columns = {name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")}
-    for i in range(len(NOISE_LEVELS)):
+    for i, level in enumerate(NOISE_LEVELS):
         parts = {name: [] for name in columns}
         for positions in _batches(len(test)):
             images = test.take(positions)[0]
-            noisy = noisy_images(images, i, seed + int(positions[0]))
+            noisy = add_noise(images, level, (seed + int(positions[0]), i)).numpy()
             for kind, given in (("noisy", noisy / 255), ("denoised", reconstruct(noisy))):
                 psnr, ssim = _similarity(images, given)
                 parts[f"psnr_{kind}"].append(psnr)
@@ -240,11 +240,6 @@ def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray
         for name, values in parts.items():
             columns[name].append(np.concatenate(values))
     return {name: np.stack(values, axis=1) for name, values in columns.items()}
-
-
-def noisy_images(images: np.ndarray, level: int, seed: int) -> np.ndarray:
-    """Images with noise of one of `NOISE_LEVELS`, by its position."""
-    return add_noise(images, NOISE_LEVELS[level], (seed, level)).numpy()
 
 
 def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndarray]:

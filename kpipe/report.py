@@ -260,14 +260,11 @@ def _errors(run) -> str:
     """Of an autoencoder: the truncated SVD beside it."""
     if "svd_squared_error" not in run.metrics:
         return ""
-    names = ("squared_error", "psnr", "ssim")
+    names = ("squared_error", "psnr", "ssim", "train_squared_error")
     size = _part(run, "latents").get("continuous")
     rows = [
-        (who, *(_metric(name, run.metrics[f"{prefix}{name}"]) for name in (*names, train)))
-        for who, prefix, train in (
-            ("the network", "", "train_squared_error"),
-            ("truncated SVD", "svd_", "train_squared_error"),
-        )
+        (who, *(_metric(name, run.metrics[f"{prefix}{name}"]) for name in names))
+        for who, prefix in (("the network", ""), ("truncated SVD", "svd_"))
     ]
     ratio = _metric("train_error_over_svd", run.metrics["train_error_over_svd"])
     note = (

@@ -72,6 +72,18 @@ def test_a_linear_autoencoder_is_the_product_of_its_matrices(built):
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
+def test_a_decoder_mirrors_the_encoder_unless_its_widths_are_given(built):
+    def widths(model, part):
+        return [w.shape[-1] for w in model.get_layer(part).weights if len(w.shape) == 2]
+
+    assert widths(built["deep"], "encoder") == [16, 8, 5]
+    assert widths(built["deep"], "decoder") == [12, 1024]
+    assert widths(built["vae"], "encoder") == [16, 8, 2, 2]
+    assert widths(built["vae"], "decoder") == [8, 16, 784 + 240]
+    mirrored = models.autoencoder((32, 32, 1), 5, units=(16, 8))
+    assert widths(mirrored, "decoder") == [8, 16, 1024]
+
+
 def test_drawn_codes_are_used_in_training_alone(built):
     model, images = built["joint"], images_of(built["joint"])
     first, second = (np.array(model(images, training=True)["reconstruction"]) for _ in range(2))
@@ -108,7 +120,6 @@ def test_a_code_holds_the_means_and_each_class_one_hot(built):
     model = built["joint"]
     kinds = models.latents(model)
     assert kinds == models.Latents(4, (3, 3, 5), True)
-    assert kinds.names == ["z1", "z2", "z3", "z4", "c1", "c2", "c3"]
     encoded = model.get_layer("encoder").predict(images_of(model), verbose=0)
     np.testing.assert_array_equal(encoded["code"][:, :4], encoded["z_mean"])
     blocks = kinds.blocks(encoded["probabilities"])

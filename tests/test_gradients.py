@@ -59,14 +59,14 @@ SMALL = {
     "ag_news_mlp": [{"embedding_dim": 8, "units_1": 8, "units_2": 8}],
     "celeba_attributes": [{"filters": 8, "num_blocks": 2, "dense_units": 8}],
     "celeba_gender": [{"filters": 8, "num_blocks": 2, "dense_units": 8}],
-    "celeba_joint_vae": [],  # 64 pixels take a minute; mnist_joint_vae has the same layers
-    "cifar10_autoencoder": [{"latent_dim": 4}],
+    "celeba_joint_vae": [{"discrete": "2x2", "continuous": 3}],
+    "cifar10_autoencoder": [{"latent_dim": 4}, {"latent_dim": 4, "architecture": "deep"}],
     "cifar10_cnn": [
         {"filters": 8, "num_blocks": 2, "architecture": name} for name in ("simple", "tuned")
     ],
     "cifar10_mlp": [{"units_1": 16, "units_2": 8, "units_3": 8}],
     "cifar10_transfer": [{"filters": 8, "stem": "imagenet"}],
-    "dsprites_joint_vae": [],
+    "dsprites_joint_vae": [{"drawn_sprites": 140, "capacity": "none", "continuous": 3}],
     "emotion_rnn": [
         {"embedding_dim": 8, "architecture": "simple_rnn", "units": 8},
         {"embedding_dim": 8, "architecture": "gru", "units": 8},
@@ -87,7 +87,7 @@ SMALL = {
 
 
 def test_every_pipeline_is_checked():
-    assert sorted(SMALL) == catalogue.names()
+    assert sorted(SMALL) == catalogue.names() and all(SMALL.values())
 
 
 @pytest.mark.parametrize(("name", "keys"), [(name, keys) for name in SMALL for keys in SMALL[name]])

@@ -4,6 +4,7 @@ import pytest
 from scipy import integrate, stats
 
 from kpipe import layers, losses, models
+from kpipe.errors import UserError
 from kpipe.loop import Loop
 from kpipe.training import Trainer, weights_sha256
 
@@ -272,3 +273,12 @@ def test_the_steps_of_capacity_and_temperature_survive_a_kill(
     rest = trainer.fit(resumed, shown_digits, folder=tmp_path)
     assert rest.resumed_at == 4
     assert (weights_sha256(resumed) == weights_sha256(whole)) is not forget
+
+
+def test_a_divergence_is_no_metric_to_monitor(shown_digits):
+    """Keras cannot tell whether it is to rise or to fall."""
+    model = models.vae((32, 32, 1), 2, units=(8,))
+    model.compile("adam", losses.bernoulli)
+    trainer = Trainer(epochs=1, monitor="val_continuous_kl")
+    with pytest.raises(UserError, match=r"no such metric; expected loss, val_loss$"):
+        trainer.fit(model, shown_digits)

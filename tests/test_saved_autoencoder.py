@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,27 @@ def test_undecided_classes_do_not_hide_a_wrong_export(run, tmp_path, monkeypatch
     proof = load_proof(monkeypatch)
     result = proof.main(folder, pathlib.Path(run.data.test.inputs.filename))
     assert result["passed"] is (served == "nothing")
+
+
+@pytest.mark.parametrize("endpoint", ["reconstruct", "serving_default", "serving_bytes"])
+def test_an_image_must_follow_from_the_code_beside_it(run, monkeypatch, endpoint):
+    proof = load_proof(monkeypatch)
+    signatures = dict(tf.saved_model.load(str(run.folder / "serving" / "1")).signatures)
+    right = signatures[endpoint]
+
+    def darkened(**given):
+        outputs = right(**given)
+        return {**outputs, "reconstruction": 0.99 * outputs["reconstruction"]}
+
+    signatures[endpoint] = darkened
+    noted = []
+    for name in ("golden", "predictions"):
+        arrays = dict(np.load(run.folder / f"{name}.npz"))
+        undecided = {k: np.zeros_like(v) for k, v in arrays.items() if k.endswith("certain")}
+        noted.append(arrays | undecided)
+    images = pathlib.Path(run.data.test.inputs.filename)
+    result = proof.prove_autoencoder(SimpleNamespace(signatures=signatures), *noted, images)
+    assert not result["passed"] and result["differences"][endpoint] > 1e-3
 
 
 def load_proof(monkeypatch):

@@ -47,12 +47,6 @@ class Latents:
         """Length of a code."""
         return self.continuous + sum(self.discrete)
 
-    @property
-    def names(self) -> list[str]:
-        """z1, z2 and so on, then c1, c2 and so on."""
-        continuous = [f"z{i + 1}" for i in range(self.continuous)]
-        return continuous + [f"c{i + 1}" for i in range(len(self.discrete))]
-
     def blocks(self, values: np.ndarray) -> list[np.ndarray]:
         """Of columns (n, sum of classes) those of each discrete latent, (n, classes)."""
         return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []

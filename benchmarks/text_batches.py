@@ -17,8 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from kpipe import batches, data, datasets, models
-from kpipe.loop import make_train_function
+from kpipe import data, datasets, models
+from kpipe.training import batches
+from kpipe.training.loop import make_train_function
 
 BATCH_SIZE = 64
 

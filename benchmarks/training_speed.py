@@ -21,10 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from kpipe import models
-from kpipe.batches import Schedule, training_batches
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
-from kpipe.loop import make_train_function
+from kpipe.training.batches import Schedule, training_batches
+from kpipe.training.loop import make_train_function
 
 BATCH_SIZE, STEPS = 128, 160
 EXAMPLES = BATCH_SIZE * STEPS

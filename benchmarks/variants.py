@@ -21,9 +21,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from kpipe import batches, catalogue, data, environment, hyperparameters, pipeline
-from kpipe.loop import make_train_function
-from kpipe.training import choose_plan
+from kpipe import data, environment
+from kpipe.experiments import catalogue
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
+from kpipe.training import batches
+from kpipe.training.loop import make_train_function
+from kpipe.training.trainer import choose_plan
 
 
 def main():

@@ -14,35 +14,35 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it; None: the name is itself a module.
-_EXPORTS = {
-    "Target": "evaluation",
-    "Trainer": "training",
-    "load": "saved_model",
-    "run": "pipeline",
-    "data": None,
-    "datasets": None,
-    "disentanglement": None,
-    "figures": None,
-    "gradients": None,
-    "layers": None,
-    "losses": None,
-    "models": None,
-    "optimizers": None,
+# Public name -> the module that defines it.
+_NAMES = {
+    "Target": "measures.evaluation",
+    "Trainer": "training.trainer",
+    "load": "export.loading",
+    "run": "experiments.running",
+    "search": "searching",
+}
+# Public module -> where it is.
+_MODULES = {
+    "disentanglement": "measures.disentanglement",
+    **{name: name for name in "data datasets figures gradients layers losses models".split()},
+    "optimizers": "optimizers",
 }
 
-__all__ = ["__version__", *_EXPORTS]
+__all__ = ["__version__", *_NAMES, *_MODULES]
 
 
 def __getattr__(name: str):
     """Imports what is asked for, when it is asked for (PEP 562)."""
-    if name not in _EXPORTS:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"kpipe.{_MODULES[name]}")
+    else:
         raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
-    module = importlib.import_module(f"kpipe.{_EXPORTS[name] or name}")
-    value = getattr(module, name) if _EXPORTS[name] else module
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    return sorted([*globals(), *_NAMES, *_MODULES])

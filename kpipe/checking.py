@@ -10,12 +10,12 @@ import numpy as np
 from . import files, gradients
 from .data import prepare
 from .errors import UserError
-from .execution import load_embeddings
+from .experiments.execution import load_embeddings
+from .experiments.running import open_pipeline
+from .experiments.runs import exclusive, run_folder
 from .figures import style
 from .figures.gradients import gradient_check
-from .pipeline import open_pipeline
-from .progress import duration
-from .runs import exclusive, run_folder
+from .training.progress import duration
 
 
 def check_gradients(

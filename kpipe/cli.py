@@ -8,8 +8,9 @@ import pathlib
 import re
 import sys
 
-from . import __version__, catalogue, files
+from . import __version__, files
 from .errors import RunError, UserError
+from .experiments import catalogue
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
 
@@ -116,13 +117,13 @@ def _run(arguments: list[str], program: str) -> int:
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
-        from .pipeline import run
+        from .experiments.running import run
 
         run(given.name, **options)
         return 0
     if given.search not in TUNERS:
         raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
-    from .search import search
+    from .searching import search
 
     search(given.name, tuner=given.search, trials=given.trials, **options)
     return 0
@@ -179,7 +180,8 @@ def _keys(path: pathlib.Path) -> list[tuple[str, ...]]:
     try:
         return json.loads(cached.read_text())
     except (OSError, ValueError):
-        from . import hyperparameters, pipeline
+        from .experiments import keys as hyperparameters
+        from .experiments import running as pipeline
 
         rows = hyperparameters.describe(pipeline.load_module(path))
         files.make_folder(cached.parent)
@@ -203,7 +205,7 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"{', '.join(missing)}: no such file")
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
-    from .saved_model import load
+    from .export.loading import load
 
     model = load(given.folder)
     is_autoencoder = hasattr(model, "decode")
@@ -237,7 +239,7 @@ def _print_codes(given: argparse.Namespace, outputs: dict) -> None:
     """The code of each file, and its reconstruction as a PNG file where a folder is named."""
     written = [None] * len(given.files)
     if given.images:
-        from .images import encode_png
+        from .inputs.images import encode_png
 
         folder = pathlib.Path(given.images)
         files.make_folder(folder)

@@ -9,11 +9,12 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from . import files, texts
+from . import files
 from .datasets import Augmentation, Dataset, Source, Vectorization
 from .errors import UserError
-from .images import add_noise, decode_image, fit_image
-from .texts import Texts
+from .inputs import texts
+from .inputs.images import add_noise, decode_image, fit_image
+from .inputs.texts import Texts
 
 SPLITS = ("train", "val", "test")
 # Parts of the fingerprint: raise them when the prepared arrays change.

@@ -55,7 +55,8 @@ def small_model():
 @pytest.fixture
 def quick_runs(monkeypatch):
     """Runs without export, proof and report, for tests of what comes before those."""
-    from kpipe import export, report
+    from kpipe.export import writing as export
+    from kpipe.report import page as report
 
     proof = {"passed": True, "max_difference": 0.0, "test_correct": 0, "expected_correct": 0}
     monkeypatch.setattr(export, "export", lambda model, label_names, folder, **_: None)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import data, datasets
-from kpipe.batches import Schedule, augment, training_batches
+from kpipe import data
 from kpipe.datasets import Augmentation
+from kpipe.datasets.samples import faces as painter
+from kpipe.training.batches import Schedule, augment, training_batches
 
 PLAIN = Augmentation()
 
@@ -75,7 +76,7 @@ def test_augmentation_is_a_function_of_its_seed(faces):
 
 @pytest.fixture(scope="module")
 def faces():
-    return datasets.faces.paint(32, seed=0, size=32)[0]
+    return painter.paint(32, seed=0, size=32)[0]
 
 
 def test_flip_mirrors_about_half_and_changes_nothing_else(faces):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import catalogue, cli
+from kpipe import cli
+from kpipe.experiments import catalogue
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -7,12 +7,13 @@ import tensorflow as tf
 from kpipe import data, datasets
 from kpipe.data import decode_image, fit_image
 from kpipe.datasets import Source
+from kpipe.datasets.samples import faces as painter
 from kpipe.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def faces():
-    return datasets.faces.paint(32, seed=0, size=32)[0]
+    return painter.paint(32, seed=0, size=32)[0]
 
 
 @pytest.mark.parametrize("encode", [tf.io.encode_png, tf.io.encode_jpeg])

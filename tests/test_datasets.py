@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kpipe import data, datasets
 from kpipe.datasets import celeb_a as celeba_module
-from kpipe.datasets import faces
+from kpipe.datasets.samples import faces
 from kpipe.errors import UserError
 
 

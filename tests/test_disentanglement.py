@@ -4,8 +4,8 @@ from scipy import stats
 from sklearn import linear_model, svm
 from sklearn import metrics as sklearn_metrics
 
-from kpipe import disentanglement
-from kpipe.disentanglement import Codes
+from kpipe.measures import disentanglement
+from kpipe.measures.disentanglement import Codes
 
 SIZES = {"num_train": 2000, "num_test": 1000}
 COUNTS = (3, 6, 10)  # values of the factors

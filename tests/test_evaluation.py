@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from kpipe import Target, evaluation
+from kpipe import Target
 from kpipe.errors import UserError
+from kpipe.measures import evaluation
 
 
 def test_wilsons_interval_is_the_published_one():

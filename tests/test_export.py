@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import kpipe
-from kpipe import export
 from kpipe.errors import UserError
+from kpipe.export import writing as export
 
 
 @pytest.fixture(scope="module")

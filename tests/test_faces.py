@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from kpipe.datasets import faces
+from kpipe.datasets.samples import faces
 
 # Shares of the 202,599 photographs of CelebA, in per cent.
 CELEBA_SHARES = {

@@ -8,9 +8,10 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
-from kpipe import evaluation, figures
+from kpipe import figures
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
+from kpipe.measures import evaluation
 
 GATE = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], "float32")
 LONG_NAME = "God-Morgon-Orange-Red-Grapefruit-Juice"

@@ -8,8 +8,11 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from kpipe import catalogue, checking, cli, gradients, hyperparameters, models, pipeline
+from kpipe import checking, cli, gradients, models
 from kpipe.errors import UserError
+from kpipe.experiments import catalogue
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
 from kpipe.figures.gradients import gradient_check
 
 LIKELIHOOD = "sparse_categorical_crossentropy"

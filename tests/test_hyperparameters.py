@@ -1,7 +1,9 @@
 import pytest
 
-from kpipe import catalogue, hyperparameters, pipeline
 from kpipe.errors import UserError
+from kpipe.experiments import catalogue
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
 
 
 @pytest.fixture(scope="module")

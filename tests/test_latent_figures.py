@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-import kpipe.images
+import kpipe.inputs.images
 from kpipe.figures import latents, sweeps
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
 
@@ -115,7 +115,7 @@ def stand_in_noise(images, level, seed):
 
 @pytest.fixture(autouse=True)
 def noise(monkeypatch):
-    monkeypatch.setattr(kpipe.images, "add_noise", stand_in_noise, raising=False)
+    monkeypatch.setattr(kpipe.inputs.images, "add_noise", stand_in_noise, raising=False)
 
 
 def write_beside(run, name, model, **changes):

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from kpipe import catalogue, data, hyperparameters, pipeline
+from kpipe import data
+from kpipe.experiments import catalogue
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
 
 
 def right_answers(gate, hidden_units, seed=0):

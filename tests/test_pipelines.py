@@ -8,9 +8,11 @@ import pytest
 from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
-from kpipe import catalogue, hyperparameters, pipeline, runs
-from kpipe import loop as training_loop
 from kpipe.errors import UserError
+from kpipe.experiments import catalogue, runs
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
+from kpipe.training import loop as training_loop
 
 TINY = {
     "ag_news_mlp": {"embedding_dim": 32, "units_1": 32, "units_2": 16, "learning_rate": 3e-3},
@@ -141,8 +143,9 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
 
 
 def test_a_run_whose_proof_fails_says_so_and_exports_again(tmp_path, monkeypatch, quick_runs):
-    from kpipe import export, training
     from kpipe.errors import RunError
+    from kpipe.export import writing as export
+    from kpipe.training import trainer as training
 
     options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
     good = export.prove(None, None)

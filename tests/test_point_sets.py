@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from kpipe.datasets.point_sets import gaussian_mixture, peaks, peaks_surface, swiss_roll
+from kpipe.datasets.samples.point_sets import gaussian_mixture, peaks, peaks_surface, swiss_roll
 
 SETS = pytest.mark.parametrize(
     ("draw", "dimensions", "classes"),

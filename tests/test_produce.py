@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kpipe.datasets import produce
+from kpipe.datasets.samples import produce
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
-from kpipe import data, datasets, layers, losses, models, reconstruction
-from kpipe.images import add_noise, encode_png, fit_image
+from kpipe import data, datasets, layers, losses, models
+from kpipe.inputs.images import add_noise, encode_png, fit_image
+from kpipe.measures import reconstruction
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +233,8 @@ def test_what_is_learned_is_the_clean_image_itself(few):
 
 
 def test_training_noise_is_new_at_each_step_and_a_function_of_it(few):
-    from kpipe.batches import Schedule, training_batches
     from kpipe.datasets import Augmentation
+    from kpipe.training.batches import Schedule, training_batches
 
     noisy = dataclasses.replace(few.train, noise=0.2)
     schedule = Schedule(len(noisy), 25)

@@ -15,9 +15,9 @@ from kpipe.pipelines.mnist_mlp import squared_loss
 from reference import network as reference
 
 from kpipe import Trainer, data, datasets, models, optimizers
-from kpipe.batches import Schedule, training_batches
 from kpipe.errors import UserError
-from kpipe.loop import make_train_function
+from kpipe.training.batches import Schedule, training_batches
+from kpipe.training.loop import make_train_function
 
 TOLERANCE = 1e-9
 STEPS = 200

@@ -10,8 +10,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from kpipe import figures, report
+from kpipe import figures
 from kpipe.datasets import Augmentation
+from kpipe.report import page as report
 
 ALL_PLOTS = (
     figures.learning_curves,

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import kpipe
-from kpipe import cli, export
+from kpipe import cli
 from kpipe.errors import UserError
+from kpipe.export import writing as export
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +260,7 @@ def test_no_operation_of_the_graph_touches_files_or_keeps_a_state(run):
 
 def test_a_run_says_what_its_code_holds(run, capsys):
     assert run.record["latents"] == {"continuous": 4, "discrete": (3, 2, 2), "has_prior": True}
-    from kpipe.runs import open_run, summary
+    from kpipe.experiments.runs import open_run, summary
 
     again = open_run(run.folder)
     text = summary(again)
@@ -276,7 +277,7 @@ def test_a_run_says_what_its_code_holds(run, capsys):
 
 
 def test_the_list_names_a_run_by_its_targets_metric(run):
-    from kpipe import catalogue
+    from kpipe.experiments import catalogue
 
     text = catalogue.last_result("mnist_joint_vae", run.folder.parent)
     value = run.metrics["unsupervised_accuracy"]["value"]

@@ -3,9 +3,10 @@ import json
 
 import pytest
 
-from kpipe import catalogue, pipeline
 from kpipe.errors import RunError, UserError
-from kpipe.search import TUNERS, _Search, search
+from kpipe.experiments import catalogue
+from kpipe.experiments import running as pipeline
+from kpipe.searching import TUNERS, _Search, search
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 

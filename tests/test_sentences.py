@@ -6,7 +6,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from kpipe.datasets.sentences import _NEWS, _REVIEWS, _TWEETS, news, reviews, tweets
+from kpipe.datasets.samples.sentences import _NEWS, _REVIEWS, _TWEETS, news, reviews, tweets
 
 SETS = pytest.mark.parametrize(
     ("write", "shares"),

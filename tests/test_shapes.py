@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kpipe.datasets import shapes
+from kpipe.datasets.samples import shapes
 
 
 @pytest.fixture(scope="module")

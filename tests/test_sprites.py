@@ -8,8 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from kpipe import data
-from kpipe.datasets import sprites
 from kpipe.datasets.dsprites import SAMPLE_EXAMPLES, dsprites
+from kpipe.datasets.samples import sprites
 from kpipe.errors import UserError
 
 SQUARE, ELLIPSE, HEART = range(3)
@@ -248,7 +248,7 @@ def test_more_images_than_there_are_cannot_be_chosen():
 def test_the_sample_is_declared_and_not_painted_before_it_is_read():
     source = dsprites().find("sample")
     assert source.kind == "sample" and not source.official
-    assert source.description == "70,000 sprites drawn by kpipe.datasets.sprites after dSprites"
+    assert source.description == "70,000 sprites drawn by kpipe after dSprites"
     assert source.examples == {"train": 50_000, "val": 5_000, "test": 15_000}
     assert source.identity != dsprites(sample_examples=SMALL).find("sample").identity
     first = next(iter(source.read("test")))

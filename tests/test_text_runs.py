@@ -9,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 import kpipe
-from kpipe import baselines, cli, evaluation, export, report, search
+from kpipe import cli
+from kpipe import searching as search
 from kpipe.errors import UserError
+from kpipe.export import writing as export
+from kpipe.measures import baselines, evaluation
+from kpipe.report import page as report
 
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
 MIXED = ["so happy 😊😊", "", "東京 मिठाई мир", "w " * 3000, "I am sad and alone 😢", "Sad"]
@@ -198,7 +202,7 @@ def test_a_bag_of_words_stands_in_every_text_run(text_run, capsys):
     network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
     difference = network.mean() - right.mean()
     assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
-    from kpipe.runs import summary
+    from kpipe.experiments.runs import summary
 
     assert "TF-IDF with logistic regression" in summary(text_run)
 

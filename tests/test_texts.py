@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import batches, data, texts
+from kpipe import data
 from kpipe.datasets import Augmentation, Dataset, Source, Vectorization
 from kpipe.datasets.base import from_arrays
-from kpipe.texts import Texts, Vectorizer
+from kpipe.inputs import texts
+from kpipe.inputs.texts import Texts, Vectorizer
+from kpipe.training import batches
 
 
 def standardized(text):

@@ -8,7 +8,7 @@ import pytest
 
 from kpipe import Trainer
 from kpipe.errors import RunError, UserError
-from kpipe.training import choose_plan, leaf_layers, weights_sha256
+from kpipe.training.trainer import choose_plan, leaf_layers, weights_sha256
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def train(model, data, folder=None, callbacks=(), plan="graph", **settings):
 
 
 def test_the_loop_trains_as_keras_fit_does(few, small_model):
-    from kpipe.batches import Schedule, training_batches
+    from kpipe.training.batches import Schedule, training_batches
 
     ours = small_model()
     history = train(ours, few, patience=0)
@@ -225,7 +225,7 @@ def test_leaf_layers_are_those_of_the_models_within():
 
 
 def test_a_metrics_parts_are_logged_and_not_shown(capsys):
-    from kpipe.progress import Progress
+    from kpipe.training.progress import Progress
 
     row = {"epoch": 1, "step": 5, "seconds": 1.0, "loss": 2.0, "kl": 1.5, "kl/0": 1.5}
     progress = Progress(epochs=3, steps_per_epoch=5, step=0)

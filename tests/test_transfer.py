@@ -5,7 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from kpipe import catalogue, hyperparameters, models, pipeline
+from kpipe import models
+from kpipe.experiments import catalogue
+from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import running as pipeline
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 

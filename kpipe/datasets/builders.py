@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from scipy.io.matlab import MatReadError
 
 from ..errors import UserError
-from . import produce
+from .samples import produce
 
 # --- point sets -------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from .. import files
 from ..errors import UserError
-from . import faces
 from .base import Dataset, Source, from_arrays
+from .samples import faces
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
@@ -82,7 +82,7 @@ def _stack_attributes(example):
 def _drawn_faces() -> Source:
     return Source(
         kind="sample",
-        description="6,000 faces drawn by kpipe.datasets.faces, no photographs",
+        description="6,000 faces drawn by kpipe, no photographs",
         identity=files.sha256(pathlib.Path(faces.__file__)),  # other code, other faces
         examples=SAMPLE_EXAMPLES,
         official=False,

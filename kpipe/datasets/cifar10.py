@@ -3,8 +3,8 @@
 import pathlib
 
 from .. import files
-from . import shapes
 from .base import Dataset, Source, from_arrays
+from .samples import shapes
 
 SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 
@@ -35,7 +35,7 @@ def cifar10(val_fraction: float = 0.1, grey: bool = False) -> Dataset:
 def _drawn_shapes() -> Source:
     return Source(
         kind="sample",
-        description="4,000 shapes drawn by kpipe.datasets.shapes, no photographs",
+        description="4,000 shapes drawn by kpipe, no photographs",
         identity=files.sha256(pathlib.Path(shapes.__file__)),  # other code, other shapes
         examples=SAMPLE_EXAMPLES,
         official=False,

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Mapping
 
 from .. import files
-from . import sprites
 from .base import Dataset, Source
+from .samples import sprites
 
 SAMPLE_EXAMPLES = {"train": 50_000, "val": 5_000, "test": 15_000}
 _CHUNK = 1024  # images in memory at once while the sample is read
@@ -72,7 +72,7 @@ def _drawn_sprites(examples: Mapping[str, int]) -> Source:
     count = sum(examples.values())
     return Source(
         kind="sample",
-        description=f"{count:,} sprites drawn by kpipe.datasets.sprites after dSprites",
+        description=f"{count:,} sprites drawn by kpipe after dSprites",
         # Other code and other numbers make other examples.
         identity=f"{files.sha256(pathlib.Path(sprites.__file__))} {list(examples.values())}",
         examples=examples,

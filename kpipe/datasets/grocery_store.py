@@ -4,8 +4,8 @@ import pathlib
 
 from .. import files
 from ..errors import UserError
-from . import produce
 from .base import Dataset, Source, from_arrays
+from .samples import produce
 
 # SHA-256 of the lists, as published; of the photographs the repository states none.
 LISTS = {
@@ -65,7 +65,7 @@ def _stack_labels(example):
 def _drawn_produce(image_size: int) -> Source:
     return Source(
         kind="sample",
-        description="2,100 pictures of produce drawn by kpipe.datasets.produce, no photographs",
+        description="2,100 pictures of produce drawn by kpipe, no photographs",
         identity=files.sha256(pathlib.Path(produce.__file__)),  # other code, other pictures
         examples=SAMPLE_EXAMPLES,
         official=False,

@@ -2,8 +2,8 @@
 
 import functools
 
-from . import sentences
 from .base import Dataset, Vectorization, generated
+from .samples import sentences
 
 LABELS = ("negative", "positive")
 SAMPLE_EXAMPLES = {"train": 2000, "test": 600}

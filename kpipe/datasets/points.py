@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Callable
 
 from .. import files
-from . import point_sets
 from .base import Dataset, Source, from_arrays, generated
+from .samples import point_sets
 
 # SHA-256 of the .mat files that one course hands out, as found in a public copy.
 MAT_FILES = {
@@ -112,7 +112,7 @@ def _point_set(
 def _builder(
     name: str, dimensions: int, num_classes: int, data_dir: pathlib.Path, manual: pathlib.Path
 ):
-    from . import builders  # imports TFDS
+    from ..datasets import builders  # imports TFDS
 
     mat_file, digest = MAT_FILES[name]
     path = manual / MANUAL_FOLDER / mat_file

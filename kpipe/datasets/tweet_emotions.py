@@ -4,8 +4,8 @@ import functools
 import pathlib
 
 from .. import files
-from . import sentences
 from .base import Dataset, Vectorization, generated
+from .samples import sentences
 
 LABELS = ("happiness", "neutral", "sadness")
 # SHA-256 of the files, as found in a public copy.

@@ -55,7 +55,7 @@ def denoising(run) -> Figure | None:
     )
     if not levels or "latents" not in run.record or not style.has_images(run):
         return None
-    from ..images import add_noise  # imports TensorFlow
+    from ..inputs.images import add_noise  # imports TensorFlow
 
     images = run.test_inputs(spread(run, COLUMNS, len(run.predictions["code"])))
     encoder = run.model.get_layer("encoder")

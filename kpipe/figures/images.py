@@ -69,7 +69,7 @@ def augmented_examples(run) -> Figure | None:
     """Training images and, beside each, what random changes make of it in training."""
     if not style.has_images(run) or run.data.augmentation == Augmentation():
         return None
-    from ..batches import augment  # imports TensorFlow
+    from ..training.batches import augment  # imports TensorFlow
 
     train = run.data.train
     positions = np.linspace(0, len(train) - 1, min(NUM_ORIGINALS, len(train))).astype(int)

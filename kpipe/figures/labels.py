@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..evaluation import paired_difference
+from ..measures.evaluation import paired_difference
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
 

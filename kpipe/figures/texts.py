@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import models
-from ..evaluation import told_apart
-from ..texts import UNKNOWN_ID
+from ..inputs.texts import UNKNOWN_ID
+from ..measures.evaluation import told_apart
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 

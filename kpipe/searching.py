@@ -12,12 +12,14 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import catalogue, data, files, pipeline, runs
+from . import data, files
 from .data import fingerprint_of
 from .errors import RunError, UserError
-from .execution import load_embeddings
-from .hyperparameters import Settings
-from .training import Trainer
+from .experiments import catalogue, runs
+from .experiments import running as pipeline
+from .experiments.execution import load_embeddings
+from .experiments.keys import Settings
+from .training.trainer import Trainer
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False

@@ -9,23 +9,16 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from . import (
-    baselines,
-    catalogue,
-    data,
-    environment,
-    evaluation,
-    export,
-    files,
-    models,
-    reconstruction,
-    report,
-)
-from .errors import RunError, UserError
-from .hyperparameters import Settings
+from .. import data, environment, files, models
+from ..errors import RunError, UserError
+from ..experiments import catalogue
+from ..export import writing as export
+from ..inputs.texts import Vectorizer
+from ..measures import baselines, evaluation, reconstruction
+from ..report import page as report
+from ..training.trainer import choose_plan, leaf_layers, weights_sha256
+from .keys import Settings
 from .runs import Run, first_kernel, open_run, read_json, standing_predictions, summary
-from .texts import Vectorizer
-from .training import choose_plan, leaf_layers, weights_sha256
 
 FORMAT_VERSION = 1
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import files
+from .. import files
 
 PADDING, UNKNOWN = "", "[UNK]"  # the words of the ids 0 and 1
 UNKNOWN_ID = 1

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from . import optimizers
-from .data import Data
-from .errors import UserError
+from .. import optimizers
+from ..data import Data
+from ..errors import UserError
 from .loop import History, Loop
 
 # Layers whose work on a CPU is matrix products and elementwise maps: there several steps in one

@@ -8,9 +8,9 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from .errors import UserError
+from ..errors import UserError
 
-PACKAGE = pathlib.Path(__file__).parent
+PACKAGE = pathlib.Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from .data import Split
-from .datasets import Augmentation
-from .texts import UNKNOWN_ID
+from ..data import Split
+from ..datasets import Augmentation
+from ..inputs.texts import UNKNOWN_ID
 
 # Batches among which texts of like length are put together: with 32 of them the padding is 2 to 4 %
 # of the tokens of IMDB's reviews, AG's news and the tweets.

@@ -15,12 +15,13 @@ import filelock
 import keras
 import numpy as np
 
-from . import catalogue, files
-from .data import Data
-from .errors import UserError
-from .evaluation import told_apart
-from .hyperparameters import Settings
-from .training import leaf_layers
+from .. import files
+from ..data import Data
+from ..errors import UserError
+from ..experiments import catalogue
+from ..measures.evaluation import told_apart
+from ..training.trainer import leaf_layers
+from .keys import Settings
 
 
 @dataclasses.dataclass

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import files
-from .evaluation import told_apart
-from .figures import style
+from .. import files
+from ..figures import style
+from ..measures.evaluation import told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

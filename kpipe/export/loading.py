@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from . import files
-from .errors import UserError
-from .images import decode_image
+from .. import files
+from ..errors import UserError
+from ..inputs.images import decode_image
 
 PREDICT_BATCH = 64
 

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import files
+from .. import files
+from ..errors import RunError, UserError
 from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
-from .errors import RunError, UserError
 from .progress import Progress
 
 # What a resumed callback must know, and forgets in on_train_begin.

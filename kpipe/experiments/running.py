@@ -8,8 +8,10 @@ import traceback
 import types
 from collections.abc import Mapping
 
-from . import catalogue, environment, hyperparameters
-from .errors import UserError
+from .. import environment
+from ..errors import UserError
+from ..experiments import catalogue
+from ..experiments import keys as hyperparameters
 from .execution import Execution
 from .runs import Run, exclusive, run_folder, set_aside
 

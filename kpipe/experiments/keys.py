@@ -8,9 +8,9 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 
+from ..errors import UserError
+from ..training.trainer import Trainer
 from .catalogue import nearest
-from .errors import UserError
-from .training import Trainer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from . import files
-from .errors import RunError
-from .images import decode_image
-from .models import latents
-from .texts import UNKNOWN_ID, Vectorizer
+from .. import files
+from ..errors import RunError
+from ..inputs.images import decode_image
+from ..inputs.texts import UNKNOWN_ID, Vectorizer
+from ..models import latents
 
 
 def export(

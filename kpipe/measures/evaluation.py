@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from . import files
-from .errors import UserError
+from .. import files
+from ..errors import UserError
 
 CONFIDENCE = 0.95
 

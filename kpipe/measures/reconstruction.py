@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
-from . import disentanglement
-from .data import Data, Split
+from ..data import Data, Split
+from ..inputs.images import add_noise
+from ..layers import KLRegularization
+from ..losses import bernoulli, bernoulli_mean_of_channels
+from ..measures import disentanglement
+from ..models import Latents, latents
 from .evaluation import interval_of_mean, proportion, ratio_of_means
-from .images import add_noise
-from .layers import KLRegularization
-from .losses import bernoulli, bernoulli_mean_of_channels
-from .models import Latents, latents
 
 BATCH = 256
 NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from . import files
-from .errors import RunError
+from .. import files
+from ..errors import RunError
 
 KEPT = 2  # the newest, and the one before it in case the newest cannot be read
 

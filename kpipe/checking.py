@@ -12,7 +12,7 @@ from .data import prepare
 from .errors import UserError
 from .experiments.execution import load_embeddings
 from .experiments.running import open_pipeline
-from .experiments.runs import exclusive, run_folder
+from .experiments.folders import exclusive, run_folder
 from .figures import style
 from .figures.gradients import gradient_check
 from .training.progress import duration

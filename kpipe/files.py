@@ -31,6 +31,18 @@ def write_json(path: pathlib.Path, content: object) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: pathlib.Path) -> object:
+    """The content of a JSON file of a run.
+
+    Raises:
+        UserError: The file is missing or damaged; it is named.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
+
+
 @contextlib.contextmanager
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.

@@ -18,7 +18,7 @@ from ..measures import baselines, evaluation, reconstruction
 from ..report import page as report
 from ..training.trainer import choose_plan, leaf_layers, weights_sha256
 from .keys import Settings
-from .runs import Run, first_kernel, open_run, read_json, standing_predictions, summary
+from .folders import Run, first_kernel, open_run, read_json, standing_predictions, summary
 
 FORMAT_VERSION = 1
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..experiments import catalogue
 from ..experiments import keys as hyperparameters
 from .execution import Execution
-from .runs import Run, exclusive, run_folder, set_aside
+from .folders import Run, exclusive, run_folder, set_aside
 
 
 def run(

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _NAMES = {
-    "Target": "measures.evaluation",
+    "Target": "measures.verdict",
     "Trainer": "training.trainer",
     "load": "export.loading",
     "run": "experiments.running",

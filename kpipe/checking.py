@@ -11,8 +11,8 @@ from . import files, gradients
 from .data import prepare
 from .errors import UserError
 from .experiments.execution import load_embeddings
-from .experiments.running import open_pipeline
 from .experiments.folders import exclusive, run_folder
+from .experiments.running import open_pipeline
 from .figures import style
 from .figures.gradients import gradient_check
 from .training.progress import duration

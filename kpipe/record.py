@@ -106,6 +106,7 @@ class ProofRecord:
         compared: What the cases were made of: "8 encoded files".
         batches: Sizes of the batches.
         test_examples: Examples of the test split that were replayed.
+        undecided: Test examples of which no choice was compared, since it depends on the last bit.
         seconds: Time that it took.
     """
 
@@ -117,6 +118,7 @@ class ProofRecord:
     compared: list[str] = dataclasses.field(default_factory=list)
     batches: list[int] = dataclasses.field(default_factory=list)
     test_examples: int | None = None
+    undecided: int = 0
     seconds: float | None = None
 
 
@@ -261,4 +263,3 @@ def describe_difference(standing: Record, record: Record, key: str) -> str:
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
     return "the file was edited" if key == "code_sha256" else f"{old}, now {new}"
-

@@ -38,7 +38,7 @@ def load_data(hp):
     drawn = hp.Fixed("drawn_sprites", 70_000)
     val, test = drawn // 14, 3 * drawn // 14
     examples = {"train": drawn - val - test, "val": val, "test": test}
-    return datasets.dsprites(sample_examples=examples).reconstructed()
+    return datasets.dsprites(sample_examples=examples).as_autoencoder_data()
 
 
 def build_model(hp):

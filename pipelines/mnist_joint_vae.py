@@ -33,7 +33,7 @@ sample = {"capacity_steps": 400}
 
 def load_data(hp):
     """Digits as uint8 (32, 32, 1), to be given back."""
-    return datasets.mnist(val_fraction=0.1, image_size=32).reconstructed()
+    return datasets.mnist(val_fraction=0.1, image_size=32).as_autoencoder_data()
 
 
 def build_model(hp):

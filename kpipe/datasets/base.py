@@ -114,9 +114,11 @@ class Dataset:
         train_examples: Train on so many, drawn by the seed and stratified by class; 0: on all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
-        reconstructs: Whether an image itself is what is to be learned, and not its label.
-        noise: Standard deviation of the Gaussian noise on what the network is given, as a fraction
-            of full white; what it is to give stays clean.
+        targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
+        noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
+            fraction of full white; the targets stay clean.
+        input_dtype: Of inputs that are taken as they are: "float32", "int32", "bool" ... By default
+            inputs of three dimensions are uint8 images, and others float32.
         factors: Kinds of source, "real" or "sample", whose labels are all that an image was made
             of, so that it can be measured how a code tells them apart.
         manual_help: How to get the data where no download will do.
@@ -143,18 +145,11 @@ class Dataset:
     train_examples: int = 0
     augmentation: Augmentation = Augmentation()
     vectorization: Vectorization | None = None
-    reconstructs: bool = False
+    targets: str = "labels"
     noise: float = 0.0
+    input_dtype: str = ""
     factors: tuple[str, ...] = ()
     manual_help: str = ""
-
-    @property
-    def is_image(self) -> bool:
-        return len(self.input_shape) == 3
-
-    @property
-    def is_text(self) -> bool:
-        return self.vectorization is not None
 
     def augmented(self, **changes) -> "Dataset":
         """The same dataset with random changes of its training examples, see `Augmentation`."""
@@ -162,18 +157,23 @@ class Dataset:
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
 
-    def reconstructed(self, noise: float = 0.0) -> "Dataset":
-        """The same images, to be given back clean of such noise, see `noise`.
+    def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
+        """The same inputs, which are to be reconstructed clean of such noise, see `noise`.
 
         Raises:
-            ValueError: These are no images, or it is no noise.
+            ValueError: It is no noise.
         """
-        if not self.is_image or not 0 <= noise <= 1:
-            raise ValueError(
-                f"{self.name} of shape {self.input_shape} with noise={noise}: expected images to "
-                "be given back, and noise from 0 to 1"
-            )
-        return dataclasses.replace(self, reconstructs=True, noise=noise)
+        if not 0 <= noise <= 1:
+            raise ValueError(f"{self.name} with noise={noise}: expected noise from 0 to 1")
+        return dataclasses.replace(self, targets="inputs", noise=noise)
+
+    def with_scaled_targets(self) -> "Dataset":
+        """The same examples; the network learns labels of mean 0 and deviation 1.
+
+        Mean and deviation are those of the train split. Metrics, figures and the export are in the
+        unit of the labels.
+        """
+        return dataclasses.replace(self, targets="scaled labels")
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike | None = None) -> Source:
         """The source that `kind` names: "real", "sample", or "auto": real if it is on the disk.
@@ -245,9 +245,10 @@ class Dataset:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
+        features = builder.info.features or {}
         examples = builder.as_dataset(
             split=self.tfds_splits[split],
-            decoders={"image": tfds.decode.SkipDecoding()} if self.is_image else None,
+            decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
             shuffle_files=False,
         )
         return examples.enumerate().map(

@@ -14,7 +14,7 @@ from ..layers import KLRegularization
 from ..losses import bernoulli, bernoulli_mean_of_channels
 from ..measures import disentanglement
 from ..models import Latents, latents
-from .evaluation import interval_of_mean, proportion, ratio_of_means
+from .intervals import interval_of_mean, proportion, ratio_of_means
 
 BATCH = 256
 NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -36,7 +36,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         samples: Drawn codes for an image in the estimate of its likelihood; 0 for no estimate.
 
     Returns:
-        `index`, `label`, `code` and `certain` (see `Latents.certain`), `squared_error`, `psnr` in
+        `index`, `label`, `code` and `certain` (see `Latents.is_decided`), `squared_error`, `psnr` in
         dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
         discrete latents `information` (n, discrete latents), and where it was trained on a
         likelihood `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood`, all
@@ -52,7 +52,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         "index": test.rows,
         "label": test.labels[test.rows],
         "code": encoded["code"],
-        "certain": kinds.certain(encoded),
+        "certain": kinds.is_decided(encoded),
         **measured,
     }
     if kinds.has_prior:
@@ -64,7 +64,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
     else:
         result |= _denoise(model, test, seed)
         result |= _against_svd(model, data, kinds.size)
-    if kinds.discrete and not data.multilabel:
+    if kinds.discrete and test.labels.ndim == 1:
         train = data.train
         result["right"] = disentanglement.assignment_hits(
             kinds.classes(encoded["code"]),

@@ -56,7 +56,7 @@ class Latents:
         chosen = [block.argmax(axis=1) for block in self.blocks(code[:, self.continuous :])]
         return np.stack(chosen, axis=1) if chosen else np.zeros((len(code), 0), int)
 
-    def certain(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
+    def is_decided(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """Which codes do not hang on the last bit of a probability: bool (n,).
 
         Args:

@@ -140,6 +140,7 @@ class Record:
         versions: Of Python and its packages.
         machine: What of the machine can change the last bits, or the time.
         times: Seconds of each part of the run.
+        finished: When, in ISO 8601 with the time zone.
         details: What a task records about itself, such as the latents of an autoencoder.
     """
 
@@ -166,6 +167,7 @@ class Record:
     training: TrainingRecord | None = None
     weights_sha256: str | None = None
     times: dict[str, float] = dataclasses.field(default_factory=dict)
+    finished: str | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

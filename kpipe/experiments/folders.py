@@ -19,7 +19,7 @@ from .. import files
 from ..data import Data
 from ..errors import UserError
 from ..experiments import catalogue
-from ..measures.evaluation import told_apart
+from ..measures.evaluation import sign_of
 from ..training.trainer import leaf_layers
 from .keys import Settings
 
@@ -247,7 +247,7 @@ def _number(metric: dict) -> str:
 def _against_bag_of_words(metrics: dict) -> str:
     above = metrics["above_bag_of_words"]
     value, low, high = (100 * above[key] for key in ("value", "low", "high"))
-    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[told_apart(above)]
+    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
     return (
         f"TF-IDF with logistic regression {_percent(metrics['bag_of_words_baseline'])}: {verdict}, "
         f"the network stands {value:+.2f} points from it [{low:+.2f}, {high:+.2f}]"

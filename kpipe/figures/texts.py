@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .. import models
 from ..inputs.texts import UNKNOWN_ID
-from ..measures.evaluation import told_apart
+from ..measures.evaluation import sign_of
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
@@ -102,7 +102,7 @@ def against_bag_of_words(run) -> Figure | None:
         0: f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}",
         -1: f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}",
     }
-    style.set_title(figure, titles[told_apart(above)])
+    style.set_title(figure, titles[sign_of(above)])
     return figure
 
 

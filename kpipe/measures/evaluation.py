@@ -143,8 +143,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     return interval_of_mean(first.astype(float) - second.astype(float))
 
 
-def told_apart(difference: dict) -> int:
-    """Whether an interval lies above 0: 1, or below it: -1; 0 where it holds it.
+def sign_of(difference: dict) -> int:
+    """1 if the interval is above 0, -1 if it is below, 0 if it contains 0.
 
     Args:
         difference: See `paired_difference`.

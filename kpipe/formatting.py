@@ -98,8 +98,10 @@ def number(metric: str, value: float | None, unit: bool = True) -> str:
     return f"{value:.4f}" if 0.01 <= size < 10 or not size else f"{value:#.4g}"
 
 
-def limit(metric: str, value: float) -> str:
+def limit(metric: str, value: float | None) -> str:
     """The limit of a target, as it was written: "98.25 %", "0.05"."""
+    if value is None:
+        return MISSING
     return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
 
 

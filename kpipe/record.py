@@ -263,4 +263,3 @@ def describe_difference(standing: Record, record: Record, key: str) -> str:
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
     return "the file was edited" if key == "code_sha256" else f"{old}, now {new}"
-

@@ -6,7 +6,7 @@ import datetime
 import pathlib
 import shlex
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -233,11 +233,10 @@ def _proof(record: Record) -> str:
     if not proof.passed:
         return f"""<p class="proof bad"><strong>✗ The export is not the trained model:</strong>
 {text(_difference(proof))}.</p>"""
-    allowed = (
-        f"{formatting.small(proof.max_difference)} (allowed: {formatting.small(proof.tolerance)})"
-    )
+    difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
+    compared = _compared(proof, record.data.examples.get("test"))
     return f"""<p class="proof good"><strong>✓ Export verified:</strong> it equals the trained model
-to {difference} (allowed: {allowed}){text(_compared(proof, record.data.examples.get("test")))}.</p>"""
+to {difference} (allowed: {allowed}){text(compared)}.</p>"""
 
 
 def _compared(proof: ProofRecord, test_examples: int | None) -> str:
@@ -375,7 +374,7 @@ def _environment(record: Record) -> str:
     )
 
 
-def _in_words(values: dict[str, object]) -> dict[str, object]:
+def _in_words(values: Mapping[str, object]) -> dict[str, object]:
     """Names in words, without values that are not known."""
     return {
         formatting.words(key): value for key, value in values.items() if value not in (None, "", ())

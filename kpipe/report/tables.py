@@ -27,7 +27,7 @@ class Section(NamedTuple):
 
     title: str
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
     look: str = "numbers"
     metrics: frozenset[str] = frozenset()

@@ -5,7 +5,7 @@ import numpy as np
 from .. import figures, formatting
 from ..measures.evaluation import sign_of
 from ..report import Section
-from ..runs import Run
+from ..runs import Metrics, Run
 
 HEADLINE = "accuracy"
 FIGURES = (
@@ -57,7 +57,7 @@ def summary(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _against(metrics: dict) -> str:
+def _against(metrics: Metrics) -> str:
     above = metrics["above_bag_of_words"]
     points = formatting.points(abs(above["value"])).lstrip("+")
     bounds = formatting.interval("above_bag_of_words", above)
@@ -67,7 +67,7 @@ def _against(metrics: dict) -> str:
 
 
 def _classes(run: Run) -> Section:
-    rows, shown = [], set()
+    rows, shown = [], set[str]()
     for name in run.label_names:
         keys = (f"precision/{name}", f"recall/{name}")
         precision, recall = (run.metrics.get(key) or {} for key in keys)

@@ -22,7 +22,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def sections(run: Run) -> list[Section]:
     """The labels each alone."""
     known = _known(run)
-    rows, shown = [], set()
+    rows, shown = [], set[str]()
     for name in known:
         keys = [f"{kind}/{name}" for kind in ("accuracy", "majority_baseline", "roc_auc")]
         accuracy, majority, area = (run.metrics.get(key) or {} for key in keys)

@@ -1,12 +1,12 @@
-"""Figures of images: what was taken for something else, what training sees, what was learned."""
+"""Figures of images: mistakes, augmented examples, learned filters."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..datasets import Augmentation
+from ..runs import Run
 from . import style
 from .style import WIDTH
 
@@ -27,7 +27,7 @@ _CHANGES = {
 }
 
 
-def worst_mistakes(run) -> Figure | None:
+def worst_mistakes(run: Run) -> Figure | None:
     """The surest mistakes on the test split: true → predicted class and its probability."""
     if not (style.is_classifier(run) and style.has_images(run)) or style.is_multilabel(run):
         return None
@@ -37,7 +37,7 @@ def worst_mistakes(run) -> Figure | None:
     if not wrong.size:
         return None
     longest = max(map(len, run.label_names))
-    columns, arrow, size, height = 4, " → ", 9, 1.6  # height in inches
+    columns, arrow, size, height = 4, " → ", 9.0, 1.6  # height in inches
     if longest > 18:  # each name on two lines of a wider column
         columns, arrow, size, height = 3, "\n→ ", 7.5, 2.25
     elif longest > 7:
@@ -50,7 +50,7 @@ def worst_mistakes(run) -> Figure | None:
     ]
     rows = -(-len(shown) // columns)
     figure = style.new_figure(0.7 + rows * height)
-    figure.get_layout_engine().set(h_pad=0.07)  # inches, room below the title
+    figure.set_layout_engine("constrained", h_pad=0.07)  # inches, room below the title
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes:
         axes.set_axis_off()
@@ -65,7 +65,7 @@ def worst_mistakes(run) -> Figure | None:
     return figure
 
 
-def augmented_examples(run) -> Figure | None:
+def augmented_examples(run: Run) -> Figure | None:
     """Training images and, beside each, what random changes make of it in training."""
     if not style.has_images(run) or run.data.augmentation == Augmentation():
         return None
@@ -104,7 +104,7 @@ def augmented_examples(run) -> Figure | None:
     return figure
 
 
-def first_layer_filters(run) -> Figure | None:
+def first_layer_filters(run: Run) -> Figure | None:
     """The first layer's filters, or units, before and after training, each scaled on its own."""
     before = run.initial_kernel
     after = None if before is None else run.final_kernel  # loads the model of an opened run
@@ -161,9 +161,8 @@ def _mosaic(kernel: np.ndarray, columns: int) -> np.ndarray:
     return _tiles(filters, columns, gap=4)
 
 
-def _tiles(images: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
+def _tiles(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
     """Images of one size side by side, row by row, on white."""
-    images = np.asarray(images)
     count, height, width = images.shape[:3]
     rows = -(-count // columns)
     white = 255 if images.dtype == np.uint8 else 1

@@ -1,15 +1,18 @@
-"""Figures of networks on texts: their lengths, the bag of words, and why a text got its answer."""
+"""Figures of networks on texts: their lengths, the bag of words, and what decides an answer."""
 
 import functools
+from typing import Any
 
+import keras
 import numpy as np
 from matplotlib import font_manager, ft2font
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import models
+from .. import formatting, models
 from ..inputs.texts import UNKNOWN_ID
 from ..measures.evaluation import sign_of
+from ..runs import Run
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
@@ -19,7 +22,7 @@ BARS = 60
 MONOSPACE = "DejaVu Sans Mono"
 
 
-def has_texts(run) -> bool:
+def has_texts(run: Run) -> bool:
     """Whether inputs are texts, and at hand: a run that was opened again has none."""
     return run.data is not None and bool(getattr(run.data, "vocabulary", None))
 
@@ -35,7 +38,7 @@ def _characters(family: str) -> frozenset[int]:
     return frozenset(ft2font.FT2Font(font_manager.findfont(family)).get_charmap())
 
 
-def text_lengths(run) -> Figure | None:
+def text_lengths(run: Run) -> Figure | None:
     """Training texts by their length, and what is read of them."""
     if not has_texts(run):
         return None
@@ -48,7 +51,7 @@ def text_lengths(run) -> Figure | None:
     last = int(edges[-2] + 0.5)
     figure = style.new_figure(3.0)
     axes = figure.subplots()
-    axes.hist(np.minimum(lengths, longest), bins=edges, color=BLUE)
+    axes.hist(np.minimum(lengths, longest), bins=list(edges), color=BLUE)
     axes.axvline(
         kept + 0.5, color=VERMILION, linewidth=1.8, label=f"read: the first {kept:,} tokens"
     )
@@ -66,7 +69,7 @@ def text_lengths(run) -> Figure | None:
     return figure
 
 
-def against_bag_of_words(run) -> Figure | None:
+def against_bag_of_words(run: Run) -> Figure | None:
     """Test accuracy of the network beside TF-IDF with logistic regression and the majority."""
     names = {
         "accuracy": "this network",
@@ -75,15 +78,17 @@ def against_bag_of_words(run) -> Figure | None:
     }
     if "bag_of_words_baseline" not in run.metrics:
         return None
-    entries = [run.metrics[name] for name in names]
+    measured = [style.bounds(run.metrics[name]) for name in names]
     figure = style.new_figure(2.5)
     axes = figure.subplots()
-    for row, (entry, color) in enumerate(zip(entries, (BLUE, VERMILION, GREY), strict=True)):
-        whiskers = [[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]
-        axes.errorbar(entry["value"], row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
+    for row, ((value, low, high), color) in enumerate(
+        zip(measured, (BLUE, VERMILION, GREY), strict=True)
+    ):
+        whiskers = [[value - low], [high - value]]
+        axes.errorbar(value, row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
         axes.annotate(
-            f"{100 * entry['value']:.1f} %",
-            (entry["value"], row),
+            formatting.percent(value, 1),
+            (value, row),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
@@ -95,18 +100,18 @@ def against_bag_of_words(run) -> Figure | None:
     axes.set_xlabel("test accuracy, whiskers: 95 % interval")
     axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     above = run.metrics["above_bag_of_words"]
-    value, low, high = (100 * above[key] for key in ("value", "low", "high"))
-    interval = f"[{low:+.2f}, {high:+.2f}]"
+    points = formatting.number("above_bag_of_words", above["value"])
+    interval = formatting.interval("above_bag_of_words", above)
     titles = {
-        1: f"The network is {value:.2f} points above TF-IDF {interval}",
-        0: f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}",
-        -1: f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}",
+        1: f"The network is {points.lstrip('+')} points above TF-IDF {interval}",
+        0: f"Network and TF-IDF cannot be told apart: {points} points {interval}",
+        -1: f"The network does NOT beat TF-IDF: {points} points {interval}",
     }
     style.set_title(figure, titles[sign_of(above)])
     return figure
 
 
-def telling_words(run) -> Figure | None:
+def telling_words(run: Run) -> Figure | None:
     """What each word of a test text does to the answer: blue speaks for it, red against it."""
     chosen = _choose_texts(run, 4) if has_texts(run) and not style.is_multilabel(run) else []
     if not chosen:
@@ -127,7 +132,7 @@ def telling_words(run) -> Figure | None:
     return figure
 
 
-def word_effects(model, tokens: np.ndarray) -> np.ndarray:
+def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     """How far the answer's log-odds fall when a word becomes the unknown one (Li et al., 2016).
 
     Args:
@@ -145,7 +150,7 @@ def word_effects(model, tokens: np.ndarray) -> np.ndarray:
     return log_odds[0] - log_odds[1:]
 
 
-def attention_map(run) -> Figure | None:
+def attention_map(run: Run) -> Figure | None:
     """What each head of the last layer attends to in a test text, averaged over its words."""
     if not has_texts(run) or style.is_multilabel(run):
         return None
@@ -175,7 +180,7 @@ def attention_map(run) -> Figure | None:
     return figure
 
 
-def _choose_texts(run, count: int) -> list[int]:
+def _choose_texts(run: Run, count: int) -> list[int]:
     """Short test texts: the surest right answers of different classes, then the surest mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -193,7 +198,7 @@ def _choose_texts(run, count: int) -> list[int]:
     return [int(i) for i in chosen]
 
 
-def _title_of(run, position: int) -> str:
+def _title_of(run: Run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
     said = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
@@ -210,7 +215,8 @@ def _monospaced(word: str) -> str:
 
 
 def _lines(words: list[str]) -> list[list[str]]:
-    lines, used = [[]], 0
+    lines: list[list[str]] = [[]]
+    used = 0
     for word in words:
         if lines[-1] and used + len(word) > LINE:
             lines.append([])
@@ -230,14 +236,14 @@ def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None
         x = 0.5
         for word in words:
             effect = effects[index] / largest
-            box = {
+            box: Any = {
                 "boxstyle": "round,pad=0.18",
                 "facecolor": BLUE if effect > 0 else VERMILION,
                 "alpha": 0.75 * abs(effect),
                 "linewidth": 0,
             }
             # The box is drawn apart: its transparency is not the word's.
-            look = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
+            look: Any = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
             axes.text(x, row, word, color="none", bbox=box, **look)
             axes.text(x, row, word, color=INK, **look)
             x += len(word) + 1.6

@@ -1,11 +1,14 @@
-"""Figures of a learned embedding: which words stand near each other."""
+"""Figures of a learned embedding: which words are near each other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
+from ..runs import Run
 from . import style
 from .style import CLASS_COLORS, GREY, INK
 from .texts import has_texts, printable
@@ -36,13 +39,13 @@ MAPPED, NAMED = 300, 40
 EXAMPLES_MAPPED = 5000
 
 
-def embedding_of(run) -> np.ndarray:
+def embedding_of(run: Run) -> np.ndarray:
     """The vectors of all words, scaled to length 1: float (vocabulary, dim)."""
     vectors = run.model.get_layer("embedding").get_weights()[0][: len(run.data.vocabulary)]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def nearest_words(run) -> Figure | None:
+def nearest_words(run: Run) -> Figure | None:
     """Words and those nearest to them in the learned embedding, with their cosines."""
     if not has_texts(run):
         return None
@@ -66,7 +69,7 @@ def nearest_words(run) -> Figure | None:
         found.append(f"{_word(probe)}: {_word(vocabulary[nearest[0]])}")
         for column, i in enumerate(nearest, start=1):
             axes.text(column, row - 0.16, _word(vocabulary[i]), va="center", fontsize=9)
-            look = {"va": "center", "fontsize": 7, "color": GREY}
+            look: Any = {"va": "center", "fontsize": 7, "color": GREY}
             axes.text(column, row + 0.22, f"{cosines[i]:.2f}", **look)
         axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
     style.set_title(figure, f"Nearest to {', to '.join(found[:3])}")
@@ -102,7 +105,7 @@ def rank_analogy(
     return rank, candidates, [vocabulary[i] for i in order[:3]]
 
 
-def analogies(run) -> Figure | None:
+def analogies(run: Run) -> Figure | None:
     """Analogies such as king - man + woman: the rank of the expected word, and what came first."""
     if not has_texts(run):
         return None
@@ -137,8 +140,8 @@ def analogies(run) -> Figure | None:
     return figure
 
 
-def embedding_map(run) -> Figure | None:
-    """The words that tell the classes apart best, projected to the plane by PCA."""
+def embedding_map(run: Run) -> Figure | None:
+    """The words that separate the classes best, projected to the plane by PCA."""
     if not has_texts(run) or style.is_multilabel(run):
         return None
     from sklearn.decomposition import PCA  # takes a second to import
@@ -169,7 +172,7 @@ def embedding_map(run) -> Figure | None:
     return figure
 
 
-def class_log_odds(run) -> np.ndarray:
+def class_log_odds(run: Run) -> np.ndarray:
     """How much each word speaks for each class in train: smoothed log odds, weighted by certainty.
 
     Monroe, Colaresi and Quinn, 2008, eq. 16 and 22, with a flat prior.
@@ -196,7 +199,7 @@ def _word(word: str) -> str:
 def _name_apart(figure: Figure, axes: Axes, places: np.ndarray, names: list[str]) -> None:
     """Names as many points as have room, in the order given."""
     figure.draw_without_rendering()  # the layout decides where there is room
-    taken = []
+    taken: list[Bbox] = []
     for place, name in zip(places, names, strict=True):
         text = axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=7.5)
         box = text.get_window_extent()

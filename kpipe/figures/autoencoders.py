@@ -177,7 +177,7 @@ def draw_blocks(
     lines = np.array([-(-len(strip) // COLUMNS) for strip in strips])
     if lines.sum() > MAX_LINES:  # the widest first, or else short ones would leave holes
         order = np.argsort(-widths, kind="stable")
-        strips, names = [strips[i] for i in order], [names[i] for i in order]
+        strips, names = [strips[i] for i in order.tolist()], [names[i] for i in order.tolist()]
         widths, lines = widths[order], lines[order]
     for count in range(1, len(strips) + 1):
         block_of = (np.cumsum(lines) - lines) * count // lines.sum()
@@ -193,7 +193,7 @@ def draw_blocks(
     for axes, block, columns in zip(all_axes, blocks, block_columns, strict=True):
         sheet = np.ones((height, columns, *strips[0].shape[1:]), np.float32)
         shown, line = [""] * height, 0
-        for i in block:
+        for i in block.tolist():
             shown[line] = names[i]
             for start in range(0, len(strips[i]), COLUMNS):
                 part = strips[i][start : start + COLUMNS]

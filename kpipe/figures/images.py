@@ -67,15 +67,16 @@ def worst_mistakes(run: Run) -> Figure | None:
 
 def augmented_examples(run: Run) -> Figure | None:
     """Training images and, beside each, what random changes make of it in training."""
-    if not style.has_images(run) or run.data.augmentation == Augmentation():
+    data = run.data
+    if data is None or not style.has_images(run) or data.augmentation == Augmentation():
         return None
     from ..training.batches import augment  # imports TensorFlow
 
-    train = run.data.train
+    train = data.train
     positions = np.linspace(0, len(train) - 1, min(NUM_ORIGINALS, len(train))).astype(int)
     originals, _ = train.take(positions)
     changed = [
-        np.asarray(augment(originals, run.data.augmentation, seed=np.array([0, step])))
+        np.asarray(augment(originals, data.augmentation, seed=np.array([0, step])))
         for step in range(NUM_AUGMENTED)
     ]
     gap = max(1, originals.shape[2] // 12)  # pixels
@@ -95,8 +96,8 @@ def augmented_examples(run: Run) -> Figure | None:
         axes.set_title(name, fontsize=10, loc="left")
     changes = [
         _CHANGES.get(field.name, field.name).format(value, 100 * value if value else 0)
-        for field in dataclasses.fields(run.data.augmentation)
-        if (value := getattr(run.data.augmentation, field.name))
+        for field in dataclasses.fields(data.augmentation)
+        if (value := getattr(data.augmentation, field.name))
     ]
     lines = style.set_title(figure, f"Training changes images at random: {', '.join(changes)}")
     height = (WIDTH - 0.3) * panels[0].shape[0] / sum(widths)
@@ -125,7 +126,8 @@ def first_layer_filters(run: Run) -> Figure | None:
         axes.set_axis_off()
         axes.set_title(title, fontsize=10, loc="left")
     # A dense unit sees the whole image.
-    whole = style.has_images(run) and (height, width) == tuple(run.data.input_shape[:2])
+    data = run.data
+    whole = data is not None and (height, width) == tuple(data.input_shape[:2])
     count = f"{shown} of {num_filters:,}" if shown < num_filters else f"{num_filters}"
     kind = "units" if whole else "filters"
     style.set_title(figure, f"First layer: {count} {kind} of {height} × {width} pixels")

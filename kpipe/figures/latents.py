@@ -93,7 +93,9 @@ def code_scatter(run: Run) -> Figure | None:
     figure = style.new_figure(WIDTH + 0.6)
     axes = figure.subplots()
     order = np.searchsorted(values, label)
-    axes.scatter(*places[shown].T, s=6, c=colors[order[shown]], linewidths=0, alpha=0.7)
+    axes.scatter(
+        places[shown, 0], places[shown, 1], s=6, c=colors[order[shown]], linewidths=0, alpha=0.7
+    )
     if len(values) <= MAX_NUMBERED_CLASSES:
         for name, color in zip(names, colors, strict=True):
             axes.plot([], [], "o", color=color, label=style.shorten(name, 18), markersize=5)

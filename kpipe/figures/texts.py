@@ -1,7 +1,7 @@
 """Figures of networks on texts: their lengths, the bag of words, and what decides an answer."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import formatting, models
+from ..data import Split
 from ..inputs.texts import UNKNOWN_ID
 from ..measures.evaluation import sign_of
 from ..runs import Run
@@ -22,9 +23,27 @@ BARS = 60
 MONOSPACE = "DejaVu Sans Mono"
 
 
-def has_texts(run: Run) -> bool:
-    """Whether inputs are texts, and at hand: a run that was opened again has none."""
-    return run.data is not None and bool(getattr(run.data, "vocabulary", None))
+class TextData(NamedTuple):
+    """The texts of a run; `sequence_length` tokens of each are read."""
+
+    vocabulary: tuple[str, ...]
+    sequence_length: int
+    train: Split
+    test: Split
+
+
+def texts_of(run: Run) -> TextData | None:
+    """The texts, if inputs are texts and at hand: a run that was opened again has none."""
+    data = run.data
+    if data is None or not getattr(data, "vocabulary", None):
+        return None
+    return TextData(data.vocabulary or (), data.sequence_length or 0, data.train, data.test)
+
+
+def lengths_of(split: Split) -> np.ndarray:
+    """Tokens of each text before it was cut: int (n,)."""
+    assert split.lengths is not None
+    return split.lengths[split.rows]
 
 
 def printable(text: str, family: str = "DejaVu Sans") -> str:
@@ -40,10 +59,10 @@ def _characters(family: str) -> frozenset[int]:
 
 def text_lengths(run: Run) -> Figure | None:
     """Training texts by their length, and what is read of them."""
-    if not has_texts(run):
+    texts = texts_of(run)
+    if texts is None:
         return None
-    lengths = run.data.train.lengths[run.data.train.rows]
-    kept = run.data.sequence_length
+    lengths, kept = lengths_of(texts.train), texts.sequence_length
     longest = max(kept, int(np.quantile(lengths, 0.995)))
     # Lengths are whole numbers: bars with room for one more of them than others would stand out.
     step = -(-longest // BARS)
@@ -113,13 +132,16 @@ def against_bag_of_words(run: Run) -> Figure | None:
 
 def telling_words(run: Run) -> Figure | None:
     """What each word of a test text does to the answer: blue speaks for it, red against it."""
-    chosen = _choose_texts(run, 4) if has_texts(run) and not style.is_multilabel(run) else []
-    if not chosen:
+    texts = texts_of(run)
+    if texts is None or style.is_multilabel(run):
+        return None
+    chosen = _choose_texts(run, texts, 4)
+    if not chosen.size:
         return None
     drawn = []
-    padded, _ = run.data.test.take(chosen)  # to one length: the model is compiled once
+    padded, _ = texts.test.take(chosen)  # to one length: the model is compiled once
     for position, tokens in zip(chosen, padded, strict=True):
-        words = [_monospaced(run.data.vocabulary[i]) for i in tokens[tokens > 0]]
+        words = [_monospaced(texts.vocabulary[i]) for i in tokens[tokens > 0]]
         drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
     height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
     figure = style.new_figure(0.9 + 0.3 * height, 7.5)
@@ -152,22 +174,23 @@ def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
 
 def attention_map(run: Run) -> Figure | None:
     """What each head of the last layer attends to in a test text, averaged over its words."""
-    if not has_texts(run) or style.is_multilabel(run):
+    texts = texts_of(run)
+    if texts is None or style.is_multilabel(run):
         return None
     try:
         scores = models.attention_scores(run.model)
     except ValueError:  # no transformer
         return None
-    chosen = _choose_texts(run, 2)
-    if not chosen:
+    chosen = _choose_texts(run, texts, 2)
+    if not chosen.size:
         return None
     figure = style.new_figure(0.8 + 2.3 * len(chosen), 7.5)
     all_axes = figure.subplots(len(chosen), squeeze=False)[:, 0]
     for axes, position in zip(all_axes, chosen, strict=True):
-        tokens, _ = run.data.test.take([position])
+        tokens, _ = texts.test.take(np.array([position]))
         received = np.asarray(list(scores(tokens).values())[-1])[0].mean(axis=1)
         image = axes.imshow(received, cmap="Blues", aspect="auto", vmin=0)
-        words = [style.shorten(run.data.vocabulary[i], 14) for i in tokens[0]]
+        words = [style.shorten(texts.vocabulary[i], 14) for i in tokens[0]]
         words = [printable(word.replace(r"\$", "$")) for word in words]
         axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(received)), range(1, len(received) + 1), fontsize=8)
@@ -180,13 +203,13 @@ def attention_map(run: Run) -> Figure | None:
     return figure
 
 
-def _choose_texts(run: Run, count: int) -> list[int]:
+def _choose_texts(run: Run, texts: TextData, count: int) -> np.ndarray:
     """Short test texts: the surest right answers of different classes, then the surest mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    lengths = run.data.test.lengths[run.data.test.rows]
+    lengths = lengths_of(texts.test)
     low, high = SHORT_TEXT
-    short = (lengths >= low) & (lengths <= min(high, run.data.sequence_length))
+    short = (lengths >= low) & (lengths <= min(high, texts.sequence_length))
     if not short.any():
         short = lengths <= np.sort(lengths)[min(20, len(lengths) - 1)]
     order = [i for i in np.argsort(-sure) if short[i]]
@@ -195,7 +218,7 @@ def _choose_texts(run: Run, count: int) -> list[int]:
     half = (count + 1) // 2
     chosen = [i for i in first if i is not None][:half]
     chosen += [i for i in order if said[i] != truth[i]][: count - len(chosen)]
-    return [int(i) for i in chosen]
+    return np.array(chosen, int)
 
 
 def _title_of(run: Run, position: int) -> str:

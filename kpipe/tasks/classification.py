@@ -59,11 +59,11 @@ def summary(run: Run) -> str:
 
 def _against(metrics: Metrics) -> str:
     above = metrics["above_bag_of_words"]
-    points = formatting.points(abs(above["value"])).lstrip("+")
+    points = formatting.number("above_bag_of_words", above["value"])
     bounds = formatting.interval("above_bag_of_words", above)
-    where = "above" if above["value"] >= 0 else "below"
+    where = "below" if points.startswith("-") else "above"
     verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
-    return f"{verdict}, the network is {points} points {where} it {bounds}"
+    return f"{verdict}, the network is {points.lstrip('+-')} points {where} it {bounds}"
 
 
 def _classes(run: Run) -> Section:

@@ -128,6 +128,11 @@ def count(n: int | None) -> str:
     return MISSING if n is None else f"{n:,}"
 
 
+def counted(n: int, noun: str) -> str:
+    """A count with its noun: "1 label", "2,000 labels"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
     if seconds < 9.95:

@@ -19,7 +19,7 @@ def summary(run: Run) -> str:
     if (openings := record.data.test_openings) is not None:
         shared = formatting.count(record.data.duplicates)
         lines.append(
-            f"test split opened {openings} time{'s' * (openings != 1)} by this pipeline on this "
+            f"test split opened {formatting.counted(openings, 'time')} by this pipeline on this "
             f"machine; {shared} of its examples also occur in train"
         )
     if record.proof:
@@ -38,5 +38,5 @@ def _proof(proof: ProofRecord) -> str:
     if not proof.labels_agree:
         text += ", other labels"
     if proof.test_examples:
-        text += f", {proof.test_examples:,} test examples"
+        text += f", {formatting.counted(proof.test_examples, 'test example')}"
     return text

@@ -259,12 +259,9 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     if numbered:
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.005:
-                look: Any = {
-                    "ha": "center",
-                    "va": "center",
-                    "color": "white" if share > 0.6 else INK,
-                }
-                axes.text(j, i, f"{100 * share:.0f}", fontsize=8, **look)
+                look: Any = {"ha": "center", "va": "center", "fontsize": 8}
+                color = "white" if share > 0.6 else INK
+                axes.text(j, i, f"{100 * share:.0f}", color=color, **look)
     title = f"Each value of {latent.name} matched with one class on these very images: "
     style.set_title(figure, title + f"{100 * agree:.1f} % of {len(truth):,} agree")
     return figure

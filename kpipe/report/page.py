@@ -243,12 +243,12 @@ def _compared(proof: ProofRecord, test_examples: int | None) -> str:
     """What a passed proof compared: " in 5 endpoints, at batches of 1, 7, 64 and on ..."."""
     found = ""
     if count := len(proof.differences.keys() - {"test split"}):  # of runs of format 1
-        found += f" in {count} endpoint{'s' * (count > 1)}"
+        found += f" in {formatting.counted(count, 'endpoint')}"
     if proof.batches:
         found += f"{',' * bool(found)} at batches of {', '.join(map(str, proof.batches))}"
     cases = list(proof.compared)
     if examples := proof.test_examples or test_examples:
-        cases.append(f"all {examples:,} test examples")
+        cases.append("the test example" if examples == 1 else f"all {examples:,} test examples")
     if cases:
         listed = " and on ".join(filter(None, [", on ".join(cases[:-1]), cases[-1]]))
         found += f"{',' * bool(found)} on {listed}"

@@ -144,6 +144,11 @@ class Data:
         return getattr(self.input, "vocabulary", ())
 
     @property
+    def sequence_length(self) -> int:
+        """Tokens of a text that are read; 0 where inputs are no texts."""
+        return getattr(self.input, "length", 0)
+
+    @property
     def examples(self) -> dict[str, int]:
         return {name: len(split) for name, split in self.splits.items()}
 

@@ -29,6 +29,7 @@ class DataRecord:
         fingerprint: Changes when the prepared arrays do.
         test_openings: How often this pipeline's test split was opened on this machine.
         duplicates: Test examples that also occur in train.
+        usage: What `kpipe predict` is given: "IMAGE ...".
         about: What an input records about itself, such as the size of a vocabulary.
     """
 
@@ -42,6 +43,7 @@ class DataRecord:
     fingerprint: str | None = None
     test_openings: int | None = None
     duplicates: int | None = None
+    usage: str = ""
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -142,6 +144,7 @@ class Record:
         versions: Of Python and its packages.
         machine: What of the machine can change the last bits, or the time.
         times: Seconds of each part of the run.
+        finished: When, in ISO 8601 with the time zone.
         details: What a task records about itself, such as the latents of an autoencoder.
     """
 
@@ -168,6 +171,7 @@ class Record:
     training: TrainingRecord | None = None
     weights_sha256: str | None = None
     times: dict[str, float] = dataclasses.field(default_factory=dict)
+    finished: str | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

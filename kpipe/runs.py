@@ -7,7 +7,7 @@ import json
 import math
 import pathlib
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -81,10 +81,16 @@ class Run:
         assert self.data is not None
         return self.data.test.take(positions)[0]
 
-    def siblings(self) -> "Iterator[Run]":
+    def siblings(self, wanted: Callable[[Record], bool] = lambda _: True) -> "Iterator[Run]":
         """The other finished runs in the same folder; one that cannot be read is named.
 
         Runs that `--fresh` put aside are left out.
+
+        Args:
+            wanted: Which records; of the other runs no further file is read.
+
+        Example:
+            run.siblings(lambda record: run.is_variant(record, {"architecture"}))
         """
         for path in sorted(self.folder.parent.glob("[!.]*/run.json")):
             folder = path.parent
@@ -92,13 +98,13 @@ class Run:
                 continue
             try:
                 record = read_record(path)
-                if record.status == "finished":
+                if record.status == "finished" and wanted(record):
                     yield _open(folder, record)
             except UserError as error:
                 print(f"{folder.name} is not compared: {error}", flush=True)
 
-    def is_variant(self, other: "Run", keys: Collection[str]) -> bool:
-        """Whether another run differs in these keys alone.
+    def is_variant(self, other: Record, keys: Collection[str]) -> bool:
+        """Whether the run of another record differs in these keys alone.
 
         It is of the same pipeline, on the same data, from the same seed, with the same budget.
         """
@@ -108,7 +114,7 @@ class Run:
             same = (record.pipeline, record.seed, record.budget, record.data.fingerprint)
             return *same, overrides
 
-        return shared(self.record) == shared(other.record)
+        return shared(self.record) == shared(other)
 
 
 def open_run(folder: pathlib.Path) -> Run:

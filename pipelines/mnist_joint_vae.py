@@ -21,7 +21,7 @@ plots = (
     figures.learning_curves,
     figures.reconstructions,
     figures.traversals,
-    figures.traversals_beside,
+    figures.compare_traversals,
     figures.latent_kl,
     figures.code_scatter,
     figures.discrete_code_by_class,

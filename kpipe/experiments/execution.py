@@ -61,6 +61,7 @@ class Execution:
         train = self.data.train
         record.data.examples = self.data.examples
         record.data.fingerprint = self.data.fingerprint
+        record.data.usage = self.data.input.usage
         record.data.about |= self.data.input.describe(train.column, train.rows)  # type: ignore[arg-type]
         model = self._build()
         initial_kernel = first_kernel(model)

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -89,7 +89,9 @@ class ArrayInput:
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
-    name = "features"  # of what an endpoint takes, where the model's input has no name of its own
+    # Of what an endpoint takes, where the model's input has no name of its own.
+    name: ClassVar[str] = "features"
+    usage: ClassVar[str] = "ROWS.csv"  # what `kpipe predict` is given
 
     def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
         """An example from the source as the network takes it."""
@@ -145,6 +147,14 @@ class ArrayInput:
     def describe(self, column: Rows, rows: np.ndarray) -> dict[str, Any]:
         """What a record says about the inputs."""
         return {}
+
+    def facts(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What a report says about the inputs.
+
+        Args:
+            about: See `describe` and `initialize`.
+        """
+        return []
 
     def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
         """The signatures that take inputs, and what the export must track beside the model.
@@ -278,3 +288,22 @@ def _numbers(
         if width is not None and len(numbers) != width:
             raise UserError(f"{path}:{line}: {len(numbers)} numbers; expected {width}")
         yield numbers
+
+
+def check_array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """Inputs as an array of the very dtype and shape.
+
+    Raises:
+        ValueError: They have others, or a number is not finite.
+    """
+    values = np.asarray(values)
+    if values.dtype != spec.dtype.as_numpy_dtype or values.shape[1:] != tuple(spec.shape[1:]):
+        expected = f"{spec.dtype.name} (n, {', '.join(map(str, spec.shape[1:]))})"
+        raise ValueError(
+            f"{spec.name} are {values.dtype} {values.shape}; expected {expected}"
+            f"{' with values 0 to 255' * (spec.dtype == tf.uint8)}"
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise ValueError(f"{spec.name}[{row}] contains NaN or infinity; expected numbers")
+    return values

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,8 @@ class ImageInput(ArrayInput):
 
     dtype: str = "uint8"
 
-    name = "images"
+    name: ClassVar[str] = "images"
+    usage: ClassVar[str] = "IMAGE ..."
 
     def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
         """An encoded image, or pixels, as the network takes them."""
@@ -96,6 +97,28 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
+def call_on_images(
+    signature: Callable[..., Mapping[str, tf.Tensor]],
+    paths: Sequence[Any],
+    contents: Sequence[bytes],
+    shape: tuple[int, ...],
+    batch_size: int,
+) -> list[Mapping[str, tf.Tensor]]:
+    """What an endpoint of encoded images gives for files, batch by batch.
+
+    Raises:
+        UserError: A file cannot be decoded; it is named.
+    """
+    parts = []
+    for start in range(0, len(contents), batch_size):
+        batch = contents[start : start + batch_size]
+        try:
+            parts.append(signature(bytes=tf.constant(batch)))
+        except tf.errors.OpError:
+            raise _unreadable(paths[start : start + batch_size], batch, shape) from None
+    return parts
+
+
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
     """The content of files.
 
@@ -111,8 +134,8 @@ def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
     return contents
 
 
-def unreadable(
-    paths: Sequence[pathlib.Path], contents: Sequence[bytes], shape: tuple[int, ...]
+def _unreadable(
+    paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
 ) -> UserError:
     """Which of some files cannot be decoded."""
     bad = []

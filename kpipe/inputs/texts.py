@@ -5,13 +5,13 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import files
+from .. import files, formatting
 from ..datasets import Augmentation, Source, Vectorization
 from ..errors import UserError
 from ..models import load_embeddings
@@ -86,7 +86,8 @@ class TextInput:
     vocabulary: tuple[str, ...] = ()
     length: int = 0
 
-    name = "texts"
+    name: ClassVar[str] = "texts"
+    usage: ClassVar[str] = '--text "A TEXT"'
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
         """Writes the texts as they are: their bytes in one array, the end of each in another.
@@ -198,6 +199,21 @@ class TextInput:
             "cut_texts": cut,
         }
 
+    def facts(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Vocabulary, length and word vectors, for a report."""
+        size, length = (formatting.count(about[key]) for key in ("vocabulary", "sequence_length"))
+        cut = formatting.percent(about["cut_texts"])
+        found = [
+            (
+                "Texts",
+                f"{size} words, the first {length} tokens; {cut} of the training texts are longer",
+            )
+        ]
+        if vectors := about.get("embeddings"):
+            coverage = formatting.percent(vectors["coverage"])
+            found.append(("Word vectors", f"from {vectors['file']}, for {coverage} of the words"))
+        return found
+
     @property
     def vectorizer(self) -> Vectorizer:
         return Vectorizer(self.vocabulary, self.length)
@@ -277,3 +293,19 @@ def read_lines(path: pathlib.Path) -> list[str]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def encode_texts(texts: Any) -> list[bytes]:
+    """Texts as UTF-8.
+
+    Raises:
+        ValueError: They are no list of texts.
+    """
+    if isinstance(texts, (str, bytes, Mapping)):
+        raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
+    # A lone surrogate, such as the command line makes of a broken byte, is no UTF-8.
+    return [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in texts]

@@ -36,8 +36,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         samples: Drawn codes for an image in the estimate of its likelihood; 0 for no estimate.
 
     Returns:
-        `index`, `label`, `code` and `certain` (see `Latents.is_decided`), `squared_error`, `psnr` in
-        dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
+        `index`, `label`, `code` and `certain` (see `Latents.is_decided`), `squared_error`, `psnr`
+        in dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
         discrete latents `information` (n, discrete latents), and where it was trained on a
         likelihood `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood`, all
         in nats. Of any other `psnr_noisy`, `psnr_denoised`, `ssim_noisy` and `ssim_denoised` (n,

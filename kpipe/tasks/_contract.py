@@ -29,8 +29,8 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
     if len(getattr(model, "inputs", None) or [None]) > 1:
         names = ", ".join(tensor.name for tensor in model.inputs)
         raise UserError(
-            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, {_given(data)}: "
-            "join them in load_data, or split them inside of the model"
+            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, "
+            f"{_given(data)}: join them in load_data, or split them inside of the model"
         )
     positions = np.arange(min(EXAMPLES, len(data.train)))
     x, y = data.train.take_pairs(positions)
@@ -41,8 +41,8 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
         )
         if not fits:
             raise UserError(
-                f"{model.name} takes {_shape(wanted)} ({tensor.name}); the data are {_given(data)}: "
-                "make the Input of the model and the dataset agree"
+                f"{model.name} takes {_shape(wanted)} ({tensor.name}); the data are "
+                f"{_given(data)}: make the Input of the model and the dataset agree"
             )
     try:
         outputs = model(x, training=False)

@@ -9,14 +9,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .. import figures, formatting
 from ..data import Data
 from ..export import Case, Endpoints
 from ..inputs import Tokens
 from ..measures import baselines, classes
-from ..runs import Metrics
+from ..measures.intervals import sign_of
+from ..report import Section
+from ..runs import Metrics, Run
 from . import _contract
 
 HEADLINE = "accuracy"
+FIGURES = (
+    figures.learning_curves,
+    figures.confusion_matrix,
+    figures.roc_curve,
+    figures.per_class,
+    figures.worst_mistakes,
+    figures.decision_regions,
+    figures.against_bag_of_words,
+)
+
+MISTAKES = 10  # shown with their text
+EXCERPT = 500  # characters of a text
 # Probabilities closer than this can change places by the last bits.
 DECIDED = 2e-5
 
@@ -117,3 +132,83 @@ def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tu
     named = dict(zip(names, map(float, probabilities), strict=True))
     content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
     return f"{label} ({100 * probabilities.max():.1f} %)", content
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What the accuracy is compared with."""
+    metrics, found = run.metrics, []
+    if "majority_baseline" in metrics:
+        majority = formatting.number("accuracy", metrics["majority_baseline"].get("value"))
+        found.append(("Always saying the most frequent class", majority))
+    if "bag_of_words_baseline" in metrics:
+        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
+        found.append(("TF-IDF with logistic regression", baseline))
+        above = metrics["above_bag_of_words"]
+        verdict = {1: "beats it", 0: "cannot be told apart from it", -1: "does not beat it"}
+        difference = formatting.measured("above_bag_of_words", above)
+        found.append(("The network against it", f"{verdict[sign_of(above)]}: {difference} points"))
+    return found
+
+
+def sections(run: Run) -> list[Section]:
+    """The classes each alone, and of texts the mistakes that the network is surest of."""
+    return [_classes(run), _mistakes(run)]
+
+
+def summary(run: Run) -> str:
+    """The result in a line or two."""
+    metrics = run.metrics
+    accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
+    lines = [
+        f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; the "
+        f"majority class alone {formatting.number('accuracy', majority)}"
+    ]
+    if "bag_of_words_baseline" in metrics:
+        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
+        lines.append(f"TF-IDF with logistic regression {baseline}: {_against(metrics)}")
+    return "\n".join(lines)
+
+
+def _against(metrics: Metrics) -> str:
+    above = metrics["above_bag_of_words"]
+    points = formatting.number("above_bag_of_words", above["value"])
+    bounds = formatting.interval("above_bag_of_words", above)
+    where = "below" if points.startswith("-") else "above"
+    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
+    return f"{verdict}, the network is {points.lstrip('+-')} points {where} it {bounds}"
+
+
+def _classes(run: Run) -> Section:
+    rows, shown = [], set[str]()
+    for name in run.label_names:
+        keys = (f"precision/{name}", f"recall/{name}")
+        precision, recall = (run.metrics.get(key) or {} for key in keys)
+        if precision or recall:
+            cells = (formatting.measured("recall", entry) for entry in (precision, recall))
+            rows.append((name, formatting.value(recall.get("n")), *cells))
+            shown.update(keys)
+    head = ("class", "test examples", "precision", "recall")
+    return Section("Classes", head, rows, metrics=frozenset(shown))
+
+
+def _mistakes(run: Run) -> Section:
+    head = ("the mistakes it is most sure of", "true", "predicted", "probability")
+    rows = []
+    if run.data is not None and isinstance(column := run.data.test.column, Tokens):
+        truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
+        said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        wrong = [i for i in np.argsort(-sure, kind="stable") if said[i] != truth[i]][:MISTAKES]
+        for i, text in zip(
+            wrong, column.strings(run.data.test.rows[np.array(wrong, int)]), strict=True
+        ):
+            names = (run.label_names[truth[i]], run.label_names[said[i]])
+            rows.append((_excerpt(text), *names, formatting.percent(sure[i])))
+    return Section("Mistakes", head, rows, look="texts")
+
+
+def _excerpt(text: str) -> str:
+    """A text, or its beginning and its end."""
+    text = " ".join(text.split())
+    if len(text) <= EXCERPT:
+        return text or "(empty)"
+    return f"{text[: EXCERPT // 2]} … {text[-EXCERPT // 2 :]}"

@@ -15,17 +15,22 @@ from .. import data, environment, files, report, tasks
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.verdict import count_opening, verdict
-from ..record import (
+from ..runs import (
     DataRecord,
     LayerRecord,
+    Metrics,
     ModelRecord,
+    ProofRecord,
     Record,
+    Run,
     TargetRecord,
     TrainingRecord,
     describe_difference,
+    first_kernel,
+    open_run,
+    read_predictions,
     read_record,
 )
-from ..runs import Metrics, Run, first_kernel, open_run, read_predictions
 from ..training import History, choose_plan, leaf_layers, weights_sha256
 from . import catalogue
 from .experiment import Experiment, dtype_policy
@@ -308,9 +313,9 @@ class Execution:
         export(self.folder, self.task.endpoints(model, self.data))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
 
-    def _prove(self) -> Any:
+    def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)
-        return prove(self.folder, self.data.test.column.files)
+        return ProofRecord(**prove(self.folder, self.data.test.column.files))
 
     def _remove_checkpoints(self) -> None:
         for folder in (self.folder, self.folder / "retraining"):

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 from .. import files, formatting
 from ..figures import style as figure_style
-from ..record import ProofRecord, Record
-from ..runs import Run
+from ..runs import ProofRecord, Record, Run
 from . import style
 from .tables import (
     Section,

@@ -64,7 +64,7 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14r
 dt { font-size: .9rem; } dd { margin: 0; font-weight: 600; }
 .proof { grid-column: 1 / -1; border-top: 1px solid var(--line); padding-top: .9rem; margin: 0; }
 time { white-space: nowrap; }
-.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.2rem; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.2rem; align-items: start; }
 figure { margin: 0 0 1.2rem; padding: .8rem; background: #fff; border: 1px solid var(--line);
   border-radius: 12px; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
@@ -89,8 +89,9 @@ tbody th { font-weight: 500; }
   text-align: right; padding-right: .3rem; }
 .texts th:first-child { width: 65%; font-weight: 400; }
 .settings th:first-child { width: 1%; white-space: nowrap; padding-right: 1.5rem; }
-.settings td { overflow-wrap: anywhere; }  /* fingerprints */
+.settings td { min-width: 8em; overflow-wrap: anywhere; }  /* fingerprints */
 .layers td:nth-child(3) { white-space: nowrap; }  /* a shape */
+.layers td:nth-child(4) { min-width: 10em; }  /* how its parameters are counted */
 .marked :is(th, td) { background: var(--mark); font-weight: 700; }
 .marked th::after { content: " (overridden)"; font-weight: 400; }
 @media (max-width: 700px) {
@@ -103,7 +104,7 @@ tbody th { font-weight: 500; }
 }
 @media print {
   @page { margin: 14mm; }
-  body { font-size: 10pt; }
+  html { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   h2, h2 + p, p:has(+ pre), thead { break-after: avoid; }
@@ -111,6 +112,6 @@ tbody th { font-weight: 500; }
   .grid { columns: 2; }
   .scroll { overflow: visible; background: none; }
   figure img { max-height: 220mm; object-fit: contain; }
-  figure, tr, pre, .verdict, .banner { break-inside: avoid; }
+  figure, tr, pre, h2 + p, .verdict, .banner { break-inside: avoid; }
 }
 """

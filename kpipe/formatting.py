@@ -75,8 +75,9 @@ def points(difference: float) -> str:
 def number(metric: str, value: float | None, unit: bool = True) -> str:
     """The value of a metric.
 
-    A share is in percent, a difference of shares in points and signed; everything else has four
-    decimals, four digits if it is small or above 10, and no decimals above 1,000.
+    A share is in percent, a difference of shares in points and signed, PSNR in hundredths of a dB;
+    everything else has four decimals, four digits if it is small or above 10, and no decimals above
+    1,000.
 
     Args:
         metric: Its name.
@@ -92,6 +93,8 @@ def number(metric: str, value: float | None, unit: bool = True) -> str:
         return points(value)
     if is_share(metric):
         return percent(value) if unit else f"{100 * value:.2f}"
+    if unit_of(metric) == "dB":
+        return f"{value:.2f}"
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import pathlib
 import shlex
+import struct
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -28,6 +29,10 @@ from .tables import (
     text,
 )
 
+_SPACE = "\N{NO-BREAK SPACE}"
+WIDE = 6  # inches; a wider figure takes both columns
+CAPTION = 0.15  # height of a caption and of the space around it, in widths of a figure
+
 Plot = Callable[[Run], Figure | bytes | None]
 
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
@@ -42,6 +47,7 @@ class _Picture(NamedTuple):
     caption: str
     kind: str  # png or gif
     content: bytes
+    ratio: float  # height over width
     wide: bool  # takes both columns
 
 
@@ -123,12 +129,13 @@ def _picture(run: Run, plot: Plot, name: str) -> _Picture | None:
     if figure is None:
         return None
     if isinstance(figure, bytes):
-        return _Picture(caption, "gif", figure, wide=False)
+        width, height = struct.unpack("<HH", figure[6:10])  # after the signature
+        return _Picture(caption, "gif", figure, height / width, wide=False)
     if not isinstance(figure, Figure):
         kind = type(figure).__name__
         raise TypeError(f"it returned {kind}, expected a matplotlib Figure, bytes or None")
-    wide = figure.get_figwidth() > 6
-    return _Picture(caption, "png", figure_style.to_png(figure), wide)
+    content, (width, height) = figure_style.to_png(figure), figure.get_size_inches()
+    return _Picture(caption, "png", content, height / width, wide=width > WIDE)
 
 
 def _place_of(error: Exception, plot: Plot) -> str:
@@ -198,7 +205,7 @@ def _headline(run: Run) -> str:
     entry = run.metrics[name]
     bounds = formatting.interval(name, entry)
     about = [f"95 % interval {bounds}"] if bounds else []
-    about += [f"n = {n:,}"] if (n := entry.get("n")) is not None else []
+    about += [f"n{_SPACE}={_SPACE}{n:,}"] if (n := entry.get("n")) is not None else []
     verdict = run.record.target.verdict if run.record.target else ""
     words, look = _VERDICTS.get(verdict, (verdict, "plain"))
     chip = f'<p class="chip {look}">{text(words)}</p>' if words else ""
@@ -269,15 +276,38 @@ def _difference(proof: ProofRecord) -> str:
 
 def _figures(pictures: Sequence[_Picture], failures: Sequence[str]) -> str:
     cards = [
-        f"""<figure{' class="wide"' if picture.wide else ""}><img alt="{text(picture.caption)}"
+        f"""<figure{' class="wide"' if picture.wide else ""} style="order: {i}"><img
+alt="{text(picture.caption)}"
 src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}">
 <figcaption>{text(picture.caption)}</figcaption></figure>"""
-        # Wide figures come last: before one, an odd number of others would leave a hole.
-        for picture in sorted(pictures, key=lambda picture: picture.wide)
+        for i, picture in enumerate(pictures)
     ]
-    body = f'<div class="figures">{"".join(cards)}</div>' if cards else ""
+    narrow = {i: picture.ratio for i, picture in enumerate(pictures) if not picture.wide}
+    body = ""
+    if narrow:
+        columns = "".join(
+            f'<div class="column">{"".join(cards[i] for i in column)}</div>'
+            for column in _columns(narrow)
+        )
+        body += f'<div class="figures">{columns}</div>'
+    body += "".join(card for card, picture in zip(cards, pictures, strict=True) if picture.wide)
     body += "".join(f'<p class="bad">{text(failure)}</p>\n' for failure in failures)
     return section("Figures", body) if body else ""
+
+
+def _columns(ratios: Mapping[int, float]) -> list[list[int]]:
+    """Figures in two columns of like height, the first one on the left.
+
+    Args:
+        ratios: Height over width of each, by its number.
+    """
+    columns: list[list[int]] = [[], []]
+    heights = [0.0, 0.0]
+    for i in sorted(ratios, key=lambda i: -ratios[i]):
+        shorter = heights.index(min(heights))
+        columns[shorter].append(i)
+        heights[shorter] += ratios[i] + CAPTION
+    return sorted((sorted(column) for column in columns if column), key=lambda column: column[0])
 
 
 def _metrics(run: Run, shown: frozenset[str]) -> str:

@@ -235,7 +235,7 @@ def write_golden_autoencoder(model, images: np.ndarray, folder: pathlib.Path) ->
     def expect(prefix: str, batch: np.ndarray) -> dict[str, np.ndarray]:
         encoded = encoder.predict(batch, verbose=0)
         decoded = decoder.predict(encoded["code"], verbose=0)
-        expected = {**encoded, **decoded, "certain": latents(model).certain(encoded)}
+        expected = {**encoded, **decoded, "certain": latents(model).is_decided(encoded)}
         return {f"{prefix}{name}": values for name, values in expected.items()}
 
     files_at_other_sizes = _encode_at_other_sizes(images[:8])

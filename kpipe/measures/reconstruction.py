@@ -52,7 +52,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         "index": test.rows,
         "label": test.labels[test.rows],
         "code": encoded["code"],
-        "certain": kinds.certain(encoded),
+        "certain": kinds.is_decided(encoded),
         **measured,
     }
     if kinds.has_prior:

@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -24,12 +25,12 @@ def mlp(
             (size,) of float32 vectors, which are taken as they are.
         num_classes: Number of probabilities.
         units: Width of every hidden layer; empty for softmax regression.
-        activation: Of the hidden layers: any Keras name.
-        initializer: Of all kernels: any Keras name. Biases start at 0.
+        activation: Activation of the hidden layers: any Keras name.
+        initializer: Initializer of all kernels: any Keras name. Biases start at 0.
         l1: Sum of absolute kernel values, times this, is added to the loss.
         l2: Sum of squared kernel values, times this, is added to the loss.
         dropout: Share of each hidden layer's outputs that is dropped in training.
-        name: Of the model.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from (batch, *input_shape) to
@@ -40,7 +41,7 @@ def mlp(
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
 
-    def dense(size: int, activation: str, **options) -> keras.layers.Dense:
+    def dense(size: int, activation: str, **options: Any) -> keras.layers.Dense:
         # One regularizer a layer: Keras leaves out penalties that are 0.
         regularizer = keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
         return keras.layers.Dense(

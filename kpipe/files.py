@@ -35,7 +35,7 @@ def write_json(path: pathlib.Path, content: object) -> None:
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.
 
-    A folder that stands at `path` is replaced. Files are synced before the rename.
+    An existing folder at `path` is replaced. Files are synced before the rename.
 
     Example:
         with new_folder(Path("model")) as folder:
@@ -77,19 +77,19 @@ def make_folder(path: pathlib.Path) -> None:
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes what a killed writer left in `folder` under temporary names."""
+    """Removes the temporary files and folders that a killed writer left in `folder`."""
     for entry in folder.glob(".*.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def sha256(path: pathlib.Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def home() -> pathlib.Path:
-    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe."""
+    """Returns the folder of prepared data and counts: $KPIPE_HOME, by default ~/.kpipe."""
     return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
 
 

@@ -9,6 +9,7 @@ run: .venv/.installed
 test: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/python -m pytest
 
 lint: .venv/.installed

@@ -1,10 +1,11 @@
-"""What surrounds a run: versions, machine, threads, the command line."""
+"""The surroundings of a run: versions, machine, threads, the command line."""
 
 import os
 import pathlib
 import platform
 import sys
 from importlib import metadata
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ from . import __version__
 
 
 def command() -> str:
-    """The command line of this process, with the script's name instead of its path."""
+    """Returns the command line of this process, with the script's name instead of its path."""
     if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
         return "kpipe.run(...)"
     script = pathlib.Path(sys.argv[0])
@@ -21,6 +22,7 @@ def command() -> str:
 
 
 def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that decide about a result."""
     packages = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow-datasets")
     return {
         "kpipe": __version__,
@@ -33,7 +35,8 @@ def versions() -> dict[str, str]:
 def fix_threads() -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow's first work.
 
-    As many as this process may use, or $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
+    They are the processors that this process may use, unless $TF_NUM_INTRAOP_THREADS and
+    $TF_NUM_INTEROP_THREADS say otherwise.
     """
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
@@ -51,8 +54,8 @@ def fix_threads() -> None:
         pass
 
 
-def machine() -> dict:
-    """What of this machine and its settings can change the last bits, or the time."""
+def machine() -> dict[str, Any]:
+    """Returns the properties and settings of this machine that can change bits or times."""
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),

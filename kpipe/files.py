@@ -50,7 +50,7 @@ def read_json(path: pathlib.Path) -> object:
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.
 
-    A folder that stands at `path` is replaced. Files are synced before the rename.
+    An existing folder at `path` is replaced. Files are synced before the rename.
 
     Example:
         with new_folder(Path("model")) as folder:
@@ -110,13 +110,13 @@ def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
 
 
 def sha256(path: pathlib.Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def home() -> pathlib.Path:
-    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe."""
+    """Returns the folder of prepared data and counts: $KPIPE_HOME, by default ~/.kpipe."""
     return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
 
 

@@ -268,7 +268,8 @@ def test_what_is_to_be_given_back_is_said_by_the_dataset():
 
 
 @pytest.mark.parametrize(
-    "give", [lambda: datasets.gmm().as_autoencoder_data(), lambda: datasets.mnist().reconstructed(-0.1)]
+    "give",
+    [lambda: datasets.gmm().as_autoencoder_data(), lambda: datasets.mnist().reconstructed(-0.1)],
 )
 def test_only_images_are_given_back_and_noise_is_a_share(give):
     with pytest.raises(ValueError, match="expected images to be given back, and noise from 0 to 1"):

@@ -11,10 +11,10 @@ import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
+from kpipe.record import ProofRecord, Record
 
 from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation
-from kpipe.record import ProofRecord, Record
 from kpipe.runs import Run
 
 ALL_PLOTS = (

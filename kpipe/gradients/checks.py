@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from .differences import LOSS, PROJECTION, Comparison, Point, Points, compare, size_of
 from .objective import Objective, as_model, in_float64
 
-POINTS = 3  # the one that was given, and others beside it, where no kink is hit exactly
+POINTS = 3  # the given one, and others close by, where no kink is hit exactly
 DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
 SLOPE_TOLERANCE = 0.05
 # What the loss must change by, in units of its rounding error, before a slope is read from it.
@@ -20,19 +21,20 @@ TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readab
 
 @dataclasses.dataclass(frozen=True)
 class VariableCheck:
-    """What the tests say of one variable, or of one input.
+    """The result of the tests for one variable, or one input.
 
     Attributes:
-        name: The variable's path; "input ..." of an input.
-        shape: Of the variable.
+        name: The variable's path; "input ..." for an input.
+        shape: Shape of the variable.
         errors: Relative error of every entry that was compared with differences, (entries,).
         kinks: Entries at a kink, of a ReLU or a max pooling, where there is no derivative. They
-            were compared beside it, or left out where kinks are too dense for that.
-        slopes: Of the loss' change and of what the gradient leaves of it, along a random direction:
-            about 1 and 2; a word where there are none, such as "flat" for a gradient of 0.
+            were compared close by, or left out where kinks are too dense for that.
+        slopes: Slopes of the loss' change and of what the gradient leaves of it, along a random
+            direction: about 1 and 2; a word where there are none, such as "flat" for a gradient
+            of 0.
         transpose_error: Relative difference of u'(J v) and v'(J'u); NaN where kinks are too dense.
-        verdict: "ok", "WRONG", or "NOT CHECKED" where differences cannot tell.
-        reasons: Of a verdict that is not "ok", in words.
+        verdict: "ok", "WRONG", or "NOT CHECKED" where differences cannot decide.
+        reasons: Reasons of a verdict that is not "ok", in words.
     """
 
     name: str
@@ -72,7 +74,7 @@ class GradientCheck:
     """The result of `check`.
 
     Attributes:
-        model: Its name.
+        model: The model's name.
         variables: One entry for each trainable variable and each input of floats.
         tolerance: Largest relative error that passes.
         taylor: Step, change of the loss, and what the gradient leaves of it, along one direction of
@@ -86,7 +88,7 @@ class GradientCheck:
 
     @property
     def verdict(self) -> str:
-        """The worst one of a variable."""
+        """The worst verdict of a variable."""
         given = {variable.verdict for variable in self.variables}
         return next(verdict for verdict in ("WRONG", "NOT CHECKED", "ok") if verdict in given)
 
@@ -98,8 +100,8 @@ class GradientCheck:
         """A table: its heading, then a row for each variable."""
         return [HEADING, *(variable.row() for variable in self.variables)]
 
-    def to_json(self) -> dict:
-        """What `rows` shows, as plain values."""
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of `rows` as plain values."""
         return {
             "model": self.model,
             "verdict": self.verdict,
@@ -171,11 +173,11 @@ def check(
         y: Targets, or None.
         samples: Entries of each variable that are compared, at random, half of them where the
             gradient is not 0; all of a smaller one.
-        tolerance: Largest relative error that passes. What is below the rounding error of the
-            differences is no error.
+        tolerance: Largest relative error that passes. A deviation below the rounding error of the
+            differences counts as none.
         training: Whether layers behave as in training.
-        seed: Of the entries and directions.
-        progress: Called with each variable's result, as soon as it is there.
+        seed: Seed of the entries and directions.
+        progress: Called with each variable's result, as soon as it is known.
 
     Raises:
         ValueError: There is nothing to check, or the model computes in less than float64.
@@ -207,7 +209,9 @@ def check(
     return GradientCheck(model.name, tuple(variables), tolerance, picture)
 
 
-def _check_variable(points: Points, i: int, samples: int, tolerance: float, rng) -> VariableCheck:
+def _check_variable(
+    points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
+) -> VariableCheck:
     errors, kinks, reasons = _compare_entries(points, i, samples, tolerance, rng)
     slopes, fits = _taylor_test(points, i, rng)
     if not fits or _along_a_direction(points, i, LOSS, tolerance, rng).state == "wrong":
@@ -232,9 +236,13 @@ def _check_variable(points: Points, i: int, samples: int, tolerance: float, rng)
     )
 
 
-def _compare_entries(points: Points, i: int, samples: int, tolerance: float, rng):
-    """Relative errors of single entries, how many were at kinks, and the worst one in words."""
-    errors, kinks, worst, largest = [], 0, [], tolerance
+def _compare_entries(
+    points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
+) -> tuple[np.ndarray, int, list[str]]:
+    """Compares single entries: relative errors, number at kinks, and the worst one in words."""
+    errors: list[float] = []
+    worst: list[str] = []
+    kinks, largest = 0, tolerance
     values, gradient = points.at(0).values[i], points.at(0).gradients[LOSS][i]
     for entry in _entries(gradient, samples, rng):
         size = max(abs(values[entry]), size_of(values))
@@ -257,8 +265,8 @@ def _compare_entries(points: Points, i: int, samples: int, tolerance: float, rng
     return np.array(errors), kinks, worst
 
 
-def _entries(gradient: np.ndarray, samples: int, rng) -> list[tuple[int, ...]]:
-    """All entries of a small variable; of a large one some, half of them not of gradient 0."""
+def _entries(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Chooses all entries of a small variable, or some of a large one, half with a gradient."""
     chosen = np.arange(gradient.size)
     if gradient.size > samples:
         felt = np.flatnonzero(gradient)
@@ -271,8 +279,8 @@ def _entries(gradient: np.ndarray, samples: int, rng) -> list[tuple[int, ...]]:
 def _is_narrow(point: Point, i: int) -> bool:
     """Whether the loss is a staircase where the gradient is largest, as a cast to float32 makes it.
 
-    Eight steps together are shorter than one of float32, of which there are two at most; a thousand
-    of those are seen, unlike in a loss that does not depend on the entry at all.
+    The eight steps together are shorter than one of float32, so that they cross two of those at
+    most; a thousand are visible, unlike in a loss that does not depend on the entry at all.
     """
     gradient = point.gradients[LOSS][i]
     entry = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
@@ -285,10 +293,12 @@ def _is_narrow(point: Point, i: int) -> bool:
     return len({value(k * step) for k in range(9)}) < 5 and value(1e5 * step) != value(0.0)
 
 
-def _along_a_direction(points: Points, i: int, which: int, tolerance: float, rng) -> Comparison:
+def _along_a_direction(
+    points: Points, i: int, which: int, tolerance: float, rng: np.random.Generator
+) -> Comparison:
     """Compares the derivative along the first random direction in whose way no kink lies.
 
-    Of the projection of the outputs on u and a direction v that is v'(J'u) with u'(J v).
+    For the projection of the outputs on u, and a direction v, that compares v'(J'u) with u'(J v).
     """
     for attempt in range(DIRECTIONS):
         number = attempt * POINTS // DIRECTIONS
@@ -301,17 +311,20 @@ def _along_a_direction(points: Points, i: int, which: int, tolerance: float, rng
     return result
 
 
-def _taylor_test(points: Points, i: int, rng) -> tuple[tuple[float | str, float | str], bool]:
-    """The slopes along the first direction in whose way no kink lies, and whether they are right.
+def _taylor_test(
+    points: Points, i: int, rng: np.random.Generator
+) -> tuple[tuple[float | str, float | str], bool]:
+    """Computes slopes along the first direction in whose way no kink lies; are they right?
 
     What a wrong gradient leaves of the loss' change falls as the step does, with slope 1, in every
-    direction; between dense kinks the slopes are irregular, and say nothing.
+    direction; between dense kinks the slopes are irregular, and prove nothing.
     """
-    slopes, beside = ("kinks", "kinks"), []
+    slopes: tuple[float | str, float | str] = ("kinks", "kinks")
+    beside: list[float | str] = []
     for attempt in range(DIRECTIONS):
         number = attempt * POINTS // DIRECTIONS
         if number == POINTS - 1 and all(map(_is_linear, beside)):
-            return slopes, False  # of all units together; a single one of them may be right
+            return slopes, False  # a single unit may be right, all together are not
         point = points.at(number, i)
         # In the end one unit's weights alone: fewer kinks than those of all units.
         direction = _taylor_direction(point, i, rng, one_unit=number == POINTS - 1)
@@ -331,8 +344,10 @@ def _is_linear(slope: float | str) -> bool:
     return isinstance(slope, str) or abs(slope - 1) <= SLOPE_TOLERANCE
 
 
-def _taylor_direction(point: Point, i: int, rng, one_unit: bool = False) -> np.ndarray:
-    """Random, but not across the gradient, so that the first slope can be seen."""
+def _taylor_direction(
+    point: Point, i: int, rng: np.random.Generator, one_unit: bool = False
+) -> np.ndarray:
+    """Draws a direction that is not across the gradient, so that the first slope can be seen."""
     gradient, size = point.gradients[LOSS][i], size_of(point.values[i])
     direction = rng.standard_normal(gradient.shape)
     if norm := np.linalg.norm(gradient):
@@ -346,11 +361,11 @@ def _taylor_direction(point: Point, i: int, rng, one_unit: bool = False) -> np.n
     return size * direction
 
 
-def _taylor_slopes(point: Point, i: int, direction) -> tuple[float | str, float | str]:
-    """How fast the loss' change, and what the gradient leaves of it, fall with the step.
+def _taylor_slopes(point: Point, i: int, direction: np.ndarray) -> tuple[float | str, float | str]:
+    """Computes how fast the loss' change, and what the gradient leaves of it, fall with the step.
 
-    Read from the smallest steps at which the latter stands above rounding: at larger ones a
-    slightly wrong gradient would not show, and more kinks lie in the way.
+    It takes the smallest steps at which the latter exceeds rounding: at larger ones a slightly
+    wrong gradient would not show, and more kinks lie in the way.
     """
     slope = float(np.sum(point.gradients[LOSS][i] * direction))
     value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]
@@ -374,8 +389,8 @@ def _taylor_slopes(point: Point, i: int, direction) -> tuple[float | str, float 
     return float(fitted[0]), float(fitted[1])
 
 
-def _taylor_picture(point: Point, rng) -> np.ndarray:
-    """Step, change of the loss and what the gradient leaves of it, in all variables together."""
+def _taylor_picture(point: Point, rng: np.random.Generator) -> np.ndarray:
+    """Tables the step, the loss' change and what the gradient leaves of it, in all variables."""
     count = len(point.values)
     directions = [_taylor_direction(point, i, rng) for i in range(count)]
     slope = sum(np.sum(point.gradients[LOSS][i] * directions[i]) for i in range(count))

@@ -1,4 +1,4 @@
-"""Baselines that a network has to beat."""
+"""Baselines that a network is compared with."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ REGRESSION_VALUES = 50_000_000  # of train inputs: 400 MB of float64, and as muc
 def bag_of_words(
     train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str]
 ) -> np.ndarray:
-    """What scikit-learn's TF-IDF with logistic regression says of the test texts.
+    """Classifies the test texts by scikit-learn's TF-IDF with logistic regression.
 
-    Both as they come (words of two letters on, L2 penalty with C = 1), but for the number of
-    iterations. It knows which words a text has, and nothing of their order.
+    Both with their default settings (words of two letters or more, L2 penalty with C = 1), but for
+    the number of iterations. The classifier sees which words a text has, not their order.
 
     Args:
-        train_texts: The texts that the network was trained on.
+        train_texts: The texts that the network was trained on, (n,).
         train_labels: int (n,).
-        test_texts: (m,).
+        test_texts: The texts to classify, (m,).
 
     Returns:
         The predicted classes, int (m,).

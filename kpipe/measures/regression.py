@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .evaluation import interval_of_mean, ratio_of_means
+from .intervals import interval_of_mean, ratio_of_means
 
 
 def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str, dict]:

@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -26,15 +27,15 @@ def mlp(
             (size,) of float32 vectors, which are taken as they are.
         num_classes: Number of probabilities, or of values.
         units: Width of every hidden layer; empty for softmax or linear regression.
-        activation: Of the hidden layers: any Keras name.
-        initializer: Of all kernels: any Keras name. Biases start at 0.
+        activation: Activation of the hidden layers: any Keras name.
+        initializer: Initializer of all kernels: any Keras name. Biases start at 0.
         l1: Sum of absolute kernel values, times this, is added to the loss.
         l2: Sum of squared kernel values, times this, is added to the loss.
         dropout: Share of each hidden layer's outputs that is dropped in training.
         normalize: Mean and standard deviation of every input of a vector, of the train split:
             constants of the model's first layer, so that it takes vectors in their own units.
         output: "probabilities", the softmax of the last layer, or "value", the last layer as it is.
-        name: Of the model.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from (batch, *input_shape) to
@@ -58,7 +59,7 @@ def mlp(
     if normalize and len(input_shape) != 1:
         raise ValueError(f"normalize= is for vectors, and inputs of shape {input_shape} are images")
 
-    def dense(size: int, activation: str, **options: str) -> keras.layers.Dense:
+    def dense(size: int, activation: str, **options: Any) -> keras.layers.Dense:
         # One regularizer a layer: Keras leaves out penalties that are 0.
         regularizer = keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
         return keras.layers.Dense(

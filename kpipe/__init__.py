@@ -32,7 +32,7 @@ _MODULES = {
 __all__ = ["__version__", *_NAMES, *_MODULES]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     """Imports what is asked for, when it is asked for (PEP 562)."""
     if name in _NAMES:
         value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)

@@ -6,7 +6,8 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import keras_tuner
@@ -130,7 +131,7 @@ class _Search(keras_tuner.HyperModel):
         self.experiment, self.settings = experiment, experiment.settings
         self.module, self.overrides, self.folder = experiment.module, overrides, folder
         self.is_sample = experiment.source.kind == "sample"
-        self.tuner: keras_tuner.Tuner | None = None
+        self.tuner: Any = None  # made when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
         """Searches; the values of the best completed trial that differ from the defaults."""
@@ -214,7 +215,16 @@ class _Search(keras_tuner.HyperModel):
         model, _ = self.experiment.build_model(hp=hp)
         return model
 
-    def fit(self, hp, model, *, callbacks=(), epochs=None, initial_epoch=0, **_) -> dict:
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        **_: object,
+    ) -> dict:
         shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
         experiment = self.experiment
@@ -293,7 +303,7 @@ class _Search(keras_tuner.HyperModel):
             )
         sign = 1 if oracle.objective.direction == "min" else -1
 
-        def rank(row):
+        def rank(row: dict) -> tuple:
             score = row[oracle.objective.name]
             return (score is None, 0 if score is None else sign * score, row["trial"])
 

@@ -151,7 +151,7 @@ def resolve(
     return Settings(keys, trainer, dataset, changed, choices)
 
 
-def _is_text(parameter) -> bool:
+def _is_text(parameter: Any) -> bool:
     """Whether a key is free text, such as a path: its commas separate nothing."""
     return isinstance(parameter, hp_types.Fixed) and isinstance(parameter.value, str)
 
@@ -167,7 +167,7 @@ def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> Use
     return UserError(f"no key {key!r}; {nearest(key, known)}")
 
 
-def conditions(parameter) -> str:
+def conditions(parameter: Any) -> str:
     """When a key is active: "optimizer=adamw"; empty when always."""
     return " and ".join(
         f"{condition.name}={'|'.join(map(str, condition.values))}"
@@ -175,7 +175,7 @@ def conditions(parameter) -> str:
     )
 
 
-def _parse_parameter(parameter, value: object) -> object:
+def _parse_parameter(parameter: Any, value: object) -> object:
     key = parameter.name
     if isinstance(parameter, hp_types.Boolean):
         return _parse_boolean(key, value)
@@ -196,7 +196,7 @@ def _parse_field(field: dataclasses.Field, value: object) -> object:
     return _parse_number(field.name, value, low, high, integer=field.type is int)
 
 
-def _parse_number(key: str, value: object, low: float, high: float, integer: bool):
+def _parse_number(key: str, value: Any, low: float, high: float, integer: bool) -> Any:
     what = "an integer" if integer else "a number"
     error = UserError(f"{key}={value}: expected {what} from {_number(low)} to {_number(high)}")
     try:
@@ -232,7 +232,7 @@ def _parse_choice(key: str, value: object, values: list) -> object:
     raise UserError(f"{key}={value}: expected one of {', '.join(map(str, values))}")
 
 
-def _same(text: str, known: object) -> bool:
+def _same(text: str, known: Any) -> bool:
     try:
         return type(known)(text) == known
     except ValueError:
@@ -254,7 +254,7 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _range(parameter) -> str:
+def _range(parameter: Any) -> str:
     if isinstance(parameter, hp_types.Boolean):
         return "true, false"
     if isinstance(parameter, hp_types.Choice):

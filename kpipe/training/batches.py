@@ -62,7 +62,7 @@ def training_batches(
     if split.column.lengths is not None and schedule.stack == 1:
         lengths = tf.constant(split.column.lengths[split.rows])
 
-    def read(index):
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
         steps = elements[index % per_epoch, 1]
         begin = start * schedule.batch_size

@@ -1,7 +1,7 @@
 """Figures of a regression: what was predicted against what is true, and what is left over."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -27,7 +27,7 @@ LARGE = 1e5  # from here on an axis counts in thousands, millions, ...
 # From a blue that can be told from white on.
 COUNTS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1, 256)))
 # The line of exact predictions can be seen on white and on the darkest blue.
-EXACT = {
+EXACT: dict[str, Any] = {
     "color": INK,
     "linestyle": "--",
     "path_effects": [withStroke(linewidth=3, foreground="white")],
@@ -158,7 +158,7 @@ def _draw_points(
         axes.scatter(x, y, s=size, color=BLUE, alpha=alpha, linewidths=0)
         return
     grid = (CELLS, round(CELLS * shape / math.sqrt(3)))  # regular hexagons
-    look = {"bins": "log", "cmap": COUNTS, "linewidths": 0.2}
+    look: dict[str, Any] = {"bins": "log", "cmap": COUNTS, "linewidths": 0.2}
     cells = axes.hexbin(x, y, gridsize=grid, extent=extent, mincnt=1, **look)
     bar = figure.colorbar(cells, ax=axes, location="bottom", pad=0.02, aspect=40, format="{x:,.0f}")
     bar.ax.xaxis.set_minor_locator(NullLocator())
@@ -175,7 +175,13 @@ def _draw_means(axes: Axes, predicted: np.ndarray, left: np.ndarray) -> None:
     x = [predicted[part].mean() for part in parts]
     means = [interval_of_mean(left[part]) for part in parts]
     value, low, high = (np.array([mean[key] for mean in means]) for key in ("value", "low", "high"))
-    look = {"fmt": "s", "color": VERMILION, "markersize": 4, "elinewidth": 1.5, "zorder": 4}
+    look: dict[str, Any] = {
+        "fmt": "s",
+        "color": VERMILION,
+        "markersize": 4,
+        "elinewidth": 1.5,
+        "zorder": 4,
+    }
     label = "group means, 95 % interval"
     axes.errorbar(x, value, yerr=[value - low, high - value], label=label, **look)
 
@@ -196,8 +202,8 @@ def _finding(left: np.ndarray) -> str:
 
 def _interval(entry: dict, signed: bool = False) -> str:
     """A value and its interval, to the same decimals: three digits of half the interval."""
-    value, low, high = (entry.get(key) for key in ("value", "low", "high"))
-    if low is None or high is None or high <= low:
+    value, low, high = (entry[key] for key in ("value", "low", "high"))
+    if low is None or high <= low:
         return _number(value, signed)
     decimals = 2 - math.floor(math.log10((high - low) / 2))
     if not -3 <= decimals <= 6:

@@ -28,7 +28,7 @@ MAX_LOG_BYTES = 1_000_000  # a larger file is set aside, and replaces the one be
 _SORT_LINES = """
 import re, sys
 log = open(sys.argv[1], "ab", buffering=0)
-of_log = re.compile(rb"[IWE][0-9]{4} |WARNING: All log messages before absl::|To enable the following")
+of_log = re.compile(rb"[IWE][0-9]{4} |WARNING: All log messages before |To enable the following ")
 for line in sys.stdin.buffer:
     if of_log.match(line):
         try:
@@ -80,8 +80,10 @@ def move_logs() -> pathlib.Path | None:
     finally:
         os.close(reading)
         os.close(writing)
-    options = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors}
-    sys.stderr = open(terminal, "w", buffering=1, **options)  # noqa: SIM115 - until the end
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = open(  # noqa: SIM115 - until the end of the process
+        terminal, "w", buffering=1, encoding=encoding, errors=errors
+    )
     atexit.register(_restore, terminal, sorter)
     if not faulthandler.is_enabled():
         faulthandler.enable(sys.stderr)

@@ -30,7 +30,7 @@ def make_record(name: str, num_test: int) -> dict:
         "pipeline": name,
         "task": "classification",
         "title": "MNIST digits with a fully connected 784-900-450-10 network.",
-        "command": f"python pipelines/run.py {name} --data real learning_rate=0.003",
+        "command": f"kpipe run {name} --data real learning_rate=0.003",
         "status": "finished",
         "overrides": {"learning_rate": 0.003, "epochs": 12},
         "hyperparameters": {
@@ -55,7 +55,7 @@ def make_record(name: str, num_test: int) -> dict:
             "fingerprint": "ab12" * 16,
             "duplicates": 3,
             "test_openings": 2,
-            "get_real": f"python pipelines/run.py {name} --data real",
+            "get_real": f"kpipe run {name} --data real",
         },
         "model": {
             "name": "mlp",
@@ -258,7 +258,7 @@ def test_numbers_are_for_people(digits):
         "train 1 min 1 s",
         "best epoch 7",
         "gpus none",
-        "python pipelines/run.py mnist_mlp --data real learning_rate=0.003",
+        "kpipe run mnist_mlp --data real learning_rate=0.003",
         "kpipe.load(",
         "6 200 93.00 % [91.80, 93.80] 92.50 % [91.30, 93.30]",
     ):
@@ -286,7 +286,7 @@ def test_sample_data_are_announced_first(digits):
     digits.record["target"]["verdict"] = "not comparable: sample data"
     text = write(digits).text
     assert text.startswith("SAMPLE DATA: these numbers say that the code runs, nothing about mnist")
-    assert "python pipelines/run.py mnist_mlp --data real" in text[:200]
+    assert "kpipe run mnist_mlp --data real" in text[:200]
     assert "not comparable: sample data" in text and "target reached" not in text
 
 

@@ -152,7 +152,7 @@ class Execution:
                 "official": self.source.official,
                 "description": self.source.description,
                 "label_names": list(self.dataset.label_names),
-                "get_real": f"python pipelines/run.py {entry.name} --data real",
+                "get_real": f"kpipe run {entry.name} --data real",
             },
             "target": None,
             "proof": None,

@@ -75,6 +75,7 @@ def open_pipeline(
     Raises:
         UserError: Something given is wrong; one line says what.
     """
+    environment.check_keras()
     environment.fix_threads()
     module = load_module(catalogue.find(name))
     settings = hyperparameters.resolve(module, overrides)
@@ -131,7 +132,7 @@ def show_banner(name: str, dataset, source) -> None:
         text = (
             f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers say that the code "
             "runs, and nothing about the real data.\n"
-            f"For those: python pipelines/run.py {name} --data real"
+            f"For those: kpipe run {name} --data real"
             f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
         )
     else:

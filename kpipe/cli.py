@@ -23,28 +23,29 @@ MAX_WIDTH = 100  # columns of a help text or a table
 HELP = """\
 usage: kpipe COMMAND ...
 
-  kpipe run NAME [key=value ...]   train, evaluate and export a pipeline, and write its report
-  kpipe run --list                 list the pipelines
-  kpipe run NAME --help            show what a pipeline does, and its keys
-  kpipe predict FOLDER FILE ...    predict images or texts with a finished run
-  kpipe check-gradients NAME       check the gradient of a pipeline's loss numerically
-  kpipe --version                  show the version
+  kpipe run NAME [key=value ...]  train, evaluate and export a pipeline
+  kpipe run --list                list the pipelines
+  kpipe run NAME --help           show what a pipeline does, and its keys
+  kpipe predict FOLDER FILE ...   predict images or texts with a finished run
+  kpipe check-gradients NAME      check the gradient of a pipeline's loss
+  kpipe --version                 show the version
 
-kpipe run celeba_gender is a good start: it needs no data and takes about a minute.
+A good start is kpipe run celeba_gender: it needs no data and takes a minute.
 kpipe COMMAND --help shows the options of a command."""
 
-RUN = """\
-Train a pipeline, evaluate it on the test split, export it, verify the export and write a report,
-all in saved_models/NAME. The same command resumes an interrupted run."""
-
-PREDICT = """\
-Predict with the exported model of a finished run: a label for each image or text, or the code of
-each image if the model is an autoencoder."""
-
-CHECK_GRADIENTS = """\
-Compare the gradient of a pipeline's loss with finite differences, in float64 and before training.
-Prints a table and saves a figure in saved_models/NAME-gradients. The exit code is 1 if a gradient
-is wrong."""
+RUN = (
+    "Train a pipeline, evaluate it on the test split, export it, verify the export and write a "
+    "report, all in saved_models/NAME. The same command resumes an interrupted run."
+)
+PREDICT = (
+    "Predict with the exported model of a finished run: a label for each image or text, or the "
+    "code of each image if the model is an autoencoder."
+)
+CHECK_GRADIENTS = (
+    "Compare the gradient of a pipeline's loss with finite differences, in float64 and before "
+    "training. Prints a table and saves a figure in saved_models/NAME-gradients. The exit code is "
+    "1 if a gradient is wrong."
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
             description=description,
             add_help=False,
             allow_abbrev=False,
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            formatter_class=lambda prog: argparse.HelpFormatter(
                 prog, max_help_position=20, width=_width()
             ),
         )

@@ -39,7 +39,7 @@ def make_record(name: str, num_test: int, label_names: tuple[str, ...]) -> Recor
         "pipeline": name,
         "task": "classification",
         "title": "MNIST digits with a fully connected 784-900-450-10 network.",
-        "command": f"python pipelines/run.py {name} --data real learning_rate=0.003",
+        "command": f"kpipe run {name} --data real learning_rate=0.003",
         "status": "finished",
         "overrides": {"learning_rate": 0.003, "epochs": 12},
         "hyperparameters": {
@@ -64,7 +64,7 @@ def make_record(name: str, num_test: int, label_names: tuple[str, ...]) -> Recor
             "fingerprint": "ab12" * 16,
             "duplicates": 3,
             "test_openings": 2,
-            "get_real": f"python pipelines/run.py {name} --data real",
+            "get_real": f"kpipe run {name} --data real",
             "label_names": list(label_names),
         },
         "model": {
@@ -275,7 +275,7 @@ def test_numbers_are_for_people(digits):
         "Reproduce and use",
         "best epoch 7",
         "gpus none",
-        "python pipelines/run.py mnist_mlp --data real learning_rate=0.003",
+        "kpipe run mnist_mlp --data real learning_rate=0.003",
         "kpipe.load(",
         "6 200 93.00 % [91.80, 93.80] 92.50 % [91.30, 93.30]",
     ):
@@ -305,7 +305,7 @@ def test_sample_data_are_announced_first(digits):
     text = page.text
     assert "<title>mnist_mlp, sample data, seed 0</title>" in page.source
     assert text.startswith("SAMPLE DATA: these numbers say that the code runs, nothing about mnist")
-    assert "python pipelines/run.py mnist_mlp --data real" in text[:200]
+    assert "kpipe run mnist_mlp --data real" in text[:200]
     assert "not comparable: sample data" in text and "target reached" not in text
 
 

@@ -185,7 +185,9 @@ class Dataset:
             return self.fixed
         if kind == "sample":
             return self.make_sample()
-        folder = default_data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+        folder = (
+            default_data_dir() if data_dir is None else pathlib.Path(os.path.expanduser(data_dir))
+        )
         if data_dir is not None and not folder.is_dir():
             raise UserError(
                 f"--data-dir {folder}: no such folder; name the folder that holds {self.name}/"
@@ -299,8 +301,11 @@ class Dataset:
 
 
 def default_data_dir() -> pathlib.Path:
-    """TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    """TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; without a home $KPIPE_HOME's."""
+    try:
+        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        return files.home() / "tensorflow_datasets"
 
 
 def from_arrays(name: str, inputs: "np.ndarray", labels: "np.ndarray") -> "tf.data.Dataset":

@@ -16,7 +16,7 @@ from .labels import against_single_task, label_accuracies
 from .latents import code_scatter, decoded_plane, discrete_code_by_class, latent_kl
 from .points import decision_regions
 from .regression import predicted_against_true, residuals
-from .sweeps import compare_traversals, traversal_animation, traversals, traversals_beside
+from .sweeps import compare_traversals, traversal_animation, traversals
 from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
 from .words import analogies, embedding_map, nearest_words
 

@@ -524,7 +524,7 @@ def test_figures_are_in_two_columns_of_like_height(digits):
     columns[-1], wide = columns[-1].split("</div></div>")
     listed = [re.findall(r"<figcaption>([\d. ]+by \d)", part) for part in (*columns, wide)]
     assert listed == [["5 by 3", "5 by 4", "5 by 2"], ["5 by 9"], ["7.5 by 4"]]
-    assert re.findall(r"order: (\d)", page.source) == ["0", "2", "4", "3", "1"]  # on a phone
+    assert re.findall(r'style="order: (\d)', page.source) == ["0", "2", "4", "3", "1"]  # on a phone
 
 
 def test_a_section_of_a_task_keeps_its_metrics_out_of_the_table_of_all(digits):

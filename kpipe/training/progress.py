@@ -5,6 +5,8 @@ import time
 
 import keras
 
+from ..formatting import duration
+
 
 class Progress:
     """Progress of a training run: on a terminal Keras' bar, elsewhere a line an epoch.
@@ -77,17 +79,3 @@ class Progress:
                 f"epoch {row['epoch']:{width}}/{self.epochs}  {duration(row['seconds'])}  {shown}",
                 flush=True,
             )
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -139,7 +139,7 @@ class Execution:
             "status": "unfinished",
             "overrides": self.settings.overrides,
             "hyperparameters": _active_values(self.settings.hp),
-            "trainer": dataclasses.asdict(self.trainer),
+            "trainer": self.trainer.settings(),
             "seed": self.seed,
             "plan": None,
             "budget": self.budget,

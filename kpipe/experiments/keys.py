@@ -69,7 +69,7 @@ def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settin
                 choices[key] = parsed
     changed = {key: value for key, value in values.items() if value != active[key].default}
 
-    fields = {field.name: field for field in dataclasses.fields(Trainer)}
+    fields = {field.name: field for field in _settable()}
     of_trainer = {}
     for key in overrides:
         if key in values:
@@ -149,7 +149,14 @@ def _parse_parameter(parameter, value: object) -> object:
     return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
 
 
+def _settable() -> list[dataclasses.Field]:
+    """The fields of the Trainer that are keys of the command line."""
+    return [f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)]
+
+
 def _parse_field(field: dataclasses.Field, value: object) -> object:
+    if field.metadata["choices"]:
+        return _parse_choice(field.name, value, field.metadata["choices"])
     if field.type is str:
         return str(value)
     if field.type is bool:
@@ -209,7 +216,7 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
-    for field in dataclasses.fields(Trainer):
+    for field in _settable():
         rows.append((field.name, str(getattr(trainer, field.name)), _field_range(field), ""))
     return rows
 
@@ -227,6 +234,8 @@ def _range(parameter) -> str:
 def _field_range(field: dataclasses.Field) -> str:
     if field.type is bool:
         return "true, false"
+    if field.metadata["choices"]:
+        return ", ".join(field.metadata["choices"])
     if field.type is str:
         return "a metric"
     return f"{_number(field.metadata['low'])} to {_number(field.metadata['high'])}"

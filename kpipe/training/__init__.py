@@ -1,0 +1,24 @@
+"""Training: settings, the loop and its exact state."""
+
+from .batches import Schedule, augment, drop_words, training_batches
+from .history import History
+from .loop import Loop
+from .progress import Progress, duration
+from .steps import make_train_function
+from .trainer import Trainer, choose_plan, leaf_layers, weights_sha256
+
+__all__ = [
+    "History",
+    "Loop",
+    "Progress",
+    "Schedule",
+    "Trainer",
+    "augment",
+    "choose_plan",
+    "drop_words",
+    "duration",
+    "leaf_layers",
+    "make_train_function",
+    "training_batches",
+    "weights_sha256",
+]

@@ -13,6 +13,7 @@ import tensorflow as tf
 from ..data import Split
 from ..datasets import Augmentation
 from ..inputs.texts import UNKNOWN_ID
+from .weighting import Weigh
 
 # Batches among which texts of like length are put together: with 32 of them the padding is 2 to 4 %
 # of the tokens of IMDB's reviews, AG's news and the tweets.
@@ -47,28 +48,44 @@ class Schedule:
 
 
 def training_batches(
-    split: Split, schedule: Schedule, augmentation: Augmentation, seed: int, step: int, epochs: int
+    split: Split,
+    schedule: Schedule,
+    augmentation: Augmentation,
+    seed: int,
+    step: int,
+    epochs: int,
+    weigh: Weigh | None = None,
 ) -> tf.data.Dataset:
     """The training data from global step `step` on, until `epochs` epochs are full.
 
+    Args:
+        split: The examples.
+        schedule: Which of them each step takes.
+        augmentation: Changes of the inputs.
+        seed: Of order and changes.
+        step: The first one, counted over all epochs.
+        epochs: Of the whole run.
+        weigh: Weights of examples from their inputs and targets as the network sees them.
+
     Returns:
-        A dataset of (inputs, targets) with a leading axis of steps, such as uint8
-        (steps, batch, height, width, channels) and int32 (steps, batch).
+        A dataset of (inputs, targets) or (inputs, targets, weights) with a leading axis of steps,
+        such as uint8 (steps, batch, height, width, channels) and int32 (steps, batch).
     """
     elements = tf.constant(schedule.elements())
     per_epoch, num_examples = len(elements), schedule.num_examples
     epoch, within = divmod(step, schedule.steps_per_epoch)
     first = epoch * per_epoch + int(np.searchsorted(elements[:, 0], within))
 
-    pooled = split.lengths is not None and schedule.stack == 1
-    lengths = pooled and tf.constant(split.lengths[split.rows])
+    lengths = None  # of texts, where batches are made of texts of like length
+    if split.lengths is not None and schedule.stack == 1:
+        lengths = tf.constant(split.lengths[split.rows])
 
-    def read(index):
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
         steps = elements[index % per_epoch, 1]
         begin = start * schedule.batch_size
         end = tf.minimum(begin + steps * schedule.batch_size, num_examples)
-        if pooled:
+        if lengths is not None:
             positions = pooled_positions(lengths, schedule, seed, epoch, start)
         else:
             positions = shuffled(begin, end, num_examples, seed, epoch)
@@ -79,11 +96,12 @@ def training_batches(
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
         inputs = change(inputs, augmentation, seed=key)
         # Another stream than that of the changes, which splits its seed.
-        inputs, targets = split.pair(inputs, labels, tf.bitwise.invert(key))
+        batch = split.pair(inputs, labels, tf.bitwise.invert(key))
+        if weigh:
+            batch = (*batch, tf.cast(weigh(*batch), tf.float32))
         shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])
         return tuple(
-            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0))
-            for part in (inputs, targets)
+            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0)) for part in batch
         )
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)

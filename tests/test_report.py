@@ -11,7 +11,7 @@ import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
-from kpipe.record import ProofRecord, Record
+from kpipe.runs import ProofRecord, Record
 
 from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation

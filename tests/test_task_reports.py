@@ -10,8 +10,8 @@ import pytest
 from kpipe import report, tasks
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
-from kpipe.measures import evaluation
-from kpipe.record import ProofRecord, Record, TargetRecord
+from kpipe.measures import classes as evaluation
+from kpipe.runs import ProofRecord, Record, TargetRecord
 from kpipe.runs import Run
 
 NOISE_LEVELS = ("0.1", "0.4")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from ..measures.evaluation import interval_of_mean, told_apart
+from ..measures.intervals import interval_of_mean, sign_of
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 
@@ -192,7 +192,7 @@ def _finding(left: np.ndarray) -> str:
     mean = interval_of_mean(left)
     if len(left) < 2:
         return f"The residual is {_number(mean['value'], signed=True)}"
-    direction = {1: "low", -1: "high", 0: ""}[told_apart(mean)]
+    direction = {1: "low", -1: "high", 0: ""}[sign_of(mean)]
     if not direction:
         return f"No visible bias: residuals average {_interval(mean, signed=True)}, {half}"
     value, *ends = (abs(mean[key]) for key in ("value", "low", "high"))

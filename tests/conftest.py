@@ -55,8 +55,9 @@ def small_model():
 @pytest.fixture
 def quick_runs(monkeypatch):
     """Runs without export, proof and report, for tests of what comes before those."""
-    from kpipe.experiments import execution
     from kpipe.record import ProofRecord
+
+    from kpipe.experiments import execution
 
     proof = ProofRecord(passed=True, max_difference=0.0)
     monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)

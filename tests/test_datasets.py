@@ -119,6 +119,12 @@ def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
         datasets.celeba().find("real", tmp_path)
 
 
+def test_a_download_that_prepares_nothing_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.Dataset, "_download", lambda self, folder: None)
+    with pytest.raises(UserError, match="TFDS prepared mnist, but not as"):
+        datasets.mnist().find("real", tmp_path)
+
+
 def test_auto_never_downloads(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("tried to connect")
@@ -208,6 +214,14 @@ def test_a_malformed_line_is_named(unpacked, name, line, text, message):
         datasets.celeba().find("auto", folder)
 
 
+def test_blank_lines_of_a_list_do_not_matter(unpacked):
+    folder, _ = unpacked
+    path = folder / "list_attr_celeba.txt"
+    expected = celeba_module._read_lists(folder)
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    assert celeba_module._read_lists(folder) == expected
+
+
 def test_a_missing_list_is_named(unpacked):
     folder, _ = unpacked
     (folder / "list_eval_partition.txt").unlink()
@@ -267,7 +281,16 @@ def test_what_is_to_be_reconstructed_is_said_by_the_dataset():
     assert datasets.celeba().factors == () and datasets.dsprites().factors == ("real", "sample")
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])
 def test_noise_is_a_share_of_white(noise):
     with pytest.raises(ValueError, match=rf"^mnist with noise={noise}: expected noise from 0 to 1"):
         datasets.mnist().as_autoencoder_data(noise)
+=======
+@pytest.mark.parametrize(
+    "give", [lambda: datasets.gmm().reconstructed(), lambda: datasets.mnist().reconstructed(-0.1)]
+)
+def test_only_images_are_given_back_and_noise_is_a_share(give):
+    with pytest.raises(ValueError, match="expected images to reconstruct, and noise from 0 to 1"):
+        give()
+>>>>>>> types

@@ -14,8 +14,7 @@ from scipy.stats import norm
 import kpipe.inputs.images
 from kpipe.figures import latents, sweeps
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
-from kpipe.runs import Record
-from kpipe.runs import Run
+from kpipe.runs import Record, Run
 
 PLOTS = (
     reconstructions,

@@ -11,11 +11,10 @@ import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
-from kpipe.runs import ProofRecord, Record
 
 from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation
-from kpipe.runs import Run
+from kpipe.runs import ProofRecord, Record, Run
 
 ALL_PLOTS = (
     figures.learning_curves,

@@ -11,8 +11,7 @@ from kpipe import report, tasks
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.measures import classes as evaluation
-from kpipe.runs import ProofRecord, Record, TargetRecord
-from kpipe.runs import Run
+from kpipe.runs import ProofRecord, Record, Run, TargetRecord
 
 NOISE_LEVELS = ("0.1", "0.4")
 

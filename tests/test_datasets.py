@@ -281,16 +281,7 @@ def test_what_is_to_be_reconstructed_is_said_by_the_dataset():
     assert datasets.celeba().factors == () and datasets.dsprites().factors == ("real", "sample")
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])
 def test_noise_is_a_share_of_white(noise):
     with pytest.raises(ValueError, match=rf"^mnist with noise={noise}: expected noise from 0 to 1"):
         datasets.mnist().as_autoencoder_data(noise)
-=======
-@pytest.mark.parametrize(
-    "give", [lambda: datasets.gmm().reconstructed(), lambda: datasets.mnist().reconstructed(-0.1)]
-)
-def test_only_images_are_given_back_and_noise_is_a_share(give):
-    with pytest.raises(ValueError, match="expected images to reconstruct, and noise from 0 to 1"):
-        give()
->>>>>>> types

@@ -116,23 +116,15 @@ class Dataset:
             for all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
-<<<<<<< HEAD
-        targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
-        noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
-            fraction of full white; the targets stay clean.
-        input_dtype: Of inputs that are taken as they are: "float32", "int32", "bool" ... By default
-            inputs of three dimensions are uint8 images, and others float32.
-        factors: Kinds of source, "real" or "sample", whose labels are all that an image was made
-            of, so that it can be measured how a code tells them apart.
-        manual_help: How to get the data where no download will do.
-=======
-        reconstructs: Whether the image is the target, instead of the label.
-        noise: Standard deviation of the Gaussian noise on the network's input, as a fraction of
-            full white; the target stays clean.
-        factors: Kinds of source, "real" or "sample", whose labels are all the factors that an image
-            was made from, so that disentanglement can be measured.
-        manual_help: How to get the data where no download is possible.
->>>>>>> types
+    def augmented(self, **changes: Any) -> "Dataset":
+        """Returns the same dataset with random changes of its training examples.
+
+        Args:
+            changes: Attributes of `Augmentation`.
+
+        Example:
+            datasets.cifar10().augmented(flip=True, shift=4)
+        """
     """
 
     name: str
@@ -164,70 +156,41 @@ class Dataset:
     factors: tuple[str, ...] = ()
     manual_help: str = ""
 
-<<<<<<< HEAD
-    def augmented(self, **changes) -> "Dataset":
-        """The same dataset with random changes of its training examples, see `Augmentation`."""
-=======
-    @property
-    def is_image(self) -> bool:
-        return len(self.input_shape) == 3
-
-    @property
-    def is_text(self) -> bool:
-        return self.vectorization is not None
-
-    def augmented(self, **changes: Any) -> "Dataset":
-        """Returns the same dataset with random changes of its training examples.
+    def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
+        """Returns the same dataset with its inputs as reconstruction targets.
 
         Args:
-            changes: Attributes of `Augmentation`.
-
-        Example:
-            datasets.cifar10().augmented(flip=True, shift=4)
-        """
->>>>>>> types
-        return dataclasses.replace(
-            self, augmentation=dataclasses.replace(self.augmentation, **changes)
-        )
-
-<<<<<<< HEAD
-    def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
-        """The same inputs, which are to be reconstructed clean of such noise, see `noise`.
+            noise: Standard deviation of the noise on the input, 0 to 1, see the attribute `noise`.
 
         Raises:
-            ValueError: It is no noise.
+            ValueError: `noise` is out of range.
+
+        Example:
+            datasets.cifar10(grey=True).as_autoencoder_data(noise=0.1)
         """
         if not 0 <= noise <= 1:
             raise ValueError(f"{self.name} with noise={noise}: expected noise from 0 to 1")
         return dataclasses.replace(self, targets="inputs", noise=noise)
 
     def with_scaled_targets(self) -> "Dataset":
-        """The same examples; the network learns labels of mean 0 and deviation 1.
+        """Returns the same dataset, of which a network learns labels of mean 0 and deviation 1.
 
-        Mean and deviation are those of the train split. Metrics, figures and the export are in the
-        unit of the labels.
-        """
-        return dataclasses.replace(self, targets="scaled labels")
-=======
-    def reconstructed(self, noise: float = 0.0) -> "Dataset":
-        """Returns the same dataset with its images as reconstruction targets.
-
-        Args:
-            noise: Standard deviation of the noise on the input, 0 to 1, see the attribute `noise`.
-
-        Raises:
-            ValueError: The inputs are not images, or `noise` is out of range.
+        Mean and deviation are those of the train split alone. Metrics, figures and the export are
+        in the unit of the labels.
 
         Example:
-            datasets.cifar10(grey=True).reconstructed(noise=0.1)
+            datasets.diabetes().with_scaled_targets()
         """
-        if not self.is_image or not 0 <= noise <= 1:
-            raise ValueError(
-                f"{self.name} of shape {self.input_shape} with noise={noise}: expected images to "
-                "reconstruct, and noise from 0 to 1"
-            )
-        return dataclasses.replace(self, reconstructs=True, noise=noise)
->>>>>>> types
+        return dataclasses.replace(self, targets="scaled labels")
+        return dataclasses.replace(
+            self, augmentation=dataclasses.replace(self.augmentation, **changes)
+        )
+
+    """Returns TFDS' default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; with no home $KPIPE_HOME's."""
+    try:
+        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        return files.home() / "tensorflow_datasets"
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
         """Finds the source that `kind` names.
@@ -366,16 +329,11 @@ class Dataset:
 
 
 def default_data_dir() -> pathlib.Path:
-<<<<<<< HEAD
-    """TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; without a home $KPIPE_HOME's."""
+    """Returns TFDS' default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; with no home $KPIPE_HOME's."""
     try:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
-=======
-    """Returns TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
->>>>>>> types
 
 
 def from_arrays(

@@ -116,15 +116,14 @@ class Dataset:
             for all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
-    def augmented(self, **changes: Any) -> "Dataset":
-        """Returns the same dataset with random changes of its training examples.
-
-        Args:
-            changes: Attributes of `Augmentation`.
-
-        Example:
-            datasets.cifar10().augmented(flip=True, shift=4)
-        """
+        targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
+        noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
+            fraction of full white; the targets stay clean.
+        input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
+            default inputs of three dimensions are uint8 images, and others float32.
+        factors: Kinds of source, "real" or "sample", whose labels are all the factors that an image
+            was made from, so that disentanglement can be measured.
+        manual_help: How to get the data where no download is possible.
     """
 
     name: str
@@ -156,6 +155,19 @@ class Dataset:
     factors: tuple[str, ...] = ()
     manual_help: str = ""
 
+    def augmented(self, **changes: Any) -> "Dataset":
+        """Returns the same dataset with random changes of its training examples.
+
+        Args:
+            changes: Attributes of `Augmentation`.
+
+        Example:
+            datasets.cifar10().augmented(flip=True, shift=4)
+        """
+        return dataclasses.replace(
+            self, augmentation=dataclasses.replace(self.augmentation, **changes)
+        )
+
     def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
         """Returns the same dataset with its inputs as reconstruction targets.
 
@@ -182,15 +194,6 @@ class Dataset:
             datasets.diabetes().with_scaled_targets()
         """
         return dataclasses.replace(self, targets="scaled labels")
-        return dataclasses.replace(
-            self, augmentation=dataclasses.replace(self.augmentation, **changes)
-        )
-
-    """Returns TFDS' default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; with no home $KPIPE_HOME's."""
-    try:
-        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    except RuntimeError:  # no HOME and an unknown user id, as in a container
-        return files.home() / "tensorflow_datasets"
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
         """Finds the source that `kind` names.
@@ -329,7 +332,7 @@ class Dataset:
 
 
 def default_data_dir() -> pathlib.Path:
-    """Returns TFDS' default: $TFDS_DATA_DIR, or ~/tensorflow_datasets; with no home $KPIPE_HOME's."""
+    """Returns $TFDS_DATA_DIR, by default ~/tensorflow_datasets; without a home, in $KPIPE_HOME."""
     try:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container

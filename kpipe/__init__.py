@@ -11,6 +11,23 @@ Importing kpipe imports neither TensorFlow nor Keras; the first use of a name do
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what `__getattr__` does, for a type checker
+    from . import data as data
+    from . import datasets as datasets
+    from . import figures as figures
+    from . import gradients as gradients
+    from . import layers as layers
+    from . import losses as losses
+    from . import models as models
+    from . import optimizers as optimizers
+    from .experiments.running import run as run
+    from .export.loading import load as load
+    from .measures import Target as Target
+    from .measures import disentanglement as disentanglement
+    from .searching import search as search
+    from .training import Trainer as Trainer
 
 __version__ = "0.1.0"
 

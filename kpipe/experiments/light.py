@@ -76,7 +76,7 @@ def _import_keys() -> None:
     import keras_tuner
 
     tuner_keys = importlib.import_module("keras_tuner.engine.hyperparameters")
-    keras_tuner.HyperParameters = tuner_keys.HyperParameters
+    vars(keras_tuner).update(HyperParameters=tuner_keys.HyperParameters)
     # Conditions are copied by Keras' serialization; they do not change, so they need no copy.
     conditions = importlib.import_module("keras_tuner.src.engine.conditions")
     vars(conditions).update(serialize=_same, deserialize=_same)
@@ -124,7 +124,8 @@ def _refuse_keys(values: list) -> None:
     """Refuses `hp`, and functions that use it: a stand-in would not declare their keys."""
     for value in values:
         inside = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        if any(type(part).__name__ == "HyperParameters" for part in [value, *inside]):
+        names = {kind.__name__ for part in [value, *inside] for kind in type(part).__mro__}
+        if "HyperParameters" in names:
             raise TypeError("the keys depend on what a stand-in declares")
 
 

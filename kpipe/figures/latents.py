@@ -238,7 +238,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     np.add.at(counts, (truth, value), 1)
     # One value a class, so that most examples have the value of their class.
     matched = dict(zip(*linear_sum_assignment(counts, maximize=True), strict=True))
-    values = [matched[c] for c in sorted(matched)]
+    values = [int(matched[c]) for c in sorted(matched)]
     agree = counts[sorted(matched), values].sum() / counts.sum()
     values += sorted(set(range(size)) - set(values))
     shares = counts[:, values] / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 from kpipe import data, datasets
-from kpipe.inputs import Rows
-from kpipe.inputs.images import decode_image, fit_image
 from kpipe.datasets import Source
 from kpipe.datasets.samples import faces as painter
 from kpipe.errors import UserError
+from kpipe.inputs import Rows
+from kpipe.inputs.images import decode_image, fit_image
 
 
 @pytest.fixture(scope="module")

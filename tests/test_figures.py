@@ -33,7 +33,9 @@ def make_run(label, probabilities, label_names, inputs, folder=None, **data) -> 
             "probabilities": probabilities.astype("float32"),
         },
         data=SimpleNamespace(
-            input_shape=inputs.shape[1:], train=Split(Rows(inputs), label, np.arange(len(label))), **data
+            input_shape=inputs.shape[1:],
+            train=Split(Rows(inputs), label, np.arange(len(label))),
+            **data,
         ),
         test_inputs=lambda positions: inputs[positions],
         initial_kernel=None,

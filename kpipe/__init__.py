@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _NAMES = {
-    "Target": "measures.evaluation",
+    "Target": "measures.verdict",
     "Trainer": "training.trainer",
     "load": "export.loading",
     "run": "experiments.running",
@@ -32,7 +32,7 @@ _MODULES = {
 __all__ = ["__version__", *_NAMES, *_MODULES]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     """Imports what is asked for, when it is asked for (PEP 562)."""
     if name in _NAMES:
         value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)

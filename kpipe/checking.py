@@ -8,14 +8,12 @@ import keras
 import numpy as np
 
 from . import files, gradients
-from .data import prepare
 from .errors import UserError
-from .experiments.execution import load_embeddings
-from .experiments.running import open_pipeline
-from .experiments.runs import exclusive, run_folder
+from .experiments.folders import exclusive, run_folder
+from .experiments.running import open_experiment
 from .figures import style
 from .figures.gradients import gradient_check
-from .training.progress import duration
+from .formatting import duration
 
 
 def check_gradients(
@@ -27,7 +25,7 @@ def check_gradients(
     out: str | os.PathLike = "saved_models",
     examples: int = 3,
     samples: int = 20,
-    **overrides,
+    **overrides: object,
 ) -> gradients.GradientCheck:
     """Checks the gradient of a pipeline's loss at its start; prints a table, draws a figure.
 
@@ -47,17 +45,22 @@ def check_gradients(
     Example:
         assert check_gradients("mnist_mlp", activation="tanh").passed
     """
-    settings, dataset, source = open_pipeline(name, data, data_dir, overrides)
-    prepared = prepare(dataset, source, seed)
+    experiment = open_experiment(name, overrides, data=data, data_dir=data_dir, seed=seed)
+    prepared = experiment.prepare()
     if not 1 <= examples <= len(prepared.train):
         raise UserError(f"examples={examples}: expected 1 to {len(prepared.train)}, all of train")
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = settings.module.build_model(settings.hp)
-    load_embeddings(model, dataset, prepared)
+    model, _ = experiment.build_model(prepared)
+    experiment.task.check(model, prepared)
     x, y = prepared.train.take_pairs(np.arange(examples))
-    pipeline = settings.module.__name__
-    folder = run_folder(pathlib.Path(out), f"{pipeline}-gradients", source.kind, settings, seed, {})
+    pipeline = experiment.name
+    folder = run_folder(
+        pathlib.Path(out),
+        f"{pipeline}-gradients",
+        experiment.source.kind,
+        seed,
+        experiment.settings.overrides,
+        {},
+    )
     with exclusive(folder):
         try:
             result = gradients.check(

@@ -180,10 +180,9 @@ def _keys(path: pathlib.Path) -> list[tuple[str, ...]]:
     try:
         return json.loads(cached.read_text())
     except (OSError, ValueError):
-        from .experiments import keys as hyperparameters
-        from .experiments import running as pipeline
+        from .experiments import keys, modules
 
-        rows = hyperparameters.describe(pipeline.load_module(path))
+        rows = keys.describe(modules.load(path)[0])
         files.make_folder(cached.parent)
         files.write_json(cached, rows)
         return rows
@@ -193,10 +192,10 @@ def _predict(arguments: list[str]) -> int:
     parser = _Parser(prog="kpipe predict")
     add = parser.add_argument
     add("folder", metavar="FOLDER", help="a run's folder, saved_models/NAME")
-    add("files", nargs="*", metavar="FILE", help="JPEG or PNG; of texts UTF-8, one a line")
+    add("files", nargs="*", metavar="FILE", help="images; UTF-8, a text a line; or CSV")
     add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
     add("--json", action="store_true", help="one JSON object a line")
-    add("--images", metavar="DIR", help="of an autoencoder: write what it gives back there")
+    add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
     given = parser.parse_intermixed_args(arguments)
     if not pathlib.Path(given.folder).is_dir():
         raise UserError(f"{given.folder}: no such folder; expected a run's folder")
@@ -205,64 +204,45 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"{', '.join(missing)}: no such file")
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
+    from . import inputs, tasks
     from .export.loading import load
 
-    model = load(given.folder)
-    is_autoencoder = hasattr(model, "decode")
-    if given.images and not is_autoencoder:
-        raise UserError(f"--images: {given.folder} gives no images back, it tells labels")
-    if model.takes_texts:
-        texts = [*given.text, *(line for path in given.files for line in _read_lines(path))]
-        if not texts:
-            raise UserError(f"{', '.join(given.files)}: no lines; expected one text a line")
-        kind, names, outputs = "text", texts, model.predict(texts)
-    elif given.text:
-        raise UserError(f"--text: {given.folder} takes {model.input_spec.name}, no texts")
-    else:
-        kind, names, outputs = "file", given.files, model.predict_files(given.files)
-    if is_autoencoder:
-        _print_codes(given, outputs)
-        return 0
-    for name, label, probabilities in zip(
-        names, outputs["label"], outputs["probabilities"], strict=True
-    ):
+    folder = pathlib.Path(given.folder)
+    model = load(folder)
+    task = tasks.answering(folder, model.outputs)
+    paths = [pathlib.Path(path) for path in given.files]
+    if given.text and not model.takes_texts:
+        raise UserError(f"--text: {folder} takes {model.input_spec.name}, no texts")
+    if given.images and "reconstruction" not in model.outputs:
+        raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
+    names = [*given.text, *inputs.name_examples(paths, model.input_spec)]
+    if not names:
+        raise UserError(f"{', '.join(given.files)}: no lines; expected one text a line")
+    outputs = model.predict(names) if model.takes_texts else model.predict_files(paths)
+    written = _write_images(given.images, names, outputs) if given.images else {}
+    kind = "text" if model.takes_texts else "file"
+    for i, name in enumerate(names):
+        words, content = task.answer(outputs, i, model.label_names)
         if given.json:
-            named = dict(zip(model.label_names, map(float, probabilities), strict=True))
-            result = {kind: name, "label": str(label), "probability": float(probabilities.max())}
-            print(json.dumps({**result, "probabilities": named}, ensure_ascii=False))
+            image = {"image": written[i]} if written else {}
+            print(json.dumps({kind: name, **content, **image}, ensure_ascii=False))
         else:
-            print(f"{name}: {label} ({100 * probabilities.max():.1f} %)")
+            print(f"{name}: {words}{f'  {written[i]}' if written else ''}")
     return 0
 
 
-def _print_codes(given: argparse.Namespace, outputs: dict) -> None:
-    """The code of each file, and its reconstruction as a PNG file where a folder is named."""
-    written = [None] * len(given.files)
-    if given.images:
-        from .inputs.images import encode_png
+def _write_images(place: str, names: list[str], outputs: dict) -> dict[int, str]:
+    """Writes the reconstruction of each file as a PNG file; their paths."""
+    from .inputs.images import encode_png
 
-        folder = pathlib.Path(given.images)
-        files.make_folder(folder)
-        for i, (name, image) in enumerate(zip(given.files, outputs["reconstruction"], strict=True)):
-            written[i] = str(folder / f"{i}-{pathlib.Path(name).stem}.png")
-            files.write_bytes(pathlib.Path(written[i]), encode_png(image))
-    for name, code, path in zip(given.files, outputs["code"], written, strict=True):
-        if given.json:
-            result = {"file": name, "code": list(map(float, code))}
-            print(json.dumps(result | ({"image": path} if path else {}), ensure_ascii=False))
-        else:
-            print(f"{name}: {' '.join(f'{x:.3f}' for x in code)}{f'  {path}' if path else ''}")
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        # Not splitlines: a form feed or U+2028 within a text ends no line of a file.
-        lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 at byte {error.start}; expected a text a line"
-        ) from None
-    return lines[:-1] if lines[-1] == "" else lines
+    folder = pathlib.Path(place)
+    files.make_folder(folder)
+    written = {}
+    for i, (name, image) in enumerate(zip(names, outputs["reconstruction"], strict=True)):
+        path = folder / f"{i}-{pathlib.Path(name).stem}.png"
+        files.write_bytes(path, encode_png(image))
+        written[i] = str(path)
+    return written
 
 
 def _seed(text: str) -> int:

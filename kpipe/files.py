@@ -1,6 +1,7 @@
 """Writing files so that a kill leaves the old content or the new, never a part."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator
+
+import filelock
 
 from .errors import UserError
 
@@ -29,6 +32,18 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 def write_json(path: pathlib.Path, content: object) -> None:
     """Writes an object as readable JSON; NaN is refused, since JSON has none."""
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: pathlib.Path) -> object:
+    """The content of a JSON file of a run.
+
+    Raises:
+        UserError: The file is missing or damaged; it is named.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
 
 
 @contextlib.contextmanager
@@ -76,9 +91,21 @@ def make_folder(path: pathlib.Path) -> None:
         raise UserError(f"the folder {path} is not writable; name another place")
 
 
-def remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes the temporary files and folders that a killed writer left in `folder`."""
-    for entry in folder.glob(".*.part-*"):
+@contextlib.contextmanager
+def lock(path: pathlib.Path) -> Iterator[None]:
+    """Holds `path` for this process, and waits for another one; a killed process leaves it free."""
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
+def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
+    """Removes what a killed writer left in `folder` under temporary names.
+
+    Args:
+        folder: Where they are; no living process may write there.
+        name: Of what was to be written.
+    """
+    for entry in folder.glob(f".{glob.escape(name) if name != '*' else name}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 

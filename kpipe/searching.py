@@ -6,20 +6,23 @@ import io
 import os
 import pathlib
 import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import data, files
-from .data import fingerprint_of
+from . import files
+from .data import prepare
 from .errors import RunError, UserError
-from .experiments import catalogue, runs
-from .experiments import running as pipeline
-from .experiments.execution import load_embeddings
-from .experiments.keys import Settings
-from .training.trainer import Trainer
+from .experiments import catalogue
+from .experiments.experiment import Experiment
+from .experiments.folders import exclusive, run_folder, set_aside
+from .experiments.running import open_experiment, run
+from .runs import Run
+from .training import Trainer
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False
@@ -44,8 +47,8 @@ def search(
     plan: str | None = None,
     budget: float | None = None,
     fresh: bool = False,
-    **overrides,
-) -> runs.Run:
+    **overrides: object,
+) -> Run:
     """Searches a pipeline's keys on val, retrains the best trial and evaluates it once on test.
 
     The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` leaves it
@@ -74,19 +77,25 @@ def search(
     """
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
-    pipeline.check_plan(plan)
-    settings, dataset, source = pipeline.open_pipeline(
-        name, data, data_dir, overrides, several=True
+    experiment = open_experiment(
+        name,
+        overrides,
+        data=data,
+        data_dir=data_dir,
+        seed=seed,
+        plan=plan,
+        budget=budget,
+        several=True,
     )
-    module = settings.module
-    fingerprint_of(dataset, source)  # tells a wrong path of word vectors now
+    experiment.fingerprint()  # fails early on a bad path of word vectors
+    settings = experiment.settings
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
-    folder = runs.run_folder(
+    folder = run_folder(
         pathlib.Path(out),
-        module.__name__,
-        source.kind,
-        dataclasses.replace(settings, overrides=settings.overrides | named),
+        experiment.name,
+        experiment.source.kind,
         seed,
+        settings.overrides | named,
         {
             "search": tuner,
             "trials": trials,
@@ -94,15 +103,15 @@ def search(
             "budget": budget and f"{budget:g}s",
         },
     )
-    with runs.exclusive(folder):
+    with exclusive(folder):
         if fresh:
-            runs.set_aside(folder)
-        best = _Search(settings, overrides, source, seed, plan, budget, folder).run(tuner, trials)
+            set_aside(folder)
+        best = _Search(experiment, overrides, folder).run(tuner, trials)
     print("\nthe best trial, trained and evaluated as a run of its own:", flush=True)
-    return pipeline.run(
+    return run(
         name,
         seed=seed,
-        data=source.kind,
+        data=experiment.source.kind,
         data_dir=data_dir,
         out=out,
         plan=plan,
@@ -115,12 +124,14 @@ def search(
 class _Search(keras_tuner.HyperModel):
     """Builds and trains a trial as a run would: with the Trainer's callbacks, without test."""
 
-    def __init__(self, settings: Settings, overrides, source, seed, plan, budget, folder):
+    def __init__(
+        self, experiment: Experiment, overrides: Mapping[str, object], folder: pathlib.Path
+    ):
         super().__init__()
-        self.settings, self.module = settings, settings.module
-        self.overrides, self.source, self.seed = overrides, source, seed
-        self.plan, self.budget, self.folder = plan, budget, folder
-        self.tuner = None
+        self.experiment, self.settings = experiment, experiment.settings
+        self.module, self.overrides, self.folder = experiment.module, overrides, folder
+        self.is_sample = experiment.source.kind == "sample"
+        self.tuner: Any = None  # made when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
         """Searches; the values of the best completed trial that differ from the defaults."""
@@ -151,7 +162,7 @@ class _Search(keras_tuner.HyperModel):
         return TUNERS[kind](
             self,
             objective=self._objective(),
-            seed=self.seed,
+            seed=self.experiment.seed,
             hyperparameters=self._space(),
             directory=self.folder,
             project_name="tuner",
@@ -172,7 +183,7 @@ class _Search(keras_tuner.HyperModel):
         """The keys with the choices given, or all that the pipeline has; overrides are fixed."""
         choices, values = self.settings.choices, self.settings.hp.values
         # On sample data the trials have the defaults that the best one's run will have.
-        shorter = getattr(self.module, "sample", {}) if self.source.kind == "sample" else {}
+        shorter = getattr(self.module, "sample", {}) if self.is_sample else {}
         fixed = {name for name in shorter if name in values} | self.overrides.keys()
         # A key that applies with another one's value needs that other one in the space.
         for parameter in reversed(self.settings.hp.space):
@@ -195,29 +206,38 @@ class _Search(keras_tuner.HyperModel):
         return hp
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(self.seed)
         if self.settings.choices and self.tuner:  # without a tuner it probes for conditions
             # A grid hands the defaults that the trial before took on to the next one.
             space = {parameter.name for parameter in self._space().space}
             kept = [name for name in hp.values if name in space or name.startswith("tuner/")]
             hp.values = {name: hp.values[name] for name in kept}
         self.module.load_data(hp)  # its keys belong to the space too
-        return self.module.build_model(hp)
+        model, _ = self.experiment.build_model(hp=hp)
+        return model
 
-    def fit(self, hp, model, *, callbacks=(), epochs=None, initial_epoch=0, **_) -> dict:
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        **_: object,
+    ) -> dict:
         shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
-        dataset = self.module.load_data(hp)
-        prepared = data.prepare(dataset, self.source, self.seed)
+        experiment = self.experiment
+        prepared = prepare(self.module.load_data(hp), experiment.source, experiment.seed)
         try:
-            load_embeddings(model, dataset, prepared)
+            prepared.input.initialize(model)
+            experiment.task.check(model, prepared)
             history = self._trainer(hp).fit(
                 model,
                 prepared,
-                seed=self.seed,
-                plan=self.plan,
-                budget=self.budget,
+                seed=experiment.seed,
+                plan=experiment.plan,
+                budget=experiment.budget,
                 callbacks=callbacks,
                 epochs=epochs,
                 initial_epoch=initial_epoch,
@@ -235,7 +255,7 @@ class _Search(keras_tuner.HyperModel):
         given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
         trainer = self.module.build_trainer(hp)
-        if self.source.kind == "sample":
+        if self.is_sample:
             trainer = trainer.on_sample()
         return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
 
@@ -283,7 +303,7 @@ class _Search(keras_tuner.HyperModel):
             )
         sign = 1 if oracle.objective.direction == "min" else -1
 
-        def rank(row):
+        def rank(row: dict) -> tuple:
             score = row[oracle.objective.name]
             return (score is None, 0 if score is None else sign * score, row["trial"])
 

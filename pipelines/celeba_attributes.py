@@ -14,7 +14,7 @@ Male 91.13 %, which is -0.18 points [-1.09, 0.74] from celeba_gender.
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers
 
-task = "multi-label classification"
+task = "multilabel"
 data = "celeb_a"
 target = Target("accuracy", at_least=0.87, source="Liu et al. 2015, 87 % at full size, reference")
 plots = (

@@ -26,7 +26,7 @@ plots = (
     figures.learning_curves,
     figures.reconstructions,
     figures.traversals,
-    figures.traversals_beside,
+    figures.compare_traversals,
     figures.latent_kl,
     figures.code_scatter,
     figures.discrete_code_by_class,
@@ -38,7 +38,7 @@ sample = {"capacity_steps": 300}
 
 def load_data(hp):
     """Faces as uint8 (64, 64, 3), to be given back."""
-    return datasets.celeba(attribute=None, image_size=64).reconstructed()
+    return datasets.celeba(attribute=None, image_size=64).as_autoencoder_data()
 
 
 def build_model(hp):

@@ -48,7 +48,7 @@ def architecture(hp):
 def load_data(hp):
     """Grey images as uint8 (32, 32, 1), given back clean of noise."""
     noise = hp.Float("noise", 0.0, 1.0, default=architecture(hp).get("noise", 0.0))
-    return datasets.cifar10(val_fraction=0.1, grey=True).reconstructed(noise=noise)
+    return datasets.cifar10(val_fraction=0.1, grey=True).as_autoencoder_data(noise=noise)
 
 
 def build_model(hp):

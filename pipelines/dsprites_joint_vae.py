@@ -22,7 +22,7 @@ plots = (
     figures.learning_curves,
     figures.reconstructions,
     figures.traversals,
-    figures.traversals_beside,
+    figures.compare_traversals,
     figures.latent_kl,
     figures.code_scatter,
     figures.discrete_code_by_class,
@@ -38,7 +38,7 @@ def load_data(hp):
     drawn = hp.Fixed("drawn_sprites", 70_000)
     val, test = drawn // 14, 3 * drawn // 14
     examples = {"train": drawn - val - test, "val": val, "test": test}
-    return datasets.dsprites(sample_examples=examples).reconstructed()
+    return datasets.dsprites(sample_examples=examples).as_autoencoder_data()
 
 
 def build_model(hp):

@@ -21,7 +21,7 @@ plots = (
     figures.learning_curves,
     figures.reconstructions,
     figures.traversals,
-    figures.traversals_beside,
+    figures.compare_traversals,
     figures.latent_kl,
     figures.code_scatter,
     figures.discrete_code_by_class,
@@ -33,7 +33,7 @@ sample = {"capacity_steps": 400}
 
 def load_data(hp):
     """Digits as uint8 (32, 32, 1), to be given back."""
-    return datasets.mnist(val_fraction=0.1, image_size=32).reconstructed()
+    return datasets.mnist(val_fraction=0.1, image_size=32).as_autoencoder_data()
 
 
 def build_model(hp):

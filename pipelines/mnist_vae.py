@@ -32,7 +32,7 @@ plots = (
 
 def load_data(hp):
     """Digits as uint8 (28, 28, 1), to be given back."""
-    return datasets.mnist(val_fraction=0.1).reconstructed()
+    return datasets.mnist(val_fraction=0.1).as_autoencoder_data()
 
 
 def build_model(hp):

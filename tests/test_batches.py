@@ -5,7 +5,9 @@ import tensorflow as tf
 from kpipe import data
 from kpipe.datasets import Augmentation
 from kpipe.datasets.samples import faces as painter
-from kpipe.training.batches import Schedule, augment, training_batches
+from kpipe.inputs import ImageInput, Rows
+from kpipe.inputs.augmentation import augment
+from kpipe.training.batches import Schedule, training_batches
 
 PLAIN = Augmentation()
 
@@ -15,7 +17,7 @@ def split():
     """Ten one-pixel images whose value is their row."""
     rows = np.arange(10)
     images = rows.astype(np.uint8).reshape(10, 1, 1, 1)
-    return data.Split(images, rows.astype(np.int32), rows)
+    return data.Split(Rows(images), rows.astype(np.int32), rows, ImageInput((1, 1, 1)))
 
 
 def labels_of(batches):

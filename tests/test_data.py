@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 
 from kpipe import data, datasets
-from kpipe.data import decode_image, fit_image
 from kpipe.datasets import Source
 from kpipe.datasets.samples import faces as painter
 from kpipe.errors import UserError
+from kpipe.inputs import Rows
+from kpipe.inputs.images import decode_image, fit_image
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def test_shared_images_are_counted():
     images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
     images[4] = images[0]
     labels = np.zeros(6, np.int32)
-    first = data.Split(images, labels, np.arange(3))
-    second = data.Split(images, labels, np.arange(3, 6))
+    first = data.Split(Rows(images), labels, np.arange(3))
+    second = data.Split(Rows(images), labels, np.arange(3, 6))
     assert data.count_shared(first, second) == 1
 
 

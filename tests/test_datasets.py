@@ -273,17 +273,15 @@ def test_digits_can_be_resized_and_photographs_made_grey(kpipe_home):
     assert np.abs(grey[0, ..., 0] - colour @ weights).max() <= 1
 
 
-def test_what_is_to_be_given_back_is_said_by_the_dataset():
+def test_what_is_to_be_reconstructed_is_said_by_the_dataset():
     digits = datasets.mnist()
-    assert not digits.reconstructs and digits.reconstructed(noise=0.2).noise == 0.2
-    assert digits.reconstructed().reconstructs
+    assert digits.targets == "labels" and digits.as_autoencoder_data(noise=0.2).noise == 0.2
+    assert digits.as_autoencoder_data().targets == "inputs"
     assert datasets.celeba(attribute=None).factors == ("sample",)
     assert datasets.celeba().factors == () and datasets.dsprites().factors == ("real", "sample")
 
 
-@pytest.mark.parametrize(
-    "give", [lambda: datasets.gmm().reconstructed(), lambda: datasets.mnist().reconstructed(-0.1)]
-)
-def test_only_images_are_given_back_and_noise_is_a_share(give):
-    with pytest.raises(ValueError, match="expected images to reconstruct, and noise from 0 to 1"):
-        give()
+@pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])
+def test_noise_is_a_share_of_white(noise):
+    with pytest.raises(ValueError, match=rf"^mnist with noise={noise}: expected noise from 0 to 1"):
+        datasets.mnist().as_autoencoder_data(noise)

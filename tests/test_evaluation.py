@@ -159,4 +159,4 @@ def test_the_difference_of_two_models_is_paired():
     [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (-0.1, 0.0, 0)],
 )
 def test_a_difference_is_told_apart_only_where_its_interval_does_not_hold_0(low, high, expected):
-    assert evaluation.told_apart({"low": low, "high": high}) == expected
+    assert evaluation.sign_of({"low": low, "high": high}) == expected

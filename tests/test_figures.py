@@ -11,7 +11,8 @@ import pytest
 from kpipe import figures
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
-from kpipe.measures import evaluation
+from kpipe.inputs import Rows
+from kpipe.measures import classes as evaluation
 
 GATE = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], "float32")
 LONG_NAME = "God-Morgon-Orange-Red-Grapefruit-Juice"
@@ -32,7 +33,9 @@ def make_run(label, probabilities, label_names, inputs, folder=None, **data) -> 
             "probabilities": probabilities.astype("float32"),
         },
         data=SimpleNamespace(
-            input_shape=inputs.shape[1:], train=Split(inputs, label, np.arange(len(label))), **data
+            input_shape=inputs.shape[1:],
+            train=Split(Rows(inputs), label, np.arange(len(label))),
+            **data,
         ),
         test_inputs=lambda positions: inputs[positions],
         initial_kernel=None,

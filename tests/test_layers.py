@@ -232,7 +232,7 @@ def shown_digits():
 
     from kpipe import data, datasets
 
-    dataset = datasets.mnist(image_size=32).reconstructed()
+    dataset = datasets.mnist(image_size=32).as_autoencoder_data()
     prepared = data.prepare(dataset, dataset.find("sample"), seed=0)
     splits = {name: split.at(np.arange(96)) for name, split in prepared.splits.items()}
     return dataclasses.replace(prepared, splits=splits)

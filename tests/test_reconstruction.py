@@ -17,7 +17,7 @@ from kpipe.measures import reconstruction
 @pytest.fixture(scope="module")
 def few():
     """Some digits to be given back: 100 to train, 20 for val, 40 for test."""
-    dataset = datasets.mnist(image_size=32).reconstructed()
+    dataset = datasets.mnist(image_size=32).as_autoencoder_data()
     prepared = data.prepare(dataset, dataset.find("sample"), seed=0)
     counts = {"train": 100, "val": 20, "test": 40}
     splits = {name: split.at(np.arange(counts[name])) for name, split in prepared.splits.items()}

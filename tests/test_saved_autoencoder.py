@@ -260,7 +260,7 @@ def test_no_operation_of_the_graph_touches_files_or_keeps_a_state(run):
 
 def test_a_run_says_what_its_code_holds(run, capsys):
     assert run.record["latents"] == {"continuous": 4, "discrete": (3, 2, 2), "has_prior": True}
-    from kpipe.experiments.runs import open_run, summary
+    from kpipe.experiments.folders import open_run, summary
 
     again = open_run(run.folder)
     text = summary(again)

@@ -202,7 +202,7 @@ def test_a_bag_of_words_stands_in_every_text_run(text_run, capsys):
     network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
     difference = network.mean() - right.mean()
     assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
-    from kpipe.experiments.runs import summary
+    from kpipe.experiments.folders import summary
 
     assert "TF-IDF with logistic regression" in summary(text_run)
 

@@ -116,9 +116,11 @@ class Dataset:
             for all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
-        reconstructs: Whether the image is the target, instead of the label.
-        noise: Standard deviation of the Gaussian noise on the network's input, as a fraction of
-            full white; the target stays clean.
+        targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
+        noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
+            fraction of full white; the targets stay clean.
+        input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
+            default inputs of three dimensions are uint8 images, and others float32.
         factors: Kinds of source, "real" or "sample", whose labels are all the factors that an image
             was made from, so that disentanglement can be measured.
         manual_help: How to get the data where no download is possible.
@@ -147,18 +149,11 @@ class Dataset:
     train_examples: int = 0
     augmentation: Augmentation = Augmentation()
     vectorization: Vectorization | None = None
-    reconstructs: bool = False
+    targets: str = "labels"
     noise: float = 0.0
+    input_dtype: str = ""
     factors: tuple[str, ...] = ()
     manual_help: str = ""
-
-    @property
-    def is_image(self) -> bool:
-        return len(self.input_shape) == 3
-
-    @property
-    def is_text(self) -> bool:
-        return self.vectorization is not None
 
     def augmented(self, **changes: Any) -> "Dataset":
         """Returns the same dataset with random changes of its training examples.
@@ -173,24 +168,29 @@ class Dataset:
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
 
-    def reconstructed(self, noise: float = 0.0) -> "Dataset":
-        """Returns the same dataset with its images as reconstruction targets.
+    def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
+        """Returns the same dataset with its inputs as reconstruction targets.
 
         Args:
             noise: Standard deviation of the noise on the input, 0 to 1, see the attribute `noise`.
 
         Raises:
-            ValueError: The inputs are not images, or `noise` is out of range.
+            ValueError: `noise` is out of range.
 
         Example:
-            datasets.cifar10(grey=True).reconstructed(noise=0.1)
+            datasets.cifar10(grey=True).as_autoencoder_data(noise=0.1)
         """
-        if not self.is_image or not 0 <= noise <= 1:
-            raise ValueError(
-                f"{self.name} of shape {self.input_shape} with noise={noise}: expected images to "
-                "reconstruct, and noise from 0 to 1"
-            )
-        return dataclasses.replace(self, reconstructs=True, noise=noise)
+        if not 0 <= noise <= 1:
+            raise ValueError(f"{self.name} with noise={noise}: expected noise from 0 to 1")
+        return dataclasses.replace(self, targets="inputs", noise=noise)
+
+    def with_scaled_targets(self) -> "Dataset":
+        """Returns the same dataset with labels scaled to mean 0 and deviation 1 as targets.
+
+        Mean and deviation are those of the train split. Metrics, figures and the export are in the
+        unit of the labels.
+        """
+        return dataclasses.replace(self, targets="scaled labels")
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
         """Finds the source that `kind` names.
@@ -273,9 +273,10 @@ class Dataset:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
+        features = builder.info.features or {}
         examples = builder.as_dataset(
             split=self.tfds_splits[split],
-            decoders={"image": tfds.decode.SkipDecoding()} if self.is_image else None,
+            decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
             shuffle_files=False,
         )
         return examples.enumerate().map(

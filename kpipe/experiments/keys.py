@@ -1,119 +1,157 @@
 """Keys of a pipeline: what it declares, what an override may be, how they are shown."""
 
+import contextlib
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 
+from ..datasets import Dataset
 from ..errors import UserError
-from ..training.trainer import Trainer
+from ..training import Trainer
 from .catalogue import nearest
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """A pipeline's module with every key resolved.
+    """Every key of a pipeline with its value.
 
     Attributes:
-        module: The pipeline.
         hp: All hyperparameters with their values.
         trainer: With its overrides applied.
+        dataset: What `load_data` gives for these values.
         overrides: What was set and differs from the default.
         choices: Keys with several values, for a search: the values.
     """
 
-    module: types.ModuleType
     hp: keras_tuner.HyperParameters
     trainer: Trainer
-    overrides: dict
+    dataset: Dataset
+    overrides: dict[str, Any]
     choices: dict[str, list]
 
 
-def declare(module: types.ModuleType, values: Mapping) -> tuple:
-    """Runs a pipeline's three functions on one `hp`; they read no data. Returns hp, trainer."""
-    hp = keras_tuner.HyperParameters()
-    hp.values.update(values)
-    keras.utils.clear_session()
+class _Keys(keras_tuner.HyperParameters):
+    """Hyperparameters that take their overrides at once, when a pipeline declares them.
+
+    A value can bring new keys into being, such as num_layers=4: they are met in the same pass.
+
+    Args:
+        overrides: Text from a command line, or values.
+        defaults: Values in place of the declared defaults.
+    """
+
+    def __init__(self, overrides: Mapping[str, object], defaults: Mapping[str, object]):
+        super().__init__()
+        self.given, self.defaults = overrides, defaults
+        self.parsed: dict[str, list] = {}
+
+    def Int(self, name: str, *args: Any, **options: Any) -> Any:
+        return self._override(name, super().Int(name, *args, **options))
+
+    def Float(self, name: str, *args: Any, **options: Any) -> Any:
+        return self._override(name, super().Float(name, *args, **options))
+
+    def Boolean(self, name: str, *args: Any, **options: Any) -> Any:
+        return self._override(name, super().Boolean(name, *args, **options))
+
+    def Choice(self, name: str, *args: Any, **options: Any) -> Any:
+        return self._override(name, super().Choice(name, *args, **options))
+
+    def Fixed(self, name: str, *args: Any, **options: Any) -> Any:
+        return self._override(name, super().Fixed(name, *args, **options))
+
+    def _override(self, name: str, value: Any) -> Any:
+        parameter = self.active.get(name)
+        if parameter is None or name in self.parsed:
+            return value
+        if name in self.given:
+            given = self.given[name]
+            several = [given] if _is_text(parameter) else _several(given)
+            self.parsed[name] = [_parse_parameter(parameter, one) for one in several]
+            self.values[name] = self.parsed[name][0]
+        elif name in self.defaults:
+            self.values[name] = _parse_parameter(parameter, self.defaults[name])
+        return self.values[name]
+
+    @property
+    def active(self) -> dict[str, Any]:
+        return {p.name: p for p in self.space if self.is_active(p)}
+
+
+@contextlib.contextmanager
+def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
+    """Turns what a pipeline's function finds wrong into one line."""
     try:
-        module.load_data(hp)
-        module.build_model(hp)
-        trainer = module.build_trainer(hp)
+        yield
     except ValueError as error:
-        shown = ", ".join(f"{key}={value}" for key, value in values.items()) or "its defaults"
-        message = str(error).strip().splitlines()[0]
-        raise UserError(f"{module.__name__} cannot be built with {shown}: {message}") from error
-    return hp, trainer
+        shown = ", ".join(f"{key}={values[0]}" for key, values in keys.parsed.items())
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{module.__name__} cannot be built with {shown or 'its defaults'}: {lines[0]}"
+        ) from error
 
 
-def resolve(module: types.ModuleType, overrides: Mapping[str, object]) -> Settings:
-    """Applies overrides (text from a command line, or values) to a pipeline's keys.
+def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
+    """The dataset that a pipeline names; no data are read."""
+    keys = _Keys(overrides, {})
+    with _declared(module, keys):
+        return module.load_data(keys)
+
+
+def resolve(
+    module: types.ModuleType, overrides: Mapping[str, object], *, sample: bool = False
+) -> Settings:
+    """Runs a pipeline's three functions once; they read no data.
+
+    Args:
+        module: The pipeline.
+        overrides: Text from a command line, or values, by key.
+        sample: Whether the data are a sample. Then a pipeline's `sample` overrides its defaults,
+            such as the steps of a schedule that a short training would not see the end of, and
+            `sample_epochs` limits the epochs, unless they are given.
 
     Raises:
         UserError: A key is unknown or without effect, or a value has the wrong type or range.
     """
-    values, choices = {}, {}
-    while True:  # a value can bring new keys into being, such as num_layers=4
-        hp, trainer = declare(module, values)
-        active = {p.name: p for p in hp.space if hp.is_active(p)}
-        new = [key for key in overrides if key in active and key not in values]
-        if not new:
-            break
-        for key in new:
-            several = [overrides[key]] if _is_text(active[key]) else _several(overrides[key])
-            parsed = [_parse_parameter(active[key], value) for value in several]
-            values[key] = parsed[0]
-            if len(parsed) > 1:
-                choices[key] = parsed
-    changed = {key: value for key, value in values.items() if value != active[key].default}
-
-    fields = {field.name: field for field in dataclasses.fields(Trainer)}
+    shorter = getattr(module, "sample", {}) if sample else {}
+    keys = _Keys(overrides, shorter)
+    keras.utils.clear_session()
+    with _declared(module, keys):
+        dataset = module.load_data(keys)
+        model = module.build_model(keys)
+        trainer = module.build_trainer(keys)
+    active = keys.active
+    choices = {key: values for key, values in keys.parsed.items() if len(values) > 1}
+    # A pipeline's default that was asked for is another than the sample's.
+    changed = {
+        key: values[0]
+        for key, values in keys.parsed.items()
+        if values[0] != active[key].default or key in shorter
+    }
+    fields = {f.name: f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)}
     of_trainer = {}
-    for key in overrides:
-        if key in values:
-            continue
+    for key in overrides.keys() - keys.parsed.keys():
         if key not in fields:
-            raise _unknown(key, hp, [*active, *fields])
-        parsed = [_parse_field(fields[key], v) for v in _several(overrides[key])]
+            raise _unknown(key, keys, [*active, *fields])
+    for key in (key for key in overrides if key not in keys.parsed):
+        parsed = [_parse_field(fields[key], value) for value in _several(overrides[key])]
         of_trainer[key] = parsed[0]
         if len(parsed) > 1:
             choices[key] = parsed
     changed |= {k: v for k, v in of_trainer.items() if v != getattr(trainer, k)}
     trainer = dataclasses.replace(trainer, **of_trainer)
-    keras.utils.clear_session()
-    trainer.check(module.build_model(_with_values(hp.values)), num_examples=0)
-    return Settings(module, hp, trainer, changed, choices)
+    if sample and "epochs" not in overrides:
+        trainer = trainer.on_sample()
+    trainer.check(model, num_examples=0)
+    return Settings(keys, trainer, dataset, changed, choices)
 
 
-def for_sample(settings: Settings, overrides: Mapping[str, object]) -> Settings:
-    """The settings on sample data: shorter, unless what makes them so was given.
-
-    `sample_epochs` takes the place of `epochs`, and what a pipeline's `sample` says that of its
-    defaults, such as the steps of a schedule that a short training would not see the end of.
-    """
-    active = {p.name for p in settings.hp.space if settings.hp.is_active(p)}
-    sample = getattr(settings.module, "sample", {})
-    shorter = {k: v for k, v in sample.items() if k in active and k not in overrides}
-    # A pipeline's default that was asked for is another than the sample's.
-    asked = {k: settings.hp.values[k] for k in sample if k in active and k in overrides}
-    settings = dataclasses.replace(settings, overrides=settings.overrides | asked)
-    if shorter:
-        resolved = resolve(settings.module, {**overrides, **shorter})
-        settings = dataclasses.replace(resolved, overrides=settings.overrides)
-    if "epochs" in overrides:
-        return settings
-    return dataclasses.replace(settings, trainer=settings.trainer.on_sample())
-
-
-def _with_values(values: Mapping) -> keras_tuner.HyperParameters:
-    hp = keras_tuner.HyperParameters()
-    hp.values.update(values)
-    return hp
-
-
-def _is_text(parameter) -> bool:
+def _is_text(parameter: Any) -> bool:
     """Whether a key is free text, such as a path: its commas separate nothing."""
     return isinstance(parameter, hp_types.Fixed) and isinstance(parameter.value, str)
 
@@ -129,7 +167,7 @@ def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> Use
     return UserError(f"no key {key!r}; {nearest(key, known)}")
 
 
-def conditions(parameter) -> str:
+def conditions(parameter: Any) -> str:
     """When a key is active: "optimizer=adamw"; empty when always."""
     return " and ".join(
         f"{condition.name}={'|'.join(map(str, condition.values))}"
@@ -137,7 +175,7 @@ def conditions(parameter) -> str:
     )
 
 
-def _parse_parameter(parameter, value: object) -> object:
+def _parse_parameter(parameter: Any, value: object) -> object:
     key = parameter.name
     if isinstance(parameter, hp_types.Boolean):
         return _parse_boolean(key, value)
@@ -158,7 +196,7 @@ def _parse_field(field: dataclasses.Field, value: object) -> object:
     return _parse_number(field.name, value, low, high, integer=field.type is int)
 
 
-def _parse_number(key: str, value: object, low: float, high: float, integer: bool):
+def _parse_number(key: str, value: Any, low: float, high: float, integer: bool) -> Any:
     what = "an integer" if integer else "a number"
     error = UserError(f"{key}={value}: expected {what} from {_number(low)} to {_number(high)}")
     try:
@@ -194,7 +232,7 @@ def _parse_choice(key: str, value: object, values: list) -> object:
     raise UserError(f"{key}={value}: expected one of {', '.join(map(str, values))}")
 
 
-def _same(text: str, known: object) -> bool:
+def _same(text: str, known: Any) -> bool:
     try:
         return type(known)(text) == known
     except ValueError:
@@ -203,18 +241,20 @@ def _same(text: str, known: object) -> bool:
 
 def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
     """Rows of key, default, range and condition, for `NAME --help`."""
-    hp, trainer = declare(module, {})
+    settings = resolve(module, {})
     rows = [("key", "default", "range", "applies with")]
-    for parameter in hp.space:
+    for parameter in settings.hp.space:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
     for field in dataclasses.fields(Trainer):
-        rows.append((field.name, str(getattr(trainer, field.name)), _field_range(field), ""))
+        if field.metadata.get("settable", True):
+            default = str(getattr(settings.trainer, field.name))
+            rows.append((field.name, default, _field_range(field), ""))
     return rows
 
 
-def _range(parameter) -> str:
+def _range(parameter: Any) -> str:
     if isinstance(parameter, hp_types.Boolean):
         return "true, false"
     if isinstance(parameter, hp_types.Choice):

@@ -1,19 +1,20 @@
 """Runs a pipeline by its name: finds it, applies overrides, finds the data."""
 
-import importlib.util
 import os
 import pathlib
 import textwrap
-import traceback
-import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import keras
 
 from .. import environment
+from ..datasets import Dataset, Source
 from ..errors import UserError
-from ..experiments import catalogue
-from ..experiments import keys as hyperparameters
+from ..runs import Run
+from . import catalogue, keys, modules
 from .execution import Execution
-from .runs import Run, exclusive, run_folder, set_aside
+from .experiment import Experiment
+from .folders import exclusive, run_folder, set_aside
 
 
 def run(
@@ -26,7 +27,8 @@ def run(
     plan: str | None = None,
     budget: float | None = None,
     fresh: bool = False,
-    **overrides,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and proves a pipeline, or resumes or reports its run.
 
@@ -36,84 +38,85 @@ def run(
         data: "real", "sample", or "auto": real if it is on the disk.
         data_dir: TFDS' data folder.
         out: The run's folder is made in it.
-        plan: "graph" or "fused:K" in place of the fixed rule.
-        budget: Seconds of training after which it stops.
-        fresh: Train anew; a folder that stands there is kept under another name.
+        plan: "graph" or "fused:K"; by default a fixed rule, see `training.choose_plan`.
+        budget: Seconds after which training stops.
+        fresh: Train anew; an existing run is kept under another name.
+        callbacks: More Keras callbacks. A resumed run does not know what they remembered.
         **overrides: Values of the pipeline's keys.
+
+    Returns:
+        The finished run: `run.model`, `run.history`, `run.metrics`.
 
     Raises:
         UserError: Something given is wrong; one line says what.
-        RunError: Training or proof failed; what was reached is kept.
+        RunError: The run failed, or its export differs from the trained model.
 
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
-        run.metrics["accuracy"]
     """
-    check_plan(plan)
-    settings, dataset, source = open_pipeline(name, data, data_dir, overrides)
-    options = {"budget": budget and f"{budget:g}s", "plan": plan}
-    pipeline = settings.module.__name__
-    folder = run_folder(pathlib.Path(out), pipeline, source.kind, settings, seed, options)
+    experiment = open_experiment(
+        name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
+    )
+    options = {"plan": plan, "budget": budget and f"{budget:g}s"}
+    folder = run_folder(
+        pathlib.Path(out),
+        experiment.name,
+        experiment.source.kind,
+        seed,
+        experiment.settings.overrides,
+        options,
+    )
     with exclusive(folder):
         if fresh:
             set_aside(folder)
-        return Execution(settings, dataset, source, seed, plan, budget, folder).run()
+        return Execution(experiment, folder, callbacks).run()
 
 
-def open_pipeline(
+def open_experiment(
     name: str,
-    data: str,
-    data_dir: str | os.PathLike | None,
     overrides: Mapping[str, object],
     *,
+    data: str,
+    data_dir: str | os.PathLike | None,
+    seed: int,
+    plan: str | None = None,
+    budget: float | None = None,
     several: bool = False,
-) -> tuple:
-    """A pipeline's settings, its dataset and where that comes from, which a banner tells.
+) -> Experiment:
+    """A pipeline with its keys resolved and its data found; a banner says what they are.
 
     `several` allows a key several values, for a search; everything else is as in `run`.
 
     Raises:
         UserError: Something given is wrong; one line says what.
     """
+    _check_plan(plan)
     environment.fix_threads()
-    module = load_module(catalogue.find(name))
-    settings = hyperparameters.resolve(module, overrides)
+    module, policy = modules.load(catalogue.find(name))
+    found = None
+    if data != "real":  # what may be downloaded waits until all keys are known to be right
+        found = keys.load_dataset(module, overrides).find(data, data_dir)
+    sample = found is not None and found.kind == "sample"
+    settings = keys.resolve(module, overrides, sample=sample)
     if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
-    dataset = module.load_data(settings.hp)
-    source = dataset.find(data, data_dir)
-    if source.kind == "sample":
-        settings = hyperparameters.for_sample(settings, overrides)
-        dataset = module.load_data(settings.hp)
-        source = dataset.find(data, data_dir)
-    show_banner(name, dataset, source)
-    return settings, dataset, source
+    if found is None or sample:  # a sample's defaults can change what is drawn
+        found = settings.dataset.find(data, data_dir)
+    _show_banner(name, settings.dataset, found)
+    return Experiment(
+        module=module,
+        settings=settings,
+        dataset=settings.dataset,
+        source=found,
+        seed=seed,
+        plan=plan,
+        budget=budget,
+        dtype_policy=policy,
+    )
 
 
-def load_module(path: pathlib.Path) -> types.ModuleType:
-    """Imports a pipeline file under its own name.
-
-    Raises:
-        UserError: It cannot be imported or lacks a function; file and line are named.
-    """
-    catalogue.read(path)  # a syntax error is told with its line
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"{line.filename}:{line.lineno}: {type(error).__name__}: {error}; mend the pipeline"
-        ) from error
-    for function in ("load_data", "build_model", "build_trainer"):
-        if not callable(getattr(module, function, None)):
-            raise UserError(f"{path}: has no {function}(hp); a pipeline needs it")
-    return module
-
-
-def check_plan(plan: str | None) -> None:
+def _check_plan(plan: str | None) -> None:
     """Refuses anything but "graph" and "fused:K"."""
     if plan in (None, "graph"):
         return
@@ -122,16 +125,16 @@ def check_plan(plan: str | None) -> None:
         raise UserError(f"--plan {plan}: expected graph, or fused:K with K from 2 to 64")
 
 
-def show_banner(name: str, dataset, source) -> None:
+def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
     """Says what the data are, unmissably if they are not the official ones."""
     if source.kind == "real" and source.official:
         print(f"data: {source.description}", flush=True)
         return
     if source.kind == "sample":
         text = (
-            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers say that the code "
-            "runs, and nothing about the real data.\n"
-            f"For those: python pipelines/run.py {name} --data real"
+            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show that the "
+            "code runs, and nothing about the real data.\n"
+            f"For those: kpipe run {name} --data real"
             f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
         )
     else:

@@ -1,29 +1,29 @@
 """An export, loaded for inference: TensorFlow alone, no Keras."""
 
 import dataclasses
-import json
+import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .. import files
+from .. import files, inputs
 from ..errors import UserError
-from ..inputs.images import decode_image
 
 PREDICT_BATCH = 64
 
 
-def load(folder: str | os.PathLike) -> "SavedModel | SavedAutoencoder":
+def load(folder: str | os.PathLike) -> "SavedModel":
     """Loads an export for inference: TensorFlow alone, no Keras.
 
     Args:
         folder: A run's folder, or a SavedModel folder with the same signatures.
 
     Returns:
-        A `SavedModel`, or of an autoencoder's run a `SavedAutoencoder`.
+        A `SavedModel`, and where it can `decode` a `SavedAutoencoder`.
 
     Raises:
         UserError: There is no export, or it is damaged.
@@ -41,21 +41,17 @@ def load(folder: str | os.PathLike) -> "SavedModel | SavedAutoencoder":
     _check_manifest(folder)
     try:
         loaded = tf.saved_model.load(str(model_folder))
-        signatures = loaded.signatures
-        if "encode" in signatures:
-            ((_, spec),) = signatures["encode"].structured_input_signature[1].items()
-            ((_, code),) = signatures["decode"].structured_input_signature[1].items()
-            return SavedAutoencoder(model_folder, spec, code.shape[1], dict(signatures), loaded)
-        signature = signatures["serving_default"]
-        ((_, spec),) = signature.structured_input_signature[1].items()
-        names = (model_folder / "assets" / "labels.txt").read_text().splitlines()
-        encoded = signatures.get("serving_bytes")
+        signatures = dict(loaded.signatures)
+        ((_, spec),) = signatures["serving_default"].structured_input_signature[1].items()
+        listed = model_folder / "assets" / "labels.txt"
+        names = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     except Exception as error:  # what a damaged file raises has many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "
             f"({str(error).splitlines()[0][:120]}); export it again"
         ) from error
-    return SavedModel(model_folder, tuple(names), spec, signature, encoded, loaded)
+    kind = SavedAutoencoder if "decode" in signatures else SavedModel
+    return kind(model_folder, tuple(names), spec, signatures, loaded)
 
 
 def _check_manifest(folder: pathlib.Path) -> None:
@@ -63,15 +59,18 @@ def _check_manifest(folder: pathlib.Path) -> None:
     path = folder / "manifest.json"
     if not path.is_file():
         return
+    content = files.read_json(path)
     try:
-        expected = json.loads(path.read_text())["files"]
-    except (ValueError, KeyError):
+        expected = {
+            name: entry["sha256"]
+            for name, entry in content["files"].items()  # type: ignore[index]
+            if name.startswith("serving/")
+        }
+    except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not a readable manifest; train or export again") from None
-    for name, entry in expected.items():
-        if not name.startswith("serving/"):
-            continue
+    for name, digest in expected.items():
         file = folder / name
-        if not file.is_file() or files.sha256(file) != entry["sha256"]:
+        if not file.is_file() or files.sha256(file) != digest:
             raise UserError(
                 f"{file} is {'damaged or changed' if file.is_file() else 'missing'}: "
                 "it differs from manifest.json; export it again"
@@ -84,107 +83,95 @@ class SavedModel:
 
     Attributes:
         folder: Where it was loaded from.
-        label_names: One per class.
+        label_names: One per class; () where it gives no labels.
         input_spec: Name, shape and dtype of what `predict` takes.
     """
 
     folder: pathlib.Path
     label_names: tuple[str, ...]
     input_spec: tf.TensorSpec
-    _signature: object
-    _bytes: object | None  # only for images
+    _signatures: Mapping[str, Any]
     _loaded: object  # keeps the variables alive
+
+    @functools.cached_property
+    def outputs(self) -> frozenset[str]:
+        """The names of what `predict` gives."""
+        return frozenset(self._signatures["serving_default"].structured_outputs)
 
     @property
     def takes_texts(self) -> bool:
         return self.input_spec.dtype == tf.string
 
-    def predict(self, inputs: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
-        """Probabilities and labels of inputs of the model's shape.
+    def predict(self, examples: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
+        """The answers to inputs of the model's shape.
 
         Args:
-            inputs: uint8 images (n, height, width, channels), float32 features (n, size), or n
+            examples: uint8 images (n, height, width, channels), float32 features (n, size), or n
                 texts.
 
         Returns:
-            `probabilities`, float32 (n, num_classes), and `label`, str (n,).
+            Of a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); of a
+            regression `value`, float32 (n,); of an autoencoder `reconstruction` and `code`.
 
         Raises:
-            ValueError: Shape or dtype differ. TensorFlow itself would convert in silence.
+            ValueError: Shape or dtype differ, or a number is not finite. TensorFlow itself would
+                convert in silence.
         """
-        spec = self.input_spec
-        if self.takes_texts:
-            return self._predict_texts(inputs)
-        return self._in_batches(_check(inputs, spec))
-
-    def _predict_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        if isinstance(texts, (str, bytes, Mapping)):
-            raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
-        texts = list(texts)
-        for i, text in enumerate(texts):
-            if not isinstance(text, (str, bytes)):
-                raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
-        # A lone surrogate, such as the command line makes of a broken byte, is no UTF-8.
-        encoded = [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in texts]
-        return self._in_batches(encoded)
-
-    def _in_batches(self, inputs: np.ndarray | list) -> dict[str, np.ndarray]:
-        parts = [
-            self._signature(
-                **{self.input_spec.name: tf.constant(inputs[start : start + PREDICT_BATCH])}
-            )
-            for start in range(0, len(inputs), PREDICT_BATCH)
-        ]
-        return self._join(parts)
+        return self._call("serving_default", inputs.check(examples, self.input_spec))
 
     def predict_files(self, paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
-        """The same for JPEG or PNG files of any size.
+        """The same for files: images of any size, lines of text, or tables of numbers.
 
         Raises:
-            UserError: A file cannot be read as an image; it is named. Or the model takes none.
+            UserError: A file cannot be read; it is named.
         """
-        if self._bytes is None:
-            what = (
-                "texts"
-                if self.takes_texts
-                else f"{self.input_spec.name} of shape {tuple(self.input_spec.shape[1:])}"
-            )
-            raise UserError(
-                f"{self.folder}: this model takes {what}, no image files; "
-                f"use kpipe.load(FOLDER).predict({'TEXTS' if self.takes_texts else 'ARRAY'})"
-            )
-        return self._join(_call_on_files(self._bytes, paths, self.input_spec))
+        spec = self._signatures["serving_bytes" if self._takes_files else "serving_default"]
+        shape = tuple(self.input_spec.shape[1:])
+        given: Any = inputs.read_files([pathlib.Path(path) for path in paths], self.input_spec)
+        if not self._takes_files:
+            return self._call("serving_default", given)
+        return self._join(spec, inputs.call_on_images(spec, paths, given, shape, PREDICT_BATCH))
 
-    def _join(self, parts: list[dict]) -> dict[str, np.ndarray]:
-        if not parts:
-            empty = np.zeros((0, len(self.label_names)), np.float32)
-            return {"probabilities": empty, "label": np.array([], dtype=str)}
-        probabilities = np.concatenate([part["probabilities"].numpy() for part in parts])
-        labels = [label.decode() for part in parts for label in part["label"].numpy()]
-        return {"probabilities": probabilities, "label": np.array(labels)}
+    @property
+    def _takes_files(self) -> bool:
+        return "serving_bytes" in self._signatures
+
+    def _call(self, name: str, given: np.ndarray | list) -> dict[str, np.ndarray]:
+        signature = self._signatures[name]
+        ((argument, _),) = signature.structured_input_signature[1].items()
+        parts = [
+            signature(**{argument: tf.constant(given[start : start + PREDICT_BATCH])})
+            for start in range(0, len(given), PREDICT_BATCH)
+        ]
+        return self._join(signature, parts)
+
+    def _join(self, signature: Any, parts: Sequence[Mapping]) -> dict[str, np.ndarray]:
+        joined = {}
+        for name, spec in signature.structured_outputs.items():
+            values = [part[name].numpy() for part in parts]
+            if spec.dtype == tf.string:
+                joined[name] = np.array([word.decode() for some in values for word in some], str)
+            elif values:
+                joined[name] = np.concatenate(values)
+            else:
+                joined[name] = np.zeros((0, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+        return joined
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedAutoencoder:
+class SavedAutoencoder(SavedModel):
     """The loaded export of an autoencoder.
-
-    Attributes:
-        folder: Where it was loaded from.
-        input_spec: Name, shape and dtype of the images.
-        code_size: Length of a code.
 
     Example:
         model = kpipe.load("saved_models/mnist_vae")
         model.decode(model.encode(images)["code"])  # what model.reconstruct(images) gives
     """
 
-    folder: pathlib.Path
-    input_spec: tf.TensorSpec
-    code_size: int
-    _signatures: Mapping
-    _loaded: object  # keeps the variables alive
-
-    takes_texts = False
+    @property
+    def code_size(self) -> int:
+        """Length of a code."""
+        ((_, spec),) = self._signatures["decode"].structured_input_signature[1].items()
+        return int(spec.shape[1])
 
     def encode(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The codes of images, and what else the encoder gives.
@@ -199,7 +186,7 @@ class SavedAutoencoder:
         Raises:
             ValueError: Shape or dtype differ. TensorFlow itself would convert in silence.
         """
-        return self._in_batches("encode", _check(images, self.input_spec))
+        return self._call("encode", inputs.check(images, self.input_spec))
 
     def decode(self, code: np.ndarray) -> np.ndarray:
         """The images of codes: float32 (n, height, width, channels), white is 1.
@@ -211,79 +198,8 @@ class SavedAutoencoder:
             ValueError: Shape or dtype differ.
         """
         spec = tf.TensorSpec((None, self.code_size), tf.float32, name="code")
-        return self._in_batches("decode", _check(code, spec))["reconstruction"]
+        return self._call("decode", inputs.check(code, spec))["reconstruction"]
 
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
-        """The images given back: float32 (n, height, width, channels), white is 1."""
+        """The images reconstructed: float32 (n, height, width, channels), white is 1."""
         return self.predict(images)["reconstruction"]
-
-    def predict(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """`reconstruction` and `code` of images."""
-        return self._in_batches("reconstruct", _check(images, self.input_spec))
-
-    def predict_files(self, paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
-        """The same for JPEG or PNG files of any size.
-
-        Raises:
-            UserError: A file cannot be read as an image; it is named.
-        """
-        return self._join(
-            "reconstruct", _call_on_files(self._signatures["serving_bytes"], paths, self.input_spec)
-        )
-
-    def _in_batches(self, name: str, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        signature = self._signatures[name]
-        ((key, _),) = signature.structured_input_signature[1].items()
-        starts = range(0, len(inputs), PREDICT_BATCH)
-        return self._join(
-            name,
-            [signature(**{key: tf.constant(inputs[i : i + PREDICT_BATCH])}) for i in starts],
-        )
-
-    def _join(self, name: str, parts: list[dict]) -> dict[str, np.ndarray]:
-        outputs = self._signatures[name].structured_outputs
-        if not parts:
-            return {key: np.zeros((0, *spec.shape[1:]), "f4") for key, spec in outputs.items()}
-        return {key: np.concatenate([part[key].numpy() for part in parts]) for key in outputs}
-
-
-def _check(inputs: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
-    """Inputs as an array of the very dtype and shape."""
-    inputs = np.asarray(inputs)
-    if inputs.dtype != spec.dtype.as_numpy_dtype or inputs.shape[1:] != spec.shape[1:]:
-        expected = f"{spec.dtype.name} (n, {', '.join(map(str, spec.shape[1:]))})"
-        raise ValueError(
-            f"{spec.name} are {inputs.dtype} {inputs.shape}; expected {expected}"
-            f"{' with values 0 to 255' * (spec.dtype == tf.uint8)}"
-        )
-    return inputs
-
-
-def _call_on_files(signature, paths: Sequence[str | os.PathLike], spec: tf.TensorSpec) -> list:
-    """What a signature gives for the content of files, batch by batch."""
-    contents = [_read_file(pathlib.Path(path)) for path in paths]
-    parts = []
-    for start in range(0, len(contents), PREDICT_BATCH):
-        batch = contents[start : start + PREDICT_BATCH]
-        try:
-            parts.append(signature(bytes=tf.constant(batch)))
-        except tf.errors.OpError:
-            raise _unreadable(paths[start : start + PREDICT_BATCH], batch, spec) from None
-    return parts
-
-
-def _unreadable(paths: Sequence, contents: Sequence[bytes], spec: tf.TensorSpec) -> UserError:
-    bad = []
-    for path, content in zip(paths, contents, strict=True):
-        try:
-            decode_image(tf.constant(content), tuple(spec.shape[1:]))
-        except tf.errors.OpError:
-            bad.append(str(path))
-    return UserError(f"{', '.join(bad)}: cannot be read as a JPEG or PNG image")
-
-
-def _read_file(path: pathlib.Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None

@@ -15,7 +15,7 @@ from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import against_single_task, label_accuracies
 from .latents import code_scatter, decoded_plane, discrete_code_by_class, latent_kl
 from .points import decision_regions
-from .sweeps import traversal_animation, traversals, traversals_beside
+from .sweeps import compare_traversals, traversal_animation, traversals
 from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
 from .words import analogies, embedding_map, nearest_words
 
@@ -27,6 +27,7 @@ __all__ = [
     "attention_map",
     "augmented_examples",
     "code_scatter",
+    "compare_traversals",
     "confusion_matrix",
     "decision_regions",
     "decoded_plane",
@@ -46,6 +47,5 @@ __all__ = [
     "text_lengths",
     "traversal_animation",
     "traversals",
-    "traversals_beside",
     "worst_mistakes",
 ]

@@ -1,12 +1,14 @@
-"""Figures of what a network makes of an image: its reconstruction, and noise taken away."""
+"""Figures of an autoencoder: its reconstructions, and noise removed."""
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..runs import Run
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 
@@ -21,9 +23,9 @@ CELL = 64  # pixels of an animated image
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
-def reconstructions(run) -> Figure | None:
+def reconstructions(run: Run) -> Figure | None:
     """Test images and what the decoder makes of their codes."""
-    if "latents" not in run.record or not style.has_images(run):
+    if "latents" not in run.record.details or not style.has_images(run):
         return None
     svd = run.predictions.get("svd_shown")
     positions = spread(run, COLUMNS, len(run.predictions["code"] if svd is None else svd))
@@ -47,13 +49,13 @@ def reconstructions(run) -> Figure | None:
     return figure
 
 
-def denoising(run) -> Figure | None:
-    """Noisy test images and what the network makes of them, at each level of noise."""
+def denoising(run: Run) -> Figure | None:
+    """Noisy test images and their reconstructions, at each level of noise."""
     levels = sorted(
         (name.partition("/")[2] for name in run.metrics if name.startswith("psnr_noisy/")),
         key=float,
     )
-    if not levels or "latents" not in run.record or not style.has_images(run):
+    if not levels or "latents" not in run.record.details or not style.has_images(run):
         return None
     from ..inputs.images import add_noise  # imports TensorFlow
 
@@ -96,8 +98,8 @@ def denoising(run) -> Figure | None:
     return figure
 
 
-def _value(run, metric: str, kind: str, level: str) -> float:
-    return run.metrics[f"{metric}_{kind}/{level}"]["value"]
+def _value(run: Run, metric: str, kind: str, level: str) -> float:
+    return style.bounds(run.metrics[f"{metric}_{kind}/{level}"])[0]
 
 
 def _crossing(levels: np.ndarray, gain: np.ndarray) -> tuple[float | None, str]:
@@ -116,14 +118,14 @@ def _crossing(levels: np.ndarray, gain: np.ndarray) -> tuple[float | None, str]:
     return crossing, f"Denoising raises PSNR from a noise of about {crossing:.2f} on"
 
 
-def decode(run, codes: np.ndarray) -> np.ndarray:
+def decode(run: Run, codes: np.ndarray) -> np.ndarray:
     """Images of codes, between 0 and 1."""
     decoder = run.model.get_layer("decoder")
     images = decoder.predict(codes.astype(np.float32), verbose=0)["reconstruction"]
     return np.clip(images, 0, 1)
 
 
-def spread(run, count: int, among: int) -> np.ndarray:
+def spread(run: Run, count: int, among: int) -> np.ndarray:
     """Positions of `count` of the first `among` test examples: over the classes, and sorted so."""
     label = run.predictions["label"][:among]
     if label.ndim > 1:
@@ -175,7 +177,7 @@ def draw_blocks(
     lines = np.array([-(-len(strip) // COLUMNS) for strip in strips])
     if lines.sum() > MAX_LINES:  # the widest first, or else short ones would leave holes
         order = np.argsort(-widths, kind="stable")
-        strips, names = [strips[i] for i in order], [names[i] for i in order]
+        strips, names = [strips[i] for i in order.tolist()], [names[i] for i in order.tolist()]
         widths, lines = widths[order], lines[order]
     for count in range(1, len(strips) + 1):
         block_of = (np.cumsum(lines) - lines) * count // lines.sum()
@@ -191,7 +193,7 @@ def draw_blocks(
     for axes, block, columns in zip(all_axes, blocks, block_columns, strict=True):
         sheet = np.ones((height, columns, *strips[0].shape[1:]), np.float32)
         shown, line = [""] * height, 0
-        for i in block:
+        for i in block.tolist():
             shown[line] = names[i]
             for start in range(0, len(strips[i]), COLUMNS):
                 part = strips[i][start : start + COLUMNS]
@@ -224,6 +226,6 @@ def to_gif(frames: list[np.ndarray], names: list[str], colors: int) -> bytes:
     heights = range(0, film.height, header + size[1])
     cut = [film.crop((0, top, size[0], top + header + size[1])) for top in heights]
     buffer = io.BytesIO()
-    look = {"duration": FRAME_MILLISECONDS, "loop": 0, "optimize": False}
+    look: Any = {"duration": FRAME_MILLISECONDS, "loop": 0, "optimize": False}
     cut[0].save(buffer, "GIF", save_all=True, append_images=[*cut[1:], *cut[-2:0:-1]], **look)
     return buffer.getvalue()

@@ -1,29 +1,36 @@
 """Figures of the answers of a classifier: an example has one class."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from .. import formatting
+from ..runs import Run
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
 
 MAX_ROOMY_CLASSES = 4  # cells of a confusion matrix that have room for the share beside the count
+MAX_MATRIX_CLASSES = 60  # a matrix grows with their square
+MAX_LISTED_CLASSES = 100  # rows of a chart
+KINDS = ("precision", "recall")
 
 
-def confusion_matrix(run) -> Figure | None:
+def confusion_matrix(run: Run) -> Figure | None:
     """Test examples by true and predicted class; the colour is the share of the true class."""
     if not style.is_classifier(run) or style.is_multilabel(run):
         return None
     truth, predicted = run.predictions["label"], run.predictions["probabilities"].argmax(axis=1)
-    num_classes = len(run.label_names)
-    counts = np.zeros((num_classes, num_classes), int)
-    np.add.at(counts, (truth, predicted), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shown, counts = _count_pairs(truth, predicted, len(run.label_names))
+    examples = np.bincount(truth, minlength=len(run.label_names))[shown]
+    shares = counts / np.maximum(examples[:, None], 1)
+    num_classes = len(shown)
     numbered = num_classes <= MAX_NUMBERED_CLASSES
 
-    names = [style.shorten(name, 18 if numbered else 40) for name in run.label_names]
+    names = [style.shorten(run.label_names[i], 18 if numbered else 40) for i in shown]
     width, height = WIDTH, WIDTH + 0.9
     if not numbered:  # names and cells decide, in inches
         sides = 0.05 * max(map(len, names)) + 0.1 * num_classes
@@ -31,7 +38,7 @@ def confusion_matrix(run) -> Figure | None:
     figure = style.new_figure(height, width)
     axes = figure.subplots()
     # A square root makes rare mistakes visible beside a diagonal close to 100 %.
-    look = {"cmap": "Blues", "norm": PowerNorm(0.5, vmin=0, vmax=1)}
+    look: Any = {"cmap": "Blues", "norm": PowerNorm(0.5, vmin=0, vmax=1)}
     image = axes.imshow(shares, aspect="equal" if numbered else "auto", **look)
     ticks = [0, 0.05, 0.25, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, location="bottom", pad=0.02, aspect=40, ticks=ticks)
@@ -52,15 +59,47 @@ def confusion_matrix(run) -> Figure | None:
         _write_counts(axes, counts, shares)
 
     mistakes = counts - np.diag(np.diag(counts))
-    title = f"{np.trace(counts):,} of {counts.sum():,} test examples are right"
+    title = f"{np.sum(predicted == truth):,} of {len(truth):,} test examples are right"
     if mistakes.any():
         i, j = np.unravel_index(mistakes.argmax(), mistakes.shape)
         title += f"; most often {names[i]} is taken for {names[j]} ({mistakes[i, j]:,}×)"
+    if num_classes < len(run.label_names):
+        title += (
+            f"; shown: the {num_classes} of {len(run.label_names):,} classes with most mistakes"
+        )
     style.set_title(figure, title)
     return figure
 
 
-def roc_curve(run) -> Figure | None:
+def _count_pairs(
+    truth: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The classes that are shown, and how often each of them was predicted as each.
+
+    A matrix of all of very many classes would take all memory: the pair that is confused most
+    often and the classes with most mistakes are kept, in the order of the classes.
+    """
+    shown = np.arange(num_classes)
+    if num_classes > MAX_MATRIX_CLASSES:
+        wrong = np.flatnonzero(predicted != truth)
+        mistakes = np.bincount(truth[wrong], minlength=num_classes)
+        mistakes += np.bincount(predicted[wrong], minlength=num_classes)
+        pairs, times = np.unique(
+            np.stack([truth[wrong], predicted[wrong]]), axis=1, return_counts=True
+        )
+        if times.size:
+            mistakes[pairs[:, times.argmax()]] += len(wrong) + 1  # always among the first
+        shown = np.sort(np.argsort(-mistakes, kind="stable")[:MAX_MATRIX_CLASSES])
+    place = np.full(num_classes, -1)
+    place[shown] = np.arange(len(shown))
+    row, column = place[truth], place[predicted]
+    kept = (row >= 0) & (column >= 0)
+    counts = np.zeros((len(shown), len(shown)), int)
+    np.add.at(counts, (row[kept], column[kept]), 1)
+    return shown, counts
+
+
+def roc_curve(run: Run) -> Figure | None:
     """True against false positives over all thresholds; the second class is the positive one."""
     truth = run.predictions["label"]
     if not style.is_classifier(run) or style.is_multilabel(run):
@@ -72,12 +111,12 @@ def roc_curve(run) -> Figure | None:
     probability = run.predictions["probabilities"][:, 1]
     false_positives, true_positives, _ = rates(truth, probability)
     negative, positive = (style.shorten(name, 18) for name in run.label_names)
-    area = run.metrics.get("roc_auc") or {}
+    area, low, high = style.bounds(run.metrics.get("roc_auc") or {})
     label = "this model"
-    if area.get("value") is not None:
-        label += f": AUC {area['value']:.3f}"
-    if area.get("low") is not None:
-        label += f" [{area['low']:.3f}, {area['high']:.3f}]"
+    if np.isfinite(area):
+        label += f": AUC {area:.3f}"
+    if np.isfinite(low):
+        label += f" [{low:.3f}, {high:.3f}]"
 
     figure = style.new_figure(WIDTH)
     axes = figure.subplots()
@@ -99,37 +138,46 @@ def roc_curve(run) -> Figure | None:
     return figure
 
 
-def per_class(run) -> Figure | None:
+def per_class(run: Run) -> Figure | None:
     """Precision and recall of every class on the test split, with their 95 % intervals."""
-    series = {
-        kind: [run.metrics.get(f"{kind}/{name}") or {} for name in run.label_names]
-        for kind in ("precision", "recall")
-    }
-    if not any(entry.get("value") is not None for row in series.values() for entry in row):
+    measured = np.array(
+        [
+            [style.bounds(run.metrics.get(f"{kind}/{name}") or {}) for name in run.label_names]
+            for kind in KINDS
+        ]
+    )  # (kinds, classes, 3)
+    if not np.isfinite(measured).any():
         return None
-    many = len(run.label_names) > MAX_NUMBERED_CLASSES
-    names = [style.shorten(name, 40 if many else 22) for name in run.label_names]
+    listed = np.arange(measured.shape[1])
+    if cut := len(listed) > MAX_LISTED_CLASSES:
+        # What is not defined comes last.
+        weakest = np.where(np.isnan(measured[..., 0]), 2, measured[..., 0]).min(axis=0)
+        listed = np.sort(np.argsort(weakest, kind="stable")[:MAX_LISTED_CLASSES])
+    many = len(listed) > MAX_NUMBERED_CLASSES
+    names = [style.shorten(run.label_names[i], 40 if many else 22) for i in listed]
     figure = style.new_figure(1.5 + len(names) * (0.19 if many else 0.38))
     axes = figure.subplots()
     lowest = []
-    for (kind, row), color, marker, offset in zip(
-        series.items(), (BLUE, VERMILION), "os", (-0.14, 0.14), strict=True
+    for kind, row, color, marker, offset in zip(
+        KINDS, measured[:, listed], (BLUE, VERMILION), "os", (-0.14, 0.14), strict=True
     ):
-        value, low, high = (
-            np.array([entry.get(key) for entry in row], float) for key in ("value", "low", "high")
-        )
+        value, low, high = row.T
         whiskers = np.nan_to_num(np.maximum([value - low, high - value], 0))
         rows = np.arange(len(row)) + offset
-        size = {"markersize": 3, "elinewidth": 1} if many else {"markersize": 6, "elinewidth": 1.8}
+        size: Any = {"markersize": 6, "elinewidth": 1.8}
+        if many:
+            size = {"markersize": 3, "elinewidth": 1}
         axes.errorbar(value, rows, xerr=whiskers, fmt=marker, color=color, label=kind, **size)
         if np.isfinite(value).any():
             worst = int(np.nanargmin(value))
-            lowest.append(f"lowest {kind}: {names[worst]} ({value[worst]:.1%})")
+            lowest.append(f"lowest {kind}: {names[worst]} ({formatting.percent(value[worst], 1)})")
     style.list_rows(axes, names, size=6.5 if many else 10)
     axes.set_xlabel("precision and recall, whiskers: 95 % interval")
     axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     style.legend_above(axes, ncols=2)
-    title = "; ".join(lowest).replace("%", " %")
+    if cut:
+        lowest.append(f"shown: the {len(listed)} lowest of {len(run.label_names):,} classes")
+    title = "; ".join(lowest)
     style.set_title(figure, title[0].upper() + title[1:])
     return figure
 

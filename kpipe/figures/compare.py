@@ -1,16 +1,14 @@
-"""Figures that compare standing runs of one pipeline."""
+"""Figures that compare the finished runs of one pipeline."""
 
-import json
-import pathlib
-import types
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import formatting
+from ..runs import Run
 from . import style
-from .labels import BROKEN
 from .style import BLUE, CLASS_COLORS, GREY, INK, VERMILION
 
 BEHIND = 0.02  # of the best validation accuracy: what an architecture is timed to reach
@@ -26,66 +24,43 @@ COLUMNS = (
 DRAWN = ("epoch", "seconds", "accuracy", "val_accuracy", "loss", "val_loss")
 
 
-def runs_beside(run, key: str) -> Mapping[str, types.SimpleNamespace]:
-    """This run and those beside it that differ in one key alone, by their value of it.
+def variants(run: Run, key: str) -> dict[Any, Run]:
+    """This run and its siblings that differ in one key alone, by their value of it.
 
-    They are finished runs of the same pipeline, on the same data, from the same seed.
+    A sibling without the values that are drawn is named and left out.
     """
     found = {}
-    if key in run.record["hyperparameters"]:
-        found[run.record["hyperparameters"][key]] = types.SimpleNamespace(
-            record=run.record, metrics=run.metrics, history=run.history
-        )
-    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
-        if path.parent == run.folder or path.parent.name.rpartition("~")[2].isdigit():
-            continue  # itself, or set aside by --fresh
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_comparable(run.record, record, key):
-                continue
-            other = _read(path.parent, record)
-        except BROKEN as error:
-            reason = type(error).__name__
-            print(f"{path.parent.name} is not compared: it cannot be read ({reason})", flush=True)
-            continue
-        found.setdefault(other.record["hyperparameters"][key], other)
+    if key in run.record.hyperparameters:
+        found[run.record.hyperparameters[key]] = run
+    for other in run.siblings(
+        lambda record: key in record.hyperparameters and run.is_variant(record, {key})
+    ):
+        if missing := _missing(other):
+            print(f"{other.folder.name} is not compared: it has no {missing}", flush=True)
+        else:
+            found.setdefault(other.record.hyperparameters[key], other)
     return found
 
 
-def _read(folder: pathlib.Path, record: Mapping) -> types.SimpleNamespace:
-    """A run's metrics and history, with all that figures draw of them; BROKEN if it is not."""
-    head, *lines = (folder / "history.csv").read_text().splitlines()
-    columns = zip(*(line.split(",") for line in lines), strict=True)
-    history = {
-        name: [json.loads(value) if value else None for value in values]
-        for name, values in zip(head.split(","), columns, strict=True)
-    }
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    drawn = [metrics["accuracy"][name] for name in ("value", "low", "high")]
-    drawn += [record["model"]["parameters"], *(v for name in DRAWN for v in history[name])]
-    if not np.isfinite(drawn).all() or record["training"]["best_epoch"] not in history["epoch"]:
-        raise ValueError(f"{folder}: a value is missing")
-    return types.SimpleNamespace(record=record, metrics=metrics, history=history)
+def _missing(run: Run) -> str:
+    """A value that is drawn of every run and that this one lacks, or an empty string."""
+    record = run.record
+    for name in DRAWN:
+        values = run.history.get(name)
+        if not values or not all(isinstance(x, (int, float)) and np.isfinite(x) for x in values):
+            return f"{name} in history.csv"
+    if not np.isfinite(style.bounds(run.metrics.get("accuracy") or {})).all():
+        return "accuracy in metrics.json"
+    if not record.model:
+        return "model in run.json"
+    if not record.training or record.training.best_epoch not in run.history["epoch"]:
+        return "best epoch in history.csv"
+    return ""
 
 
-def _is_comparable(record: Mapping, other: Mapping, key: str) -> bool:
-    def without_key(overrides):
-        return {name: value for name, value in overrides.items() if name != key}
-
-    return (
-        other["status"] == "finished"
-        and other["pipeline"] == record["pipeline"]
-        and other["seed"] == record["seed"]
-        and other.get("budget") == record.get("budget")
-        and other["data"]["fingerprint"] == record["data"]["fingerprint"]
-        and without_key(other["overrides"]) == without_key(record["overrides"])
-        and key in other["hyperparameters"]
-    )
-
-
-def architectures(run) -> Figure | None:
+def architectures(run: Run) -> Figure | None:
     """The architectures that were run into this folder: accuracy, size and time."""
-    found = runs_beside(run, "architecture")
+    found = variants(run, "architecture")
     if len(found) < 2:
         return None
     best = max(max(other.history["val_accuracy"]) for other in found.values())
@@ -94,7 +69,7 @@ def architectures(run) -> Figure | None:
     table, axes = figure.subplots(2, height_ratios=(0.33 * (len(found) + 2), 3))
     # By name, so that an architecture has one colour in the reports of all of them.
     colors = dict(zip(sorted(found), [*CLASS_COLORS, INK, GREY] * len(found), strict=False))
-    rows = sorted(found.items(), key=lambda item: -item[1].metrics["accuracy"]["value"])
+    rows = sorted(found.items(), key=lambda item: -_accuracy(item[1])[0])
     for name, other in rows:
         seconds = np.cumsum(other.history["seconds"])
         axes.plot(
@@ -103,7 +78,7 @@ def architectures(run) -> Figure | None:
             marker="o",
             markersize=4,
             color=colors[name],
-            label=name.replace("_", " "),
+            label=formatting.words(name),
         )
     axes.axhline(threshold, color=GREY, linestyle=":", linewidth=1)
     note = f"dotted: {100 * threshold:.1f} %, {100 * BEHIND:g} points below the best"
@@ -113,48 +88,49 @@ def architectures(run) -> Figure | None:
     axes.grid(color=style.GRID)
     axes.legend(loc="lower right", fontsize=8)
     _draw_table(table, [_row(name, other, threshold) for name, other in rows], threshold, run)
-    first = rows[0]
-    value, low, high = (100 * first[1].metrics["accuracy"][k] for k in ("value", "low", "high"))
-    title = f"Highest test accuracy of {len(found)}: {first[0].replace('_', ' ')}, "
-    title += f"{value:.2f} % [{low:.2f},\N{NO-BREAK SPACE}{high:.2f}]"
+    name, first = rows[0]
+    accuracy = formatting.measured("accuracy", first.metrics["accuracy"])
+    title = f"Highest test accuracy of {len(found)}: {formatting.words(name)}, {accuracy}"
     style.set_title(figure, title)
     return figure
 
 
-def _row(name: str, other, threshold: float) -> tuple[str, ...]:
-    metric, history = other.metrics["accuracy"], other.history
-    value, low, high = (100 * metric[k] for k in ("value", "low", "high"))
+def _accuracy(run: Run) -> tuple[float, float, float]:
+    return style.bounds(run.metrics["accuracy"])
+
+
+def _row(name: str, other: Run, threshold: float) -> tuple[str, ...]:
+    history, model = other.history, other.record.model
     reached = np.flatnonzero(np.array(history["val_accuracy"]) >= threshold)
     time = f"{np.cumsum(history['seconds'])[reached[0]]:.0f} s" if reached.size else "–"
     return (
-        name.replace("_", " "),
-        f"{value:.2f} % [{low:.2f}, {high:.2f}]",
-        f"{other.record['model']['parameters']:,}",
+        formatting.words(name),
+        formatting.measured("accuracy", other.metrics["accuracy"]),
+        formatting.count(model.parameters if model else None),
         f"{len(history['seconds'])}",
         f"{np.median(history['seconds']):.1f}",
         time,
     )
 
 
-def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run) -> None:
+def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run: Run) -> None:
     if "bag_of_words_baseline" in run.metrics:
-        metric = run.metrics["bag_of_words_baseline"]
-        value, low, high = (100 * metric[k] for k in ("value", "low", "high"))
-        rows = [*rows, ("TF-IDF, logistic regression", f"{value:.2f} % [{low:.2f}, {high:.2f}]")]
+        baseline = formatting.measured("accuracy", run.metrics["bag_of_words_baseline"])
+        rows = [*rows, ("TF-IDF, logistic regression", baseline)]
     head = [column.format(threshold=f"{100 * threshold:.1f} %") for column in COLUMNS]
     places = (0.0, 0.51, 0.65, 0.72, 0.84, 1.0)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -1.6))
     axes.axis("off")
     for row, cells in enumerate([head, *rows], start=-1):
         for place, cell in zip(places, cells, strict=False):
-            look = {"ha": "right" if place else "left", "va": "center", "fontsize": 9}
+            look: Any = {"ha": "right" if place else "left", "va": "center", "fontsize": 9}
             axes.text(place, row, cell, color=GREY if row < 0 else INK, **look)
         axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
 
 
-def regularizers(run) -> Figure | None:
+def regularizers(run: Run) -> Figure | None:
     """Accuracy and loss on train and validation, with and without each regularizer."""
-    found = runs_beside(run, "regularizer")
+    found = variants(run, "regularizer")
     if len(found) < 2:
         return None
     names = sorted(found, key=lambda name: (name != "none", name))
@@ -163,9 +139,10 @@ def regularizers(run) -> Figure | None:
     gaps = {}
     for column, name in zip(rows.T, names, strict=True):
         other, history = found[name], found[name].history
-        at = other.record["training"]["best_epoch"] - 1  # the best epoch
+        best = other.record.training.best_epoch if other.record.training else 0
+        at = history["epoch"].index(best)
         for axes, metric in zip(column, ("accuracy", "loss"), strict=True):
-            look = {"linewidth": 1.6}
+            look: Any = {"linewidth": 1.6}
             axes.plot(history["epoch"], history[metric], color=BLUE, label="train", **look)
             axes.plot(
                 history["epoch"],
@@ -174,12 +151,12 @@ def regularizers(run) -> Figure | None:
                 label="validation",
                 **look,
             )
-            axes.axvline(at + 1, color=GREY, linestyle=":", linewidth=1)
+            axes.axvline(best, color=GREY, linestyle=":", linewidth=1)
             axes.grid(color=style.GRID)
         gaps[name] = history["val_loss"][at] - history["loss"][at]
         points = 100 * (history["accuracy"][at] - history["val_accuracy"][at])
-        test = 100 * other.metrics["accuracy"]["value"]
-        lines = (name.replace("_", " "), f"gap {points:.1f} points", f"test {test:.2f} %")
+        test = formatting.percent(_accuracy(other)[0])
+        lines = (formatting.words(name), f"gap {points:.1f} points", f"test {test}")
         column[0].set_title("\n".join(lines), fontsize=9, loc="left")
         column[1].set_title(f"gap {gaps[name]:.2f}", fontsize=9, loc="left")
     rows[0, 0].set_ylabel("accuracy")
@@ -187,7 +164,7 @@ def regularizers(run) -> Figure | None:
     rows[0, 0].yaxis.set_major_formatter(style.percent_formatter(rows[0, 0].get_ylim()))
     rows[0, -1].legend(loc="lower right", fontsize=8)
     figure.supxlabel("epoch; dotted: the best one, at which the gaps are measured", fontsize=9)
-    widest, narrowest = max(gaps, key=gaps.get), min(gaps, key=gaps.get)
+    widest, narrowest = (choose(gaps, key=lambda name: gaps[name]) for choose in (max, min))
     title = (
         f"Validation loss is {gaps[widest]:.2f} above the training's with {_named(widest)}, "
         f"{gaps[narrowest]:.2f} with {_named(narrowest)}"
@@ -197,4 +174,4 @@ def regularizers(run) -> Figure | None:
 
 
 def _named(regularizer: str) -> str:
-    return "no regularizer" if regularizer == "none" else regularizer.replace("_", " ")
+    return "no regularizer" if regularizer == "none" else formatting.words(regularizer)

@@ -1,14 +1,18 @@
 """Figures of the training."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import formatting
+from ..runs import Run
 from . import style
 from .style import BLUE, GREEN, INK, VERMILION
 
 
-def learning_curves(run) -> Figure | None:
+def learning_curves(run: Run) -> Figure | None:
     """Loss, metrics and a varying learning rate over the epochs, on train and validation."""
     history = {name: np.array(values, float) for name, values in run.history.items()}
     epochs = history.pop("epoch", np.array([]))
@@ -27,7 +31,7 @@ def learning_curves(run) -> Figure | None:
 
     figure = style.new_figure(0.9 + 1.9 * len(panels))
     all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    look = {"markersize": 4 if len(epochs) <= 40 else 0, "linewidth": 1.6}
+    look: Any = {"markersize": 4 if len(epochs) <= 40 else 0, "linewidth": 1.6}
     for axes, name in zip(all_axes, panels, strict=True):
         if name == "learning_rate":
             axes.plot(epochs, learning_rate, color=INK, marker=".", **look)
@@ -36,17 +40,17 @@ def learning_curves(run) -> Figure | None:
         if f"val_{name}" in history:
             values = history[f"val_{name}"]
             axes.plot(epochs, values, color=VERMILION, marker="s", label="validation", **look)
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(formatting.words(name))
         if name.endswith("accuracy"):
             axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
         axes.grid(color=style.GRID)
 
     title = f"Training over {len(epochs)} epoch{'s' if len(epochs) > 1 else ''}"
-    best = (run.record.get("training") or {}).get("best_epoch")
-    if best is not None:
+    if training := run.record.training:
+        best = training.best_epoch
         for axes in all_axes:
             axes.axvline(best, color=GREEN, linestyle="--", label="best epoch", zorder=1)
-        monitor = (run.record.get("trainer") or {}).get("monitor") or "validation"
+        monitor = run.record.trainer.get("monitor") or "validation"
         monitor = monitor.replace("val_", "validation ").replace("_", " ")
         title = f"Best {monitor} at epoch {best} of {epochs[-1]:.0f}"
     style.legend_above(all_axes[0], ncols=3)

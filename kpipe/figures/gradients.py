@@ -1,8 +1,12 @@
 """The figure of a gradient check."""
 
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..gradients import GradientCheck, VariableCheck
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
@@ -10,12 +14,12 @@ SMALLEST = 1e-16  # errors of 0 are drawn here; of the order of rounding
 LONGEST_NAME = 40
 
 
-def gradient_check(check, name: str) -> Figure:
+def gradient_check(check: GradientCheck, name: str) -> Figure:
     """The error of every entry that was compared, and the Taylor test of all variables together.
 
     Args:
-        check: `kpipe.gradients.GradientCheck`.
-        name: Of what was checked.
+        check: Its result.
+        name: What was checked.
     """
     variables = check.variables
     figure = style.new_figure(3.4 + 0.19 * len(variables), width=6.0)
@@ -35,11 +39,11 @@ def gradient_check(check, name: str) -> Figure:
     return figure
 
 
-def _draw_entries(axes, check) -> None:
+def _draw_entries(axes: Axes, check: GradientCheck) -> None:
     names = [_name(variable) for variable in check.variables]
     style.list_rows(axes, names, size=7.5)
     for row, variable in enumerate(check.variables):
-        look = {"color": BLUE if variable.passed else VERMILION, "alpha": 0.6, "linewidth": 0}
+        look: Any = {"color": BLUE if variable.passed else VERMILION, "alpha": 0.6, "linewidth": 0}
         errors = np.clip(variable.errors, SMALLEST, 1e3)
         axes.plot(errors, np.full(errors.shape, row), marker="o", markersize=3.5, **look)
     axes.axvline(check.tolerance, color=INK, linestyle="--", linewidth=1)
@@ -50,8 +54,8 @@ def _draw_entries(axes, check) -> None:
     axes.set_xlabel("relative error against differences (0 drawn at 1e-16)")
 
 
-def _name(variable) -> str:
-    """The end of a long path tells more than its start."""
+def _name(variable: VariableCheck) -> str:
+    """The end of a long path says more than its start."""
     name = variable.name
     name = (
         name if len(name) <= LONGEST_NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - LONGEST_NAME :]
@@ -59,7 +63,7 @@ def _name(variable) -> str:
     return name if variable.passed else f"{variable.verdict}  {name}"
 
 
-def _draw_taylor(axes, table: np.ndarray) -> None:
+def _draw_taylor(axes: Axes, table: np.ndarray) -> None:
     steps, first, second = table.T
     for values, color, slope, label in (
         (first, BLUE, 1, "change of the loss"),
@@ -73,7 +77,7 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
         start = min(np.argmax(values > 1e3 * SMALLEST) + 2, len(steps) - 1)
         guide = values[start] * (steps / steps[start]) ** slope
         seen = (guide > max(values[shown].min() / 10, SMALLEST)) & (guide < 10 * first.max())
-        look = {"color": GREY, "linestyle": ":" if slope == 1 else "--", "linewidth": 1.2}
+        look: Any = {"color": GREY, "linestyle": ":" if slope == 1 else "--", "linewidth": 1.2}
         axes.plot(steps[seen], guide[seen], label=f"slope {slope}", **look)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -83,5 +87,5 @@ def _draw_taylor(axes, table: np.ndarray) -> None:
     if axes.lines:
         style.legend_above(axes, ncols=2, fontsize=8)
     else:
-        center = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        center: Any = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "nothing that changes and is finite", **center)

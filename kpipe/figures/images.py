@@ -1,12 +1,12 @@
-"""Figures of images: what was taken for something else, what training sees, what was learned."""
+"""Figures of images: mistakes, augmented examples, learned filters."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..datasets import Augmentation
+from ..runs import Run
 from . import style
 from .style import WIDTH
 
@@ -27,7 +27,7 @@ _CHANGES = {
 }
 
 
-def worst_mistakes(run) -> Figure | None:
+def worst_mistakes(run: Run) -> Figure | None:
     """The surest mistakes on the test split: true → predicted class and its probability."""
     if not (style.is_classifier(run) and style.has_images(run)) or style.is_multilabel(run):
         return None
@@ -37,7 +37,7 @@ def worst_mistakes(run) -> Figure | None:
     if not wrong.size:
         return None
     longest = max(map(len, run.label_names))
-    columns, arrow, size, height = 4, " → ", 9, 1.6  # height in inches
+    columns, arrow, size, height = 4, " → ", 9.0, 1.6  # height in inches
     if longest > 18:  # each name on two lines of a wider column
         columns, arrow, size, height = 3, "\n→ ", 7.5, 2.25
     elif longest > 7:
@@ -50,7 +50,7 @@ def worst_mistakes(run) -> Figure | None:
     ]
     rows = -(-len(shown) // columns)
     figure = style.new_figure(0.7 + rows * height)
-    figure.get_layout_engine().set(h_pad=0.07)  # inches, room below the title
+    figure.set_layout_engine("constrained", h_pad=0.07)  # inches, room below the title
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in all_axes:
         axes.set_axis_off()
@@ -65,17 +65,18 @@ def worst_mistakes(run) -> Figure | None:
     return figure
 
 
-def augmented_examples(run) -> Figure | None:
+def augmented_examples(run: Run) -> Figure | None:
     """Training images and, beside each, what random changes make of it in training."""
-    if not style.has_images(run) or run.data.augmentation == Augmentation():
+    data = run.data
+    if data is None or not style.has_images(run) or data.augmentation == Augmentation():
         return None
     from ..training.batches import augment  # imports TensorFlow
 
-    train = run.data.train
+    train = data.train
     positions = np.linspace(0, len(train) - 1, min(NUM_ORIGINALS, len(train))).astype(int)
     originals, _ = train.take(positions)
     changed = [
-        np.asarray(augment(originals, run.data.augmentation, seed=np.array([0, step])))
+        np.asarray(augment(originals, data.augmentation, seed=np.array([0, step])))
         for step in range(NUM_AUGMENTED)
     ]
     gap = max(1, originals.shape[2] // 12)  # pixels
@@ -95,8 +96,8 @@ def augmented_examples(run) -> Figure | None:
         axes.set_title(name, fontsize=10, loc="left")
     changes = [
         _CHANGES.get(field.name, field.name).format(value, 100 * value if value else 0)
-        for field in dataclasses.fields(run.data.augmentation)
-        if (value := getattr(run.data.augmentation, field.name))
+        for field in dataclasses.fields(data.augmentation)
+        if (value := getattr(data.augmentation, field.name))
     ]
     lines = style.set_title(figure, f"Training changes images at random: {', '.join(changes)}")
     height = (WIDTH - 0.3) * panels[0].shape[0] / sum(widths)
@@ -104,7 +105,7 @@ def augmented_examples(run) -> Figure | None:
     return figure
 
 
-def first_layer_filters(run) -> Figure | None:
+def first_layer_filters(run: Run) -> Figure | None:
     """The first layer's filters, or units, before and after training, each scaled on its own."""
     before = run.initial_kernel
     after = None if before is None else run.final_kernel  # loads the model of an opened run
@@ -125,7 +126,8 @@ def first_layer_filters(run) -> Figure | None:
         axes.set_axis_off()
         axes.set_title(title, fontsize=10, loc="left")
     # A dense unit sees the whole image.
-    whole = style.has_images(run) and (height, width) == tuple(run.data.input_shape[:2])
+    data = run.data
+    whole = data is not None and (height, width) == tuple(data.input_shape[:2])
     count = f"{shown} of {num_filters:,}" if shown < num_filters else f"{num_filters}"
     kind = "units" if whole else "filters"
     style.set_title(figure, f"First layer: {count} {kind} of {height} × {width} pixels")
@@ -161,9 +163,8 @@ def _mosaic(kernel: np.ndarray, columns: int) -> np.ndarray:
     return _tiles(filters, columns, gap=4)
 
 
-def _tiles(images: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
+def _tiles(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
     """Images of one size side by side, row by row, on white."""
-    images = np.asarray(images)
     count, height, width = images.shape[:3]
     rows = -(-count // columns)
     white = 255 if images.dtype == np.uint8 else 1

@@ -1,35 +1,37 @@
 """Figures of networks with several labels: each alone, and against a network of its own."""
 
-import json
-import pathlib
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..measures.evaluation import paired_difference
+from .. import formatting
+from ..errors import UserError
+from ..measures.intervals import paired_difference
+from ..runs import Record, Run
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
 
 
-def label_accuracies(run) -> Figure | None:
+def label_accuracies(run: Run) -> Figure | None:
     """Accuracy of each label on the test split beside that of always saying its majority."""
     if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
     entries = {
-        name: (run.metrics[f"accuracy/{name}"], run.metrics[f"majority_baseline/{name}"]["value"])
+        name: tuple(
+            style.bounds(run.metrics[f"{kind}/{name}"])
+            for kind in ("accuracy", "majority_baseline")
+        )
         for name in run.label_names
         if f"accuracy/{name}" in run.metrics
     }
     if not entries:
         return None
-    names = sorted(entries, key=lambda name: entries[name][1] - entries[name][0]["value"])
-    value, low, high = (
-        np.array([entries[name][0][key] for name in names]) for key in ("value", "low", "high")
-    )
-    baseline = np.array([entries[name][1] for name in names])
+    names = sorted(entries, key=lambda name: entries[name][1][0] - entries[name][0][0])
+    measured = np.array([entries[name] for name in names])  # (labels, kinds, 3)
+    value, low, high = measured[:, 0].T
+    baseline = measured[:, 1, 0]
 
     many = len(names) > MAX_NUMBERED_CLASSES
     left_out = len(run.label_names) - len(names)
@@ -37,9 +39,11 @@ def label_accuracies(run) -> Figure | None:
     axes = figure.subplots()
     rows = np.arange(len(names))
     axes.hlines(rows, baseline, value, color=BLUE, linewidth=4 if many else 9, alpha=0.25)
-    ticks = {"marker": "|", "markersize": 9 if many else 16, "markeredgewidth": 2}
+    ticks: Any = {"marker": "|", "markersize": 9 if many else 16, "markeredgewidth": 2}
     axes.plot(baseline, rows, color=GREY, linestyle="", label="majority alone", **ticks)
-    size = {"markersize": 3, "elinewidth": 1} if many else {"markersize": 6, "elinewidth": 1.8}
+    size: Any = {"markersize": 6, "elinewidth": 1.8}
+    if many:
+        size = {"markersize": 3, "elinewidth": 1}
     whiskers = np.maximum([value - low, high - value], 0)
     axes.errorbar(value, rows, xerr=whiskers, fmt="o", color=BLUE, label="this model", **size)
     spoken = [style.shorten(name.replace("_", " "), 40 if many else 22) for name in names]
@@ -50,13 +54,16 @@ def label_accuracies(run) -> Figure | None:
     axes.set_xlabel(note)
     axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     style.legend_above(axes, ncols=2)
-    mean, always = (100 * run.metrics[key]["value"] for key in ("accuracy", "majority_baseline"))
-    title = f"Mean accuracy {mean:.2f} %; always saying each label's majority {always:.2f} %"
+    mean, always = (
+        formatting.number("accuracy", run.metrics[key]["value"])
+        for key in ("accuracy", "majority_baseline")
+    )
+    title = f"Mean accuracy {mean}; always saying each label's majority {always}"
     style.set_title(figure, title)
     return figure
 
 
-def against_single_task(run) -> Figure | None:
+def against_single_task(run: Run) -> Figure | None:
     """Accuracy minus that of networks trained on one label alone, on the same test examples."""
     if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
@@ -83,8 +90,8 @@ def against_single_task(run) -> Figure | None:
         value, positions, xerr=whiskers, fmt="o", color=BLUE, markersize=7, elinewidth=2, capsize=4
     )
     for position, text in zip(positions, texts, strict=True):
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        place = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 8.5}
+        box: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        place: Any = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 8.5}
         axes.text(0.01, position - 0.2, text, color=INK, bbox=box, **place)
     axes.set_ylim(len(rows) - 0.6, -0.85)
     reach = 1.1 * max(np.abs([low, high]).max(), 0.1)
@@ -106,56 +113,40 @@ def against_single_task(run) -> Figure | None:
     return figure
 
 
-# What a missing or damaged file of a run raises.
-BROKEN = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-def _single_task_differences(run) -> Iterator[tuple[str, str, dict]]:
+def _single_task_differences(run: Run) -> Iterator[tuple[str, str, dict]]:
     """Folder, label and difference of each finished single-task run beside this one."""
-    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
-        folder = path.parent
+    for other in run.siblings(lambda record: _single_task(record, run) is not None):
+        name = _single_task(other.record, run)
         try:
-            name = _single_task(json.loads(path.read_text(encoding="utf-8")), run)
-            difference = name and _difference(run, name, folder / "predictions.npz")
-        except BROKEN as error:
-            reason = type(error).__name__
-            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
+            difference = name and _difference(run, name, other.predictions)
+        except UserError as error:
+            print(f"{other.folder.name} is not compared: {error}", flush=True)
             continue
-        if difference:
-            yield folder.name, name, difference
+        if name and difference:
+            yield other.folder.name, name, difference
+        else:
+            print(f"{other.folder.name} is not compared: it has other test examples", flush=True)
 
 
-def _single_task(record: dict, run) -> str | None:
-    """The label that a finished run on the same data was trained on, if it was one alone."""
-    data = record["data"]
-    if (
-        record["status"] != "finished"
-        or data["fingerprint"] != run.record["data"]["fingerprint"]
-        or len(data["label_names"]) != 2
-    ):
+def _single_task(record: Record, run: Run) -> str | None:
+    """The label that a run on the same data was trained on, if it was one alone."""
+    data = record.data
+    if data.fingerprint != run.record.data.fingerprint or len(data.label_names) != 2:
         return None
-    negative, name = data["label_names"]
+    negative, name = data.label_names
     return name if negative == f"not {name}" and name in run.label_names else None
 
 
-def _difference(run, name: str, path: pathlib.Path) -> dict | None:
-    """The run's accuracy on a label minus that of the predictions at `path`."""
-    # NumPy leaves a damaged file open, if it opens it itself.
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-        index, label, probabilities = (content[k] for k in ("index", "label", "probabilities"))
+def _difference(run: Run, name: str, alone: Mapping[str, np.ndarray]) -> dict | None:
+    """The run's accuracy on a label minus that of predictions of this label alone."""
     column = run.label_names.index(name)
     truth = run.predictions["label"][:, column]
-    if not (np.array_equal(index, run.predictions["index"]) and np.array_equal(label, truth)):
-        print(f"{path.parent.name} is not compared: it has other test examples", flush=True)
+    same = (
+        np.array_equal(alone.get("index", ()), run.predictions["index"]),
+        np.array_equal(alone.get("label", ()), truth),
+        "probabilities" in alone,
+    )
+    if not all(same):
         return None
     together = (run.predictions["probabilities"][:, column] > 0.5) == truth
-    return paired_difference(together, probabilities.argmax(axis=1) == truth)
+    return paired_difference(together, alone["probabilities"].argmax(axis=1) == truth)

@@ -1,10 +1,10 @@
-"""Figures of latent codes: where images lie in them, and how much each latent says of one.
+"""Figures of latent codes: where images are in them, and how much each latent says of one.
 
 Latents are named z1, z2 ... if they are continuous, and c1 (10) if discrete, with ten values.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
+from ..runs import Record, Run
 from . import style
 from .autoencoders import decode, tile
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
@@ -32,17 +34,22 @@ class Latent(NamedTuple):
     is_discrete: bool
 
 
-def latents_of(run) -> list[Latent]:
+def latents_of(run: Run) -> list[Latent]:
     """The latents in the order of a code; none where there is no prior to draw codes from."""
-    structure = run.record.get("latents")
-    if not structure or not structure["has_prior"]:
+    if not has_prior(run.record):
         return []
+    structure = run.record.details["latents"]
     first = structure["continuous"]
     found = [Latent(f"z{i + 1}", slice(i, i + 1), False) for i in range(first)]
     for i, size in enumerate(structure["discrete"]):
         found.append(Latent(f"c{i + 1} ({size})", slice(first, first + size), True))
         first += size
     return found
+
+
+def has_prior(record: Record) -> bool:
+    """Whether a run has latents with a prior to draw codes from."""
+    return bool((record.details.get("latents") or {}).get("has_prior"))
 
 
 def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
@@ -57,13 +64,13 @@ def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
     return varied
 
 
-def code_scatter(run) -> Figure | None:
+def code_scatter(run: Run) -> Figure | None:
     """The codes of test images in the plane, by class."""
-    dimensions = run.record.get("latents", {}).get("continuous", 0)
+    dimensions = (run.record.details.get("latents") or {}).get("continuous", 0)
     if dimensions < 2:
         return None
     codes, label = run.predictions["code"][:, :dimensions], run.predictions["label"]
-    values, names, by = range(len(run.label_names)), run.label_names, "class"
+    values, names, by = np.arange(len(run.label_names)), [*run.label_names], "class"
     if label.ndim == 2:
         # The first that varies: of 40 attributes not all may be known.
         varying = int(np.ptp(label, axis=0).astype(bool).argmax())
@@ -85,7 +92,9 @@ def code_scatter(run) -> Figure | None:
     figure = style.new_figure(WIDTH + 0.6)
     axes = figure.subplots()
     order = np.searchsorted(values, label)
-    axes.scatter(*places[shown].T, s=6, c=colors[order[shown]], linewidths=0, alpha=0.7)
+    axes.scatter(
+        places[shown, 0], places[shown, 1], s=6, c=colors[order[shown]], linewidths=0, alpha=0.7
+    )
     if len(values) <= MAX_NUMBERED_CLASSES:
         for name, color in zip(names, colors, strict=True):
             axes.plot([], [], "o", color=color, label=style.shorten(name, 18), markersize=5)
@@ -106,10 +115,10 @@ def code_scatter(run) -> Figure | None:
 def _name_apart(figure: Figure, axes: Axes, places: list[np.ndarray], names: list[str]) -> None:
     """Names the places, where there is room, in the order given."""
     figure.draw_without_rendering()  # the layout decides where there is room
-    look = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
-    taken = []
+    look: Any = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
+    taken: list[Bbox] = []
     for place, name in zip(places, names, strict=True):
-        text = axes.text(*place, style.shorten(name, 14), **look)
+        text = axes.text(place[0], place[1], style.shorten(name, 14), **look)
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         box = text.get_window_extent()
         if box.count_overlaps(taken):
@@ -122,11 +131,11 @@ def _class_colors(count: int) -> list:
     if count <= len(CLASS_COLORS):
         return [to_rgb(color) for color in CLASS_COLORS[:count]]
     if count <= 10:
-        return list(colormaps["tab10"].colors[:count])
+        return [color[:3] for color in colormaps["tab10"](range(count))]
     return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
 
 
-def decoded_plane(run) -> Figure | None:
+def decoded_plane(run: Run) -> Figure | None:
     """Images decoded from the plane of the two latents, at the prior's quantiles."""
     latents = latents_of(run)
     if sum(not latent.is_discrete for latent in latents) != 2:
@@ -155,7 +164,7 @@ def decoded_plane(run) -> Figure | None:
     return figure
 
 
-def latent_kl(run) -> Figure | None:
+def latent_kl(run: Run) -> Figure | None:
     """The KL of each latent over the training, and of all together against their capacity."""
     history = {name: np.array(values, float) for name, values in run.history.items()}
     kinds = [kind for kind in ("continuous", "discrete") if f"{kind}_kl" in history]
@@ -173,7 +182,7 @@ def latent_kl(run) -> Figure | None:
         numbers[kind] += 1
     final = np.array([line[-1] for line in lines])
     largest = np.argsort(-final, kind="stable")[:5]
-    look = {"marker": "o" if len(x) <= 40 else "", "markersize": 3}
+    look: Any = {"marker": "o" if len(x) <= 40 else "", "markersize": 3}
 
     figure = style.new_figure(1.1 + 2.6 + 1.6 * len(kinds))
     ratios = [2.2] + [1.3] * len(kinds)
@@ -188,7 +197,7 @@ def latent_kl(run) -> Figure | None:
     for axes, kind, color in zip(rest, kinds, (BLUE, VERMILION), strict=False):
         axes.plot(x, history[f"{kind}_kl"], color=color, label=f"{kind}, together", **look)
         if f"{kind}_capacity" in history:
-            capacity = {"color": INK, "linestyle": "--", "linewidth": 1.2, "label": "capacity"}
+            capacity: Any = {"color": INK, "linestyle": "--", "linewidth": 1.2, "label": "capacity"}
             axes.plot(x, history[f"{kind}_capacity"], **capacity)
         axes.set_ylabel("nats")
         style.legend_above(axes, ncols=2, fontsize=8)
@@ -212,11 +221,11 @@ def used_nats(ends: Mapping[str, float]) -> list[str]:
             limit = "" if capacity is None else f" of {capacity:.2f}"
             found.append(f"{kind} {ends[f'{kind}_kl']:.2f}{limit} nats")
     if "discrete_information" in ends:
-        found[-1] += f", telling {ends['discrete_information']:.2f}"
+        found[-1] += f", {ends['discrete_information']:.2f} of them information about the image"
     return found
 
 
-def discrete_code_by_class(run) -> Figure | None:
+def discrete_code_by_class(run: Run) -> Figure | None:
     """Test images by class and by the value of the first discrete latent, as shares of a class."""
     latent = next((latent for latent in latents_of(run) if latent.is_discrete), None)
     if latent is None or style.is_multilabel(run):
@@ -239,7 +248,7 @@ def discrete_code_by_class(run) -> Figure | None:
     figure = style.new_figure(1.1 + max(1.2, cell * len(shares)), width)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    text = {"fontsize": 9 if numbered else 6}
+    text: Any = {"fontsize": 9 if numbered else 6}
     axes.set_xticks(range(size), values, **text)
     axes.set_yticks(range(len(shares)), [style.shorten(x, 22) for x in run.label_names], **text)
     axes.tick_params(length=0)
@@ -249,8 +258,9 @@ def discrete_code_by_class(run) -> Figure | None:
     if numbered:
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.005:
-                look = {"ha": "center", "va": "center", "color": "white" if share > 0.6 else INK}
-                axes.text(j, i, f"{100 * share:.0f}", fontsize=8, **look)
+                look: Any = {"ha": "center", "va": "center", "fontsize": 8}
+                color = "white" if share > 0.6 else INK
+                axes.text(j, i, f"{100 * share:.0f}", color=color, **look)
     title = f"Each value of {latent.name} matched with one class on these very images: "
     style.set_title(figure, title + f"{100 * agree:.1f} % of {len(truth):,} agree")
     return figure

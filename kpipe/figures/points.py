@@ -1,10 +1,14 @@
 """Figures of points in the plane."""
 
+from typing import Any
+
+import keras
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ..runs import Run
 from . import style
 from .style import INK
 
@@ -13,7 +17,7 @@ MAX_NAMED_POINTS = 16  # such as the rows of a truth table
 GRID_SIZE = 400  # cells on a side
 
 
-def decision_regions(run) -> Figure | None:
+def decision_regions(run: Run) -> Figure | None:
     """The plane by predicted class, with test points by true class; mistakes are ringed."""
     if style.is_multilabel(run) or run.data is None or tuple(run.data.input_shape) != (2,):
         return None
@@ -57,7 +61,9 @@ def _class_colors(count: int) -> list:
     return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
 
 
-def _color_regions(axes: Axes, model, low: np.ndarray, high: np.ndarray, colors: list) -> None:
+def _color_regions(
+    axes: Axes, model: keras.Model, low: np.ndarray, high: np.ndarray, colors: list
+) -> None:
     """Asks the model for its class on a grid, and draws that in the classes' light colours."""
     steps = (np.arange(GRID_SIZE) + 0.5) / GRID_SIZE
     x, y = (low[:, None] + (high - low)[:, None] * steps).astype(np.float32)
@@ -69,30 +75,44 @@ def _color_regions(axes: Axes, model, low: np.ndarray, high: np.ndarray, colors:
     axes.imshow(image, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
 
 
-def _draw_many(axes: Axes, points, truth, wrong, colors, names) -> None:
+def _draw_many(
+    axes: Axes,
+    points: np.ndarray,
+    truth: np.ndarray,
+    wrong: np.ndarray,
+    colors: list,
+    names: list[str],
+) -> None:
     """Small points, the mistakes last and larger."""
     right, mistakes = np.flatnonzero(~wrong), np.flatnonzero(wrong)
     shown = min(len(right), MAX_RIGHT_POINTS)
     right = np.random.default_rng(0).choice(right, shown, replace=False)
-    colors = np.array(colors)
-    axes.scatter(*points[right].T, s=9, c=colors[truth[right]], linewidths=0)
+    rgb = np.array(colors)
+    axes.scatter(points[right, 0], points[right, 1], s=9, c=rgb[truth[right]], linewidths=0)
     # Many mistakes would hide the picture below them.
     size, width = (20, 0.9) if len(mistakes) <= 500 else (9, 0.5)
-    look = {"s": size, "c": colors[truth[mistakes]], "edgecolors": INK, "linewidths": width}
-    axes.scatter(*points[mistakes].T, **look)
-    ring = {"color": "none", "markeredgecolor": INK, "markersize": 6}
+    look: Any = {"s": size, "c": rgb[truth[mistakes]], "edgecolors": INK, "linewidths": width}
+    axes.scatter(points[mistakes, 0], points[mistakes, 1], **look)
+    ring: Any = {"color": "none", "markeredgecolor": INK, "markersize": 6}
     axes.plot([], [], "o", label="mistake", **ring)
 
 
-def _draw_few(axes: Axes, points, truth, wrong, colors, names) -> None:
+def _draw_few(
+    axes: Axes,
+    points: np.ndarray,
+    truth: np.ndarray,
+    wrong: np.ndarray,
+    colors: list,
+    names: list[str],
+) -> None:
     """Large points, each with its inputs and its class."""
     for point, label, mistaken in zip(points, truth, wrong, strict=True):
         axes.plot(*point, "o", color=colors[label], markersize=14, markeredgecolor="white")
         if mistaken:
-            ring = {"markersize": 25, "markeredgewidth": 2.5, "markeredgecolor": INK}
+            ring: Any = {"markersize": 25, "markeredgewidth": 2.5, "markeredgecolor": INK}
             axes.plot(*point, "o", color="none", **ring)
         text = f"{' '.join(f'{value:g}' for value in point)} → {names[label]}"
-        place = {"xytext": (0, 17), "textcoords": "offset points", "ha": "center"}
+        place: Any = {"xytext": (0, 17), "textcoords": "offset points", "ha": "center"}
         axes.annotate(text, point, fontsize=12, color=INK, **place)
 
 

@@ -7,11 +7,14 @@ Figures are five inches wide, so that 10 point text can be read on a phone and i
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+
+from ..runs import Run
 
 # Okabe and Ito's colours, told apart with every kind of colour blindness.
 BLUE, VERMILION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#767676", "#222222"
@@ -36,17 +39,22 @@ def to_png(figure: Figure) -> bytes:
 
 
 def set_title(figure: Figure, text: str) -> int:
-    """Says what the figure shows, in as many lines as its width asks for; returns their number."""
+    """States what the figure shows, in as many lines as it needs; returns their number."""
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.wrap(text, int(9.2 * figure.get_figwidth()), break_on_hyphens=False)
-    look = {"horizontalalignment": "left", "fontsize": 11, "fontweight": "bold"}
+    look: Any = {"horizontalalignment": "left", "fontsize": 11, "fontweight": "bold"}
     figure.suptitle("\n".join(lines).replace("\N{NO-BREAK SPACE}", " "), x=0.02, **look)
     return len(lines)
 
 
-def legend_above(axes: Axes, **options) -> None:
+def legend_above(axes: Axes, **options: Any) -> None:
     """A legend between the title and the axes."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False, "borderaxespad": 0.2}
+    place: Any = {
+        "loc": "lower left",
+        "bbox_to_anchor": (0, 1),
+        "frameon": False,
+        "borderaxespad": 0.2,
+    }
     axes.legend(**place, **options)
 
 
@@ -80,16 +88,27 @@ def percent_formatter(limits: Sequence[float]) -> PercentFormatter:
     return PercentFormatter(1.0, decimals=1 if limits[1] - limits[0] < 0.06 else 0, symbol=" %")
 
 
-def is_multilabel(run) -> bool:
-    """Whether an example has several labels, each 0 or 1, instead of one class."""
+def bounds(metric: Mapping[str, float | None]) -> tuple[float, float, float]:
+    """Value, low and high of a metric; NaN where it is not defined."""
+    value, low, high = (metric.get(key) for key in ("value", "low", "high"))
+    missing = float("nan")
+    return (
+        missing if value is None else value,
+        missing if low is None else low,
+        missing if high is None else high,
+    )
+
+
+def is_multilabel(run: Run) -> bool:
+    """Whether an example has several labels instead of one class."""
     return run.predictions["label"].ndim == 2
 
 
-def is_classifier(run) -> bool:
-    """Whether the run's network says classes or labels; an autoencoder's gives its input back."""
+def is_classifier(run: Run) -> bool:
+    """Whether the run's network predicts classes or labels."""
     return "probabilities" in run.predictions
 
 
-def has_images(run) -> bool:
+def has_images(run: Run) -> bool:
     """Whether inputs are images, and at hand: a run that was opened again has none."""
     return run.data is not None and len(run.data.input_shape) == 3

@@ -1,18 +1,16 @@
 """Figures of what each latent changes in an image."""
 
 import io
-import json
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from ..runs import Metrics, Record, Run
 from . import style
 from .autoencoders import COLUMNS, decode, draw_blocks, spread, tile, to_gif
-from .labels import BROKEN
-from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, latents_of, used_nats, vary
+from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, has_prior, latents_of, used_nats, vary
 from .style import WIDTH
 
 MAX_LATENTS = 64  # rows of traversals
@@ -30,7 +28,7 @@ VARIED = (
 )
 
 
-def traversals(run) -> Figure | None:
+def traversals(run: Run) -> Figure | None:
     """What each latent alone changes in the decoded image, the one with the largest KL on top."""
     latents = latents_of(run)
     if not latents:
@@ -67,7 +65,7 @@ def traversals(run) -> Figure | None:
     return figure
 
 
-def traversal_animation(run) -> bytes | None:
+def traversal_animation(run: Run) -> bytes | None:
     """Test images whose latents sweep through their range, one in each column: an animated GIF."""
     latents = latents_of(run)
     if not latents:
@@ -96,11 +94,11 @@ def traversal_animation(run) -> bytes | None:
     return content
 
 
-def traversals_beside(run) -> Figure | None:
+def compare_traversals(run: Run) -> Figure | None:
     """The traversals of networks with other latents or capacities, side by side with this one's."""
     own = traversals(run)
-    others = [] if own is None else _sheets_beside(run)
-    if not others:
+    others = [] if own is None else _sheets(run)
+    if own is None or not others:
         return None
     this = _Sheet(
         f"{_describe(run.record)}, this run",
@@ -131,46 +129,38 @@ class _Sheet(NamedTuple):
     image: np.ndarray
 
 
-def _describe(record: Mapping) -> str:
-    """What the network is given to hold: "capacity rising, discrete 10"."""
-    values = record["hyperparameters"]
+def _describe(record: Record) -> str:
+    """How the network's code is limited: "capacity rising, discrete 10"."""
+    values = record.hyperparameters
     return ", ".join(f"{key} {values[key]}" for key in NAMED if key in values)
 
 
-def _sheets_beside(run) -> list[_Sheet]:
-    """Finished runs beside this one that differ in their latents and capacities alone."""
+def _sheets(run: Run) -> list[_Sheet]:
+    """The finished runs beside this one that differ in their latents and capacities alone."""
+
+    def is_wanted(record: Record) -> bool:
+        # Without a prior there are no traversals.
+        return run.is_variant(record, VARIED) and has_prior(record)
+
     found = []
-    for path in sorted(run.folder.parent.glob("[!.]*/run.json")):
-        folder = path.parent
-        if folder == run.folder or folder.name.rpartition("~")[2].isdigit():
-            continue  # itself, or set aside by --fresh
+    for other in run.siblings(is_wanted):
+        path = other.folder / "figures" / "traversals.png"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_comparable(run.record, record):
-                continue
-            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            nats = used_nats(_values(metrics))
-            image = imread(folder / "figures" / "traversals.png")
-        except (*BROKEN, SyntaxError) as error:  # SyntaxError: Pillow's of a damaged PNG
+            image = imread(path)
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+        ) as error:  # SyntaxError: Pillow's of a damaged PNG
             reason = type(error).__name__
-            print(f"{folder.name} is not compared: it cannot be read ({reason})", flush=True)
+            print(
+                f"{other.folder.name} is not compared: {path} cannot be read ({reason})", flush=True
+            )
             continue
-        found.append(_Sheet(_describe(record), nats, image))
+        found.append(_Sheet(_describe(other.record), used_nats(_values(other.metrics)), image))
     return found
 
 
-def _is_comparable(record: Mapping, other: Mapping) -> bool:
-    def shared(record):
-        overrides = {name: x for name, x in record["overrides"].items() if name not in VARIED}
-        same = (record["pipeline"], record["seed"], record.get("budget"), overrides)
-        return *same, record["data"]["fingerprint"]
-
-    return (
-        other["status"] == "finished"
-        and shared(other) == shared(record)
-        and other["latents"]["has_prior"]  # others have no traversals
-    )
-
-
-def _values(metrics: Mapping[str, Mapping]) -> dict[str, float]:
-    return {name: metric["value"] for name, metric in metrics.items()}
+def _values(metrics: Metrics) -> dict[str, float]:
+    values = {name: metric.get("value") for name, metric in metrics.items()}
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,15 +1,19 @@
-"""Figures of networks on texts: their lengths, the bag of words, and why a text got its answer."""
+"""Figures of networks on texts: their lengths, the bag of words, and what decides an answer."""
 
 import functools
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from matplotlib import font_manager, ft2font
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import models
+from .. import formatting, models
+from ..data import Split
 from ..inputs.texts import UNKNOWN_ID
-from ..measures.evaluation import told_apart
+from ..measures.intervals import sign_of
+from ..runs import Run
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
@@ -19,9 +23,27 @@ BARS = 60
 MONOSPACE = "DejaVu Sans Mono"
 
 
-def has_texts(run) -> bool:
-    """Whether inputs are texts, and at hand: a run that was opened again has none."""
-    return run.data is not None and bool(getattr(run.data, "vocabulary", None))
+class TextData(NamedTuple):
+    """The texts of a run; `sequence_length` tokens of each are read."""
+
+    vocabulary: tuple[str, ...]
+    sequence_length: int
+    train: Split
+    test: Split
+
+
+def texts_of(run: Run) -> TextData | None:
+    """The texts, if inputs are texts and at hand: a run that was opened again has none."""
+    data = run.data
+    if data is None or not getattr(data, "vocabulary", None):
+        return None
+    return TextData(data.vocabulary or (), data.sequence_length or 0, data.train, data.test)
+
+
+def lengths_of(split: Split) -> np.ndarray:
+    """Tokens of each text before it was cut: int (n,)."""
+    assert split.column.lengths is not None
+    return split.column.lengths[split.rows]
 
 
 def printable(text: str, family: str = "DejaVu Sans") -> str:
@@ -35,12 +57,12 @@ def _characters(family: str) -> frozenset[int]:
     return frozenset(ft2font.FT2Font(font_manager.findfont(family)).get_charmap())
 
 
-def text_lengths(run) -> Figure | None:
+def text_lengths(run: Run) -> Figure | None:
     """Training texts by their length, and what is read of them."""
-    if not has_texts(run):
+    texts = texts_of(run)
+    if texts is None:
         return None
-    lengths = run.data.train.lengths[run.data.train.rows]
-    kept = run.data.sequence_length
+    lengths, kept = lengths_of(texts.train), texts.sequence_length
     longest = max(kept, int(np.quantile(lengths, 0.995)))
     # Lengths are whole numbers: bars with room for one more of them than others would stand out.
     step = -(-longest // BARS)
@@ -48,7 +70,7 @@ def text_lengths(run) -> Figure | None:
     last = int(edges[-2] + 0.5)
     figure = style.new_figure(3.0)
     axes = figure.subplots()
-    axes.hist(np.minimum(lengths, longest), bins=edges, color=BLUE)
+    axes.hist(np.minimum(lengths, longest), bins=list(edges), color=BLUE)
     axes.axvline(
         kept + 0.5, color=VERMILION, linewidth=1.8, label=f"read: the first {kept:,} tokens"
     )
@@ -66,7 +88,7 @@ def text_lengths(run) -> Figure | None:
     return figure
 
 
-def against_bag_of_words(run) -> Figure | None:
+def against_bag_of_words(run: Run) -> Figure | None:
     """Test accuracy of the network beside TF-IDF with logistic regression and the majority."""
     names = {
         "accuracy": "this network",
@@ -75,15 +97,17 @@ def against_bag_of_words(run) -> Figure | None:
     }
     if "bag_of_words_baseline" not in run.metrics:
         return None
-    entries = [run.metrics[name] for name in names]
+    measured = [style.bounds(run.metrics[name]) for name in names]
     figure = style.new_figure(2.5)
     axes = figure.subplots()
-    for row, (entry, color) in enumerate(zip(entries, (BLUE, VERMILION, GREY), strict=True)):
-        whiskers = [[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]
-        axes.errorbar(entry["value"], row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
+    for row, ((value, low, high), color) in enumerate(
+        zip(measured, (BLUE, VERMILION, GREY), strict=True)
+    ):
+        whiskers = [[value - low], [high - value]]
+        axes.errorbar(value, row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
         axes.annotate(
-            f"{100 * entry['value']:.1f} %",
-            (entry["value"], row),
+            formatting.percent(value, 1),
+            (value, row),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
@@ -95,26 +119,29 @@ def against_bag_of_words(run) -> Figure | None:
     axes.set_xlabel("test accuracy, whiskers: 95 % interval")
     axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     above = run.metrics["above_bag_of_words"]
-    value, low, high = (100 * above[key] for key in ("value", "low", "high"))
-    interval = f"[{low:+.2f}, {high:+.2f}]"
+    points = formatting.number("above_bag_of_words", above["value"])
+    interval = formatting.interval("above_bag_of_words", above)
     titles = {
-        1: f"The network is {value:.2f} points above TF-IDF {interval}",
-        0: f"Network and TF-IDF cannot be told apart: {value:+.2f} points {interval}",
-        -1: f"The network does NOT beat TF-IDF: {value:+.2f} points {interval}",
+        1: f"The network is {points.lstrip('+')} points above TF-IDF {interval}",
+        0: f"Network and TF-IDF cannot be told apart: {points} points {interval}",
+        -1: f"The network does NOT beat TF-IDF: {points} points {interval}",
     }
-    style.set_title(figure, titles[told_apart(above)])
+    style.set_title(figure, titles[sign_of(above)])
     return figure
 
 
-def telling_words(run) -> Figure | None:
+def telling_words(run: Run) -> Figure | None:
     """What each word of a test text does to the answer: blue speaks for it, red against it."""
-    chosen = _choose_texts(run, 4) if has_texts(run) and not style.is_multilabel(run) else []
-    if not chosen:
+    texts = texts_of(run)
+    if texts is None or style.is_multilabel(run):
+        return None
+    chosen = _choose_texts(run, texts, 4)
+    if not chosen.size:
         return None
     drawn = []
-    padded, _ = run.data.test.take(chosen)  # to one length: the model is compiled once
+    padded, _ = texts.test.take(chosen)  # to one length: the model is compiled once
     for position, tokens in zip(chosen, padded, strict=True):
-        words = [_monospaced(run.data.vocabulary[i]) for i in tokens[tokens > 0]]
+        words = [_monospaced(texts.vocabulary[i]) for i in tokens[tokens > 0]]
         drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
     height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
     figure = style.new_figure(0.9 + 0.3 * height, 7.5)
@@ -127,7 +154,7 @@ def telling_words(run) -> Figure | None:
     return figure
 
 
-def word_effects(model, tokens: np.ndarray) -> np.ndarray:
+def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     """How far the answer's log-odds fall when a word becomes the unknown one (Li et al., 2016).
 
     Args:
@@ -145,24 +172,25 @@ def word_effects(model, tokens: np.ndarray) -> np.ndarray:
     return log_odds[0] - log_odds[1:]
 
 
-def attention_map(run) -> Figure | None:
+def attention_map(run: Run) -> Figure | None:
     """What each head of the last layer attends to in a test text, averaged over its words."""
-    if not has_texts(run) or style.is_multilabel(run):
+    texts = texts_of(run)
+    if texts is None or style.is_multilabel(run):
         return None
     try:
         scores = models.attention_scores(run.model)
     except ValueError:  # no transformer
         return None
-    chosen = _choose_texts(run, 2)
-    if not chosen:
+    chosen = _choose_texts(run, texts, 2)
+    if not chosen.size:
         return None
     figure = style.new_figure(0.8 + 2.3 * len(chosen), 7.5)
     all_axes = figure.subplots(len(chosen), squeeze=False)[:, 0]
     for axes, position in zip(all_axes, chosen, strict=True):
-        tokens, _ = run.data.test.take([position])
+        tokens, _ = texts.test.take(np.array([position]))
         received = np.asarray(list(scores(tokens).values())[-1])[0].mean(axis=1)
         image = axes.imshow(received, cmap="Blues", aspect="auto", vmin=0)
-        words = [style.shorten(run.data.vocabulary[i], 14) for i in tokens[0]]
+        words = [style.shorten(texts.vocabulary[i], 14) for i in tokens[0]]
         words = [printable(word.replace(r"\$", "$")) for word in words]
         axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(received)), range(1, len(received) + 1), fontsize=8)
@@ -175,13 +203,13 @@ def attention_map(run) -> Figure | None:
     return figure
 
 
-def _choose_texts(run, count: int) -> list[int]:
+def _choose_texts(run: Run, texts: TextData, count: int) -> np.ndarray:
     """Short test texts: the surest right answers of different classes, then the surest mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    lengths = run.data.test.lengths[run.data.test.rows]
+    lengths = lengths_of(texts.test)
     low, high = SHORT_TEXT
-    short = (lengths >= low) & (lengths <= min(high, run.data.sequence_length))
+    short = (lengths >= low) & (lengths <= min(high, texts.sequence_length))
     if not short.any():
         short = lengths <= np.sort(lengths)[min(20, len(lengths) - 1)]
     order = [i for i in np.argsort(-sure) if short[i]]
@@ -190,10 +218,10 @@ def _choose_texts(run, count: int) -> list[int]:
     half = (count + 1) // 2
     chosen = [i for i in first if i is not None][:half]
     chosen += [i for i in order if said[i] != truth[i]][: count - len(chosen)]
-    return [int(i) for i in chosen]
+    return np.array(chosen, int)
 
 
-def _title_of(run, position: int) -> str:
+def _title_of(run: Run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
     said = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
@@ -210,7 +238,8 @@ def _monospaced(word: str) -> str:
 
 
 def _lines(words: list[str]) -> list[list[str]]:
-    lines, used = [[]], 0
+    lines: list[list[str]] = [[]]
+    used = 0
     for word in words:
         if lines[-1] and used + len(word) > LINE:
             lines.append([])
@@ -230,14 +259,14 @@ def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None
         x = 0.5
         for word in words:
             effect = effects[index] / largest
-            box = {
+            box: Any = {
                 "boxstyle": "round,pad=0.18",
                 "facecolor": BLUE if effect > 0 else VERMILION,
                 "alpha": 0.75 * abs(effect),
                 "linewidth": 0,
             }
             # The box is drawn apart: its transparency is not the word's.
-            look = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
+            look: Any = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
             axes.text(x, row, word, color="none", bbox=box, **look)
             axes.text(x, row, word, color=INK, **look)
             x += len(word) + 1.6

@@ -1,14 +1,17 @@
-"""Figures of a learned embedding: which words stand near each other."""
+"""Figures of a learned embedding: which words are near each other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
+from ..runs import Run
 from . import style
 from .style import CLASS_COLORS, GREY, INK
-from .texts import has_texts, printable
+from .texts import TextData, printable, texts_of
 
 NEAREST = 5
 SEEN = 5000  # most frequent words among which neighbours are looked for
@@ -36,17 +39,17 @@ MAPPED, NAMED = 300, 40
 EXAMPLES_MAPPED = 5000
 
 
-def embedding_of(run) -> np.ndarray:
+def embedding_of(run: Run) -> np.ndarray:
     """The vectors of all words, scaled to length 1: float (vocabulary, dim)."""
-    vectors = run.model.get_layer("embedding").get_weights()[0][: len(run.data.vocabulary)]
+    vectors = run.model.get_layer("embedding").get_weights()[0][: len(_texts(run).vocabulary)]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def nearest_words(run) -> Figure | None:
+def nearest_words(run: Run) -> Figure | None:
     """Words and those nearest to them in the learned embedding, with their cosines."""
-    if not has_texts(run):
+    if texts_of(run) is None:
         return None
-    vocabulary = run.data.vocabulary
+    vocabulary = _texts(run).vocabulary
     ids = {word: i for i, word in enumerate(vocabulary[:SEEN]) if i >= 2}
     probes = [word for word in PROBES if word in ids][:8]
     if len(probes) < 4:
@@ -66,7 +69,7 @@ def nearest_words(run) -> Figure | None:
         found.append(f"{_word(probe)}: {_word(vocabulary[nearest[0]])}")
         for column, i in enumerate(nearest, start=1):
             axes.text(column, row - 0.16, _word(vocabulary[i]), va="center", fontsize=9)
-            look = {"va": "center", "fontsize": 7, "color": GREY}
+            look: Any = {"va": "center", "fontsize": 7, "color": GREY}
             axes.text(column, row + 0.22, f"{cosines[i]:.2f}", **look)
         axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
     style.set_title(figure, f"Nearest to {', to '.join(found[:3])}")
@@ -102,11 +105,11 @@ def rank_analogy(
     return rank, candidates, [vocabulary[i] for i in order[:3]]
 
 
-def analogies(run) -> Figure | None:
+def analogies(run: Run) -> Figure | None:
     """Analogies such as king - man + woman: the rank of the expected word, and what came first."""
-    if not has_texts(run):
+    if texts_of(run) is None:
         return None
-    vocabulary = run.data.vocabulary[:ANALOGY_WORDS]
+    vocabulary = _texts(run).vocabulary[:ANALOGY_WORDS]
     known = set(vocabulary)
     asked = [words for words in ANALOGIES if known.issuperset(words)]
     if not asked:
@@ -137,14 +140,14 @@ def analogies(run) -> Figure | None:
     return figure
 
 
-def embedding_map(run) -> Figure | None:
-    """The words that tell the classes apart best, projected to the plane by PCA."""
-    if not has_texts(run) or style.is_multilabel(run):
+def embedding_map(run: Run) -> Figure | None:
+    """The words that separate the classes best, projected to the plane by PCA."""
+    if texts_of(run) is None or style.is_multilabel(run):
         return None
     from sklearn.decomposition import PCA  # takes a second to import
 
-    odds = class_log_odds(run)
-    frequent = np.arange(2, min(SEEN, len(run.data.vocabulary)))
+    odds, vocabulary = class_log_odds(run), _texts(run).vocabulary
+    frequent = np.arange(2, min(SEEN, len(vocabulary)))
     if len(frequent) < 3:
         return None
     strength = odds[frequent].max(axis=1)
@@ -159,7 +162,7 @@ def embedding_map(run) -> Figure | None:
         color = CLASS_COLORS[c % len(CLASS_COLORS)]
         label = f"speaks for {style.shorten(name, 18)}"
         axes.plot(*of_class.T, "o", color=color, markersize=3.5, alpha=0.7, label=label)
-    _name_apart(figure, axes, places, [_word(run.data.vocabulary[i]) for i in chosen])
+    _name_apart(figure, axes, places, [_word(vocabulary[i]) for i in chosen])
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.spines[["top", "right"]].set_visible(False)
     style.legend_above(axes, ncols=min(3, len(run.label_names)), fontsize=8)
@@ -169,7 +172,7 @@ def embedding_map(run) -> Figure | None:
     return figure
 
 
-def class_log_odds(run) -> np.ndarray:
+def class_log_odds(run: Run) -> np.ndarray:
     """How much each word speaks for each class in train: smoothed log odds, weighted by certainty.
 
     Monroe, Colaresi and Quinn, 2008, eq. 16 and 22, with a flat prior.
@@ -177,16 +180,23 @@ def class_log_odds(run) -> np.ndarray:
     Returns:
         float (vocabulary, classes), z-scores.
     """
-    train = run.data.train
+    train, vocabulary = _texts(run).train, _texts(run).vocabulary
     # All over train, which may be sorted by class.
     positions = np.linspace(0, len(train) - 1, min(EXAMPLES_MAPPED, len(train))).astype(int)
     tokens, labels = train.take(positions)
-    counts = np.zeros((len(run.data.vocabulary), len(run.label_names)))
+    counts = np.zeros((len(vocabulary), len(run.label_names)))
     np.add.at(counts, (tokens, labels[:, None]), tokens > 0)
     inside, outside = counts + 0.5, counts.sum(axis=1, keepdims=True) - counts + 0.5
     total_in, total_out = inside.sum(axis=0), outside.sum(axis=0)
     log_odds = np.log(inside / (total_in - inside)) - np.log(outside / (total_out - outside))
     return log_odds / np.sqrt(1 / inside + 1 / outside)
+
+
+def _texts(run: Run) -> TextData:
+    """The texts of a run that has them."""
+    texts = texts_of(run)
+    assert texts is not None
+    return texts
 
 
 def _word(word: str) -> str:
@@ -196,7 +206,7 @@ def _word(word: str) -> str:
 def _name_apart(figure: Figure, axes: Axes, places: np.ndarray, names: list[str]) -> None:
     """Names as many points as have room, in the order given."""
     figure.draw_without_rendering()  # the layout decides where there is room
-    taken = []
+    taken: list[Bbox] = []
     for place, name in zip(places, names, strict=True):
         text = axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=7.5)
         box = text.get_window_extent()

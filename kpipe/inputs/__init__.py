@@ -1,0 +1,84 @@
+"""Inputs: one way from a file to what a network takes, for data, export and prediction."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ..datasets import Dataset
+from .arrays import ArrayInput, Given, Rows, Serve, check_array, load_array, read_table
+from .images import ImageInput, call_on_images, read_images
+from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
+from .texts import TextInput, Tokens, encode_texts, read_lines
+
+Input = ArrayInput | TextInput  # an ImageInput is an ArrayInput
+Column = Rows | Tokens
+
+
+def of(dataset: Dataset) -> Input:
+    """The input of a dataset: texts, images, or arrays of numbers."""
+    if dataset.vectorization:
+        return TextInput(dataset.vectorization)
+    if len(dataset.input_shape) == 3 and not dataset.input_dtype:
+        return ImageInput(dataset.input_shape)
+    return ArrayInput(dataset.input_shape, dataset.input_dtype or "float32")
+
+
+def read_files(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> np.ndarray | list:
+    """What a model of this input takes, from a user's files.
+
+    Returns:
+        Encoded images, texts, or rows of numbers.
+
+    Raises:
+        UserError: A file cannot be read; it is named.
+    """
+    if spec.dtype == tf.string:
+        return [line.encode("utf-8", "replace") for path in paths for line in read_lines(path)]
+    if spec.dtype == tf.uint8 and len(spec.shape) == 4:
+        return read_images(paths)
+    return np.concatenate([read_table(path, spec) for path in paths])
+
+
+def name_examples(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> list[str]:
+    """What each example of `read_files` is called: its text, its file, or its file and row."""
+    if spec.dtype == tf.string:
+        return [line for path in paths for line in read_lines(path)]
+    if spec.dtype == tf.uint8 and len(spec.shape) == 4:
+        return [str(path) for path in paths]
+    return [f"{path}:{i}" for path in paths for i in range(1, 1 + len(read_table(path, spec)))]
+
+
+def check(examples: np.ndarray | Sequence[str], spec: tf.TensorSpec) -> np.ndarray | list[bytes]:
+    """Inputs as an array of the very dtype and shape, or texts as UTF-8.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    if spec.dtype == tf.string:
+        return encode_texts(examples)
+    return check_array(examples, spec)
+
+
+__all__ = [
+    "ArrayInput",
+    "Column",
+    "Given",
+    "ImageInput",
+    "Input",
+    "InputTargets",
+    "LabelTargets",
+    "Rows",
+    "ScaledTargets",
+    "Serve",
+    "TextInput",
+    "Tokens",
+    "call_on_images",
+    "check",
+    "load_array",
+    "name_examples",
+    "of",
+    "read_files",
+    "targets_of",
+]

@@ -1,9 +1,153 @@
-"""Images: from a file to the pixels of a network, for preparation and export, and noise on them."""
+"""Images: from a file to the pixels of a network, for preparation and export."""
 
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
 import tensorflow as tf
 
+from ..datasets import Augmentation
+from ..errors import UserError
+from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
+from .augmentation import augment
 
-def decode_image(content: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+
+@dataclasses.dataclass(frozen=True)
+class ImageInput(ArrayInput):
+    """uint8 images of one size.
+
+    Attributes:
+        shape: (height, width, channels).
+    """
+
+    dtype: str = "uint8"
+
+    name: ClassVar[str] = "images"
+    usage: ClassVar[str] = "IMAGE ..."
+
+    def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
+        """An encoded image, or pixels, as the network takes them."""
+        if value.dtype == tf.string:
+            return decode_image(value, self.shape)
+        if value.dtype != tf.uint8:
+            raise ValueError(f"pixels are {value.dtype.name}")
+        return fit_image(value, self.shape)
+
+    def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
+        """All bytes are pixels."""
+
+    def explain(self, example: Mapping[str, tf.Tensor]) -> str:
+        value = example["input"]
+        if value.dtype == tf.string:
+            what = "is not an image that can be decoded"
+            if not len(value.numpy()):
+                what = "is missing or empty"
+            return f"{what}; replace it, or take it out of the lists"
+        if value.dtype == tf.uint8:
+            return f"has shape {tuple(value.shape)}; expected (height, width, channels)"
+        return (
+            f"has {value.dtype.name} pixels; expected uint8 from 0 to 255, or "
+            f'input_dtype="{value.dtype.name}" in the dataset, to be taken as they are'
+        )
+
+    def fingerprint_parts(self) -> list[Any]:
+        return []
+
+    def augment(self, inputs: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+        return augment(inputs, augmentation, seed)
+
+    def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
+        """Pixels, and `serving_bytes` for encoded images of any size."""
+
+        def serve_bytes(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            images = tf.map_fn(
+                lambda content: decode_image(content, self.shape),
+                bytes,
+                fn_output_signature=tf.TensorSpec(self.shape, tf.uint8),
+            )
+            return serve(images)
+
+        encoded = tf.TensorSpec((None,), tf.string, name="bytes")
+        endpoints = {"serving_default": (serve, spec), "serving_bytes": (serve_bytes, encoded)}
+        return endpoints, []
+
+    def golden(self, column: Rows, rows: np.ndarray, argument: str) -> list[Given]:
+        """Images, and files of other sizes."""
+        images = column.take(rows)
+        encoded = _encode_at_other_sizes(images[:8])
+        decoded = np.stack([decode_image(tf.constant(file), self.shape) for file in encoded])
+        about = f"{len(encoded)} encoded files"
+        return [
+            Given("serving_default", argument, images, images),
+            Given("serving_bytes", "bytes", encoded, decoded, (1, len(encoded)), about),
+        ]
+
+
+def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
+    """JPEG and PNG in turn, each image larger, smaller, wider or higher than the model's."""
+    encoded = []
+    height, width = images.shape[1:3]
+    for i, image in enumerate(images):
+        size = (height * (i + 2) // 2, width * (8 - i + 2) // 2)
+        pixels = tf.cast(tf.round(tf.image.resize(image, size)), tf.uint8)
+        encode = tf.io.encode_png if i % 2 else tf.io.encode_jpeg
+        encoded.append(encode(pixels).numpy())
+    return encoded
+
+
+def call_on_images(
+    signature: Callable[..., Mapping[str, tf.Tensor]],
+    paths: Sequence[Any],
+    contents: Sequence[bytes],
+    shape: tuple[int, ...],
+    batch_size: int,
+) -> list[Mapping[str, tf.Tensor]]:
+    """What an endpoint of encoded images gives for files, batch by batch.
+
+    Raises:
+        UserError: A file cannot be decoded; it is named.
+    """
+    parts = []
+    for start in range(0, len(contents), batch_size):
+        batch = contents[start : start + batch_size]
+        try:
+            parts.append(signature(bytes=tf.constant(batch)))
+        except tf.errors.OpError:
+            raise _unreadable(paths[start : start + batch_size], batch, shape) from None
+    return parts
+
+
+def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
+    """The content of files.
+
+    Raises:
+        UserError: One cannot be read; it is named.
+    """
+    contents = []
+    for path in paths:
+        try:
+            contents.append(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+    return contents
+
+
+def _unreadable(
+    paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
+) -> UserError:
+    """Which of some files cannot be decoded."""
+    bad = []
+    for path, content in zip(paths, contents, strict=True):
+        try:
+            decode_image(tf.constant(content), shape)
+        except tf.errors.OpError:
+            bad.append(str(path))
+    return UserError(f"{', '.join(bad)}: cannot be read as a JPEG or PNG image")
+
+
+def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """Decodes one JPEG, PNG, BMP or GIF of any size to the model's uint8 `shape`.
 
     The one way from a file to pixels: preparation and the exported model both take it.
@@ -16,7 +160,7 @@ def decode_image(content: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     return fit_image(image, shape)
 
 
-def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+def fit_image(image: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """Cuts the central part of the shape's proportions and resizes it, with antialiasing.
 
     Args:
@@ -32,7 +176,7 @@ def fit_image(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     top, left = (height - box_height) // 2, (width - box_width) // 2
     image = image[top : top + box_height, left : left + box_width]
 
-    def resized():
+    def resized() -> tf.Tensor:
         pixels = tf.image.resize(image, shape[:2], method="bilinear", antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 

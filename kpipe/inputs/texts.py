@@ -1,198 +1,314 @@
-"""Texts: kept as they are, and made token ids by one function, in preparation and in the export."""
+"""Texts: from a string to what a network takes."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import files
+from .. import files, formatting
+from ..datasets import Augmentation, Source, Vectorization
+from ..errors import UserError
+from ..models import load_embeddings
+from .arrays import Endpoints, Given, Serve, incomplete, load_array
+from .augmentation import drop_words
+from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
-PADDING, UNKNOWN = "", "[UNK]"  # the words of the ids 0 and 1
-UNKNOWN_ID = 1
-# Share of the train texts that are kept whole, where `max_length` allows it.
-WHOLE = 0.99
-BATCH = 512
-
-# RE2, in this order; what is not written in ASCII stays.
-_RULES = (
-    (r"<br\s*/?>|</?[a-z][^<>]*>", " "),  # markup
-    (r"https?://\S+|\bwww\.\w\S*", " http "),
-    (r"@[\p{L}\p{M}\p{N}_]+", " @user "),
-    ("[\ufe00-\ufe0f\u200d]", ""),  # how an emoji is drawn
-    ("[\u2019\u2018\u00b4`]", "'"),
-    (r"\s?&?#39;", "'"),  # what is left of HTML's &#39; in AG News
-    (r"(?:&|\b)(?:quot|amp|lt|gt);", " "),
-    # Letters, marks, digits, symbols such as emoji, and what tells a mood.
-    ("[^\\p{L}\\p{M}\\p{N}\\p{So}\U0001f3fb-\U0001f3ff'@!?]+", " "),
-    # Words of their own, also where no spaces are written.
-    (r"([!?\p{So}\p{Han}\p{Hiragana}\p{Katakana}])", r" \1 "),
-    (r"(^|\s)'+", " "),  # quotes, not the apostrophe in don't; two rules, since one space can
-    (r"'+(\s|$)", " "),  # end a word and begin the next
-)
-
-
-def standardize(texts: tf.Tensor) -> tf.Tensor:
-    """Lower case, words and signs between spaces; an empty text becomes one unknown word.
-
-    Args:
-        texts: string (n,), UTF-8; bytes that are none become spaces.
-
-    Example:
-        standardize(tf.constant(["<b>Don't</b> panic!"]))  # "don't panic !"
-    """
-    texts = tf.strings.unicode_transcode(
-        texts, "UTF-8", "UTF-8", replacement_char=ord(" "), replace_control_characters=True
-    )
-    texts = tf.strings.lower(texts, encoding="utf-8")
-    for pattern, replacement in _RULES:
-        texts = tf.strings.regex_replace(texts, pattern, replacement)
-    return tf.where(tf.strings.strip(texts) == "", UNKNOWN, texts)
+# Part of the fingerprint: raise it when the token ids change.
+VECTORIZATION_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Texts:
-    """Many texts in two arrays that can be memory-mapped: no pickles, and one file for all.
+class Tokens:
+    """Texts as token ids, a row an example.
 
     Attributes:
-        content: uint8, the texts as UTF-8, one after the other.
-        ends: int64 (n,), where each ends in it.
+        values: int32 (n, longest), padded with 0 on the right.
+        lengths: int32 (n,), tokens of every text before it was cut.
+        texts: What the token ids were made of.
     """
 
-    content: np.ndarray
-    ends: np.ndarray
-
-    @classmethod
-    def of(cls, texts: Sequence[bytes]) -> "Texts":
-        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(texts), np.uint8), ends)
+    values: np.ndarray
+    lengths: np.ndarray
+    texts: Texts
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.values)
 
-    def __getitem__(self, row: int) -> bytes:
-        return self.content[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
+    def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
+        """The token ids of some rows, padded to the longest of these, or else of all."""
+        ids = self.values[rows]
+        return ids[:, : self.lengths[rows].max()] if trim and len(rows) else ids
 
-    def take(self, rows: Iterable[int]) -> list[bytes]:
-        """The texts of some rows, as UTF-8."""
-        return [self[row] for row in rows]
+    def content(self, row: int) -> bytes:
+        """What is compared when duplicates are counted."""
+        return self.texts[row]
 
+    def strings(self, rows: np.ndarray) -> list[str]:
+        """The texts of some rows."""
+        return [text.decode(errors="replace") for text in self.texts.take(rows)]
 
-class Vectorizer:
-    """Texts to token ids: the one way, for training and in the exported graph.
+    def shortest_first(self, rows: np.ndarray) -> np.ndarray:
+        """An order of the positions of `rows` that wastes no padding."""
+        return np.argsort(self.lengths[rows], kind="stable")
 
-    Args:
-        vocabulary: The word of each id; it begins with `PADDING` and `UNKNOWN`.
-        max_length: Tokens of a text that are kept, from its start; None keeps all.
-    """
-
-    def __init__(self, vocabulary: Sequence[str], max_length: int | None = None):
-        self.vocabulary, self.max_length = tuple(vocabulary), max_length
-        layer = keras.layers.TextVectorization(
-            standardize=standardize, vocabulary=list(vocabulary)[2:]
+    def joined(self, rows: np.ndarray, other: "Tokens", other_rows: np.ndarray) -> "Tokens":
+        """Some rows of this one, then some of another."""
+        return Tokens(
+            np.concatenate([self.take(rows, trim=False), other.take(other_rows, trim=False)]),
+            np.concatenate([self.lengths[rows], other.lengths[other_rows]]),
+            Texts.of([*self.texts.take(rows), *other.texts.take(other_rows)]),
         )
-        # A functional model is what Keras exports whole, the lookup table with it.
-        inputs = keras.Input((), dtype="string", name="texts")
-        self.model = keras.Model(inputs, layer(inputs), name="vectorizer")
 
-    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """int32 (n, length of the longest), padded with 0 on the right."""
-        return tf.cast(self.model(texts)[:, : self.max_length], tf.int32)
+    @property
+    def files(self) -> list[pathlib.Path]:
+        """The files that hold the texts, for the proof."""
+        arrays = (self.texts.content, self.texts.ends)
+        return [pathlib.Path(array.filename) for array in arrays]  # type: ignore[attr-defined]
 
 
-def adapt(texts: Texts, rows: np.ndarray, vocabulary_size: int) -> tuple[str, ...]:
-    """The vocabulary of some texts by Keras' TextVectorization: most frequent words first.
+@dataclasses.dataclass(frozen=True)
+class TextInput:
+    """Texts of any length.
+
+    Attributes:
+        vectorization: How they become token ids.
+        vocabulary: The word of each id, once it is known.
+        length: Tokens of a text that are kept, once it is known.
+    """
+
+    vectorization: Vectorization
+    vocabulary: tuple[str, ...] = ()
+    length: int = 0
+
+    name: ClassVar[str] = "texts"
+    usage: ClassVar[str] = '--text "A TEXT"'
+
+    def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
+        """Writes the texts as they are: their bytes in one array, the end of each in another.
+
+        Raises:
+            UserError: There are fewer than were promised.
+        """
+        content, labels = [], []
+        for example in source.read(split).prefetch(2).as_numpy_iterator():
+            content.append(example["input"])
+            labels.append(example["label"])
+        if len(labels) != source.examples[split]:
+            raise incomplete(source, split, len(labels))
+        written = Texts.of(content)
+        np.save(folder / f"{split}_inputs.npy", written.content)
+        np.save(folder / f"{split}_ends.npy", written.ends)
+        np.save(folder / f"{split}_labels.npy", np.array(labels))
+
+    def open(self, folder: pathlib.Path, split: str) -> Texts:
+        arrays = (load_array(folder / f"{split}_{part}.npy") for part in ("inputs", "ends"))
+        return Texts(*arrays)
+
+    def fitted(
+        self, folder: pathlib.Path, columns: Mapping[str, Texts], train_rows: np.ndarray
+    ) -> "tuple[TextInput, Mapping[str, Tokens]]":
+        """The vocabulary of the train rows alone, and all texts as token ids; both are cached.
+
+        Args:
+            folder: Of the prepared texts.
+            columns: The texts by name; those of "train" are where the vocabulary comes from.
+            train_rows: Those of the train split among them.
+        """
+        key = [*self._key(), hashlib.sha256(train_rows.tobytes()).hexdigest()]
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        tokens_folder = folder.with_name(f"{folder.name}-tokens-{digest[:16]}")
+        vocabulary, arrays = open_tokens(tokens_folder, columns) or write_tokens(
+            tokens_folder,
+            columns,
+            train_rows,
+            self.vectorization.vocabulary_size,
+            self.vectorization.max_length,
+        )
+        tokens = {
+            name: Tokens(values, lengths, columns[name])
+            for name, (values, lengths) in arrays.items()
+        }
+        length = tokens["train"].values.shape[1]
+        return dataclasses.replace(self, vocabulary=vocabulary, length=length), tokens
+
+    def _key(self) -> tuple[int, ...]:
+        settings = self.vectorization
+        return settings.vocabulary_size, settings.max_length, VECTORIZATION_VERSION
+
+    def fingerprint_parts(self) -> list[Any]:
+        """What changes the token ids, or the vectors that they start with.
+
+        Raises:
+            UserError: The file of word vectors cannot be read.
+        """
+        parts: list[Any] = [*self._key()]
+        path = self.vectorization.embeddings
+        if path:
+            try:
+                parts.append(files.sha256(pathlib.Path(path).expanduser()))
+            except OSError as error:
+                raise UserError(
+                    f"embeddings={path}: {error.strerror}; expected a GloVe or word2vec text file"
+                ) from None
+        return parts
+
+    def written_parts(self) -> list[Any]:
+        """The part of these that changes what `write` writes: texts are kept as they are."""
+        return []
+
+    def augment(self, inputs: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+        return drop_words(inputs, augmentation, seed, UNKNOWN_ID)
+
+    def initialize(self, model: keras.Model) -> dict[str, Any]:
+        """Starts the embedding with the word vectors that the dataset names, if it does.
+
+        Returns:
+            `embeddings`: what was found, see `models.load_embeddings`, and the file.
+
+        Raises:
+            UserError: The file cannot be read or does not fit; file and line are named.
+        """
+        path = self.vectorization.embeddings
+        if not path:
+            return {}
+        try:
+            coverage = load_embeddings(model, path, self.vocabulary)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        print(
+            f"{path}: vectors for {coverage['found']:,} of the {coverage['words']:,} words "
+            f"({100 * coverage['coverage']:.1f} %); the others learn from a random start",
+            flush=True,
+        )
+        return {"embeddings": {"file": path, **coverage}}
+
+    def describe(self, column: Tokens, rows: np.ndarray) -> dict[str, Any]:
+        """What was chosen on the train texts; it is printed, too."""
+        cut = float(np.mean(column.lengths[rows] > self.length))
+        print(
+            f"texts: a vocabulary of {len(self.vocabulary):,} words, the first {self.length} "
+            f"tokens of a text; {100 * cut:.1f} % of the training texts are longer",
+            flush=True,
+        )
+        return {
+            "vocabulary": len(self.vocabulary),
+            "sequence_length": self.length,
+            "cut_texts": cut,
+        }
+
+    def facts(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Vocabulary, length and word vectors, for a report."""
+        size, length = (formatting.count(about[key]) for key in ("vocabulary", "sequence_length"))
+        cut = formatting.percent(about["cut_texts"])
+        found = [
+            (
+                "Texts",
+                f"{size} words, the first {length} tokens; {cut} of the training texts are longer",
+            )
+        ]
+        if vectors := about.get("embeddings"):
+            coverage = formatting.percent(vectors["coverage"])
+            found.append(("Word vectors", f"from {vectors['file']}, for {coverage} of the words"))
+        return found
+
+    @property
+    def vectorizer(self) -> Vectorizer:
+        return Vectorizer(self.vocabulary, self.length)
+
+    def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
+        """Texts of any length, and `serving_tokens` for token ids."""
+        vectorizer = self.vectorizer
+
+        def serve_texts(texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            return serve(vectorizer(texts))
+
+        def serve_tokens(tokens: tf.Tensor) -> dict[str, tf.Tensor]:
+            # As the vectorizer has it: cut, and at least one unknown word.
+            tokens = tokens[:, : self.length]
+            return serve(tf.concat([tf.maximum(tokens[:, :1], UNKNOWN_ID), tokens[:, 1:]], axis=1))
+
+        endpoints = {
+            "serving_default": (serve_texts, tf.TensorSpec((None,), tf.string, name="texts")),
+            "serving_tokens": (serve_tokens, spec),
+        }
+        return endpoints, [vectorizer.model]  # its lookup table
+
+    @property
+    def assets(self) -> dict[str, Sequence[str]]:
+        """For people; the graph has its own."""
+        return {"vocabulary.txt": self.vocabulary}
+
+    def golden(self, column: Tokens, rows: np.ndarray, argument: str) -> list[Given]:
+        """Texts, odd ones among them, and token ids."""
+        ordinary = column.strings(rows)
+        odd = odd_texts(ordinary)
+        texts = [*odd, *(text.encode() for text in ordinary[len(odd) :])]
+        tokens = self.vectorizer(tf.constant(texts)).numpy()
+        about = f"{len(texts)} texts (some empty, very long or in many scripts)"
+        return [
+            Given("serving_default", "texts", texts, tokens, about=about),
+            Given("serving_tokens", argument, tokens, tokens, about="token ids"),
+        ]
+
+
+def odd_texts(texts: Sequence[str]) -> list[bytes]:
+    """Texts that a service is sent one day: empty, very long, in every script, no UTF-8 at all.
 
     Args:
-        texts: All of them.
-        rows: Those of the train split.
-        vocabulary_size: At most so many, padding and the unknown word included.
+        texts: Ordinary ones.
     """
-    layer = keras.layers.TextVectorization(vocabulary_size, standardize=standardize)
-    for start in range(0, len(rows), BATCH):
-        layer.update_state(tf.constant(texts.take(rows[start : start + BATCH])))
-    layer.finalize_state()
-    return tuple(map(str, layer.get_vocabulary()))
+    odd = [
+        "",
+        " \t\n",
+        "...",
+        " ".join(texts) * 4,
+        texts[0].upper(),
+        "so happy \N{SMILING FACE WITH SMILING EYES}\N{SMILING FACE WITH SMILING EYES}!!! "
+        "\N{HEAVY BLACK HEART}\ufe0f \N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}",
+        "\N{CRYING FACE}",
+        "Das war großartig, très émouvant, очень хорошо",
+        "東京タワー는 멋지다 क्षत्रिय مرحبا بالعالم",
+        "[UNK] <br /><b>markup</b> &quot;quoted&quot; it #39;s http://example.org @name #tag",
+        "x" * 5000,
+    ]
+    return [*(text.encode() for text in odd), b"\xff\xfe broken \x00 bytes \xc3"]
 
 
-def choose_length(lengths: np.ndarray, max_length: int) -> int:
-    """Tokens that are kept: enough for `WHOLE` of the texts, at most `max_length`.
+def read_lines(path: pathlib.Path) -> list[str]:
+    """The lines of a UTF-8 file, a text each.
 
-    Args:
-        lengths: Tokens of every train text.
-        max_length: The limit.
-    """
-    return int(min(max_length, max(1, np.quantile(lengths, WHOLE, method="higher"))))
-
-
-def write_tokens(
-    folder: pathlib.Path,
-    texts: Mapping[str, Texts],
-    train_rows: np.ndarray,
-    vocabulary_size: int,
-    max_length: int,
-) -> tuple[tuple[str, ...], dict]:
-    """Makes token ids of texts and writes them, all or nothing; what `open_tokens` then gives.
-
-    Args:
-        folder: Becomes theirs.
-        texts: By name; those of "train" are where the vocabulary and the length come from.
-        train_rows: Those of the train split among them.
-        vocabulary_size: See `adapt`.
-        max_length: See `choose_length`.
-    """
-    vocabulary = adapt(texts["train"], train_rows, vocabulary_size)
-    vectorizer = Vectorizer(vocabulary)
-    flat = {name: _flat_tokens(vectorizer, some) for name, some in texts.items()}
-    longest = choose_length(flat["train"][1][train_rows], max_length)
-    with files.new_folder(folder) as temporary:
-        for name, (tokens, lengths) in flat.items():
-            np.save(temporary / f"{name}_tokens.npy", _pad(tokens, lengths, longest))
-            np.save(temporary / f"{name}_lengths.npy", lengths)
-        files.write_json(temporary / "vocabulary.json", vocabulary)
-    return open_tokens(folder, texts)
-
-
-def open_tokens(
-    folder: pathlib.Path, texts: Mapping[str, Texts]
-) -> tuple[tuple[str, ...], dict] | None:
-    """The vocabulary, and by name token ids, int32 (n, longest), and lengths before cutting.
-
-    None where they are missing or not whole.
+    Raises:
+        UserError: It is not UTF-8; file and byte are named.
     """
     try:
-        vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        arrays = {
-            name: tuple(
-                np.load(folder / f"{name}_{part}.npy", mmap_mode="r", allow_pickle=False)
-                for part in ("tokens", "lengths")
-            )
-            for name in texts
-        }
-    except (OSError, ValueError):
-        return None
-    whole = all(len(arrays[name][0]) == len(some) for name, some in texts.items())
-    return (tuple(vocabulary), arrays) if whole else None
+        # Not splitlines: a form feed or U+2028 within a text ends no line of a file.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 at byte {error.start}; expected a text a line"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return lines[:-1] if lines[-1] == "" else lines
 
 
-def _flat_tokens(vectorizer: Vectorizer, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of all texts, one after the other, and how many each has."""
-    function = tf.function(vectorizer, input_signature=[tf.TensorSpec((None,), tf.string)])
-    tokens, lengths = [], []
-    for start in range(0, len(texts), BATCH):
-        rows = range(start, min(start + BATCH, len(texts)))
-        padded = function(tf.constant(texts.take(rows))).numpy()
-        tokens.append(padded[padded != 0])
-        lengths.append(np.count_nonzero(padded, axis=1).astype(np.int32))
-    return np.concatenate(tokens), np.concatenate(lengths)
+def encode_texts(texts: Any) -> list[bytes]:
+    """Texts as UTF-8.
 
-
-def _pad(tokens: np.ndarray, lengths: np.ndarray, longest: int) -> np.ndarray:
-    """int32 (n, longest): every text cut, or filled with 0 on the right."""
-    place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    padded = np.zeros((len(lengths), longest), np.int32)
-    padded[np.arange(longest) < lengths[:, None]] = tokens[place < longest]
-    return padded
+    Raises:
+        ValueError: They are no list of texts.
+    """
+    if isinstance(texts, (str, bytes, Mapping)):
+        raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
+    # A lone surrogate, such as the command line makes of a broken byte, is no UTF-8.
+    return [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in texts]

@@ -14,7 +14,7 @@ from ..layers import KLRegularization
 from ..losses import bernoulli, bernoulli_mean_of_channels
 from ..measures import disentanglement
 from ..models import Latents, latents
-from .evaluation import interval_of_mean, proportion, ratio_of_means
+from .intervals import interval_of_mean, proportion, ratio_of_means
 
 BATCH = 256
 NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -36,8 +36,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         samples: Drawn codes for an image in the estimate of its likelihood; 0 for no estimate.
 
     Returns:
-        `index`, `label`, `code` and `certain` (see `Latents.certain`), `squared_error`, `psnr` in
-        dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
+        `index`, `label`, `code` and `certain` (see `Latents.is_decided`), `squared_error`, `psnr`
+        in dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
         discrete latents `information` (n, discrete latents), and where it was trained on a
         likelihood `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood`, all
         in nats. Of any other `psnr_noisy`, `psnr_denoised`, `ssim_noisy` and `ssim_denoised` (n,
@@ -64,7 +64,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
     else:
         result |= _denoise(model, test, seed)
         result |= _against_svd(model, data, kinds.size)
-    if kinds.discrete and not data.multilabel:
+    if kinds.discrete and test.labels.ndim == 1:
         train = data.train
         result["right"] = disentanglement.assignment_hits(
             kinds.classes(encoded["code"]),
@@ -203,7 +203,9 @@ def _reconstructor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: decoder(encoder(images)["code"])["reconstruction"].numpy()
 
 
-def _measure(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix="") -> dict:
+def _measure(
+    split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix: str = ""
+) -> dict:
     """Squared error, PSNR and SSIM of each image's reconstruction."""
     parts = []
     for positions in _batches(len(split)):
@@ -227,9 +229,11 @@ def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.n
 def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
     """PSNR and SSIM before and after, at each noise level."""
     reconstruct = _reconstructor(model)
-    columns = {name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")}
+    columns: dict[str, list] = {
+        name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")
+    }
     for i, level in enumerate(NOISE_LEVELS):
-        parts = {name: [] for name in columns}
+        parts: dict[str, list] = {name: [] for name in columns}
         for positions in _batches(len(test)):
             images = test.take(positions)[0]
             noisy = add_noise(images, level, (seed + int(positions[0]), i)).numpy()
@@ -311,8 +315,9 @@ def _likelihood(
             weights.append(log_ratio - cross[-1])
         nats.append(np.mean(cross, axis=0))
         estimates.append(math.log(draws) - special.logsumexp(weights, axis=0))
-    nats = np.concatenate(nats)
-    result = {"reconstruction_nats": nats, "bound": nats + encoded["kl"].sum(axis=1)}
+    reconstruction = np.concatenate(nats)
+    bound = reconstruction + encoded["kl"].sum(axis=1)
+    result = {"reconstruction_nats": reconstruction, "bound": bound}
     return result | ({"negative_log_likelihood": np.concatenate(estimates)} if samples else {})
 
 

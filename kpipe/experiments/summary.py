@@ -1,0 +1,41 @@
+"""The result of a run in a few lines, for the terminal."""
+
+from .. import formatting, tasks
+from ..runs import ProofRecord, Run
+
+
+def summary(run: Run) -> str:
+    """The result of a finished run in a few lines, the last one the path of its report."""
+    record = run.record
+    result = tasks.find(record.task).summary(run)
+    lines = [f"{record.pipeline} on {record.data.kind} data: {result}"]
+    if target := record.target:
+        at_most = target.at_least is None
+        limit = formatting.limit(target.metric, target.at_most if at_most else target.at_least)
+        source = f" ({target.source})" if target.source else ""
+        sign = "<=" if at_most else ">="
+        lines.append(f"target {target.metric} {sign} {limit}{source}: {target.verdict}")
+    if (openings := record.data.test_openings) is not None:
+        shared = formatting.count(record.data.duplicates)
+        lines.append(
+            f"test split opened {formatting.counted(openings, 'time')} by this pipeline on this "
+            f"machine; {shared} of its examples also occur in train"
+        )
+    if record.proof:
+        lines.append(_proof(record.proof))
+    lines.append(f"report: {run.folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _proof(proof: ProofRecord) -> str:
+    difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
+    text = f"export {'verified' if proof.passed else 'NOT VERIFIED'}: largest difference "
+    text += f"{difference} (allowed: {allowed})"
+    if proof.differences:
+        worst = max(proof.differences, key=lambda name: proof.differences[name])
+        text += f", in {worst}"
+    if not proof.labels_agree:
+        text += ", other labels"
+    if proof.test_examples:
+        text += f", {formatting.counted(proof.test_examples, 'test example')}"
+    return text

@@ -1,0 +1,187 @@
+"""Numbers and names for people: report, summaries, figures and tables print them alike."""
+
+import re
+from collections.abc import Mapping
+
+# A metric: "value", "low" and "high", the 95 % interval, and "n" examples; any may be missing.
+Entry = Mapping[str, float | None]
+
+MISSING = "–"
+_ABBREVIATIONS = {
+    "roc auc": "ROC AUC",
+    "beta vae": "BetaVAE",
+    "dci": "DCI",
+    "factor vae": "FactorVAE",
+    "kl": "KL",
+    "mae": "MAE",
+    "mig": "MIG",
+    "psnr": "PSNR",
+    "r2": "R2",
+    "rmse": "RMSE",
+    "sap": "SAP",
+    "ssim": "SSIM",
+    "svd": "SVD",
+}
+_UNITS = dict.fromkeys(("psnr", "svd_psnr", "psnr_gain", "psnr_noisy", "psnr_denoised"), "dB")
+_UNITS |= dict.fromkeys(
+    "bound negative_log_likelihood reconstruction_nats continuous_kl continuous_capacity "
+    "discrete_kl discrete_capacity discrete_information".split(),
+    "nats",
+)
+# Differences of two shares, in points.
+_DIFFERENCES = ("above_bag_of_words",)
+
+
+def words(name: str) -> str:
+    """A name in words.
+
+    Example:
+        words("svd_psnr")  # "SVD PSNR"
+    """
+    name = name.replace("_", " ")
+    for written, said in _ABBREVIATIONS.items():
+        name = re.sub(rf"\b{written}\b", said, name)
+    return name
+
+
+def with_unit(metric: str) -> str:
+    """The name of a metric in words, with its unit where it has one: "PSNR (dB)"."""
+    unit = unit_of(metric)
+    return f"{words(metric)} ({unit})" if unit else words(metric)
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric, or an empty string."""
+    name = metric.partition("/")[0]
+    return "points" if name in _DIFFERENCES else _UNITS.get(name, "")
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of the examples, printed in percent."""
+    name = metric.partition("/")[0]
+    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
+
+
+def percent(share: float, decimals: int = 2) -> str:
+    """A share in percent: "98.31 %"."""
+    return f"{100 * share:.{decimals}f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares, signed, in points: "+9.17"."""
+    return f"{100 * difference:+.2f}"
+
+
+def number(metric: str, value: float | None, unit: bool = True) -> str:
+    """The value of a metric.
+
+    A share is in percent, a difference of shares in points and signed, PSNR in hundredths of a dB;
+    everything else has four decimals, four digits if it is small or above 10, and no decimals above
+    1,000.
+
+    Args:
+        metric: Its name.
+        value: None where it is not defined.
+        unit: Whether a share ends with the sign of percent.
+
+    Example:
+        number("accuracy", 0.98312)  # "98.31 %"
+    """
+    if value is None:
+        return MISSING
+    if metric.partition("/")[0] in _DIFFERENCES:
+        return points(value)
+    if is_share(metric):
+        return percent(value) if unit else f"{100 * value:.2f}"
+    if unit_of(metric) == "dB":
+        return f"{value:.2f}"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 0.01 <= size < 10 or not size else f"{value:#.4g}"
+
+
+def limit(metric: str, value: float | None) -> str:
+    """The limit of a target, as it was written: "98.25 %", "0.05"."""
+    if value is None:
+        return MISSING
+    return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
+
+
+def interval(metric: str, entry: Entry) -> str:
+    """The interval of a metric without its unit, "[98.04, 98.55]"; empty where it has none."""
+    low, high = entry.get("low"), entry.get("high")
+    if low is None or high is None:
+        return ""
+    return f"[{number(metric, low, unit=False)}, {number(metric, high, unit=False)}]"
+
+
+def measured(metric: str, entry: Entry) -> str:
+    """A metric with its interval: "98.31 % [98.04, 98.55]"."""
+    return f"{number(metric, entry.get('value'))} {interval(metric, entry)}".strip()
+
+
+def small(value: float | None) -> str:
+    """A tiny number, such as a difference of rounding: "2.4e-07"."""
+    return MISSING if value is None else f"{value:.2g}"
+
+
+def count(n: int | None) -> str:
+    """A count, with separators of thousands: "54,000"."""
+    return MISSING if n is None else f"{n:,}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A count with its noun: "1 label", "2,000 labels"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def shape(sizes: object) -> str:
+    """A shape in Keras' way, "(None, 900)"; a layer with several outputs has several."""
+    return f"({', '.join(map(shape, sizes))})" if isinstance(sizes, list) else str(sizes)
+
+
+def short(setting: object) -> str:
+    """A value in a narrow column of a terminal: a float in four digits."""
+    if setting is None:
+        return "-"
+    return f"{setting:.4g}" if isinstance(setting, float) else str(setting)
+
+
+def value(content: object, exact: bool = False) -> str:
+    """Any value of a run's record.
+
+    Args:
+        content: What JSON can contain.
+        exact: Whether a float keeps all its digits, to be typed again; else it has six at most.
+
+    Example:
+        value(0.1 + 0.2)  # "0.3"
+    """
+    if content is None:
+        return MISSING
+    if isinstance(content, bool):
+        return "yes" if content else "no"
+    if isinstance(content, int):
+        return f"{content:,}"
+    if isinstance(content, float):
+        return str(content) if exact else f"{content:.6g}"
+    if isinstance(content, Mapping):
+        return ", ".join(f"{words(str(k))}: {value(v, exact)}" for k, v in content.items())
+    if isinstance(content, (list, tuple)):
+        return ", ".join(value(item, exact) for item in content) or "none"
+    return str(content)

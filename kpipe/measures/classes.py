@@ -1,0 +1,121 @@
+"""What classifiers are measured by."""
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from ..errors import UserError
+from .intervals import CONFIDENCE, interval_of_mean, paired_difference, proportion
+
+
+def classification_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, label_names: tuple[str, ...], majority: int
+) -> dict[str, dict]:
+    """Every metric of a classifier as {"value", "low", "high", "n"}, intervals at 95 %.
+
+    Proportions have Wilson's interval (1927); the area under the ROC curve, for two classes,
+    Hanley and McNeil's (1982, eq. 2). A metric without examples has the value None.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes).
+        label_names: One per class.
+        majority: The most frequent class of the train split: the baseline that always says it.
+    """
+    predicted = probabilities.argmax(axis=1)
+    result = {
+        "accuracy": proportion(np.sum(predicted == labels), len(labels)),
+        "majority_baseline": proportion(np.sum(labels == majority), len(labels)),
+        "log_loss": _log_loss(labels, probabilities),
+    }
+    if len(label_names) == 2:
+        result["roc_auc"] = _roc_auc(labels, probabilities[:, 1])
+    for i, name in enumerate(label_names):
+        hits = np.sum((predicted == i) & (labels == i))
+        result[f"precision/{name}"] = proportion(hits, np.sum(predicted == i))
+        result[f"recall/{name}"] = proportion(hits, np.sum(labels == i))
+    return result
+
+
+def baseline_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray
+) -> dict[str, dict]:
+    """The accuracy of a bag of words on the same examples, and how far the network is above it.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes), of the network.
+        baseline: int (n,), the classes that the bag of words says.
+
+    Returns:
+        `bag_of_words_baseline`, and `above_bag_of_words`, a paired difference of accuracies.
+    """
+    right = baseline == labels
+    return {
+        "bag_of_words_baseline": proportion(np.sum(right), len(labels)),
+        "above_bag_of_words": paired_difference(probabilities.argmax(axis=1) == labels, right),
+    }
+
+
+def multilabel_metrics(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    label_names: tuple[str, ...],
+    train_labels: np.ndarray,
+) -> dict[str, dict]:
+    """Accuracy of each label and their mean, beside always saying the label's majority.
+
+    A label that is the same in all training examples is not known, and left out. The mean's
+    interval is a normal one over the examples, whose labels depend on each other; a label's is
+    Wilson's.
+
+    Args:
+        labels: int (n, num_labels), 0 or 1.
+        probabilities: float32 (n, num_labels).
+        label_names: One per label.
+        train_labels: int (m, num_labels), of the train split.
+
+    Raises:
+        UserError: No label is known.
+    """
+    share = train_labels.mean(axis=0)
+    known = np.flatnonzero((share > 0) & (share < 1))
+    if not known.size:
+        raise UserError("no label varies in the training examples; there is nothing to learn")
+    right = ((probabilities > 0.5) == labels)[:, known]
+    baseline = ((share > 0.5) == labels)[:, known]
+    result = {
+        "accuracy": interval_of_mean(right.mean(axis=1)),
+        "majority_baseline": interval_of_mean(baseline.mean(axis=1)),
+    }
+    for column, i in enumerate(known):
+        name, positives = label_names[i], probabilities[:, i]
+        result[f"accuracy/{name}"] = proportion(right[:, column].sum(), len(labels))
+        result[f"majority_baseline/{name}"] = proportion(baseline[:, column].sum(), len(labels))
+        result[f"roc_auc/{name}"] = _roc_auc(labels[:, i], positives)
+    return result
+
+
+def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """Mean negative log likelihood in nats; a normal interval of the mean."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return interval_of_mean(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1.0)))
+
+
+def _roc_auc(labels: np.ndarray, scores: np.ndarray) -> dict:
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return {"value": None, "low": None, "high": None, "n": len(labels)}
+    area = float(sklearn_metrics.roc_auc_score(labels, scores))
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    ) / (positives * negatives)
+    half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(max(variance, 0.0))
+    return {
+        "value": area,
+        "low": float(max(0.0, area - half)),
+        "high": float(min(1.0, area + half)),
+        "n": len(labels),
+    }

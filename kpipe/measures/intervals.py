@@ -1,0 +1,88 @@
+"""Numbers with their 95 % intervals: shares, means, ratios, differences."""
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def proportion(successes: int, n: int) -> dict:
+    """A share with its Wilson interval.
+
+    Example:
+        proportion(9, 10)  # value 0.9, low 0.596, high 0.982
+    """
+    if n == 0:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
+    return {
+        "value": float(successes / n),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "n": int(n),
+    }
+
+
+def interval_of_mean(values: np.ndarray) -> dict:
+    """A mean with its normal interval.
+
+    Args:
+        values: (n,), of independent examples.
+    """
+    half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * values.std() / np.sqrt(len(values))
+    mean = values.mean()
+    return {
+        "value": float(mean),
+        "low": float(mean - half),
+        "high": float(mean + half),
+        "n": len(values),
+    }
+
+
+def ratio_of_means(first: np.ndarray, second: np.ndarray) -> dict:
+    """The mean of the first over that of the second, on the same examples.
+
+    The interval is normal, by the delta method: what both have in common cancels out.
+
+    Args:
+        first: (n,).
+        second: (n,), of a mean other than 0.
+
+    Example:
+        ratio_of_means(np.array([2.0, 4.0]), np.array([1.0, 2.0]))  # 2, and no doubt about it
+    """
+    first, second = first.astype(float), second.astype(float)
+    ratio = first.mean() / second.mean()
+    # The mean of these is 0; their spread is that of the ratio.
+    spread = interval_of_mean((first - ratio * second) / second.mean())
+    return {
+        "value": float(ratio),
+        "low": float(ratio + spread["low"]),
+        "high": float(ratio + spread["high"]),
+        "n": len(first),
+    }
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
+    """Accuracy of the first minus that of the second on the same examples, with an interval.
+
+    Normal interval of the mean of the differences: right answers of two models on one example
+    depend on each other, which two separate intervals would not see.
+
+    Args:
+        first: bool (n,), whether the answers were right.
+        second: The same of the other model.
+
+    Example:
+        paired_difference(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1]))["value"]  # 0.25
+    """
+    return interval_of_mean(first.astype(float) - second.astype(float))
+
+
+def sign_of(difference: dict) -> int:
+    """1 where an interval lies above 0, -1 where it lies below, 0 where it contains 0.
+
+    Args:
+        difference: See `paired_difference`.
+    """
+    return int(difference["low"] > 0) - int(difference["high"] < 0)

@@ -1,0 +1,74 @@
+"""The target of an experiment, its verdict, and how often a test split was opened."""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+
+from .. import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The number that an experiment is to reach on the official test split.
+
+    Attributes:
+        metric: A name in metrics.json.
+        at_least: As a fraction, not in percent.
+        source: Who states it.
+        at_most: In place of `at_least`, for a metric that is to be small.
+
+    Raises:
+        ValueError: Both limits are given, or none.
+    """
+
+    metric: str
+    at_least: float | None = None
+    source: str = ""
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"Target({self.metric!r}) needs at_least or at_most, one of them")
+
+
+def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
+    """How a test metric stands to its target; only official data can be compared.
+
+    Args:
+        target: What was to be reached.
+        metric: Value and interval.
+        kind: "real" or "sample".
+        official: Whether the data are the official ones.
+    """
+    if kind == "sample":
+        return "not comparable: sample data"
+    if not official:
+        return "not comparable: not the official data"
+    if target.at_least is None:
+        reached, possible = (metric[key] <= target.at_most for key in ("value", "low"))
+    else:
+        reached, possible = (metric[key] >= target.at_least for key in ("value", "high"))
+    return "reached" if reached else "consistent" if possible else "not reached"
+
+
+def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -> int:
+    """Notes that a run opens its test split; how often that pipeline's was opened on this machine.
+
+    Choices made after looking at test results fit the test split: the count says how often one
+    could have looked.
+    """
+    path = files.home() / "test_openings.jsonl"
+    files.make_folder(path.parent)
+    key = {"pipeline": pipeline, "data": data_name, "kind": kind}
+    entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
+        file.write(json.dumps(entry) + "\n")
+    count = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            count += key.items() <= json.loads(line).items()
+        except ValueError:  # a line cut off by a crash counts for nobody
+            continue
+    return count

@@ -1,0 +1,205 @@
+"""A finished run, read from its folder."""
+
+import csv
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import keras
+import numpy as np
+
+from .. import files
+from ..data import Data
+from ..errors import UserError
+from ..training import leaf_layers
+from .record import Record, read_record
+
+# Name of a metric: its value and 95 % interval, "value", "low", "high", and "n" examples.
+Metrics = dict[str, dict[str, float | None]]
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: The pipeline's.
+        folder: Where everything is.
+        record: The content of run.json.
+        metrics: The content of metrics.json.
+        history: Columns of history.csv, like `keras.callbacks.History.history`.
+        initial_kernel: `first_kernel` before training; only while the run is being reported.
+        data: The prepared splits; only while the run is being reported.
+    """
+
+    name: str
+    folder: pathlib.Path
+    record: Record
+    metrics: Metrics
+    history: dict[str, list]
+    initial_kernel: np.ndarray | None = None
+    data: Data | None = None
+    _predictions: dict[str, np.ndarray] | None = None
+    _model: keras.Model | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.record.data.label_names
+
+    @functools.cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """What the model answered on the test split, the content of predictions.npz."""
+        if self._predictions is not None:
+            return self._predictions
+        path = self.folder / "predictions.npz"
+        arrays = read_predictions(path, self.record.weights_sha256)
+        if arrays is None:
+            raise UserError(f"{path} is missing or damaged; use --fresh")
+        return arrays
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The trained model, with the weights of its best epoch."""
+        return self._model or keras.models.load_model(self.folder / "model.keras", compile=False)
+
+    @property
+    def final_kernel(self) -> np.ndarray | None:
+        """See `first_kernel`."""
+        return first_kernel(self.model)
+
+    @property
+    def headline(self) -> str:
+        """The metric by which the run is known: the target's, or that of its task."""
+        return headline_of(self.record, self.metrics)
+
+    def test_inputs(self, positions: np.ndarray) -> np.ndarray:
+        """Test inputs at positions of `predictions`; only while the run is being reported."""
+        assert self.data is not None
+        return self.data.test.take(positions)[0]
+
+    def siblings(self, wanted: Callable[[Record], bool] = lambda _: True) -> "Iterator[Run]":
+        """The other finished runs in the same folder; one that cannot be read is named.
+
+        Runs that `--fresh` put aside are left out.
+
+        Args:
+            wanted: Which records; of the other runs no further file is read.
+
+        Example:
+            run.siblings(lambda record: run.is_variant(record, {"architecture"}))
+        """
+        for path in sorted(self.folder.parent.glob("[!.]*/run.json")):
+            folder = path.parent
+            if folder == self.folder or folder.name.rpartition("~")[2].isdigit():
+                continue
+            try:
+                record = read_record(path)
+                if record.status == "finished" and wanted(record):
+                    yield _open(folder, record)
+            except UserError as error:
+                print(f"{folder.name} is not compared: {error}", flush=True)
+
+    def is_variant(self, other: Record, keys: Collection[str]) -> bool:
+        """Whether the run of another record differs in these keys alone.
+
+        It is of the same pipeline, on the same data, from the same seed, with the same budget.
+        """
+
+        def shared(record: Record) -> tuple:
+            overrides = {k: v for k, v in record.overrides.items() if k not in keys}
+            same = (record.pipeline, record.seed, record.budget, record.data.fingerprint)
+            return *same, overrides
+
+        return shared(self.record) == shared(other)
+
+
+def open_run(folder: pathlib.Path) -> Run:
+    """A finished run from its folder.
+
+    Raises:
+        UserError: A file of it is missing or damaged; it is named.
+    """
+    run = _open(folder, read_record(folder / "run.json"))
+    _ = run.predictions  # now, and not when a figure asks for them
+    return run
+
+
+def _open(folder: pathlib.Path, record: Record) -> Run:
+    return Run(
+        name=record.pipeline,
+        folder=folder,
+        record=record,
+        metrics=read_metrics(folder / "metrics.json"),
+        history=read_history(folder / "history.csv"),
+    )
+
+
+def read_metrics(path: pathlib.Path) -> Metrics:
+    """The content of a metrics.json.
+
+    Raises:
+        UserError: The file is missing or damaged; it is named.
+    """
+    content = files.read_json(path)
+    if isinstance(content, Mapping) and all(
+        isinstance(entry, Mapping) and "value" in entry for entry in content.values()
+    ):
+        return {name: dict(entry) for name, entry in content.items()}
+    raise UserError(f"{path}: not the metrics of a run; use --fresh")
+
+
+def read_history(path: pathlib.Path) -> dict[str, list]:
+    """The columns of a history.csv; an empty cell is None.
+
+    Raises:
+        UserError: The file is missing or damaged; it is named.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        columns = zip(*rows, strict=True) if rows else [()] * len(head)
+        return {
+            name: [json.loads(cell) if cell else None for cell in cells]
+            for name, cells in zip(head, columns, strict=True)
+        }
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
+
+
+def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.ndarray] | None:
+    """Predictions of these very weights, so that a resumed run does not open test again."""
+    try:
+        # NumPy leaves a damaged file open, if it opens it itself.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = dict(content)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return arrays if str(arrays.get("weights_sha256")) == weights else None
+
+
+def headline_of(record: Record, metrics: Mapping[str, Mapping]) -> str:
+    """The metric by which a run is known: the target's, or that of its task."""
+    if record.target and record.target.metric in metrics:
+        return record.target.metric
+    # Runs of format 1 do not say.
+    names = [record.headline, "accuracy", "psnr", *metrics]
+    return next((name for name in names if name in metrics), "")
+
+
+def first_kernel(model: keras.Model) -> np.ndarray | None:
+    """What the first layer sees in an image, as (height, width, channels, filters), or None.
+
+    The kernel of the first convolution, or of a dense layer on all pixels.
+    """
+    shape = model.inputs[0].shape[1:]
+    for layer in leaf_layers(model):
+        if isinstance(layer, keras.layers.Conv2D):
+            return np.array(layer.kernel)
+        if isinstance(layer, keras.layers.Dense):
+            on_pixels = len(shape) == 3 and layer.kernel.shape[0] == math.prod(shape)
+            return np.array(layer.kernel).reshape(*shape, -1) if on_pixels else None
+    return None

@@ -1,0 +1,365 @@
+"""What a model must take and give, checked on a few examples before any work."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..data import Data, Split
+from ..errors import UserError
+from ..export import TEST, Case, Comparison
+
+EXAMPLES = 4  # of the dry batch
+# Of the sum of a row of probabilities from 1: above what float16 rounds away.
+SUM_TOLERANCE = 1e-2
+
+# From an output to another one, of Keras' layers alone: saved models need no code of ours.
+Transform = Callable[[Any], Any]
+
+
+def dry_batch(model: keras.Model, data: Data) -> Any:
+    """What the model gives for a few training examples; its loss is computed too.
+
+    Raises:
+        UserError: The model does not take the inputs, or its loss not the targets.
+    """
+    if len(getattr(model, "inputs", None) or [None]) > 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise UserError(
+            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, "
+            f"{_given(data)}: join them in load_data, or split them inside of the model"
+        )
+    positions = np.arange(min(EXAMPLES, len(data.train)))
+    x, y = data.train.take_pairs(positions)
+    for tensor in model.inputs or ():
+        wanted = tuple(tensor.shape[1:])
+        fits = len(wanted) == x.ndim - 1 and all(
+            size in (None, given) for size, given in zip(wanted, x.shape[1:], strict=True)
+        )
+        if not fits:
+            raise UserError(
+                f"{model.name} takes {_shape(wanted)} ({tensor.name}); the data are "
+                f"{_given(data)}: make the Input of the model and the dataset agree"
+            )
+    try:
+        outputs = model(x, training=False)
+    except Exception as error:  # what a layer raises has many types
+        raise UserError(
+            f"{model.name} cannot take {_given(data)}: {first_line(error)}; "
+            "make build_model and load_data agree"
+        ) from error
+    if _is_mixed(model) and not model.inputs:
+        raise UserError(
+            f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
+            "float32: build it with keras.Model(inputs, outputs), or train it in float32"
+        )
+    if model.compiled:
+        try:
+            model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
+        except Exception as error:
+            raise UserError(
+                f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
+                f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
+                "make loss, outputs and labels agree"
+            ) from error
+        model.reset_metrics()
+    return outputs
+
+
+def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None, np.ndarray]:
+    """The output of that name, or the only one: its name, None where it has none, and its values.
+
+    Raises:
+        UserError: There are several, and none of that name.
+    """
+    if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
+        outputs = outputs[0]
+    if not isinstance(outputs, (dict, list, tuple)):
+        return None, np.asarray(outputs, dtype=np.float32)
+    if isinstance(outputs, dict):
+        key = name if name in outputs else next(iter(outputs), "")
+        if name in outputs or len(outputs) == 1:
+            return key, np.asarray(outputs[key], dtype=np.float32)
+    raise UserError(
+        f"{model.name} has the outputs {_describe(outputs)}; expected one, or one of the name "
+        f"{name!r}: keras.Model(inputs, {{{name!r}: ...}})"
+    )
+
+
+def takes_logits(model: keras.Model, output: str | None) -> bool:
+    """Whether the loss of an output applies softmax or sigmoid itself: `from_logits=True`."""
+    loss = model.loss
+    if isinstance(loss, dict):
+        loss = loss.get(output)
+    elif isinstance(loss, (list, tuple)) and len(loss) == 1:
+        loss = loss[0]
+    options = getattr(loss, "keywords", None) or getattr(loss, "_fn_kwargs", None) or {}
+    return bool(getattr(loss, "from_logits", options.get("from_logits", False)))
+
+
+def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Transform | None:
+    """What makes probabilities, one a label name, of the model's output; None: they are.
+
+    Args:
+        model: Built.
+        data: With one label name for each probability.
+        exclusive: Whether an example has one label, so that a row sums to 1.
+
+    Raises:
+        UserError: The output cannot be probabilities; one line says how to mend it.
+    """
+    names = data.label_names
+    output, values = one_output(model, dry_batch(model, data), "probabilities")
+    single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
+    if values.shape[1:] != (len(names),) and not single:
+        raise UserError(
+            f"{model.name} gives {_shape(values.shape[1:])} an example; the data have "
+            f"{len(names)} label names ({_listed(names)}): expected {len(names)} probabilities"
+        )
+    logits = takes_logits(model, output)
+    if single:
+
+        def two(output: Any) -> Any:
+            probability = keras.layers.Reshape((1,), dtype="float32")(output)
+            if logits:
+                probability = _activate("sigmoid")(probability)
+            return keras.layers.Concatenate(dtype="float32")([1 - probability, probability])
+
+        transform: Transform | None = two
+    elif logits:
+        transform = _activate("softmax" if exclusive else "sigmoid")
+    else:
+        transform = None
+    checked = values if transform is None else np.asarray(transform(values))
+    _check_probabilities(model, checked, exclusive)
+    return transform
+
+
+def _activate(activation: str) -> Transform:
+    return lambda output: keras.layers.Activation(activation, dtype="float32")(output)
+
+
+def _check_probabilities(model: keras.Model, values: np.ndarray, exclusive: bool) -> None:
+    activation = "softmax" if exclusive else "sigmoid"
+    mend = f'end the model with activation="{activation}", or say from_logits=True in its loss'
+    if not np.isfinite(values).all():
+        raise UserError(
+            f"{model.name} gives NaN or infinity before any training: look for a division by 0 or "
+            "a logarithm in its layers"
+        )
+    if values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE:
+        raise UserError(
+            f"{model.name} gives {values.min():.3g} to {values.max():.3g} where probabilities are "
+            f"expected: {mend}"
+        )
+    sums = values.sum(axis=1)
+    if exclusive and np.abs(sums - 1).max() > SUM_TOLERANCE:
+        worst = sums[np.abs(sums - 1).argmax()]
+        raise UserError(
+            f"{model.name} gives probabilities that sum to {worst:.3g}, not to 1: {mend}; where an "
+            'example can have several labels, say task = "multilabel"'
+        )
+
+
+def inference_model(
+    model: keras.Model, data: Data, name: str, transform: Transform | None
+) -> keras.Model:
+    """The model as it is evaluated and exported: one output of that name, in float32.
+
+    It shares its layers with the trained one, which it is itself where nothing is to be changed.
+
+    Args:
+        model: The trained one.
+        data: What it takes.
+        name: Of the output.
+        transform: From the model's output to that, see `probabilities_of`; None: nothing.
+    """
+    if _is_mixed(model):
+        model = _in_float32(model)
+    inputs = model.inputs
+    if not inputs:  # a subclassed model
+        spec = data.train.inputs
+        inputs = [keras.Input(_batch_shape(data), dtype=spec.dtype.name, name=data.input.name)]
+    outputs = model.output if model.inputs else model(inputs[0])
+    if model.inputs and transform is None and isinstance(outputs, dict) and name in outputs:
+        return model
+    if isinstance(outputs, (list, tuple)):
+        outputs = outputs[0]
+    elif isinstance(outputs, dict):
+        outputs = outputs[name] if name in outputs else next(iter(outputs.values()))
+    if transform is not None:
+        outputs = transform(outputs)
+    outputs = keras.layers.Activation("linear", dtype="float32")(outputs)
+    return keras.Model(inputs[0], {name: outputs}, name=model.name)
+
+
+def _is_mixed(model: keras.Model) -> bool:
+    """Whether a layer computes in another precision than float32."""
+    layers = model._flatten_layers(include_self=False)
+    return any(layer.compute_dtype != "float32" for layer in layers if layer.weights)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """A copy of a mixed-precision model that computes in float32."""
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if not isinstance(layer, keras.layers.InputLayer):
+            config["dtype"] = "float32"
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=copy)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def check_classes(data: Data) -> None:
+    """Labels are classes, from 0 to the number of names less 1, in all splits.
+
+    Raises:
+        UserError: They are not; it says in which split, and how to mend it.
+    """
+    names = data.label_names
+    for split, labels in labels_of(data):
+        if labels.ndim != 1:
+            raise UserError(
+                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} an "
+                "example; expected one integer: labels.argmax(axis=1) where they are one-hot, or "
+                'task = "multilabel" where an example can have several'
+            )
+        if labels.dtype.kind != "i":
+            raise UserError(
+                f"{data.name}: labels of {split} are {labels.dtype}; expected integers from 0 to "
+                f'{len(names) - 1}, or task = "regression" for numbers'
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(names):
+            raise UserError(
+                f"{data.name}: labels of {split} go from {low} to {high}, and there are "
+                f"{len(names)} label names ({_listed(names)}); expected 0 to {len(names) - 1}: "
+                "numpy.unique(labels, return_inverse=True)[1] numbers them so"
+            )
+
+
+def check_several(data: Data) -> None:
+    """Labels are 0 or 1, one for each name, in all splits."""
+    names = data.label_names
+    for split, labels in labels_of(data):
+        if labels.ndim != 2 or labels.shape[1] != len(names):
+            raise UserError(
+                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} an "
+                f"example, and there are {len(names)} label names; expected {len(names)} values of "
+                '0 or 1, or task = "classification" for one class an example'
+            )
+        if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
+            raise UserError(
+                f"{data.name}: labels of {split} contain {labels.min()} to {labels.max()}; "
+                "expected 0 or 1 for each label name"
+            )
+
+
+def labels_of(data: Data) -> list[tuple[str, np.ndarray]]:
+    """The labels of each split, by its name."""
+    return [(name, split.labels[split.rows]) for name, split in data.splits.items()]
+
+
+def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
+    """An output for all examples of a split, in its order."""
+    order = split.shortest_first()
+    answers = model.predict(split.at(order).batches(512), verbose=0)[name]
+    values = np.empty_like(answers)
+    values[order] = answers
+    return values
+
+
+def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
+    """64 rows that the export is proven with: of val, or of train where there is none."""
+    split = data.val or data.train
+    return split, split.rows[np.resize(np.arange(len(split)), 64)]
+
+
+def golden_answers(
+    model: keras.Model,
+    data: Data,
+    output: str,
+    on_test: np.ndarray,
+    words: Callable[[np.ndarray], np.ndarray],
+    decided: Callable[[np.ndarray], np.ndarray],
+) -> tuple[list[Case], np.ndarray]:
+    """Cases of a model that gives probabilities, and words that follow from them.
+
+    Args:
+        model: See `inference_model`.
+        data: Val is what it is proven with, and the whole test split.
+        output: Its output.
+        on_test: What it gave on the test split.
+        words: From the output to the labels.
+        decided: Which of the labels do not depend on the last bit.
+    """
+    split, rows = golden_rows(data)
+    spec = input_spec(model, data)
+    cases = []
+    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
+        values = model.predict(given.inputs, verbose=0)[output]
+        expected = [
+            Comparison(output, values),
+            Comparison("label", words(values), rows=decided(values)),
+        ]
+        named = {given.argument: given.values}
+        batches = given.batches
+        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
+    sure = decided(on_test)
+    expected = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
+    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, expected))
+    return cases, sure
+
+
+def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
+    """What the model takes, in the dtype of the data."""
+    (tensor,) = model.inputs
+    automatic = tensor.name.startswith(("keras_tensor", "input_layer"))
+    name = data.input.name if automatic else tensor.name
+    return tf.TensorSpec((None, *tensor.shape[1:]), data.train.inputs.dtype, name=name)
+
+
+def argument_of(data: Data, spec: tf.TensorSpec) -> str:
+    """What `serving_default` takes, by its name: the model's input, or what it is made of."""
+    signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
+    return signatures["serving_default"][1].name
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without its pages of explanation."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    return text[:200].rstrip(".") or type(error).__name__
+
+
+def _given(data: Data) -> str:
+    inputs = data.train.inputs
+    return f"{data.input.name} of shape {_shape(_batch_shape(data))}, {inputs.dtype}"
+
+
+def _batch_shape(data: Data) -> tuple[int | None, ...]:
+    return data.train.inputs.shape[1:] if data.train.column.lengths is None else (None,)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
+        return "one number"
+    return f"({', '.join('any' if size is None else str(size) for size in shape)})"
+
+
+def _describe(outputs: Any) -> str:
+    if isinstance(outputs, dict):
+        return ", ".join(f"{name} {_shape(value.shape[1:])}" for name, value in outputs.items())
+    if isinstance(outputs, (list, tuple)):
+        return ", ".join(_shape(value.shape[1:]) for value in outputs)
+    return _shape(outputs.shape[1:])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -1,0 +1,214 @@
+"""Classification: an example has one class.
+
+The model gives `probabilities`, float32 (n, num_classes), that sum to 1. One output of any other
+name, or of none, is taken for them; with `from_logits=True` in the loss they are its softmax; and a
+single sigmoid output of two classes is the probability of the second.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .. import figures, formatting
+from ..data import Data
+from ..export import Case, Endpoints
+from ..inputs import Tokens
+from ..measures import baselines, classes
+from ..measures.intervals import sign_of
+from ..report import Section
+from ..runs import Metrics, Run
+from . import _contract
+
+HEADLINE = "accuracy"
+FIGURES = (
+    figures.learning_curves,
+    figures.confusion_matrix,
+    figures.roc_curve,
+    figures.per_class,
+    figures.worst_mistakes,
+    figures.decision_regions,
+    figures.against_bag_of_words,
+)
+
+MISTAKES = 10  # shown with their text
+EXCERPT = 500  # characters of a text
+# Probabilities closer than this can change places by the last bits.
+DECIDED = 2e-5
+
+
+def check(model: keras.Model, data: Data) -> None:
+    """Model and labels agree, before any work.
+
+    Raises:
+        UserError: They do not; one line says what to do.
+    """
+    _contract.check_classes(data)
+    _contract.probabilities_of(model, data, exclusive=True)
+
+
+def inference(model: keras.Model, data: Data) -> keras.Model:
+    """The trained model with the one output `probabilities`."""
+    transform = _contract.probabilities_of(model, data, exclusive=True)
+    return _contract.inference_model(model, data, "probabilities", transform)
+
+
+def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
+    """Opens the test split.
+
+    Args:
+        model: See `inference`.
+        data: Its train split is what a baseline is fitted to.
+        seed: Of the run; nothing is drawn.
+
+    Returns:
+        `index`, `label`, `probabilities`, and of texts `bag_of_words`: the classes that TF-IDF
+        with logistic regression predicts.
+    """
+    train, test = data.train, data.test
+    arrays = {
+        "index": test.rows,
+        "label": test.labels[test.rows],
+        "probabilities": _contract.predict(model, test, "probabilities"),
+    }
+    if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
+        print("a bag of words with logistic regression, to compare with", flush=True)
+        predicted = baselines.bag_of_words(
+            train.column.strings(train.rows),
+            train.labels[train.rows],
+            test.column.strings(test.rows),
+        )
+        if predicted is not None:
+            arrays["bag_of_words"] = predicted
+    return arrays
+
+
+def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
+    """Every metric with its 95 % interval, see `measures.classes`."""
+    majority = int(np.bincount(data.train.labels[data.train.rows]).argmax())
+    answers = arrays["label"], arrays["probabilities"]
+    result = classes.classification_metrics(*answers, data.label_names, majority)
+    if "bag_of_words" in arrays:
+        result |= classes.baseline_metrics(*answers, arrays["bag_of_words"])
+    return result
+
+
+def endpoints(model: keras.Model, data: Data) -> Endpoints:
+    """Signatures that give `probabilities` and `label`, string (n,)."""
+    names = tf.constant(list(data.label_names))  # a lookup table would read a file at load
+
+    def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(inputs, training=False)["probabilities"]
+        label = tf.gather(names, tf.argmax(probabilities, axis=1))
+        return {"probabilities": probabilities, "label": label}
+
+    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    assets = {"labels.txt": data.label_names, **data.input.assets}
+    return Endpoints(signatures, [model, *resources], assets)
+
+
+def golden(
+    model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
+) -> tuple[list[Case], np.ndarray]:
+    """Cases that the export must reproduce, and which test examples are decided."""
+    names = np.array(data.label_names)
+
+    def decided(probabilities: np.ndarray) -> np.ndarray:
+        first, second = np.sort(probabilities, axis=1)[:, -2:].T[::-1]
+        return first - second > DECIDED
+
+    return _contract.golden_answers(
+        model,
+        data,
+        "probabilities",
+        arrays["probabilities"],
+        lambda probabilities: names[probabilities.argmax(axis=1)],
+        decided,
+    )
+
+
+def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
+    """The answer to one example, in words and as JSON values."""
+    probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
+    named = dict(zip(names, map(float, probabilities), strict=True))
+    content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
+    return f"{label} ({100 * probabilities.max():.1f} %)", content
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What the accuracy is compared with."""
+    metrics, found = run.metrics, []
+    if "majority_baseline" in metrics:
+        majority = formatting.number("accuracy", metrics["majority_baseline"].get("value"))
+        found.append(("Always saying the most frequent class", majority))
+    if "bag_of_words_baseline" in metrics:
+        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
+        found.append(("TF-IDF with logistic regression", baseline))
+        above = metrics["above_bag_of_words"]
+        verdict = {1: "beats it", 0: "cannot be told apart from it", -1: "does not beat it"}
+        difference = formatting.measured("above_bag_of_words", above)
+        found.append(("The network against it", f"{verdict[sign_of(above)]}: {difference} points"))
+    return found
+
+
+def sections(run: Run) -> list[Section]:
+    """The classes each alone, and of texts the mistakes that the network is surest of."""
+    return [_classes(run), _mistakes(run)]
+
+
+def summary(run: Run) -> str:
+    """The result in a line or two."""
+    metrics = run.metrics
+    accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
+    lines = [
+        f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; the "
+        f"majority class alone {formatting.number('accuracy', majority)}"
+    ]
+    if "bag_of_words_baseline" in metrics:
+        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
+        lines.append(f"TF-IDF with logistic regression {baseline}: {_against(metrics)}")
+    return "\n".join(lines)
+
+
+def _against(metrics: Metrics) -> str:
+    above = metrics["above_bag_of_words"]
+    points = formatting.number("above_bag_of_words", above["value"])
+    bounds = formatting.interval("above_bag_of_words", above)
+    where = "below" if points.startswith("-") else "above"
+    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
+    return f"{verdict}, the network is {points.lstrip('+-')} points {where} it {bounds}"
+
+
+def _classes(run: Run) -> Section:
+    rows, shown = [], set[str]()
+    for name in run.label_names:
+        keys = (f"precision/{name}", f"recall/{name}")
+        precision, recall = (run.metrics.get(key) or {} for key in keys)
+        if precision or recall:
+            cells = (formatting.measured("recall", entry) for entry in (precision, recall))
+            rows.append((name, formatting.value(recall.get("n")), *cells))
+            shown.update(keys)
+    head = ("class", "test examples", "precision", "recall")
+    return Section("Classes", head, rows, metrics=frozenset(shown))
+
+
+def _mistakes(run: Run) -> Section:
+    head = ("the mistakes it is most sure of", "true", "predicted", "probability")
+    rows = []
+    if run.data is not None and isinstance(column := run.data.test.column, Tokens):
+        truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
+        said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        wrong = [i for i in np.argsort(-sure, kind="stable") if said[i] != truth[i]][:MISTAKES]
+        for i, text in zip(
+            wrong, column.strings(run.data.test.rows[np.array(wrong, int)]), strict=True
+        ):
+            names = (run.label_names[truth[i]], run.label_names[said[i]])
+            rows.append((_excerpt(text), *names, formatting.percent(sure[i])))
+    return Section("Mistakes", head, rows, look="texts")
+
+
+def _excerpt(text: str) -> str:
+    """A text, or its beginning and its end."""
+    text = " ".join(text.split())
+    if len(text) <= EXCERPT:
+        return text or "(empty)"
+    return f"{text[: EXCERPT // 2]} … {text[-EXCERPT // 2 :]}"

@@ -1,0 +1,153 @@
+"""Multi-label classification: an example has several labels, each 0 or 1.
+
+The model gives `probabilities`, float32 (n, num_labels), each for itself: they need not sum to 1.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .. import figures, formatting
+from ..data import Data
+from ..export import Case, Endpoints
+from ..measures import classes
+from ..report import Section
+from ..runs import Metrics, Run
+from . import _contract
+
+HEADLINE = "accuracy"
+FIGURES = (figures.learning_curves, figures.label_accuracies, figures.against_single_task)
+THRESHOLD = 0.5
+DECIDED = 1e-5  # a probability that close to the threshold can pass it by the last bits
+
+
+def check(model: keras.Model, data: Data) -> None:
+    """Model and labels agree, before any work.
+
+    Raises:
+        UserError: They do not; one line says what to do.
+    """
+    _contract.check_several(data)
+    _contract.probabilities_of(model, data, exclusive=False)
+
+
+def inference(model: keras.Model, data: Data) -> keras.Model:
+    """The trained model with the one output `probabilities`."""
+    transform = _contract.probabilities_of(model, data, exclusive=False)
+    return _contract.inference_model(model, data, "probabilities", transform)
+
+
+def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
+    """Opens the test split: `index`, `label` (n, num_labels), `probabilities`."""
+    test = data.test
+    return {
+        "index": test.rows,
+        "label": test.labels[test.rows],
+        "probabilities": _contract.predict(model, test, "probabilities"),
+    }
+
+
+def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
+    """Accuracy of each label and their mean, see `measures.classes`."""
+    train_labels = data.train.labels[data.train.rows]
+    answers = arrays["label"], arrays["probabilities"]
+    return classes.multilabel_metrics(*answers, data.label_names, train_labels)
+
+
+def endpoints(model: keras.Model, data: Data) -> Endpoints:
+    """Signatures that give `probabilities` and `label`, string (n,): "Male, Young"."""
+    names = tf.constant(list(data.label_names))
+
+    def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(inputs, training=False)["probabilities"]
+        every = tf.broadcast_to(names, tf.shape(probabilities))
+        likely = tf.ragged.boolean_mask(every, probabilities > THRESHOLD)
+        label = tf.strings.reduce_join(likely, axis=1, separator=", ")
+        return {"probabilities": probabilities, "label": label}
+
+    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    assets = {"labels.txt": data.label_names, **data.input.assets}
+    return Endpoints(signatures, [model, *resources], assets)
+
+
+def golden(
+    model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
+) -> tuple[list[Case], np.ndarray]:
+    """Cases that the export must reproduce, and which test examples are decided."""
+
+    def join(probabilities: np.ndarray) -> np.ndarray:
+        rows = (zip(data.label_names, row > THRESHOLD, strict=True) for row in probabilities)
+        return np.array([", ".join(name for name, likely in row if likely) for row in rows], str)
+
+    def decided(probabilities: np.ndarray) -> np.ndarray:
+        return np.all(np.abs(probabilities - THRESHOLD) > DECIDED, axis=1)
+
+    return _contract.golden_answers(
+        model, data, "probabilities", arrays["probabilities"], join, decided
+    )
+
+
+def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
+    """The answer to one example, in words and as JSON values."""
+    probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
+    named = dict(zip(names, map(float, probabilities), strict=True))
+    likely = ", ".join(f"{name} ({100 * p:.1f} %)" for name, p in named.items() if p > THRESHOLD)
+    content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
+    return likely or "none of the labels", content
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What the accuracy is the mean of, and what it is compared with."""
+    found = []
+    if known := _known(run):
+        found.append(("The accuracy", f"is the mean over {_labels(known, run)}"))
+    if "majority_baseline" in run.metrics:
+        majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
+        found.append(("Always saying each label's majority", majority))
+    return found
+
+
+def sections(run: Run) -> list[Section]:
+    """The labels each alone."""
+    known = _known(run)
+    rows, shown = [], set[str]()
+    for name in known:
+        keys = [f"{kind}/{name}" for kind in ("accuracy", "majority_baseline", "roc_auc")]
+        accuracy, majority, area = (run.metrics.get(key) or {} for key in keys)
+        rows.append(
+            (
+                name,
+                formatting.measured("accuracy", accuracy),
+                formatting.number("accuracy", majority.get("value")),
+                formatting.measured("roc_auc", area),
+            )
+        )
+        shown.update(keys)
+    head = ("label", "accuracy [95 % interval]", "majority class alone", "ROC AUC [95 % interval]")
+    left_out = len(run.label_names) - len(known)
+    note = (
+        f"{left_out} of {len(run.label_names)} labels never vary in the training examples, so "
+        "that nothing can be learned about them: they are left out."
+    )
+    return [Section("Labels", head, rows, note if left_out else "", metrics=frozenset(shown))]
+
+
+def summary(run: Run) -> str:
+    """The result in a line."""
+    accuracy, majority = (run.metrics[key] for key in ("accuracy", "majority_baseline"))
+    return (
+        f"test accuracy {formatting.measured('accuracy', accuracy)}, the mean over "
+        f"{_labels(_known(run), run)}, n = {accuracy['n']:,}; each label's majority alone "
+        f"{formatting.number('accuracy', majority['value'])}"
+    )
+
+
+def _known(run: Run) -> list[str]:
+    """The labels that were evaluated, each alone."""
+    return [name for name in run.label_names if f"accuracy/{name}" in run.metrics]
+
+
+def _labels(known: list[str], run: Run) -> str:
+    if len(known) == len(run.label_names):
+        return f"the {len(known)} labels"
+    return f"the {len(known)} of {len(run.label_names)} labels that vary in train"

@@ -4,7 +4,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: run test lint bench clean
 
 run: .venv/.installed
-	.venv/bin/python pipelines/run.py celeba_gender
+	.venv/bin/kpipe run celeba_gender
 
 test: .venv/.installed
 	.venv/bin/ruff check .

@@ -116,8 +116,15 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def home() -> pathlib.Path:
-    """Returns the folder of prepared data and counts: $KPIPE_HOME, by default ~/.kpipe."""
-    return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
+    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe.
+
+    Raises:
+        UserError: It is in a home folder, and this process has none.
+    """
+    try:
+        return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        raise UserError("this user has no home folder: set KPIPE_HOME to a writable one") from None
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:

@@ -176,6 +176,8 @@ class _Search(keras_tuner.HyperModel):
         """What trials are ranked by: the Trainer's monitor, on val whatever is trained by."""
         monitor = self.settings.trainer.monitor
         name = monitor if monitor.startswith("val_") else f"val_{monitor}"
+        if self.settings.trainer.monitor_mode != "auto":
+            return keras_tuner.Objective(name, self.settings.trainer.monitor_mode)
         # keras-tuner knows the direction of Keras' own metrics alone.
         return keras_tuner.Objective(name, "min") if name == "val_reconstruction" else name
 

@@ -55,16 +55,15 @@ def small_model():
 @pytest.fixture
 def quick_runs(monkeypatch):
     """Runs without export, proof and report, for tests of what comes before those."""
-    from kpipe.export import writing as export
-    from kpipe.report import page as report
+    from kpipe.record import ProofRecord
 
-    proof = {"passed": True, "max_difference": 0.0, "test_correct": 0, "expected_correct": 0}
-    monkeypatch.setattr(export, "export", lambda model, label_names, folder, **_: None)
-    monkeypatch.setattr(
-        export, "write_golden", lambda model, inputs, label_names, folder, **_: None
-    )
-    monkeypatch.setattr(export, "prove", lambda folder, images: proof)
-    monkeypatch.setattr(report, "write", lambda run, plots: None)
+    from kpipe.experiments import execution
+
+    proof = ProofRecord(passed=True, max_difference=0.0)
+    monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
+    monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
+    monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)
+    monkeypatch.setattr(execution.report, "write", lambda run, plots, facts, sections: None)
 
 
 @pytest.fixture(scope="session")

@@ -156,7 +156,14 @@ def test_the_difference_of_two_models_is_paired():
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (-0.1, 0.0, 0)],
+    [
+        (0.1, 0.2, 1),
+        (-0.2, -0.1, -1),
+        (-0.1, 0.1, 0),
+        (0.0, 0.1, 0),
+        (-0.1, 0.0, 0),
+        (None, None, 0),
+    ],
 )
-def test_a_difference_is_told_apart_only_where_its_interval_does_not_hold_0(low, high, expected):
+def test_a_difference_has_a_sign_only_if_its_interval_does_not_contain_0(low, high, expected):
     assert evaluation.sign_of({"low": low, "high": high}) == expected

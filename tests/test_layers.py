@@ -227,7 +227,7 @@ def joint_vae(seed=0):
 
 @pytest.fixture(scope="module")
 def shown_digits():
-    """A few digits of 32x32 pixels that are to be given back."""
+    """A few digits of 32x32 pixels to be reconstructed."""
     import dataclasses
 
     from kpipe import data, datasets

@@ -1,4 +1,5 @@
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,24 +9,19 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-# Each module may import from those before it, never the other way.
+# Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors files catalogue progress proof
-layers losses models.autoencoder models.vae
-models.mlp models.cnn models.resnet models.text models.transfer models.embeddings models optimizers
-objective differences gradients
-datasets.faces datasets.shapes datasets.produce datasets.point_sets datasets.sentences
-datasets.sprites datasets.base
-datasets.builders datasets.celeb_a datasets.cifar10 datasets.dsprites datasets.grocery_store
-datasets.mnist datasets.points datasets.imdb_reviews datasets.ag_news datasets.tweet_emotions
-datasets images texts data batches checkpoint loop training evaluation baselines
-disentanglement reconstruction
-figures.style figures.classes figures.curves figures.images figures.labels figures.points
-figures.texts figures.words figures.compare figures.gradients figures.autoencoders figures.latents
-figures.sweeps figures
-export saved_model report environment hyperparameters runs
-execution pipeline checking search cli
+errors files record formatting environment
+layers losses models optimizers gradients
+datasets inputs targets data
+training export runs
+measures figures report
+tasks experiments
+searching checking cli
 """.split()
+# What knows Keras and nothing of kpipe.
+KERAS_ALONE = ("layers", "losses", "models", "optimizers", "gradients")
+LONGEST = 400  # lines of a file
 
 
 def modules():
@@ -34,39 +30,80 @@ def modules():
         yield path, name.removesuffix(".__init__")
 
 
+def floor_of(name):
+    return name.partition(".")[0]
+
+
 def imported(path):
-    """The kpipe modules that a file imports, wherever it does."""
+    """The kpipe modules, and what is imported from packages, that a file names, wherever it does."""
     package = path.parent.relative_to(ROOT / "kpipe").parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
-            if node.module:
-                yield ".".join([*base, node.module])
-            else:
-                yield from (".".join([*base, alias.name]) for alias in node.names)
+            module = [*base, *([node.module] if node.module else [])]
+            yield from (".".join([*module, alias.name]) for alias in node.names)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] in ("kpipe", "pipelines") for name in names)
 
 
+def imported_modules(path):
+    """The same, as the modules or packages that define what is imported."""
+    known = {name for _, name in modules()}
+    for name in imported(path):
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        if name:  # not kpipe.__version__
+            yield name
+
+
 def test_imports_run_in_one_direction():
-    names = [name for _, name in modules() if name != "__init__"]
-    assert sorted(names) == sorted(ORDER)
+    assert {floor_of(name) for _, name in modules()} == {*ORDER, "__init__"}
+    upwards = [
+        f"{name} imports {other}"
+        for path, name in modules()
+        if name != "__init__"
+        for other in imported_modules(path)
+        if ORDER.index(floor_of(other)) > ORDER.index(floor_of(name))
+    ]
+    assert not upwards
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = {name: set(imported_modules(path)) - {name} for path, name in modules()}
+    # A package's __init__ hands out what its modules define; they may name the package's others.
+    packages = {name for path, name in modules() if path.stem == "__init__"}
+    graph = {name: others - packages for name, others in graph.items() if name not in packages}
+    done = list(graphlib.TopologicalSorter(graph).static_order())  # raises where there is a circle
+    assert set(graph) <= set(done)
+
+
+def test_what_begins_with_an_underscore_stays_in_its_folder():
     for path, name in modules():
-        if name == "__init__":
-            continue
         for other in imported(path):
-            if other in ("__version__",):
-                continue
-            assert ORDER.index(other) < ORDER.index(name), f"{name} imports {other}"
+            private = any(
+                part.startswith("_") and not part.startswith("__") for part in other.split(".")
+            )
+            assert not private or other.rpartition(".")[0] == name.rpartition(".")[0], (
+                f"{name} imports {other}"
+            )
 
 
-def test_models_know_nothing_of_kpipe_and_of_tensorflow():
+def test_models_and_gradients_know_nothing_of_kpipe():
     for path, name in modules():
-        if name.startswith("models") or name in ("layers", "losses"):
-            assert "tensorflow" not in path.read_text()
-            assert all(other.startswith(("models", "layers", "losses")) for other in imported(path))
+        if floor_of(name) not in KERAS_ALONE:
+            continue
+        allowed = KERAS_ALONE if floor_of(name) != "gradients" else ("gradients",)
+        assert {floor_of(other) for other in imported_modules(path)} <= set(allowed), name
+        if floor_of(name) in ("models", "layers", "losses"):  # they run on every Keras backend
+            assert "tensorflow" not in path.read_text(), name
+
+
+def test_no_file_is_long_but_what_draws_samples():
+    for path, name in modules():
+        if not name.startswith("datasets.samples"):
+            assert len(path.read_text().splitlines()) < LONGEST, name
 
 
 def test_safe_mode_is_never_off_and_nothing_is_pickled():
@@ -97,7 +134,11 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_holds_the_pipelines_and_the_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"kpipe/py.typed", "kpipe/cli.py", "kpipe/models/mlp.py", "kpipe/proof.py"} <= names
+    assert {"kpipe/py.typed", "kpipe/cli.py", "kpipe/models/mlp.py"} <= names
+    # What is run as a file of its own, and a folder of every stage.
+    assert {"kpipe/export/proof.py", "kpipe/datasets/samples/faces.py"} <= names
+    stages = {path.relative_to(ROOT).as_posix() for path, _ in modules()}
+    assert stages <= names
     assert {"kpipe/pipelines/mnist_mlp.py", "kpipe/pipelines/celeba_gender.py"} <= names
     assert not any(name.startswith(("tests", "pipelines/")) for name in names)
 

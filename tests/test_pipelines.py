@@ -70,7 +70,7 @@ def test_every_default_lies_within_its_range(name):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_pipeline_says_what_it_is(name):
     entry = catalogue.read(catalogue.find(name))
-    assert f"python pipelines/run.py {name}" in entry.docstring
+    assert f"kpipe run {name}" in entry.docstring
     assert len(entry.title) <= 90 and entry.title.endswith(".")
     assert "-" not in (entry.task, entry.data, entry.target)
 

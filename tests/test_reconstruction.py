@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kpipe.targets import InputTargets
 from scipy import special, stats
 
 from kpipe import data, datasets, layers, losses, models
@@ -16,7 +17,7 @@ from kpipe.measures import reconstruction
 
 @pytest.fixture(scope="module")
 def few():
-    """Some digits to be given back: 100 to train, 20 for val, 40 for test."""
+    """Some digits to be reconstructed: 100 to train, 20 for val, 40 for test."""
     dataset = datasets.mnist(image_size=32).as_autoencoder_data()
     prepared = data.prepare(dataset, dataset.find("sample"), seed=0)
     counts = {"train": 100, "val": 20, "test": 40}
@@ -221,7 +222,7 @@ def test_a_beta_vae_has_no_capacity_to_be_far_from():
 
 
 def test_what_is_learned_is_the_clean_image_itself(few):
-    noisy = dataclasses.replace(few.train, noise=0.2)
+    noisy = dataclasses.replace(few.train, targets=InputTargets(0.2))
     inputs, targets = next(iter(noisy.batches(8)))
     clean = few.train.take(np.arange(8))[0]
     np.testing.assert_array_equal(targets, clean)
@@ -236,7 +237,7 @@ def test_training_noise_is_new_at_each_step_and_a_function_of_it(few):
     from kpipe.datasets import Augmentation
     from kpipe.training.batches import Schedule, training_batches
 
-    noisy = dataclasses.replace(few.train, noise=0.2)
+    noisy = dataclasses.replace(few.train, targets=InputTargets(0.2))
     schedule = Schedule(len(noisy), 25)
     flipped = Augmentation(flip=True)
 

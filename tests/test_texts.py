@@ -7,13 +7,15 @@ import tensorflow as tf
 from kpipe import data
 from kpipe.datasets import Augmentation, Dataset, Source, Vectorization
 from kpipe.datasets.base import from_arrays
-from kpipe.inputs import texts
-from kpipe.inputs.texts import Texts, Vectorizer
+from kpipe.errors import UserError
+from kpipe.inputs import Tokens, tokens
+from kpipe.inputs.augmentation import drop_words
+from kpipe.inputs.tokens import Texts, Vectorizer
 from kpipe.training import batches
 
 
 def standardized(text):
-    return " ".join(texts.standardize(tf.constant([text])).numpy()[0].decode().split())
+    return " ".join(tokens.standardize(tf.constant([text])).numpy()[0].decode().split())
 
 
 @pytest.mark.parametrize(
@@ -48,9 +50,9 @@ def test_texts_are_kept_byte_by_byte_in_two_arrays():
 
 def test_the_vocabulary_is_that_of_the_train_rows_alone():
     kept = Texts.of([b"a a b", b"c c c c", b"b a d"])
-    assert texts.adapt(kept, np.array([0, 2]), 10)[:4] == ("", "[UNK]", "a", "b")
-    assert "c" not in texts.adapt(kept, np.array([0, 2]), 10)
-    assert texts.adapt(kept, np.array([0, 1, 2]), 3) == ("", "[UNK]", "c")
+    assert tokens.adapt(kept, np.array([0, 2]), 10)[:4] == ("", "[UNK]", "a", "b")
+    assert "c" not in tokens.adapt(kept, np.array([0, 2]), 10)
+    assert tokens.adapt(kept, np.array([0, 1, 2]), 3) == ("", "[UNK]", "c")
 
 
 def test_token_ids_are_padded_on_the_right_and_an_empty_text_is_one_unknown_word():
@@ -63,9 +65,9 @@ def test_token_ids_are_padded_on_the_right_and_an_empty_text_is_one_unknown_word
 
 def test_the_length_holds_99_of_100_train_texts_unless_the_limit_is_smaller():
     lengths = np.arange(1, 201)
-    assert texts.choose_length(lengths, 1000) == 199
-    assert texts.choose_length(lengths, 50) == 50
-    assert texts.choose_length(np.array([1, 1]), 50) == 1
+    assert tokens.choose_length(lengths, 1000) == 199
+    assert tokens.choose_length(lengths, 50) == 50
+    assert tokens.choose_length(np.array([1, 1]), 50) == 1
 
 
 WORDS = "good bad film plot actor dull superb".split()
@@ -106,6 +108,10 @@ def text_dataset(val=False, **options):
     return Dataset(**(settings | options))
 
 
+def texts_of(split):
+    return split.column.strings(split.rows)
+
+
 @pytest.fixture(scope="module")
 def prepared(kpipe_home):
     dataset = text_dataset()
@@ -117,12 +123,13 @@ def test_prepared_texts_are_ids_beside_the_texts_they_were_made_of(prepared):
     assert set(prepared.vocabulary[2:]) == set(WORDS)
     assert prepared.sequence_length == 24 == prepared.train.inputs.shape[1]
     for split in (prepared.train, prepared.val, prepared.test):
+        assert isinstance(split.column, Tokens)
         ids, _ = split.take(np.arange(len(split)))
-        for row, text in zip(ids, split.take_texts(np.arange(len(split))), strict=True):
+        for row, text in zip(ids, texts_of(split), strict=True):
             words = [prepared.vocabulary[i] for i in row if i]
             assert words == text.split()[:24]
-        uncut = [len(text.split()) for text in split.take_texts(np.arange(len(split)))]
-        np.testing.assert_array_equal(split.lengths[split.rows], uncut)
+        uncut = [len(text.split()) for text in texts_of(split)]
+        np.testing.assert_array_equal(split.column.lengths[split.rows], uncut)
 
 
 def test_a_batch_is_padded_to_its_longest_text_alone(prepared):
@@ -138,7 +145,7 @@ def test_prepared_texts_are_found_again_and_another_seed_has_another_vocabulary(
     assert again.train.inputs.filename == prepared.train.inputs.filename
     other = data.prepare(dataset, dataset.find("sample"), seed=1)
     assert other.train.inputs.filename != prepared.train.inputs.filename
-    assert other.train.texts.content.filename == prepared.train.texts.content.filename
+    assert other.train.column.texts.content.filename == prepared.train.column.texts.content.filename
     assert other.fingerprint == prepared.fingerprint
 
 
@@ -157,7 +164,7 @@ def test_settings_of_the_vectorization_are_part_of_the_fingerprint(tmp_path):
     }
     assert len(fingerprints) == 5
     missing = text_dataset(vectorization=Vectorization(20, 24, str(tmp_path / "no.txt")))
-    with pytest.raises(data.UserError, match=r"embeddings=.*no\.txt: No such file"):
+    with pytest.raises(UserError, match=r"embeddings=.*no\.txt: No such file"):
         data.fingerprint_of(missing, missing.find("sample"))
 
 
@@ -166,15 +173,11 @@ def test_train_and_val_are_joined_with_their_texts(val, kpipe_home):
     dataset = text_dataset(val)
     prepared = data.prepare(dataset, dataset.find("sample"), seed=0)
     both = prepared.with_val_in_train().train
-    expected = [
-        text
-        for split in (prepared.train, prepared.val)
-        for text in split.take_texts(np.arange(len(split)))
-    ]
-    joined = both.take_texts(np.arange(len(both)))
+    expected = [text for split in (prepared.train, prepared.val) for text in texts_of(split)]
+    joined = texts_of(both)
     assert sorted(joined) == sorted(expected)
     uncut = [len(text.split()) for text in joined]
-    np.testing.assert_array_equal(both.lengths[both.rows], uncut)
+    np.testing.assert_array_equal(both.column.lengths[both.rows], uncut)
     assert both.take(np.arange(len(both)))[0].shape == (len(expected), 24)
 
 
@@ -190,21 +193,22 @@ def test_train_examples_are_drawn_by_the_seed_and_stratified(kpipe_home):
     shares = [split.labels[split.rows].mean() for split in (first.train, whole)]
     assert abs(shares[0] - shares[1]) < 0.01
     too_many = text_dataset(train_examples=500)
-    with pytest.raises(data.UserError, match="train_examples=500: the train split has 360"):
+    with pytest.raises(UserError, match="train_examples=500: the train split has 360"):
         data.prepare(too_many, dataset.find("sample"), seed=0)
 
 
 @pytest.mark.parametrize("count", [1, 359])
 def test_a_part_that_cannot_hold_every_class_is_refused(count, kpipe_home):
     dataset = text_dataset(train_examples=count)
-    with pytest.raises(data.UserError, match=rf"cannot be cut .* \(train_size={count}\)") as caught:
+    with pytest.raises(UserError, match=rf"cannot be cut .* \(train_size={count}\)") as caught:
         data.prepare(dataset, dataset.find("sample"), seed=0)
     assert "\n" not in str(caught.value)
 
 
 def test_texts_that_train_holds_too_are_counted_by_their_bytes(prepared):
-    shared = set(prepared.train.take_texts(np.arange(360)))
-    expected = sum(text in shared for text in prepared.test.take_texts(np.arange(50)))
+    shared = set(texts_of(prepared.train))
+    assert len(texts_of(prepared.train)) == 360 and len(texts_of(prepared.test)) == 50
+    expected = sum(text in shared for text in texts_of(prepared.test))
     assert data.count_shared(prepared.train, prepared.test) == expected
 
 
@@ -250,11 +254,26 @@ def test_stacked_batches_of_texts_have_one_shape(prepared):
 
 
 def test_dropped_words_become_unknown_and_padding_stays():
-    tokens = tf.constant(np.where(np.arange(50) < 40, 7, 0)[None].repeat(200, 0), tf.int32)
-    changed = batches.drop_words(tokens, Augmentation(drop_words=0.25), tf.constant([3, 5])).numpy()
-    assert set(np.unique(changed)) == {0, 1, 7}
+    ids = tf.constant(np.where(np.arange(50) < 40, 7, 0)[None].repeat(200, 0), tf.int32)
+    quarter, seed, unknown = Augmentation(drop_words=0.25), tf.constant([3, 5]), 9
+    changed = drop_words(ids, quarter, seed, unknown).numpy()
+    assert set(np.unique(changed)) == {0, unknown, 7}
     assert (changed[:, 40:] == 0).all()
-    assert abs((changed[:, :40] == 1).mean() - 0.25) < 0.02
-    again = batches.drop_words(tokens, Augmentation(drop_words=0.25), tf.constant([3, 5]))
-    np.testing.assert_array_equal(changed, again)
-    assert batches.drop_words(tokens, Augmentation(), tf.constant([3, 5])) is tokens
+    assert abs((changed[:, :40] == unknown).mean() - 0.25) < 0.02
+    np.testing.assert_array_equal(changed, drop_words(ids, quarter, seed, unknown))
+    assert drop_words(ids, Augmentation(), seed, unknown) is ids
+
+
+def test_training_on_texts_drops_words_as_the_unknown_one(prepared):
+    quarter = Augmentation(drop_words=0.25)
+    made = batches.training_batches(prepared.train, batches.Schedule(360, 60), quarter, 0, 0, 1)
+    plain = batches.training_batches(
+        prepared.train, batches.Schedule(360, 60), Augmentation(), 0, 0, 1
+    )
+    dropped = words = 0
+    for (changed, _), (ids, _) in zip(made, plain, strict=True):
+        differs = changed.numpy() != ids.numpy()
+        assert set(changed.numpy()[differs]) == {1}
+        dropped, words = dropped + differs.sum(), words + np.count_nonzero(ids)
+    # No word of these texts is unknown but where one was dropped.
+    assert abs(dropped / words - 0.25) < 0.02

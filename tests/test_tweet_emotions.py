@@ -40,7 +40,7 @@ def test_csv_files_give_texts_and_emotions(folder):
     assert source.kind == "real" and not source.official
     assert source.examples == {"train": 44, "test": 2}
     prepared = data.prepare(dataset, source)
-    both = prepared.train.texts  # of train and val, which are cut from it
+    both = prepared.train.column.texts  # of train and val, which are cut from it
     rows = dict(zip(both.take(range(44)), prepared.train.labels, strict=True))
     assert rows[b'well, "that" was\nnot it'] == 2
     assert rows["très bien 😊".encode()] == 0

@@ -185,10 +185,13 @@ class Dataset:
         return dataclasses.replace(self, targets="inputs", noise=noise)
 
     def with_scaled_targets(self) -> "Dataset":
-        """Returns the same dataset with labels scaled to mean 0 and deviation 1 as targets.
+        """Returns the same dataset, of which a network learns labels of mean 0 and deviation 1.
 
-        Mean and deviation are those of the train split. Metrics, figures and the export are in the
-        unit of the labels.
+        Mean and deviation are those of the train split alone. Metrics, figures and the export are
+        in the unit of the labels.
+
+        Example:
+            datasets.diabetes().with_scaled_targets()
         """
         return dataclasses.replace(self, targets="scaled labels")
 
@@ -207,7 +210,9 @@ class Dataset:
             return self.fixed
         if kind == "sample":
             return self.make_sample()
-        folder = default_data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+        folder = (
+            default_data_dir() if data_dir is None else pathlib.Path(os.path.expanduser(data_dir))
+        )
         if data_dir is not None and not folder.is_dir():
             raise UserError(
                 f"--data-dir {folder}: no such folder; name the folder that contains {self.name}/"
@@ -327,8 +332,11 @@ class Dataset:
 
 
 def default_data_dir() -> pathlib.Path:
-    """Returns TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    """Returns $TFDS_DATA_DIR, by default ~/tensorflow_datasets; without a home, in $KPIPE_HOME."""
+    try:
+        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        return files.home() / "tensorflow_datasets"
 
 
 def from_arrays(

@@ -165,7 +165,7 @@ class Execution:
             headline=self.task.HEADLINE,
             overrides=experiment.settings.overrides,
             hyperparameters=experiment.hyperparameters,
-            trainer=dataclasses.asdict(self.trainer),
+            trainer=self.trainer.settings(),
             seed=experiment.seed,
             budget=experiment.budget,
             code_sha256=entry.code_sha256,
@@ -190,7 +190,7 @@ class Execution:
         """The model, once it, the data and the trainer are known to agree."""
         record, model = self.record, self._new_model()
         self.task.check(model, self.data)
-        self.trainer.check(model, len(self.data.train))
+        self.trainer.check(model, len(self.data.train), self.data.train)
         self.trainer.check(model, len(self._seen.train))  # now, and not after the first training
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record.model = ModelRecord(

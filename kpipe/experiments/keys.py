@@ -133,7 +133,7 @@ def resolve(
         for key, values in keys.parsed.items()
         if values[0] != active[key].default or key in shorter
     }
-    fields = {f.name: f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)}
+    fields = {field.name: field for field in _settable()}
     of_trainer = {}
     for key in overrides.keys() - keys.parsed.keys():
         if key not in fields:
@@ -187,7 +187,14 @@ def _parse_parameter(parameter: Any, value: object) -> object:
     return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
 
 
+def _settable() -> list[dataclasses.Field]:
+    """The fields of the Trainer that are keys of the command line."""
+    return [f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)]
+
+
 def _parse_field(field: dataclasses.Field, value: object) -> object:
+    if field.metadata["choices"]:
+        return _parse_choice(field.name, value, field.metadata["choices"])
     if field.type is str:
         return str(value)
     if field.type is bool:
@@ -247,10 +254,9 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
-    for field in dataclasses.fields(Trainer):
-        if field.metadata.get("settable", True):
-            default = str(getattr(settings.trainer, field.name))
-            rows.append((field.name, default, _field_range(field), ""))
+    for field in _settable():
+        default = str(getattr(settings.trainer, field.name))
+        rows.append((field.name, default, _field_range(field), ""))
     return rows
 
 
@@ -267,6 +273,8 @@ def _range(parameter: Any) -> str:
 def _field_range(field: dataclasses.Field) -> str:
     if field.type is bool:
         return "true, false"
+    if field.metadata["choices"]:
+        return ", ".join(field.metadata["choices"])
     if field.type is str:
         return "a metric"
     return f"{_number(field.metadata['low'])} to {_number(field.metadata['high'])}"

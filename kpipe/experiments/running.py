@@ -91,6 +91,7 @@ def open_experiment(
         UserError: Something given is wrong; one line says what.
     """
     _check_plan(plan)
+    environment.check_keras()
     environment.fix_threads()
     module, policy = modules.load(catalogue.find(name))
     found = None

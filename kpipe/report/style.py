@@ -30,7 +30,8 @@ ICON = f"data:image/svg+xml;base64,{base64.b64encode(_SVG.encode()).decode()}"
 
 STYLE = """
 :root { --ink: #1c1e21; --quiet: #5c6370; --page: #fff; --card: #f5f6f8; --line: #dfe2e7;
-  --good: #00664a; --fair: #7a5000; --bad: #a83200; --mark: #fff2c2; --warn: #ffd24d; --shadow: #0005; }
+  --good: #00664a; --fair: #7a5000; --bad: #a83200; --mark: #fff2c2; --warn: #ffd24d;
+  --shadow: #0005; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e7e9; --quiet: #a0a6b0; --page: #15171a; --card: #1f2226; --line: #363b42;
     --good: #4fd0a5; --fair: #f0b94a; --bad: #ff8a5c; --mark: #4a3d12; --shadow: #fff5; }
@@ -64,12 +65,14 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14r
 dt { font-size: .9rem; } dd { margin: 0; font-weight: 600; }
 .proof { grid-column: 1 / -1; border-top: 1px solid var(--line); padding-top: .9rem; margin: 0; }
 time { white-space: nowrap; }
-.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.2rem; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.2rem;
+  align-items: start; }
 figure { margin: 0 0 1.2rem; padding: .8rem; background: #fff; border: 1px solid var(--line);
   border-radius: 12px; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { color: #5c6370; font-size: .9rem; margin-top: .5rem; }
-.grid { columns: 22rem auto; column-gap: 2rem; margin-bottom: -1.2rem; }  /* no holes beside tables of other heights */
+/* Columns, not a grid: tables of unlike height leave no holes. */
+.grid { columns: 22rem auto; column-gap: 2rem; margin-bottom: -1.2rem; }
 .grid > * { break-inside: avoid; margin-bottom: 1.2rem; }
 /* A shadow at the edge behind which a table goes on. */
 .scroll { overflow-x: auto; background:

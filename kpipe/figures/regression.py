@@ -1,7 +1,7 @@
 """Figures of a regression: what was predicted against what is true, and what is left over."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,11 +12,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from ..measures.intervals import interval_of_mean, sign_of
+from ..runs import Run
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
-
-if TYPE_CHECKING:
-    from ..experiments.runs import Run
 
 MAX_POINTS = 5000  # drawn one by one; more of them are counted in hexagons
 CELLS = 40  # hexagons across
@@ -35,7 +33,7 @@ EXACT: dict[str, Any] = {
 }
 
 
-def predicted_against_true(run: "Run") -> Figure | None:
+def predicted_against_true(run: Run) -> Figure | None:
     """Predicted against true values of the test examples; exact ones lie on the line."""
     values = _values(run)
     if values is None:
@@ -68,7 +66,7 @@ def predicted_against_true(run: "Run") -> Figure | None:
     return figure
 
 
-def residuals(run: "Run") -> Figure | None:
+def residuals(run: Run) -> Figure | None:
     """True minus predicted value of the test examples, by prediction, and how they spread."""
     values = _values(run)
     if values is None:
@@ -101,7 +99,7 @@ def residuals(run: "Run") -> Figure | None:
     return figure
 
 
-def _values(run: "Run") -> tuple[np.ndarray, np.ndarray, str] | None:
+def _values(run: Run) -> tuple[np.ndarray, np.ndarray, str] | None:
     """True and predicted values, where both are finite, and in words where they are not."""
     if "value" not in run.predictions:
         return None
@@ -116,7 +114,7 @@ def _values(run: "Run") -> tuple[np.ndarray, np.ndarray, str] | None:
     return true[finite], predicted[finite], text
 
 
-def _name(run: "Run") -> str:
+def _name(run: Run) -> str:
     return style.shorten(run.label_names[0], 30) if run.label_names else "value"
 
 

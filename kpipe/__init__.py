@@ -44,10 +44,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import optimizers as optimizers
     from .experiments.running import run as run
     from .export.loading import load as load
+    from .measures import Target as Target
     from .measures import disentanglement as disentanglement
-    from .measures.verdict import Target as Target
     from .searching import search as search
-    from .training.trainer import Trainer as Trainer
+    from .training import Trainer as Trainer
 else:
 
     def __getattr__(name: str) -> Any:

@@ -35,7 +35,7 @@ def floor_of(name):
 
 
 def imported(path):
-    """The kpipe modules, and what is imported from packages, that a file names, wherever it does."""
+    """The kpipe modules that a file names, and what is imported from packages."""
     package = path.parent.relative_to(ROOT / "kpipe").parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:

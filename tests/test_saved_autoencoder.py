@@ -260,11 +260,12 @@ def test_no_operation_of_the_graph_touches_files_or_keeps_a_state(run):
 
 def test_a_run_says_what_its_code_holds(run, capsys):
     assert run.record["latents"] == {"continuous": 4, "discrete": (3, 2, 2), "has_prior": True}
-    from kpipe.experiments.folders import open_run, summary
+    from kpipe.experiments.summary import summary
+    from kpipe.runs import open_run
 
     again = open_run(run.folder)
     text = summary(again)
-    for words in ("PSNR", "nats", "capacity", "classes found without labels", "export proven"):
+    for words in ("PSNR", "nats", "capacity", "classes found without labels", "export verified"):
         assert words in text
     assert again.history["continuous_kl/3"] == run.history["continuous_kl/3"]
     images = images_of(run)
@@ -273,7 +274,7 @@ def test_a_run_says_what_its_code_holds(run, capsys):
         run.model.predict(images, verbose=0)["reconstruction"],
     )
     page = (run.folder / "report.html").read_text()
-    assert "Export proven" in page and "data:image/gif" in page and "nats" in page
+    assert "Export verified" in page and "data:image/gif" in page and "nats" in page
 
 
 def test_the_list_names_a_run_by_its_targets_metric(run):

@@ -3,6 +3,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from kpipe import searching as search
 from kpipe.errors import UserError
 from kpipe.export import writing as export
 from kpipe.measures import baselines, evaluation
-from kpipe.report import page as report
+from kpipe.tasks import classification
 
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
 MIXED = ["so happy 😊😊", "", "東京 मिठाई мир", "w " * 3000, "I am sad and alone 😢", "Sad"]
@@ -202,7 +203,7 @@ def test_a_bag_of_words_stands_in_every_text_run(text_run, capsys):
     network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
     difference = network.mean() - right.mean()
     assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
-    from kpipe.experiments.folders import summary
+    from kpipe.experiments.summary import summary
 
     assert "TF-IDF with logistic regression" in summary(text_run)
 
@@ -220,18 +221,19 @@ def test_the_bag_of_words_is_scikit_learns():
 
 
 def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
-    def told(wins, losses):
+    def said(wins, losses):
         labels = np.zeros(1000, int)
         probabilities, baseline = np.zeros((1000, 2)), np.zeros(1000, int)
         probabilities[:, 0] = 1
         baseline[:wins] = 1  # the baseline is wrong
         probabilities[500 : 500 + losses] = (0, 1)  # the network is
-        return evaluation.baseline_metrics(labels, probabilities, baseline)["above_bag_of_words"]
+        metrics = evaluation.baseline_metrics(labels, probabilities, baseline)
+        run = types.SimpleNamespace(metrics=metrics)
+        return dict(classification.facts(run))["The network against it"]
 
-    assert told(50, 10)["value"] == pytest.approx(0.04)
-    assert "beats it" in report._against_bag_of_words(told(50, 10))
-    assert "does not beat it" in report._against_bag_of_words(told(10, 50))
-    assert "cannot be told apart" in report._against_bag_of_words(told(10, 10))
+    assert said(50, 10).startswith("beats it: +4.00 [")
+    assert said(10, 50).startswith("does not beat it: -4.00 [")
+    assert said(10, 10).startswith("cannot be told apart from it: +0.00 [")
 
 
 def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run):

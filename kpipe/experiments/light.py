@@ -76,7 +76,7 @@ def _import_keys() -> None:
     import keras_tuner
 
     tuner_keys = importlib.import_module("keras_tuner.engine.hyperparameters")
-    keras_tuner.HyperParameters = tuner_keys.HyperParameters
+    vars(keras_tuner).update(HyperParameters=tuner_keys.HyperParameters)
     # Conditions are copied by Keras' serialization; they do not change, so they need no copy.
     conditions = importlib.import_module("keras_tuner.src.engine.conditions")
     vars(conditions).update(serialize=_same, deserialize=_same)

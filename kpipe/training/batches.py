@@ -93,7 +93,9 @@ def training_batches(
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
         inputs = split.input.augment(inputs, augmentation, seed=key)
         # Another stream than that of the changes, which splits its seed.
-        batch = split.targets.inputs_and_targets(inputs, labels, tf.bitwise.invert(key))
+        batch: tuple[tf.Tensor, ...] = split.targets.inputs_and_targets(
+            inputs, labels, tf.bitwise.invert(key)
+        )
         if weigh:
             batch = (*batch, tf.cast(weigh(*batch), tf.float32))
         shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])

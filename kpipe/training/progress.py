@@ -24,7 +24,7 @@ class Progress:
     def __init__(self, epochs: int, steps_per_epoch: int, step: int):
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.terminal = sys.stdout.isatty()
-        self.bar = None
+        self.bar: keras.utils.Progbar | None = None
         self.first_step = step
         self.steps = 0  # in this process
         self.clock: tuple[float, int] | None = None  # (time, steps) once the compilation is over

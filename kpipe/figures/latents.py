@@ -16,7 +16,8 @@ from matplotlib.transforms import Bbox
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
-from ..runs import Record, Run
+from ..record import Record
+from ..runs import Run
 from . import style
 from .autoencoders import decode, tile
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
@@ -249,7 +250,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     text: Any = {"fontsize": 9 if numbered else 6}
-    axes.set_xticks(range(size), list(map(str, values)), **text)
+    axes.set_xticks(range(size), [str(value) for value in values], **text)
     axes.set_yticks(range(len(shares)), [style.shorten(x, 22) for x in run.label_names], **text)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -83,6 +83,9 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
         for output, (endpoint, argument) in case["follows"].items():
             # The one explicit rule: an image equals what `decode` makes of the code beside it,
             # whichever of two classes that are as good as equally probable the code has.
+            if endpoint not in endpoints or not {output, argument} <= outputs.keys():
+                worst = DIFFERENT
+                continue
             own = endpoints[endpoint](**_tensors({argument: outputs[argument]}))[output].numpy()
             worst = max(worst, _relative_difference(outputs[output], own, slice(None)))
     return worst, same_words

@@ -16,8 +16,7 @@ from matplotlib.transforms import Bbox
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
-from ..record import Record
-from ..runs import Run
+from ..runs import Record, Run
 from . import style
 from .autoencoders import decode, tile
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH

@@ -1,16 +1,20 @@
+import dataclasses
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from proving import Golden, change_predictions, load_proof
 
 import kpipe
-from kpipe.errors import UserError
-from kpipe.export import writing as export
+from kpipe.errors import RunError, UserError
+from kpipe.export import export, prove, writing
+from kpipe.tasks import classification
 
 
 @pytest.fixture(scope="module")
@@ -24,46 +28,97 @@ def copy(finished_run, tmp_path):
     return pathlib.Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
 
 
-def test_the_export_is_proven(finished_run):
-    proof = finished_run.record["proof"]
-    assert proof["passed"] and proof["max_difference"] <= 1e-5
-    assert proof["batches"] == [1, 7, 64] and proof["encoded_files"] == 8
-    assert proof["test_examples"] == finished_run.metrics["accuracy"]["n"]
+def test_the_export_is_verified(finished_run):
+    proof = finished_run.record.proof
+    assert proof.passed and proof.labels_agree
+    assert proof.max_difference <= proof.tolerance == 1e-5
+    endpoints = {"serving_default", "serving_bytes", "serving_default on the test split"}
+    assert set(proof.differences) == endpoints
+    assert proof.batches == [1, 7, 64] and proof.compared == ["8 encoded files"]
     accuracy = finished_run.metrics["accuracy"]
-    assert proof["test_correct"] == round(accuracy["value"] * accuracy["n"])
+    assert proof.test_examples == accuracy["n"] and proof.undecided == 0
+    # The words that every test example was compared with are those that the accuracy counts.
+    words = Golden(finished_run.folder).expected("serving_default", "label", test=True)
+    truth = np.array(finished_run.label_names)[finished_run.predictions["label"]]
+    assert np.sum(words == truth) == round(accuracy["value"] * accuracy["n"])
 
 
-@pytest.mark.parametrize("changed", ["golden", "file", "test", "label"])
-def test_the_proof_fails_when_the_model_answers_differently(copy, digits, changed, monkeypatch):
-    """The same check in this process, TensorFlow being loaded: what was noted is altered."""
-    import importlib.util
-
-    golden = dict(np.load(copy / "golden.npz"))
-    predictions = dict(np.load(copy / "predictions.npz"))
-    if changed == "golden":
-        golden["probabilities"][40, 3] += 2e-5  # seen at batch 64 alone
-    elif changed == "file":
-        golden["file_probabilities"][7, 0] += 2e-5
-    elif changed == "label":
-        golden["labels"][0] = "x"
+def altered(change, run, copy):
+    """Alters what was noted, or what was exported, in one way."""
+    golden = Golden(copy)
+    if change == "probabilities":
+        golden.expected("serving_default", "probabilities")[40, 3] += 2e-5  # at batch 64 alone
+    elif change == "NaN":
+        golden.expected("serving_default", "probabilities")[40, 3] = np.nan
+    elif change == "file":
+        golden.expected("serving_bytes", "probabilities")[7, 0] += 2e-5
+    elif change == "label":
+        golden.expected("serving_default", "label")[0] = "x"
+    elif change == "test label":
+        golden.expected("serving_default", "label", test=True)[-1] = "x"
+    elif change == "endpoint":
+        golden.case("serving_bytes")["endpoint"] = "serving_files"
+    elif change == "output":  # of which the case knows nothing
+        golden.case("serving_bytes")["expected"].pop()
+    elif change == "missing output":
+        golden.case("serving_default")["expected"][0]["output"] = "logits"
+    elif change == "test":
+        probabilities = run.predictions["probabilities"].copy()
+        probabilities[-1] = np.roll(probabilities[-1], 1)
+        change_predictions(copy, probabilities=probabilities)
+    elif change == "order":
+        change_predictions(copy, index=run.predictions["index"][::-1])
+    elif change == "weights":
+        model = keras.models.clone_model(run.model)
+        *weights, bias = run.model.get_weights()
+        model.set_weights([*weights, bias + np.eye(10, dtype=np.float32)[0] * 1e-3])
+        export(copy, classification.endpoints(model, run.data))
+    elif change == "names":
+        swapped = dataclasses.replace(run.data, label_names=tuple("1023456789"))
+        export(copy, classification.endpoints(run.model, swapped))
     else:
-        predictions["probabilities"][-1] = np.roll(predictions["probabilities"][-1], 1)
-    np.savez(copy / "golden.npz", **golden)
-    np.savez(copy / "predictions.npz", **predictions)
-    images = pathlib.Path(digits.test.inputs.filename)
+        raise AssertionError(change)
+    golden.save()
 
-    spec = importlib.util.spec_from_file_location(
-        "proof", pathlib.Path(export.__file__).parent / "proof.py"
-    )
-    proof = importlib.util.module_from_spec(spec)
-    for name in ("keras", "kpipe"):
-        monkeypatch.setitem(sys.modules, name, sys.modules[name])  # undoes the script's blocking
-    spec.loader.exec_module(proof)
-    assert not proof.main(copy, images)["passed"]
+
+CHANGES = "probabilities,NaN,file,label,test label,endpoint,output,missing output"
+CHANGES = [*CHANGES.split(","), "test", "order", "weights", "names"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_proof_fails_when_the_export_answers_differently(
+    change, copy, finished_run, monkeypatch
+):
+    """The same check in this process, TensorFlow being loaded."""
+    proof, files = load_proof(monkeypatch), finished_run.data.test.column.files
+    altered(change, finished_run, copy)
+    result = proof.main(copy, *files)
+    assert not result["passed"]
+    words_alone = change in ("label", "test label", "names")
+    assert (result["max_difference"] <= result["tolerance"]) is words_alone
+    assert result["labels_agree"] is not (words_alone or change in ("endpoint", "order"))
+
+
+def test_a_class_that_depends_on_the_last_bit_is_not_compared(copy, finished_run, monkeypatch):
+    proof, files = load_proof(monkeypatch), finished_run.data.test.column.files
+    golden = Golden(copy)
+    golden.expected("serving_default", "label")[0] = "x"
+    golden.rows("serving_default", "label")[0] = False
+    golden.save()
+    assert proof.main(copy, *files)["passed"]
+
+
+def test_classes_that_are_as_good_as_equally_probable_are_undecided(finished_run):
+    probabilities = np.tile(np.float32([0.5, 0.3, 0.2, *[0] * 7]), (360, 1))
+    probabilities[3, :2] = 0.4, 0.4 + 1e-5
+    probabilities[4, :2] = 0.4, 0.4 + 1e-4
+    noted = {**finished_run.predictions, "probabilities": probabilities}
+    _, decided = classification.golden(finished_run.model, finished_run.data, noted)
+    assert np.flatnonzero(~decided).tolist() == [3]
 
 
 def test_the_proof_runs_without_keras_and_kpipe(finished_run):
-    script = pathlib.Path(export.__file__).with_name("proof.py").read_text()
+    script = pathlib.Path(writing.__file__).with_name("proof.py").read_text()
     assert script.index('sys.modules["keras"]') < script.index("import tensorflow")
     done = subprocess.run(
         [sys.executable, "-c", "import sys; sys.modules['keras'] = None; import keras"],
@@ -71,6 +126,13 @@ def test_the_proof_runs_without_keras_and_kpipe(finished_run):
         text=True,
     )
     assert "ModuleNotFoundError" in done.stderr  # what that assignment does
+
+
+def test_a_proof_that_breaks_down_says_why_in_one_line(copy, finished_run):
+    (copy / "serving" / "1" / "saved_model.pb").unlink()
+    with pytest.raises(RunError, match="the proof of the export failed: OSError") as caught:
+        prove(copy, finished_run.data.test.column.files)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_loaded_model_gives_what_the_run_predicted(loaded, finished_run, digits):
@@ -181,6 +243,6 @@ def test_a_damaged_saved_model_is_one_line(copy):
 
 def test_an_export_never_mixes_with_a_standing_one(copy, finished_run):
     (copy / "serving" / "1" / "stale").write_text("from before")
-    export.export(finished_run.model, finished_run.label_names, copy)
+    export(copy, classification.endpoints(finished_run.model, finished_run.data))
     assert not (copy / "serving" / "1" / "stale").exists()
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"

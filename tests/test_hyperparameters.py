@@ -1,18 +1,20 @@
 import pytest
 
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue
-from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
+from kpipe.experiments import catalogue, keys, modules
+
+
+def load(name):
+    return modules.load(catalogue.find(name))[0]
 
 
 @pytest.fixture(scope="module")
 def mnist():
-    return pipeline.load_module(catalogue.find("mnist_mlp"))
+    return load("mnist_mlp")
 
 
 def test_without_overrides_everything_is_the_default(mnist):
-    settings = hyperparameters.resolve(mnist, {})
+    settings = keys.resolve(mnist, {})
     assert settings.overrides == {} and settings.choices == {}
     assert settings.hp.values["units_1"] == 900
 
@@ -20,18 +22,18 @@ def test_without_overrides_everything_is_the_default(mnist):
 def test_text_and_values_are_the_same_override(mnist):
     text = {"learning_rate": "0.003", "epochs": "7", "activation": "tanh", "l2": "1e-4"}
     values = {"learning_rate": 0.003, "epochs": 7, "activation": "tanh", "l2": 1e-4}
-    a, b = (hyperparameters.resolve(mnist, given) for given in (text, values))
+    a, b = (keys.resolve(mnist, given) for given in (text, values))
     assert a.overrides == b.overrides == values
     assert a.trainer.epochs == 7 and a.hp.values["learning_rate"] == 0.003
 
 
 def test_an_override_by_the_default_is_none(mnist):
-    assert hyperparameters.resolve(mnist, {"units_1": "900", "epochs": "20"}).overrides == {}
+    assert keys.resolve(mnist, {"units_1": "900", "epochs": "20"}).overrides == {}
 
 
 def test_a_value_can_bring_keys_into_being(mnist):
     given = {"units_4": "16", "num_layers": "4", "momentum": "0.5", "optimizer": "sgd_momentum"}
-    values = hyperparameters.resolve(mnist, given).hp.values
+    values = keys.resolve(mnist, given).hp.values
     assert values["units_4"] == 16 and values["momentum"] == 0.5
 
 
@@ -59,13 +61,13 @@ def test_a_value_can_bring_keys_into_being(mnist):
 )
 def test_a_wrong_override_is_told_in_one_line(mnist, given, message):
     with pytest.raises(UserError) as caught:
-        hyperparameters.resolve(mnist, given)
+        keys.resolve(mnist, given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_several_values_are_choices(mnist):
-    settings = hyperparameters.resolve(mnist, {"dropout": "0.1,0.2", "batch_size": "32,64"})
+    settings = keys.resolve(mnist, {"dropout": "0.1,0.2", "batch_size": "32,64"})
     assert settings.choices == {"dropout": [0.1, 0.2], "batch_size": [32, 64]}
 
 
@@ -73,28 +75,28 @@ def test_several_values_are_choices(mnist):
     ("text", "expected"), [("true", True), ("False", False), ("1", True), ("0", False)]
 )
 def test_booleans(text, expected):
-    module = pipeline.load_module(catalogue.find("celeba_gender"))
-    assert hyperparameters.resolve(module, {"flip": text}).hp.values["flip"] is expected
+    module = load("celeba_gender")
+    assert keys.resolve(module, {"flip": text}).hp.values["flip"] is expected
     with pytest.raises(UserError, match="flip=maybe: expected true or false"):
-        hyperparameters.resolve(module, {"flip": "maybe"})
+        keys.resolve(module, {"flip": "maybe"})
 
 
 def test_a_contradiction_is_judged_after_all_overrides():
-    module = pipeline.load_module(catalogue.find("celeba_gender"))
+    module = load("celeba_gender")
     given = {"schedule": "cosine", "decay_steps": "500", "reduce_lr_patience": "0"}
-    settings = hyperparameters.resolve(module, given)
+    settings = keys.resolve(module, given)
     assert settings.trainer.reduce_lr_patience == 0
     with pytest.raises(UserError, match="contradict each other"):
-        hyperparameters.resolve(module, {"schedule": "cosine"})
+        keys.resolve(module, {"schedule": "cosine"})
 
 
 def test_sample_data_take_fewer_epochs_unless_they_were_asked_for():
-    module = pipeline.load_module(catalogue.find("gmm"))
+    module = load("gmm")
 
     def epochs(given):
-        settings = hyperparameters.resolve(module, given)
+        settings = keys.resolve(module, given)
         assert settings.trainer.epochs == int(given.get("epochs", 250))
-        return hyperparameters.for_sample(settings, given).trainer.epochs
+        return keys.resolve(module, given, sample=True).trainer.epochs
 
     assert epochs({}) == 60
     assert epochs({"epochs": "100"}) == 100
@@ -102,17 +104,16 @@ def test_sample_data_take_fewer_epochs_unless_they_were_asked_for():
 
 
 def test_the_commas_of_a_path_separate_nothing():
-    module = pipeline.load_module(catalogue.find("cifar10_transfer"))
+    module = load("cifar10_transfer")
     with pytest.raises(UserError, match=r"weights=a/run,seed=1: no such file"):
-        hyperparameters.resolve(module, {"weights": "a/run,seed=1"})
+        keys.resolve(module, {"weights": "a/run,seed=1"})
 
 
 def test_on_sample_data_a_pipelines_shorter_settings_hold_unless_something_was_said():
-    module = pipeline.load_module(catalogue.find("mnist_joint_vae"))
+    module = load("mnist_joint_vae")
 
     def on_sample(**overrides):
-        settings = hyperparameters.resolve(module, overrides)
-        return hyperparameters.for_sample(settings, overrides)
+        return keys.resolve(module, overrides, sample=True)
 
     assert on_sample().hp.values["capacity_steps"] == module.sample["capacity_steps"]
     assert on_sample().overrides == {}  # nothing was overridden: the folder keeps its name
@@ -122,3 +123,28 @@ def test_on_sample_data_a_pipelines_shorter_settings_hold_unless_something_was_s
     fixed = on_sample(capacity="none", epochs=2)  # where the key has no effect it is not given
     assert fixed.overrides == {"capacity": "none", "epochs": 2}
     assert fixed.trainer.epochs == 2
+
+
+def test_a_pipelines_functions_run_once_however_deep_the_keys(mnist, monkeypatch):
+    built = []
+    for name in ("load_data", "build_model", "build_trainer"):
+        function = getattr(mnist, name)
+
+        def counted(hp, name=name, function=function):
+            built.append(name)
+            return function(hp)
+
+        monkeypatch.setattr(mnist, name, counted)
+    given = {"num_layers": "4", "units_4": "16", "optimizer": "sgd_momentum", "momentum": "0.5"}
+    keys.resolve(mnist, given, sample=True)
+    assert built == ["load_data", "build_model", "build_trainer"]
+
+
+def test_the_dataset_alone_needs_no_other_keys():
+    module = load("grocery_cnn")
+    dataset = keys.load_dataset(module, {"image_size": "32", "no_such_key": "1"})
+    assert dataset.input_shape == (32, 32, 3)
+    with pytest.raises(UserError, match="image_size=huge: expected one of 32, 64, 96"):
+        keys.load_dataset(module, {"image_size": "huge"})
+    settings = keys.resolve(module, {"image_size": "32"})
+    assert settings.dataset.input_shape == dataset.input_shape

@@ -5,18 +5,14 @@ import numpy as np
 import pytest
 
 from kpipe import data
-from kpipe.experiments import catalogue
-from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
+from kpipe.experiments import catalogue, keys, modules
 
 
 def right_answers(gate, hidden_units, seed=0):
     """Which rows of the truth table the trained network answers rightly, bool (4,)."""
-    module = pipeline.load_module(catalogue.find("logic_gates"))
-    given = {"gate": gate, "hidden_units": hidden_units}
-    settings = hyperparameters.resolve(module, given)
-    dataset = module.load_data(settings.hp)
-    prepared = data.prepare(dataset, dataset.find())
+    module, _ = modules.load(catalogue.find("logic_gates"))
+    settings = keys.resolve(module, {"gate": gate, "hidden_units": hidden_units})
+    prepared = data.prepare(settings.dataset, settings.dataset.find())
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = module.build_model(settings.hp)

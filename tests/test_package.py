@@ -35,7 +35,7 @@ def floor_of(name):
 
 
 def imported(path):
-    """The kpipe modules that a file names, and what is imported from packages."""
+    """What a file imports of kpipe, wherever it does: "folder.module.name", without "kpipe."."""
     package = path.parent.relative_to(ROOT / "kpipe").parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:

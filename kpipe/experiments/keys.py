@@ -96,6 +96,12 @@ def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
         ) from error
 
 
+def _declare(module: types.ModuleType, keys: _Keys) -> tuple[Dataset, keras.Model, Trainer]:
+    keras.utils.clear_session()
+    with _declared(module, keys):
+        return module.load_data(keys), module.build_model(keys), module.build_trainer(keys)
+
+
 def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
     """The dataset that a pipeline names; no data are read."""
     keys = _Keys(overrides, {})
@@ -120,11 +126,7 @@ def resolve(
     """
     shorter = getattr(module, "sample", {}) if sample else {}
     keys = _Keys(overrides, shorter)
-    keras.utils.clear_session()
-    with _declared(module, keys):
-        dataset = module.load_data(keys)
-        model = module.build_model(keys)
-        trainer = module.build_trainer(keys)
+    dataset, model, trainer = _declare(module, keys)
     active = keys.active
     choices = {key: values for key, values in keys.parsed.items() if len(values) > 1}
     # A pipeline's default that was asked for is another than the sample's.
@@ -134,7 +136,7 @@ def resolve(
         if values[0] != active[key].default or key in shorter
     }
     fields = {field.name: field for field in _settable()}
-    of_trainer = {}
+    of_trainer: dict[str, Any] = {}
     for key in overrides.keys() - keys.parsed.keys():
         if key not in fields:
             raise _unknown(key, keys, [*active, *fields])
@@ -248,14 +250,15 @@ def _same(text: str, known: Any) -> bool:
 
 def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
     """Rows of key, default, range and condition, for `NAME --help`."""
-    settings = resolve(module, {})
+    keys = _Keys({}, {})
+    _, _, trainer = _declare(module, keys)
     rows = [("key", "default", "range", "applies with")]
-    for parameter in settings.hp.space:
+    for parameter in keys.space:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
     for field in _settable():
-        default = str(getattr(settings.trainer, field.name))
+        default = str(getattr(trainer, field.name))
         rows.append((field.name, default, _field_range(field), ""))
     return rows
 

@@ -124,7 +124,8 @@ def _refuse_keys(values: list) -> None:
     """Refuses `hp`, and functions that use it: a stand-in would not declare their keys."""
     for value in values:
         inside = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        if any(type(part).__name__ == "HyperParameters" for part in [value, *inside]):
+        names = {kind.__name__ for part in [value, *inside] for kind in type(part).__mro__}
+        if "HyperParameters" in names:
             raise TypeError("the keys depend on what a stand-in declares")
 
 

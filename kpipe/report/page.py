@@ -1,21 +1,14 @@
 """The page of a report, and the sections that every run has."""
 
-import base64
 import dataclasses
 import datetime
 import pathlib
 import shlex
-import struct
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
-from ..figures import style as figure_style
 from ..runs import ProofRecord, Record, Run
-from . import style
+from . import pictures, style
 from .tables import (
     Section,
     code,
@@ -30,11 +23,6 @@ from .tables import (
 )
 
 _SPACE = "\N{NO-BREAK SPACE}"
-WIDE = 6  # inches; a wider figure takes both columns
-CAPTION = 0.15  # height of a caption and of the space around it, in widths of a figure
-
-Plot = Callable[[Run], Figure | bytes | None]
-
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
 _VERDICTS = {
     "reached": ("✓ target reached", "good"),
@@ -43,17 +31,9 @@ _VERDICTS = {
 }
 
 
-class _Picture(NamedTuple):
-    caption: str
-    kind: str  # png or gif
-    content: bytes
-    ratio: float  # height over width
-    wide: bool  # takes both columns
-
-
 def write(
     run: Run,
-    plots: Iterable[Plot],
+    plots: Iterable[pictures.Plot],
     facts: Iterable[tuple[str, str]] = (),
     sections: Iterable[Section] = (),
 ) -> pathlib.Path:
@@ -76,13 +56,13 @@ def write(
     Example:
         write(run, (figures.learning_curves,), tasks.regression.facts(run))
     """
-    pictures, failures = _draw(run, plots)
+    drawn, failures = pictures.draw(run, plots)
     sections = tuple(sections)
     body = (
         _banner(run.record),
         _header(run),
         _verdict(run, facts),
-        _figures(pictures, failures),
+        pictures.lay_out(drawn, failures),
         *map(section_of, sections),
         _metrics(run, frozenset().union(*(part.metrics for part in sections))),
         _architecture(run.record),
@@ -100,52 +80,6 @@ def write(
     path = run.folder / "report.html"
     files.write_bytes(path, page.encode())
     return path
-
-
-def _draw(run: Run, plots: Iterable[Plot]) -> tuple[list[_Picture], list[str]]:
-    """The pictures of a run, and what there is to say of those that could not be drawn."""
-    folder = run.folder / "figures"
-    files.make_folder(folder)
-    pictures, failures = [], []
-    for plot in plots:
-        name = getattr(plot, "__name__", type(plot).__name__)
-        picture = None
-        try:
-            picture = _picture(run, plot, name)
-        except Exception as error:  # no figure takes down a run that is trained and exported
-            failures.append(f"figure {name} failed: {_place_of(error, plot)}")
-            print(failures[-1], flush=True)
-        if picture:
-            files.write_bytes(folder / f"{name}.{picture.kind}", picture.content)
-            pictures.append(picture)
-        for kind in {"png", "gif"} - {picture.kind if picture else None}:
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # of an earlier report
-    return pictures, failures
-
-
-def _picture(run: Run, plot: Plot, name: str) -> _Picture | None:
-    caption = (plot.__doc__ or formatting.words(name)).strip().splitlines()[0]
-    figure = plot(run)
-    if figure is None:
-        return None
-    if isinstance(figure, bytes):
-        width, height = struct.unpack("<HH", figure[6:10])  # after the signature
-        return _Picture(caption, "gif", figure, height / width, wide=False)
-    if not isinstance(figure, Figure):
-        kind = type(figure).__name__
-        raise TypeError(f"it returned {kind}, expected a matplotlib Figure, bytes or None")
-    content, (width, height) = figure_style.to_png(figure), figure.get_size_inches()
-    return _Picture(caption, "png", content, height / width, wide=width > WIDE)
-
-
-def _place_of(error: Exception, plot: Plot) -> str:
-    """An error in one line, with the last line of the figure's own file that led to it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = getattr(getattr(plot, "__code__", None), "co_filename", None)
-    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
-    said = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return f"{what} ({pathlib.Path(frame.filename).name}, line {frame.lineno})"
 
 
 # Sections, in the order of the page. Each returns HTML, or "" where there is nothing to say.
@@ -272,42 +206,6 @@ def _difference(proof: ProofRecord) -> str:
     if not proof.labels_agree:
         found.append("it answers with other labels")
     return ", ".join(found)
-
-
-def _figures(pictures: Sequence[_Picture], failures: Sequence[str]) -> str:
-    cards = [
-        f"""<figure{' class="wide"' if picture.wide else ""} style="order: {i}"><img
-alt="{text(picture.caption)}"
-src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}">
-<figcaption>{text(picture.caption)}</figcaption></figure>"""
-        for i, picture in enumerate(pictures)
-    ]
-    narrow = {i: picture.ratio for i, picture in enumerate(pictures) if not picture.wide}
-    body = ""
-    if narrow:
-        columns = "".join(
-            f'<div class="column">{"".join(cards[i] for i in column)}</div>'
-            for column in _columns(narrow)
-        )
-        body += f'<div class="figures">{columns}</div>'
-    body += "".join(card for card, picture in zip(cards, pictures, strict=True) if picture.wide)
-    body += "".join(f'<p class="bad">{text(failure)}</p>\n' for failure in failures)
-    return section("Figures", body) if body else ""
-
-
-def _columns(ratios: Mapping[int, float]) -> list[list[int]]:
-    """Figures in two columns of like height, the first one on the left.
-
-    Args:
-        ratios: Height over width of each, by its number.
-    """
-    columns: list[list[int]] = [[], []]
-    heights = [0.0, 0.0]
-    for i in sorted(ratios, key=lambda i: -ratios[i]):
-        shorter = heights.index(min(heights))
-        columns[shorter].append(i)
-        heights[shorter] += ratios[i] + CAPTION
-    return sorted((sorted(column) for column in columns if column), key=lambda column: column[0])
 
 
 def _metrics(run: Run, shown: frozenset[str]) -> str:

@@ -102,8 +102,10 @@ tbody th { font-weight: 500; }
   .figures { display: flex; flex-direction: column; }
   .column { display: contents; }
   figure { padding: .4rem; }
-  .numbers, .layers { font-size: .82rem; }
-  .numbers :is(th, td), .layers :is(th, td) { padding: .3rem .2rem; }
+  main { padding-inline: .8rem; }
+  .numbers, .layers { font-size: .8rem; }
+  .numbers :is(th, td), .layers :is(th, td) { padding: .3rem .15rem; }
+  thead th { font-size: inherit; }
 }
 @media print {
   @page { margin: 14mm; }

@@ -13,7 +13,11 @@ import tensorflow as tf
 from ..errors import UserError
 
 # As in Keras: what a model's own Python code says is run as it is, not rewritten by AutoGraph.
-_as_written = tf.autograph.experimental.do_not_convert
+
+
+def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
+    """Keeps AutoGraph from rewriting a function that needs none of it, and from warning."""
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:

@@ -11,11 +11,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors files record formatting environment
+errors formatting files quiet environment
 layers losses models optimizers gradients
-datasets inputs targets data
-training export runs
-measures figures report
+datasets inputs data export
+training measures runs
+figures report
 tasks experiments
 searching checking cli
 """.split()

@@ -8,15 +8,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .differences import LOSS, PROJECTION, Comparison, Point, Points, compare, size_of
+from .differences import (
+    DIRECTIONS,
+    LOSS,
+    POINTS,
+    PROJECTION,
+    READABLE,
+    Comparison,
+    Point,
+    Points,
+    compare,
+    size_of,
+)
 from .objective import Objective, as_model, in_float64
-
-POINTS = 3  # the given one, and others close by, where no kink is hit exactly
-DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
-SLOPE_TOLERANCE = 0.05
-# What the loss must change by, in units of its rounding error, before a slope is read from it.
-READABLE = 50.0
-TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readable step
+from .taylor import taylor_picture, taylor_test
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +210,7 @@ def check(
             variables.append(_check_variable(points, i, samples, tolerance, rng))
             if progress:
                 progress(variables[-1])
-        picture = _taylor_picture(points.at(0), rng)
+        picture = taylor_picture(points.at(0), rng)
     return GradientCheck(model.name, tuple(variables), tolerance, picture)
 
 
@@ -213,7 +218,7 @@ def _check_variable(
     points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
 ) -> VariableCheck:
     errors, kinks, reasons = _compare_entries(points, i, samples, tolerance, rng)
-    slopes, fits = _taylor_test(points, i, rng)
+    slopes, fits = taylor_test(points, i, rng)
     if not fits or _along_a_direction(points, i, LOSS, tolerance, rng).state == "wrong":
         reasons.append("Taylor test")
     transposed = _along_a_direction(points, i, PROJECTION, tolerance, rng)
@@ -309,94 +314,3 @@ def _along_a_direction(
         if result.settles(number):
             break
     return result
-
-
-def _taylor_test(
-    points: Points, i: int, rng: np.random.Generator
-) -> tuple[tuple[float | str, float | str], bool]:
-    """Computes slopes along the first direction in whose way no kink lies; are they right?
-
-    What a wrong gradient leaves of the loss' change falls as the step does, with slope 1, in every
-    direction; between dense kinks the slopes are irregular, and prove nothing.
-    """
-    slopes: tuple[float | str, float | str] = ("kinks", "kinks")
-    beside: list[float | str] = []
-    for attempt in range(DIRECTIONS):
-        number = attempt * POINTS // DIRECTIONS
-        if number == POINTS - 1 and all(map(_is_linear, beside)):
-            return slopes, False  # a single unit may be right, all together are not
-        point = points.at(number, i)
-        # In the end one unit's weights alone: fewer kinks than those of all units.
-        direction = _taylor_direction(point, i, rng, one_unit=number == POINTS - 1)
-        slopes = _taylor_slopes(point, i, direction)
-        if all(
-            isinstance(s, str) or abs(s - k) <= SLOPE_TOLERANCE for k, s in enumerate(slopes, 1)
-        ):
-            return slopes, True
-        if number:  # at the point itself a kink looks like a wrong gradient
-            beside.append(slopes[1])
-    wrong = sum(map(_is_linear, beside))
-    return (slopes, False) if wrong > len(beside) / 2 else (("kinks", "kinks"), True)
-
-
-def _is_linear(slope: float | str) -> bool:
-    """Whether what the gradient leaves of the loss' change falls as a wrong gradient's does."""
-    return isinstance(slope, str) or abs(slope - 1) <= SLOPE_TOLERANCE
-
-
-def _taylor_direction(
-    point: Point, i: int, rng: np.random.Generator, one_unit: bool = False
-) -> np.ndarray:
-    """Draws a direction that is not across the gradient, so that the first slope can be seen."""
-    gradient, size = point.gradients[LOSS][i], size_of(point.values[i])
-    direction = rng.standard_normal(gradient.shape)
-    if norm := np.linalg.norm(gradient):
-        if np.sum(direction * gradient) < 0:  # or they cancel, in a variable of one entry
-            direction = -direction
-        direction += gradient / norm * np.linalg.norm(direction)
-    felt = np.flatnonzero(gradient)
-    if one_unit and felt.size:
-        unit = rng.choice(felt) % gradient.shape[-1]
-        direction *= np.arange(gradient.shape[-1]) == unit
-    return size * direction
-
-
-def _taylor_slopes(point: Point, i: int, direction: np.ndarray) -> tuple[float | str, float | str]:
-    """Computes how fast the loss' change, and what the gradient leaves of it, fall with the step.
-
-    It takes the smallest steps at which the latter exceeds rounding: at larger ones a slightly
-    wrong gradient would not show, and more kinks lie in the way.
-    """
-    slope = float(np.sum(point.gradients[LOSS][i] * direction))
-    value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]
-
-    def remainders(step: float) -> tuple[float, float]:
-        change = value(step) - center
-        return abs(change), abs(change - step * slope)
-
-    changes = 0.0
-    for step in 2.0 ** np.arange(-40, -2):
-        first, second = remainders(step)
-        changes = max(changes, first)
-        if second > READABLE * noise:
-            break
-    else:
-        return (1.0, "linear") if changes > READABLE * noise else ("flat", "flat")
-    steps = step * TAYLOR_STEPS
-    table = np.array([remainders(step) for step in steps])
-    table = np.maximum(table, noise / 10)  # a remainder can be 0
-    fitted = np.polyfit(np.log(steps), np.log(table), 1)[0]
-    return float(fitted[0]), float(fitted[1])
-
-
-def _taylor_picture(point: Point, rng: np.random.Generator) -> np.ndarray:
-    """Tables the step, the loss' change and what the gradient leaves of it, in all variables."""
-    count = len(point.values)
-    directions = [_taylor_direction(point, i, rng) for i in range(count)]
-    slope = sum(np.sum(point.gradients[LOSS][i] * directions[i]) for i in range(count))
-    rows = []
-    for step in 2.0 ** np.arange(-34, -3):
-        moved = [v + step * d for v, d in zip(point.values, directions, strict=True)]
-        change = float(point.objective.evaluate(moved)[LOSS]) - point.center[LOSS]
-        rows.append((step, abs(change), abs(change - step * slope)))
-    return np.array(rows)

@@ -12,6 +12,10 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the var
 JITTER = 1e-2  # how far a point beside the given one is, as a share of the variable's size
 CHAOTIC = 1e-6  # share of a value that rounding of its arguments never changes it by
 LOSS, PROJECTION = 0, 1
+POINTS = 3  # the given one, and others close by, where no kink is hit exactly
+DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
+# What the loss must change by, in units of its rounding error, before a slope is read from it.
+READABLE = 50.0
 
 
 class Point:

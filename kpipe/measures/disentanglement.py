@@ -12,9 +12,9 @@ import numpy as np
 from scipy import stats
 from sklearn import ensemble, exceptions, linear_model, metrics, svm
 
-from ._assignment import assignment_hits
-from ._codes import Codes, contingency, latent_columns, ranks, split, varying
-from ._sharing import chunks, shared_values, variances
+from .assignment import assignment_hits
+from .codes import Codes, contingency, latent_columns, ranks, split, varying
+from .sharing import chunks, shared_values, variances
 
 __all__ = [
     "NAMES",

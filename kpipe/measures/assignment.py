@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import optimize
 
-from ._codes import contingency
+from .codes import contingency
 
 
 def assignment_hits(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._codes import Codes, contingency, ranks
+from .codes import Codes, contingency, ranks
 
 CHUNK = 4_000_000  # values drawn at a time: 32 MB, and as much again for their variance
 

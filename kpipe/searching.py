@@ -14,7 +14,7 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import files
+from . import files, formatting
 from .data import prepare
 from .errors import RunError, UserError
 from .experiments import catalogue
@@ -227,7 +227,9 @@ class _Search(keras_tuner.HyperModel):
         initial_epoch: int = 0,
         **_: object,
     ) -> dict:
-        shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
+        shown = ", ".join(
+            f"{key}={formatting.short(value)}" for key, value in self._searched(hp).items()
+        )
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
         experiment = self.experiment
         prepared = prepare(self.module.load_data(hp), experiment.source, experiment.seed)
@@ -325,11 +327,5 @@ def _to_text(rows: list[dict]) -> str:
     """The table for a terminal: without errors, and without keys that never varied."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
     varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1 or n == "trial"]
-    cells = [tuple(_short(row.get(name)) for name in varied) for row in rows]
+    cells = [tuple(formatting.short(row.get(name)) for name in varied) for row in rows]
     return "\n" + catalogue.align([tuple(varied), *cells])
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

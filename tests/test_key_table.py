@@ -127,6 +127,14 @@ def test_a_file_that_needs_tensorflow_is_read_with_it_once(tmp_path, monkeypatch
     path.write_text(path.read_text().replace("'width'", "'breadth'"))
     assert cli.main(["run", str(path), "--help"]) == 0
     assert "\nbreadth " in capsys.readouterr().out
+    (tmp_path / "helper.py").write_text("width = 1\n")  # it might be imported
+    assert key_table.read(path) is None
+
+
+def test_a_module_beside_the_file_can_be_imported(tmp_path):
+    (tmp_path / "helper.py").write_text("def last(hp):\n    return hp.Int('last', 1, 9)\n")
+    rows = light.describe(own_file(tmp_path, "import helper\nhelper.last(hp)"))
+    assert "last" in [row[0] for row in rows]
 
 
 def test_an_edited_bundled_pipeline_is_not_read_from_the_table(tmp_path):

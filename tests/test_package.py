@@ -160,3 +160,7 @@ def test_a_wheel_lists_its_pipelines(wheel, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert "mnist_mlp" in done.stdout
+
+
+def test_a_wheel_holds_the_keys_of_its_pipelines(wheel):
+    assert "kpipe/experiments/keys.json" in zipfile.ZipFile(wheel).namelist()

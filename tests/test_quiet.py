@@ -59,6 +59,7 @@ def test_absls_warnings_go_to_the_log_and_errors_to_the_terminal(ended):
     ("code", "seen"),
     [
         ("print('of Python', file=sys.stderr)", "of Python"),
+        ("print('I0000 of Python', file=sys.stderr)", "I0000 of Python"),
         ("print('50 %', end='\\r', file=sys.stderr, flush=True)", "50 %"),
         ("import warnings; warnings.warn('of a library')", "UserWarning: of a library"),
         ("os.system('echo of a child >&2')", "of a child"),

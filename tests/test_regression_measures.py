@@ -200,6 +200,14 @@ def test_images_are_flattened_and_a_constant_pixel_does_no_harm():
     np.testing.assert_array_equal(images, given)
 
 
+def test_inputs_are_left_as_they_are():
+    train_x, train_y, test_x, _ = (part.astype(np.float64) for part in make_data())
+    given = train_x.copy(), test_x.copy()
+    baselines.baseline_regressions(train_x, train_y, test_x)
+    np.testing.assert_array_equal(train_x, given[0])
+    np.testing.assert_array_equal(test_x, given[1])
+
+
 def spoilt(name):
     """Data of which a linear regression cannot be fitted."""
     train_x, train_y, test_x, _ = make_data()
@@ -217,6 +225,9 @@ def spoilt(name):
     if name == "huge":
         train_x = train_x.astype(np.float64)
         train_x[0, 0] = 1e308
+    if name == "huge at test":
+        test_x = test_x.astype(np.float64)
+        test_x[0, 0] = 1e308
     return train_x, train_y, test_x
 
 
@@ -229,6 +240,7 @@ def spoilt(name):
         ("texts", "not vectors or images"),
         ("empty", "0 feature"),
         ("huge", ""),
+        ("huge at test", "a prediction is not finite"),
     ],
 )
 def test_a_regression_that_cannot_be_fitted_is_left_out_with_its_reason(name, reason, capsys):

@@ -1,20 +1,23 @@
 """The export of an autoencoder: its endpoints, their proof, and its use without Keras."""
 
-import importlib.util
 import json
 import pathlib
 import shutil
-import sys
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from proving import Golden, change_predictions, leave_undecided, load_proof
 
 import kpipe
 from kpipe import cli
 from kpipe.errors import UserError
-from kpipe.export import writing as export
+from kpipe.experiments.summary import summary
+from kpipe.export import export
+from kpipe.runs import open_run
+from kpipe.tasks import reconstruction
 
 
 @pytest.fixture(scope="module")
@@ -27,127 +30,178 @@ def loaded(run):
     return kpipe.load(run.folder)
 
 
+@pytest.fixture
+def copy(run, tmp_path):
+    """A run's folder that may be damaged."""
+    return pathlib.Path(shutil.copytree(run.folder, tmp_path / "run"))
+
+
 def images_of(run, count=5):
     return run.data.test.take(np.arange(count))[0]
 
 
-def test_all_endpoints_are_proven(run):
-    proof = run.record["proof"]
-    assert proof["passed"] and proof["max_difference"] <= proof["tolerance"] == 1e-4
-    assert all(proof["differences"][name] <= 1e-5 for name in ("encode", "decode", "test split"))
-    endpoints = {"serving_default", "encode", "decode", "reconstruct", "serving_bytes"}
-    assert set(proof["differences"]) == endpoints | {"test split"}
-    assert proof["batches"] == [1, 7, 64] and proof["encoded_files"] == 8
-    assert proof["test_examples"] == 360
+def test_all_endpoints_are_verified(run):
+    proof = run.record.proof
+    assert proof.passed and proof.max_difference <= proof.tolerance == 1e-4
+    images = {"serving_default", "reconstruct", "serving_bytes"}
+    on_test = {f"{name} on the test split" for name in ("encode", "decode", "reconstruct")}
+    assert set(proof.differences) == images | {"encode", "decode"} | on_test
+    exact = ("encode", "decode", "encode on the test split", "decode on the test split")
+    assert all(proof.differences[name] <= 1e-5 for name in exact)
+    for case in Golden(run.folder).cases:  # only images from images are allowed more
+        is_exact = case["endpoint"] in ("encode", "decode")
+        assert case["tolerance"] == (1e-5 if is_exact else 1e-4)
+    assert proof.batches == [1, 7, 64] and proof.compared == ["8 encoded files"]
+    assert proof.test_examples == 360
+    assert proof.undecided == np.sum(~run.predictions["certain"])
+
+
+def prove(run, folder, monkeypatch):
+    return load_proof(monkeypatch).main(folder, *run.data.test.column.files)
 
 
 @pytest.mark.parametrize(
-    ("file", "name", "endpoint"),
+    ("endpoint", "output"),
     [
-        ("golden", "code", "encode"),
-        ("golden", "kl", "encode"),
-        ("golden", "probabilities", "encode"),
-        ("golden", "reconstruction", "decode"),
-        ("golden", "file_reconstruction", "serving_bytes"),
-        ("predictions", "code", "reconstruct"),
-        ("predictions", "squared_error", "test split"),
+        ("encode", "code"),
+        ("encode", "kl"),
+        ("encode", "z_mean"),
+        ("encode", "z_log_var"),
+        ("encode", "logits"),
+        ("encode", "probabilities"),
+        ("decode", "reconstruction"),
+        ("reconstruct", "code"),
+        ("reconstruct", "reconstruction"),
+        ("serving_default", "code"),
+        ("serving_default", "reconstruction"),
+        ("serving_bytes", "code"),
+        ("serving_bytes", "reconstruction"),
     ],
 )
 def test_the_proof_fails_when_an_endpoint_answers_differently(
-    run, file, name, endpoint, tmp_path, monkeypatch
+    run, copy, endpoint, output, monkeypatch
 ):
-    folder = shutil.copytree(run.folder, tmp_path / "run")
-    arrays = dict(np.load(folder / f"{file}.npz"))
-    certain = np.flatnonzero(arrays["file_certain" if name.startswith("file") else "certain"])
-    arrays[name][certain[-1]] += 3e-3
-    np.savez(folder / f"{file}.npz", **arrays)
-    proof = load_proof(monkeypatch)
-    result = proof.main(folder, pathlib.Path(run.data.test.inputs.filename))
-    assert not result["passed"] and result["differences"][endpoint] > 1e-5
+    golden = Golden(copy)
+    certain = np.flatnonzero(golden.rows(endpoint, "code") if endpoint != "decode" else [True] * 64)
+    golden.expected(endpoint, output)[certain[-1]] += 3e-3
+    golden.save()
+    result = prove(run, copy, monkeypatch)
+    assert not result["passed"] and result["differences"][endpoint] > 1e-4
 
 
-def test_an_undecided_class_is_compared_by_its_probabilities(run, tmp_path, monkeypatch):
-    folder = shutil.copytree(run.folder, tmp_path / "run")
-    golden = dict(np.load(folder / "golden.npz"))
-    golden["code"][3, 4:7] = np.roll(golden["code"][3, 4:7], 1)  # another class of the first latent
-    golden["certain"][3] = False
+@pytest.mark.parametrize(
+    ("name", "endpoints"),
+    [("code", ("encode", "reconstruct", "decode")), ("squared_error", ("decode",))],
+)
+def test_the_proof_fails_when_predictions_are_others(run, copy, name, endpoints, monkeypatch):
+    values = run.predictions[name].copy()
+    values[np.flatnonzero(run.predictions["certain"])[-1]] += 3e-3
+    change_predictions(copy, **{name: values})
+    result = prove(run, copy, monkeypatch)
+    assert not result["passed"]
+    for endpoint in endpoints:
+        assert result["differences"][f"{endpoint} on the test split"] > 1e-5
+
+
+def test_an_undecided_class_is_compared_by_its_probabilities(run, copy, monkeypatch):
+    golden = Golden(copy)
+    code, certain = golden.expected("encode", "code"), golden.rows("encode", "code")
+    code[3, 4:7] = np.roll(code[3, 4:7], 1)  # another class of the first latent
+    certain[3] = False
     decoder = run.model.get_layer("decoder")
     # What is decoded follows the code that was noted.
-    golden["reconstruction"][3] = decoder.predict(golden["code"][3:4], verbose=0)["reconstruction"][
-        0
-    ]
-    np.savez(folder / "golden.npz", **golden)
-    proof = load_proof(monkeypatch)
-    images = pathlib.Path(run.data.test.inputs.filename)
-    assert proof.main(folder, images)["passed"]
-    golden["certain"][3] = True
-    np.savez(folder / "golden.npz", **golden)
-    assert not proof.main(folder, images)["passed"]
+    image = decoder.predict(code[3:4], verbose=0)["reconstruction"][0]
+    golden.expected("decode", "reconstruction")[3] = image
+    golden.save()
+    assert prove(run, copy, monkeypatch)["passed"]
+    certain[3] = True
+    golden.save()
+    assert not prove(run, copy, monkeypatch)["passed"]
 
 
-@pytest.mark.parametrize("served", ["nothing", "half", "constant"])
-def test_undecided_classes_do_not_hide_a_wrong_export(run, tmp_path, monkeypatch, served):
-    """Every code is undecided, as of latents that say nothing: all endpoints are still compared."""
-    folder = shutil.copytree(run.folder, tmp_path / "run")
-    for name in ("golden", "predictions"):
-        arrays = dict(np.load(folder / f"{name}.npz"))
-        changed = {k: np.zeros_like(v) for k, v in arrays.items() if k.endswith("certain")}
-        np.savez(folder / f"{name}.npz", **{**arrays, **changed})
-    encode = export.export_autoencoder
+def changed(run, fault):
+    """The model with another encoder or decoder."""
     encoder, decoder = (run.model.get_layer(name) for name in ("encoder", "decoder"))
-
-    class Changed:
-        """The model with another encoder or decoder."""
-
-        def get_layer(self, name):
-            return {"encoder": changed_encoder, "decoder": decoder}[name]
-
-    keras_encoder = encoder
-    images = encoder.inputs[0]
-    outputs = dict(encoder.output)
-    if served == "half":
+    images, outputs = encoder.inputs[0], dict(encoder.output)
+    if fault == "output missing":
+        outputs.pop("kl")
+    elif fault == "code alone":
         outputs = {"code": outputs["code"]}
-    elif served == "constant":
+    elif fault == "constant code":
         outputs["code"] = outputs["code"] * 0
-    import keras
+    elif fault == "other decoder":
+        code = decoder.inputs[0]
+        decoder = keras.Model(code, {"reconstruction": decoder(code)["reconstruction"] * 0.99})
+    elif fault == "weights":
+        weights = encoder.get_weights()
+        encoder = keras.models.clone_model(encoder)
+        encoder.set_weights([weight * 1.001 for weight in weights])
+        images, outputs = encoder.inputs[0], dict(encoder.output)
+    encoder = keras.Model(images, outputs)
+    layers = {"encoder": encoder, "decoder": decoder}
+    return SimpleNamespace(get_layer=layers.get)
 
-    changed_encoder = keras.Model(images, outputs) if served != "nothing" else keras_encoder
-    encode(Changed(), folder)
-    proof = load_proof(monkeypatch)
-    result = proof.main(folder, pathlib.Path(run.data.test.inputs.filename))
-    assert result["passed"] is (served == "nothing")
+
+@pytest.mark.parametrize(
+    "fault",
+    ["none", "output missing", "code alone", "constant code", "other decoder", "weights"],
+)
+def test_undecided_classes_do_not_hide_a_wrong_export(run, copy, monkeypatch, fault):
+    """Every code is undecided, as of latents that say nothing: all endpoints are still compared."""
+    leave_undecided(copy)
+    export(copy, reconstruction.endpoints(changed(run, fault), run.data))
+    assert prove(run, copy, monkeypatch)["passed"] is (fault == "none")
+
+
+def served(proof, monkeypatch, folder, **changes):
+    """Has the proof see other signatures; None: this one is missing."""
+    signatures = dict(tf.saved_model.load(str(folder / "serving" / "1")).signatures)
+    for name, change in changes.items():
+        signatures[name] = change and change(signatures[name])
+    found = {name: signature for name, signature in signatures.items() if signature}
+    monkeypatch.setattr(proof.tf.saved_model, "load", lambda _: SimpleNamespace(signatures=found))
 
 
 @pytest.mark.parametrize("endpoint", ["reconstruct", "serving_default", "serving_bytes"])
-def test_an_image_must_follow_from_the_code_beside_it(run, monkeypatch, endpoint):
+def test_an_image_must_follow_from_the_code_beside_it(run, copy, monkeypatch, endpoint):
+    def darkened(right):
+        def call(**given):
+            outputs = right(**given)
+            return {**outputs, "reconstruction": 0.99 * outputs["reconstruction"]}
+
+        return call
+
+    leave_undecided(copy)
     proof = load_proof(monkeypatch)
-    signatures = dict(tf.saved_model.load(str(run.folder / "serving" / "1")).signatures)
-    right = signatures[endpoint]
-
-    def darkened(**given):
-        outputs = right(**given)
-        return {**outputs, "reconstruction": 0.99 * outputs["reconstruction"]}
-
-    signatures[endpoint] = darkened
-    noted = []
-    for name in ("golden", "predictions"):
-        arrays = dict(np.load(run.folder / f"{name}.npz"))
-        undecided = {k: np.zeros_like(v) for k, v in arrays.items() if k.endswith("certain")}
-        noted.append(arrays | undecided)
-    images = pathlib.Path(run.data.test.inputs.filename)
-    result = proof.prove_autoencoder(SimpleNamespace(signatures=signatures), *noted, images)
+    served(proof, monkeypatch, run.folder, **{endpoint: darkened})
+    result = proof.main(copy, *run.data.test.column.files)
     assert not result["passed"] and result["differences"][endpoint] > 1e-3
 
 
-def load_proof(monkeypatch):
-    """The script in this process, TensorFlow being loaded."""
-    path = pathlib.Path(export.__file__).parent / "proof.py"
-    spec = importlib.util.spec_from_file_location("proof", path)
-    proof = importlib.util.module_from_spec(spec)
-    for name in ("keras", "kpipe"):
-        monkeypatch.setitem(sys.modules, name, sys.modules[name])  # undoes the script's blocking
-    spec.loader.exec_module(proof)
-    return proof
+@pytest.mark.parametrize("endpoint", ["reconstruct", "serving_default", "serving_bytes"])
+@pytest.mark.parametrize("output", ["reconstruction", "code"])
+def test_an_answer_of_two_parts_must_have_both(run, monkeypatch, endpoint, output):
+    def cut(right):
+        def call(**given):
+            outputs = right(**given)
+            return {name: values for name, values in outputs.items() if name != output}
+
+        return call
+
+    proof = load_proof(monkeypatch)
+    served(proof, monkeypatch, run.folder, **{endpoint: cut})
+    result = proof.main(run.folder, *run.data.test.column.files)
+    assert not result["passed"] and result["differences"][endpoint] == 1.0
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["reconstruct", "serving_default", "serving_bytes", "encode", "decode"]
+)
+def test_a_missing_endpoint_fails_the_proof(run, monkeypatch, endpoint):
+    proof = load_proof(monkeypatch)
+    served(proof, monkeypatch, run.folder, **{endpoint: None})
+    result = proof.main(run.folder, *run.data.test.column.files)
+    assert not result["passed"] and result["differences"][endpoint] == 1.0
 
 
 def test_a_loaded_autoencoder_gives_what_the_trained_one_gives(run, loaded):
@@ -211,9 +265,9 @@ def test_files_and_arrays_have_the_same_code(run, loaded, tmp_path):
         loaded.predict_files([*paths, bad])
 
 
-def test_the_command_line_says_codes_and_writes_what_is_given_back(run, tmp_path, capsys):
+def test_the_command_line_says_codes_and_writes_reconstructions(run, tmp_path, capsys):
     paths = list(map(str, write_images(run, tmp_path)))
-    target = tmp_path / "given back"
+    target = tmp_path / "reconstructed images"
     command = ["predict", str(run.folder), *paths, "--json", "--images", str(target)]
     assert cli.main(command) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -233,7 +287,7 @@ def test_images_of_a_classifier_are_refused(finished_run, tmp_path, capsys):
     path.write_bytes(tf.io.encode_png(np.zeros((28, 28, 1), np.uint8)).numpy())
     command = ["predict", str(finished_run.folder), str(path), "--images", str(tmp_path / "x")]
     assert cli.main(command) == 2
-    assert "gives no images back" in capsys.readouterr().err
+    assert "reconstructs no images; expected an autoencoder" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -258,11 +312,9 @@ def test_no_operation_of_the_graph_touches_files_or_keeps_a_state(run):
     assert not [op for op in operations if any(word in op for word in forbidden)]
 
 
-def test_a_run_says_what_its_code_holds(run, capsys):
-    assert run.record["latents"] == {"continuous": 4, "discrete": (3, 2, 2), "has_prior": True}
-    from kpipe.experiments.summary import summary
-    from kpipe.runs import open_run
-
+def test_a_run_says_what_its_code_contains(run):
+    latents = {"continuous": 4, "discrete": (3, 2, 2), "has_prior": True}
+    assert run.record.details["latents"] == latents
     again = open_run(run.folder)
     text = summary(again)
     for words in ("PSNR", "nats", "capacity", "classes found without labels", "export verified"):
@@ -297,8 +349,8 @@ def test_figures_of_the_training_leave_the_parts_of_a_metric_to_others(run):
     assert names == [
         "loss",
         "reconstruction",
-        "continuous kl",
+        "continuous KL",
         "continuous capacity",
-        "discrete kl",
+        "discrete KL",
         "discrete capacity",
     ]

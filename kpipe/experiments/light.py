@@ -65,6 +65,7 @@ def main() -> None:
 
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec and spec.loader
+        sys.path.insert(0, str(path.parent))  # modules beside the file
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         rows = keys.describe(module)

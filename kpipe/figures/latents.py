@@ -249,7 +249,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     text: Any = {"fontsize": 9 if numbered else 6}
-    axes.set_xticks(range(size), list(map(str, values)), **text)
+    axes.set_xticks(range(size), [str(value) for value in values], **text)
     axes.set_yticks(range(len(shares)), [style.shorten(x, 22) for x in run.label_names], **text)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

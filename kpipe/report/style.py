@@ -94,7 +94,7 @@ tbody th { font-weight: 500; }
 .settings th:first-child { width: 1%; white-space: nowrap; padding-right: 1.5rem; }
 .settings td { min-width: 8em; overflow-wrap: anywhere; }  /* fingerprints */
 .layers td:nth-child(3) { white-space: nowrap; }  /* a shape */
-.layers td:nth-child(4) { min-width: 10em; }  /* how its parameters are counted */
+.layers td:nth-child(4):not(:empty) { min-width: 10em; }  /* how its parameters are counted */
 .marked :is(th, td) { background: var(--mark); font-weight: 700; }
 .marked th::after { content: " (overridden)"; font-weight: 400; }
 @media (max-width: 700px) {

@@ -21,7 +21,7 @@ from ..runs import Metrics, Run
 from . import _contract
 
 HEADLINE = "mae"
-FIGURES = (figures.learning_curves,)
+FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
 
 _ABOVE = "mae_above_linear_regression"
 

@@ -103,7 +103,7 @@ def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
 
     Args:
         folder: Where they are; no living process may write there.
-        name: Of what was to be written.
+        name: Name of what was to be written.
     """
     for entry in folder.glob(f".{glob.escape(name) if name != '*' else name}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

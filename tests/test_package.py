@@ -106,6 +106,16 @@ def test_no_file_is_long_but_what_draws_samples():
             assert len(path.read_text().splitlines()) < LONGEST, name
 
 
+def test_type_checkers_see_every_public_name_and_no_other():
+    import kpipe
+
+    public = {**kpipe._NAMES, **kpipe._MODULES}
+    tree = ast.parse((ROOT / "kpipe/__init__.py").read_text())
+    (branch,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.asname for node in branch.body for alias in node.names]
+    assert sorted(seen) == sorted(public)
+
+
 def test_safe_mode_is_never_off_and_nothing_is_pickled():
     for path, _ in modules():
         text = path.read_text()

@@ -93,7 +93,7 @@ def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
         what = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{path}: {what}; expected a GloVe or word2vec text file") from None
     if promised is not None and promised != count:
-        raise ValueError(f"{path}:1: says {promised:,} vectors, the file holds {count:,}")
+        raise ValueError(f"{path}:1: says {promised:,} vectors, the file contains {count:,}")
     if not count:
         raise ValueError(f"{path}: no vectors in it; expected a GloVe or word2vec text file")
 
@@ -112,7 +112,7 @@ def _parse(
     path: pathlib.Path, number: int, columns: list[bytes], width: int
 ) -> tuple[str, np.ndarray]:
     try:
-        # Some of GloVe's words hold spaces.
+        # Some of GloVe's words contain spaces.
         word = b" ".join(columns[:-width]).decode()
         with np.errstate(over="ignore"):  # infinity is refused below
             vector = np.array(columns[-width:], dtype="S").astype(np.float32)

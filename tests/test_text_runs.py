@@ -1,20 +1,24 @@
+import dataclasses
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
-import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from proving import Golden, change_predictions, load_proof
 
 import kpipe
 from kpipe import cli
-from kpipe import searching as search
 from kpipe.errors import UserError
-from kpipe.export import writing as export
-from kpipe.measures import baselines, evaluation
+from kpipe.experiments.summary import summary
+from kpipe.export import export
+from kpipe.measures import baselines, classes
+from kpipe.runs import read_record
+from kpipe.searching import search
 from kpipe.tasks import classification
 
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
@@ -39,44 +43,63 @@ def copy(text_run, tmp_path):
     return pathlib.Path(shutil.copytree(text_run.folder, tmp_path / "run"))
 
 
-def test_the_export_is_proven_from_raw_texts(text_run):
-    proof = text_run.record["proof"]
-    assert proof["passed"] and proof["max_difference"] <= 1e-5
-    assert proof["texts"] == 64 and proof["encoded_files"] == 0
-    assert proof["test_examples"] == 600
+def test_the_export_is_verified_from_raw_texts(text_run):
+    proof = text_run.record.proof
+    assert proof.passed and proof.max_difference <= 1e-5
+    assert proof.compared == ["64 texts (some empty, very long or in many scripts)", "token ids"]
+    endpoints = {"serving_default", "serving_tokens", "serving_default on the test split"}
+    assert set(proof.differences) == endpoints
+    assert {c["about"] for c in Golden(text_run.folder).cases} == {*proof.compared, ""}
+    assert proof.test_examples == 600
+
+
+def test_texts_are_replayed_at_three_sizes_of_a_batch(text_run):
+    golden = Golden(text_run.folder)
+    for endpoint in ("serving_default", "serving_tokens"):
+        assert golden.case(endpoint)["batches"] == [1, 7, 64]
 
 
 def test_odd_texts_are_among_the_golden_ones(text_run):
-    golden = np.load(text_run.folder / "golden.npz")
-    ends = np.cumsum(golden["texts_sizes"])
-    content = golden["texts"].tobytes()
-    sizes = golden["texts_sizes"]
-    written = [content[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    golden = Golden(text_run.folder)
+    written = golden.texts("serving_default")
     assert len(written) == 64 and b"" in written
     assert max(map(len, written)) > 10_000
     assert any("😢".encode() == text for text in written)
     assert any("東京".encode() in text and "مرحبا".encode() in text for text in written)
-    for text, tokens in zip(written, golden["inputs"], strict=True):
+    for text, tokens in zip(written, golden.given("serving_tokens"), strict=True):
         if not text.strip():
             assert tokens[0] == 1 and not tokens[1:].any()
 
 
-@pytest.mark.parametrize("changed", ["probabilities", "texts", "inputs", "test"])
-def test_the_proof_fails_when_texts_are_answered_differently(copy, text_run, changed):
-    golden = dict(np.load(copy / "golden.npz"))
-    predictions = dict(np.load(copy / "predictions.npz"))
+@pytest.mark.parametrize("changed", ["probabilities", "texts", "tokens", "test", "vocabulary"])
+def test_the_proof_fails_when_texts_are_answered_differently(copy, text_run, changed, monkeypatch):
+    proof, golden = load_proof(monkeypatch), Golden(copy)
     if changed == "probabilities":
-        golden["probabilities"][40, 1] += 2e-5
+        golden.expected("serving_default", "probabilities")[40, 1] += 2e-5
     elif changed == "texts":  # another text, the same tokens: the graph's own vectorization
-        golden["texts"][golden["texts_sizes"][:4].sum() :] = ord("x")
-    elif changed == "inputs":  # other tokens, the same texts: serving_tokens
-        golden["inputs"][40] = 1
-    else:
-        predictions["probabilities"][-1] = np.roll(predictions["probabilities"][-1], 1)
-    np.savez(copy / "golden.npz", **golden)
-    np.savez(copy / "predictions.npz", **predictions)
-    content = text_run.data.test.texts.content.filename
-    assert not export.prove(copy, pathlib.Path(content))["passed"]
+        first = sum(map(len, golden.texts("serving_default")[:4]))
+        golden.given("serving_default")[first:] = ord("x")
+    elif changed == "tokens":  # other tokens, the same texts: serving_tokens
+        golden.given("serving_tokens")[40] = 1
+    elif changed == "test":
+        probabilities = text_run.predictions["probabilities"].copy()
+        probabilities[-1] = np.roll(probabilities[-1], 1)
+        change_predictions(copy, probabilities=probabilities)
+    else:  # an export whose graph numbers the words in another way
+        known = text_run.data.input
+        words = (*known.vocabulary[:2], *reversed(known.vocabulary[2:]))
+        train = dataclasses.replace(
+            text_run.data.train, input=dataclasses.replace(known, vocabulary=words)
+        )
+        splits = {**text_run.data.splits, "train": train}
+        other = dataclasses.replace(text_run.data, splits=splits)
+        export(copy, classification.endpoints(text_run.model, other))
+    golden.save()
+    result = proof.main(copy, *text_run.data.test.column.files)
+    assert not result["passed"]
+    at = "serving_default"
+    at = {"tokens": "serving_tokens", "test": f"{at} on the test split"}.get(changed, at)
+    assert result["differences"][at] > 1e-5
 
 
 def test_signatures_take_texts_and_token_ids(text_run):
@@ -111,7 +134,8 @@ def test_the_export_reads_no_file_of_words(copy):
 
 
 def test_a_loaded_model_gives_for_texts_what_the_run_predicted(loaded, text_run):
-    texts = text_run.data.test.take_texts(np.arange(600))
+    texts = text_run.data.test.column.strings(text_run.data.test.rows)
+    assert len(texts) == 600
     outputs = loaded.predict(texts)
     expected = text_run.predictions["probabilities"]
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
@@ -162,9 +186,15 @@ def test_what_is_no_list_of_texts_is_refused(loaded, texts, message):
         loaded.predict(texts)
 
 
-def test_image_files_are_refused(loaded, tmp_path):
-    with pytest.raises(UserError, match="this model takes texts, no image files"):
-        loaded.predict_files([tmp_path / "a.png"])
+def test_a_file_is_a_text_a_line_and_an_image_is_refused(loaded, tmp_path):
+    lines, image = tmp_path / "lines.txt", tmp_path / "a.png"
+    lines.write_text("so happy\n\nI am sad 😢\n", encoding="utf-8")
+    image.write_bytes(tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy())
+    answers = loaded.predict_files([lines])["probabilities"]
+    expected = loaded.predict(["so happy", "", "I am sad 😢"])["probabilities"]
+    np.testing.assert_array_equal(answers, expected)
+    with pytest.raises(UserError, match=rf"^{image}: not UTF-8 at byte 0; expected a text a line"):
+        loaded.predict_files([lines, image])
 
 
 def test_the_command_line_labels_texts_and_lines_of_files(text_run, tmp_path, capsys):
@@ -196,15 +226,13 @@ def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path,
         assert message in error and error.count("\n") == 1
 
 
-def test_a_bag_of_words_stands_in_every_text_run(text_run, capsys):
+def test_every_text_run_is_compared_with_a_bag_of_words(text_run):
     metrics, predictions = text_run.metrics, text_run.predictions
     right = predictions["bag_of_words"] == predictions["label"]
     assert metrics["bag_of_words_baseline"]["value"] == pytest.approx(right.mean())
     network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
     difference = network.mean() - right.mean()
     assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
-    from kpipe.experiments.summary import summary
-
     assert "TF-IDF with logistic regression" in summary(text_run)
 
 
@@ -227,10 +255,13 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
         probabilities[:, 0] = 1
         baseline[:wins] = 1  # the baseline is wrong
         probabilities[500 : 500 + losses] = (0, 1)  # the network is
-        metrics = evaluation.baseline_metrics(labels, probabilities, baseline)
-        run = types.SimpleNamespace(metrics=metrics)
+        return classes.baseline_metrics(labels, probabilities, baseline)
+
+    def said(wins, losses):
+        run = SimpleNamespace(metrics=told(wins, losses))
         return dict(classification.facts(run))["The network against it"]
 
+    assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)
     assert said(50, 10).startswith("beats it: +4.00 [")
     assert said(10, 50).startswith("does not beat it: -4.00 [")
     assert said(10, 10).startswith("cannot be told apart from it: +0.00 [")
@@ -247,7 +278,8 @@ def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run
     surest = np.where(wrong, probabilities.max(axis=1), 0).argmax()
     import html
 
-    text = " ".join(text_run.data.test.take_texts([surest])[0].split())
+    test = text_run.data.test
+    text = " ".join(test.column.strings(test.rows[[surest]])[0].split())
     assert html.escape(text) in page
 
 
@@ -263,7 +295,7 @@ def test_a_run_starts_from_word_vectors_and_says_how_many_it_found(tmp_path, qui
     options = TINY | {"embedding_dim": 8, "vocabulary_size": 1000, "learning_rate": 1e-5}
     options |= {"data": "sample", "out": tmp_path / "out", "architecture": "gru"}
     run = kpipe.run("emotion_rnn", embeddings=str(vectors), **options)
-    coverage = run.record["data"]["embeddings"]
+    coverage = run.record.data.about["embeddings"]
     assert coverage["found"] == 40 and coverage["file"] == str(vectors)
     assert coverage["coverage"] == pytest.approx(40 / coverage["words"])
     rows = run.model.get_layer("embedding").get_weights()[0]
@@ -281,22 +313,22 @@ def test_a_finished_run_is_reported_without_its_word_vectors(tmp_path, quick_run
     options |= {"architecture": "simple_rnn", "embeddings": str(vectors)}
     first = kpipe.run("emotion_rnn", **options)
     vectors.unlink()
-    assert kpipe.run("emotion_rnn", **options).record == json.loads(
-        (first.folder / "run.json").read_text()
-    )
+    again = kpipe.run("emotion_rnn", **options)
+    assert again.folder == first.folder
+    assert again.record == read_record(first.folder / "run.json")
 
 
 def test_a_search_is_on_val_whatever_is_trained_by(tmp_path, quick_runs):
     options = {"data": "sample", "out": tmp_path, "recipe": "overfit", "train_examples": 200}
     options |= {"embedding_dim": 8, "regularizer": "l2", "epochs": 2}
-    search.search("ag_news_mlp", tuner="grid", l2="1e-4,1e-2", **options)
+    search("ag_news_mlp", tuner="grid", l2="1e-4,1e-2", **options)
     (table,) = tmp_path.glob("*search*/trials.csv")
     assert table.read_text().startswith("trial,status,val_loss,")
 
 
 def test_a_search_with_wrong_word_vectors_ends_before_its_first_trial(tmp_path):
     with pytest.raises(UserError, match=r"embeddings=/no\.txt: No such file"):
-        search.search(
+        search(
             "emotion_rnn",
             tuner="grid",
             data="sample",
@@ -316,7 +348,7 @@ import numpy as np
 from kpipe import Trainer, datasets, figures
 from kpipe.datasets.base import generated
 
-task = "multi-label classification"
+task = "multilabel"
 data = "pairs"
 plots = (figures.telling_words, figures.attention_map, figures.embedding_map, figures.text_lengths)
 
@@ -354,7 +386,8 @@ def test_texts_with_several_labels_go_the_whole_way(tmp_path):
     path = tmp_path / "several.py"
     path.write_text(SEVERAL_LABELS)
     run = kpipe.run(str(path), data="sample", out=tmp_path / "out")
-    assert run.record["proof"]["passed"] and run.record["proof"]["texts"] == 64
+    proof = run.record.proof
+    assert proof.passed and proof.compared[0].startswith("64 texts")
     assert "bag_of_words" not in run.predictions  # it says one class
     assert {path.stem for path in (run.folder / "figures").iterdir()} == {"text_lengths"}
     page = (run.folder / "report.html").read_text()

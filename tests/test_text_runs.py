@@ -249,7 +249,7 @@ def test_the_bag_of_words_is_scikit_learns():
 
 
 def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
-    def said(wins, losses):
+    def told(wins, losses):
         labels = np.zeros(1000, int)
         probabilities, baseline = np.zeros((1000, 2)), np.zeros(1000, int)
         probabilities[:, 0] = 1

@@ -18,7 +18,7 @@ from . import files, formatting
 from .data import prepare
 from .errors import RunError, UserError
 from .experiments import catalogue
-from .experiments.experiment import Experiment
+from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import exclusive, run_folder, set_aside
 from .experiments.running import open_experiment, run
 from .runs import Run
@@ -35,6 +35,7 @@ TUNERS = {
 }
 
 
+@callers_dtype_policy()
 def search(
     name: str,
     *,

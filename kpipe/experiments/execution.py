@@ -33,7 +33,7 @@ from ..runs import (
 )
 from ..training import History, choose_plan, leaf_layers, weights_sha256
 from . import catalogue
-from .experiment import Experiment, dtype_policy
+from .experiment import Experiment
 from .summary import summary
 
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.
@@ -229,7 +229,7 @@ class Execution:
 
     def _train(self, model: keras.Model) -> tuple[keras.Model, History]:
         record = self.record
-        history = self._fit(model, self.data, self.trainer, self.folder)
+        history = self.trainer.fit(model, self.data, folder=self.folder, **self._fit_options)
         files.write_bytes(self.folder / "history.csv", history.to_csv().encode())
         record.training = TrainingRecord(
             epochs=len(history.rows),
@@ -242,20 +242,14 @@ class Execution:
         record.weights_sha256 = weights_sha256(model)
         return model, history
 
-    def _fit(
-        self, model: keras.Model, prepared: data.Data, trainer: Any, folder: pathlib.Path
-    ) -> History:
-        experiment = self.experiment
-        with dtype_policy(experiment.dtype_policy):
-            return trainer.fit(
-                model,
-                prepared,
-                seed=experiment.seed,
-                plan=self.record.plan,
-                folder=folder,
-                budget=experiment.budget,
-                callbacks=self.callbacks,
-            )
+    @property
+    def _fit_options(self) -> dict[str, Any]:
+        return {
+            "seed": self.experiment.seed,
+            "plan": self.record.plan,
+            "budget": self.experiment.budget,
+            "callbacks": self.callbacks,
+        }
 
     def _retrain(self, training: TrainingRecord) -> keras.Model:
         """The network trained anew, on train and val, for as many epochs as were best."""
@@ -263,7 +257,7 @@ class Execution:
         print(f"training anew on train and val for {epochs} epochs", flush=True)
         model, seen = self._new_model(), self._seen
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
-        history = self._fit(model, seen, trainer, self.folder / "retraining")
+        history = trainer.fit(model, seen, folder=self.folder / "retraining", **self._fit_options)
         training.retrained_epochs = len(history.rows)
         training.retrained_examples = len(seen.train)
         training.retraining_seconds = round(history.seconds, 2)

@@ -214,7 +214,8 @@ def _common_options(given: argparse.Namespace) -> dict:
     for key in overrides:
         if hasattr(given, key):
             raise UserError(f"{key}={overrides[key]}: no key; use --{key.replace('_', '-')}")
-    catalogue.find(given.name)  # before anything heavy is imported
+    catalogue.find(given.name)  # this and the home folder before anything heavy is imported
+    files.home()
     names = ("seed", "data", "data_dir", "out")
     return {**{name: getattr(given, name) for name in names}, **overrides}
 

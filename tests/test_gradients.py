@@ -68,6 +68,7 @@ SMALL = {
     ],
     "cifar10_mlp": [{"units_1": 16, "units_2": 8, "units_3": 8}],
     "cifar10_transfer": [{"filters": 8, "stem": "imagenet"}],
+    "diabetes_mlp": [{"units": 8}, {"num_layers": 0}],
     "dsprites_joint_vae": [{"drawn_sprites": 140, "capacity": "none", "continuous": 3}],
     "emotion_rnn": [
         {"embedding_dim": 8, "architecture": "simple_rnn", "units": 8},

@@ -10,9 +10,7 @@ from keras import layers, ops
 
 from kpipe import checking, cli, gradients, models
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue
-from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
+from kpipe.experiments import catalogue, keys, modules
 from kpipe.figures.gradients import gradient_check
 
 LIKELIHOOD = "sparse_categorical_crossentropy"
@@ -36,7 +34,7 @@ LABELS = np.array([0, 2, 1, 1])
 
 
 def squared_loss():
-    return pipeline.load_module(catalogue.find("mnist_mlp")).squared_loss
+    return modules.load(catalogue.find("mnist_mlp"))[0].squared_loss
 
 
 # --- what is right passes ----------------------------------------------------------------------
@@ -619,6 +617,6 @@ def test_keys_that_a_pipeline_declares_reach_its_model(tmp_path):
         "probabilities/bias",
     ]
     assert (tmp_path / "gmm-gradients-sample,num_layers=0").is_dir()
-    module = pipeline.load_module(catalogue.find("gmm"))
+    module, _ = modules.load(catalogue.find("gmm"))
     with pytest.raises(UserError, match="no key 'no_such_key'"):
-        hyperparameters.resolve(module, {"no_such_key": 1})
+        keys.resolve(module, {"no_such_key": 1})

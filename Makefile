@@ -1,25 +1,33 @@
 PYTHON ?= python3
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test lint bench clean
+.PHONY: run test test-oldest lint bench key-table clean
 
 run: .venv/.installed
-	.venv/bin/python pipelines/run.py celeba_gender
+	.venv/bin/kpipe run celeba_gender
 
 test: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/python -m pytest
 
 lint: .venv/.installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+# The tests with every dependency at the oldest version that setup.cfg allows.
+test-oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest
+
+key-table: .venv/.installed
+	.venv/bin/python -m kpipe.experiments.key_table
+
 bench: .venv/.installed
 	.venv/bin/python benchmarks/training_speed.py
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-oldest build dist *.egg-info
 
 # Made anew when the dependencies change; a half-made one has no stamp and is completed.
 .venv/.installed: setup.cfg pyproject.toml
@@ -28,4 +36,11 @@ clean:
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv-oldest/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	sed -nE 's/^    ([A-Za-z_-]+)>=([0-9.]+).*/\1==\2/p' setup.cfg > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet --upgrade pip
+	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/oldest.txt -e ".[test]"
 	touch $@

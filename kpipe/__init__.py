@@ -11,6 +11,7 @@ Importing kpipe imports neither TensorFlow nor Keras; the first use of a name do
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -32,16 +33,33 @@ _MODULES = {
 __all__ = ["__version__", *_NAMES, *_MODULES]
 
 
-def __getattr__(name: str):
-    """Imports what is asked for, when it is asked for (PEP 562)."""
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"kpipe.{_MODULES[name]}")
-    else:
-        raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if TYPE_CHECKING:  # the same names for type checkers and editors
+    from . import data as data
+    from . import datasets as datasets
+    from . import figures as figures
+    from . import gradients as gradients
+    from . import layers as layers
+    from . import losses as losses
+    from . import models as models
+    from . import optimizers as optimizers
+    from .experiments.running import run as run
+    from .export.loading import load as load
+    from .measures import Target as Target
+    from .measures import disentanglement as disentanglement
+    from .searching import search as search
+    from .training import Trainer as Trainer
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Imports a public name at its first use (PEP 562)."""
+        if name in _NAMES:
+            value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"kpipe.{_MODULES[name]}")
+        else:
+            raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

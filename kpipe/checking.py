@@ -9,6 +9,7 @@ import numpy as np
 
 from . import files, gradients
 from .errors import UserError
+from .experiments.experiment import callers_dtype_policy
 from .experiments.folders import exclusive, run_folder
 from .experiments.running import open_experiment
 from .figures import style
@@ -16,6 +17,7 @@ from .figures.gradients import gradient_check
 from .formatting import duration
 
 
+@callers_dtype_policy()
 def check_gradients(
     name: str,
     *,

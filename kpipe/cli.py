@@ -1,32 +1,104 @@
 """The command line: arguments in, exit code out. TensorFlow is imported only to do work."""
 
 import argparse
-import hashlib
+import codecs
+import difflib
+import io
 import json
 import os
 import pathlib
 import re
+import shutil
 import sys
+import textwrap
+from typing import NoReturn
 
-from . import __version__, files
+from . import __version__, files, quiet
 from .errors import RunError, UserError
-from .experiments import catalogue
+from .experiments import catalogue, key_table
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+MAX_WIDTH = 100  # columns of a help text or a table
+
+HELP = """\
+usage: kpipe COMMAND ...
+
+  kpipe run NAME [key=value ...]  train, evaluate and export a pipeline
+  kpipe run --list                list the pipelines
+  kpipe run NAME --help           show what a pipeline does, and its keys
+  kpipe predict FOLDER FILE ...   predict images or texts with a finished run
+  kpipe check-gradients NAME      check the gradient of a pipeline's loss
+  kpipe --version                 show the version
+
+A good start is kpipe run celeba_gender: it needs no data and takes a minute.
+kpipe COMMAND --help shows the options of a command."""
+
+RUN = (
+    "Train a pipeline, evaluate it on the test split, export it, verify the export and write a "
+    "report, all in saved_models/NAME. The same command resumes an interrupted run."
+)
+PREDICT = (
+    "Predict with the exported model of a finished run: a label for each image or text, or the "
+    "code of each image if the model is an autoencoder."
+)
+CHECK_GRADIENTS = (
+    "Compare the gradient of a pipeline's loss with finite differences, in float64 and before "
+    "training. Prints a table and saves a figure in saved_models/NAME-gradients. The exit code is "
+    "1 if a gradient is wrong."
+)
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    """Options of a command; a mistake is a UserError that suggests what to write."""
+
+    def __init__(self, command: str, usage: str, description: str) -> None:
+        super().__init__(
+            prog=command,
+            usage=f"{command} {usage} [options]",
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(
+                prog, max_help_position=20, width=_width()
+            ),
+        )
+
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
 
+    def parse(self, arguments: list[str]) -> argparse.Namespace:
+        """Parses options and positional arguments in any order.
 
-def main(arguments: list[str] | None = None, program: str = "kpipe run") -> int:
-    """Runs a command; its exit code: 0, 1 for a failed run, 2 for a mistake in what was given."""
-    # TensorFlow's log of its own start is for its developers.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    arguments = sys.argv[1:] if arguments is None else arguments
+        Raises:
+            UserError: An argument is missing, unknown or wrong.
+        """
+        given, unknown = self.parse_known_intermixed_args(arguments)
+        if not unknown:
+            return given
+        option, _, value = unknown[0].partition("=")
+        after = arguments[arguments.index(unknown[0]) + 1 :]
+        if not value and after and not after[0].startswith("-") and "=" not in after[0]:
+            value = after[0]
+        key = option.strip("-").replace("-", "_")
+        options = [name[2:] for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(option.strip("-"), options, n=1)
+        hint = f"see {self.prog} --help"
+        if near and key not in key_table.names_of(getattr(given, "name", None)):
+            hint = f"did you mean --{near[0]}?"
+        elif hasattr(given, "overrides"):
+            hint = f"a key is written without dashes: {key}={value or 'VALUE'}"
+        raise UserError(f"{option}: no such option; {hint}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit code: 0, 1 for a failed run, 2 for a mistake in what was given.
+    """
+    _escape_what_cannot_be_printed()
     try:
-        return _dispatch(arguments, program)
+        return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -39,10 +111,10 @@ def main(arguments: list[str] | None = None, program: str = "kpipe run") -> int:
         return 130
 
 
-def _dispatch(arguments: list[str], program: str) -> int:
+def _dispatch(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command == "run":
-        return _run(rest, program)
+        return _run(rest)
     if command == "predict":
         return _predict(rest)
     if command == "check-gradients":
@@ -51,43 +123,87 @@ def _dispatch(arguments: list[str], program: str) -> int:
         print(f"kpipe {__version__}")
         return 0
     if command in ("--help", "-h"):
-        print(
-            "usage: kpipe run NAME [key=value ...]   train, evaluate, export and prove a pipeline\n"
-            "       kpipe run --list                 every pipeline\n"
-            "       kpipe run NAME --help            what a pipeline is, and its keys\n"
-            "       kpipe predict FOLDER FILE ...    labels of images, or of lines of text\n"
-            "       kpipe check-gradients NAME [key=value ...]\n"
-            "                                        whether the loss' gradients are right\n"
-            "       kpipe --version"
-        )
+        print(HELP)
         return 0
+    if command in ("--list", *catalogue.names()) or command.endswith(".py"):
+        raise UserError(f"no command {command!r}; did you mean kpipe run {command}?")
     known = ["run", "predict", "check-gradients", "--version", "--help"]
     raise UserError(f"no command {command!r}; {catalogue.nearest(command, known)}")
 
 
-def _run_parser(program: str) -> _Parser:
-    parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
+def _escape_what_cannot_be_printed() -> None:
+    """Writes characters that standard output cannot encode as JSON escapes."""
+
+    def escape(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+    codecs.register_error("kpipe.escape", escape)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="kpipe.escape")
+
+
+def _start(verbose: bool) -> None:
+    """Prepares the process for TensorFlow, before a command imports what uses it."""
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        quiet.move_logs()
+    from . import environment
+
+    environment.reset_keras()
+
+
+def _width() -> int:
+    """Columns of the terminal, up to MAX_WIDTH; MAX_WIDTH if there is none."""
+    return min(MAX_WIDTH, max(60, shutil.get_terminal_size((MAX_WIDTH, 24)).columns))
+
+
+def _run_parser() -> _Parser:
+    parser = _Parser("kpipe run", "NAME [key=value ...]", RUN)
+    _add_pipeline(parser)
     add = parser.add_argument
-    add("--list", action="store_true", help="every pipeline: task, data, target, last result")
-    add("-h", "--help", action="store_true", help="this; with NAME also its docstring and keys")
-    _add_common(parser)
-    add("--plan", metavar="PLAN", help="graph or fused:K in place of the fixed rule")
-    add("--budget", type=_seconds, metavar="TIME", help="stop training in time: 90s, 20m, 1h30m")
-    add("--fresh", action="store_true", help="train anew; a standing run is kept aside")
-    add("--search", metavar="TUNER", help=f"{', '.join(TUNERS)}: search, then run the best")
-    add("--trials", type=_positive, metavar="N", help="of a search, default 10")
+    add("--budget", type=_seconds, metavar="TIME", help="stop training after 90s, 20m, 1h30m, ...")
+    add("--fresh", action="store_true", help="start over; an existing run is renamed and kept")
+    add(
+        "--search",
+        metavar="TUNER",
+        help=f"search over the keys, then run the best: {', '.join(TUNERS)}",
+    )
+    add("--trials", type=_positive, metavar="N", help="number of trials of a search (default 10)")
+    add(
+        "--plan",
+        metavar="PLAN",
+        help="graph: one training step a call; fused:K: K steps; default: chosen by a fixed rule",
+    )
+    add("--list", action="store_true", help="list the pipelines with their last results in --out")
+    _add_verbose(parser)
+    add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
     return parser
 
 
-def _add_common(parser: _Parser) -> None:
-    """What running a pipeline and checking its gradients have in common."""
+def _add_pipeline(parser: _Parser) -> None:
+    """Adds the arguments of all commands that build a pipeline."""
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="a pipeline, or a path to a file of your own")
-    add("overrides", nargs="*", metavar="key=value", help="values in place of defaults")
-    add("--seed", type=_seed, default=0, metavar="N", help="default 0")
-    add("--data", default="auto", metavar="KIND", help="real, sample or auto (real if on disk)")
-    add("--data-dir", metavar="DIR", help="TFDS' data folder, default ~/tensorflow_datasets")
-    add("--out", default="saved_models", metavar="DIR", help="default saved_models")
+    add("name", nargs="?", metavar="NAME", help="a pipeline, or the path of your own file")
+    add("overrides", nargs="*", metavar="key=value", help="override a default of the pipeline")
+    add(
+        "--data",
+        default="auto",
+        metavar="KIND",
+        help="real: downloaded if missing; sample: small synthetic data; auto (default): real data "
+        "if found on disk, else sample",
+    )
+    add("--data-dir", metavar="DIR", help="where real data are (default ~/tensorflow_datasets)")
+    add("--out", default="saved_models", metavar="DIR", help="results (default saved_models)")
+    add("--seed", type=_seed, default=0, metavar="N", help="random seed (default 0)")
+
+
+def _add_verbose(parser: _Parser) -> None:
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show TensorFlow's log (without it: in ~/.kpipe/logs/tensorflow.log)",
+    )
 
 
 def _common_options(given: argparse.Namespace) -> dict:
@@ -103,26 +219,32 @@ def _common_options(given: argparse.Namespace) -> dict:
     return {**{name: getattr(given, name) for name in names}, **overrides}
 
 
-def _run(arguments: list[str], program: str) -> int:
-    parser = _run_parser(program)
-    given = parser.parse_intermixed_args(arguments)
+def _run(arguments: list[str]) -> int:
+    parser = _run_parser()
+    given = parser.parse(arguments)
     if given.list:
-        print(catalogue.table(pathlib.Path(given.out)))
+        print(catalogue.table(pathlib.Path(given.out), _width()))
+        return 0
+    if given.help and given.name:
+        _describe(catalogue.find(given.name), given.verbose)
         return 0
     if given.help or not given.name:
-        _help(parser, given.name)
+        print(f"{parser.format_help()}\npipelines:")
+        print(textwrap.indent(textwrap.fill(", ".join(catalogue.names()), _width() - 2), "  "))
         return 0 if given.help else 2
     options = _common_options(given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
+        _start(given.verbose)
         from .experiments.running import run
 
         run(given.name, **options)
         return 0
     if given.search not in TUNERS:
         raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
+    _start(given.verbose)
     from .searching import search
 
     search(given.name, tuner=given.search, trials=given.trials, **options)
@@ -130,16 +252,23 @@ def _run(arguments: list[str], program: str) -> int:
 
 
 def _check_gradients(arguments: list[str]) -> int:
-    parser = _Parser(prog="kpipe check-gradients", allow_abbrev=False)
-    _add_common(parser)
-    parser.add_argument("--examples", type=_positive, default=3, metavar="N", help="default 3")
-    parser.add_argument(
-        "--samples", type=_positive, default=20, metavar="N", help="entries a variable, default 20"
+    parser = _Parser("kpipe check-gradients", "NAME [key=value ...]", CHECK_GRADIENTS)
+    _add_pipeline(parser)
+    add = parser.add_argument
+    add("--examples", type=_positive, default=3, metavar="N", help="training examples (default 3)")
+    add(
+        "--samples", type=_positive, default=20, metavar="N", help="entries a variable (default 20)"
     )
-    given = parser.parse_intermixed_args(arguments)
+    _add_verbose(parser)
+    add("-h", "--help", action="store_true", help="show this help")
+    given = parser.parse(arguments)
+    if given.help:
+        print(parser.format_help())
+        return 0
     if not given.name:
         raise UserError(f"which pipeline? expected NAME; known: {', '.join(catalogue.names())}")
     options = _common_options(given)
+    _start(given.verbose)
     from .checking import check_gradients
 
     result = check_gradients(given.name, examples=given.examples, samples=given.samples, **options)
@@ -147,7 +276,7 @@ def _check_gradients(arguments: list[str]) -> int:
 
 
 def _parse_overrides(words: list[str]) -> dict[str, str]:
-    overrides = {}
+    overrides: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier() or not value:
@@ -158,45 +287,38 @@ def _parse_overrides(words: list[str]) -> dict[str, str]:
     return overrides
 
 
-def _help(parser: _Parser, name: str | None) -> None:
-    if name is None:
-        print(parser.format_help())
-        print("pipelines:\n  " + "\n  ".join(catalogue.names()))
-        return
-    path = catalogue.find(name)
+def _describe(path: pathlib.Path, verbose: bool) -> None:
+    """Prints a pipeline's docstring and its keys."""
     print(catalogue.read(path).docstring)
-    print("\nkeys, as key=value:\n")
-    print(catalogue.align(_keys(path)))
-    print()
-    print(parser.format_help())
+    print(
+        "\nKeys: override them with key=value, or search their ranges with --search.\n", flush=True
+    )
+    rows = key_table.read(path)
+    if rows is None:
+        reason = "importing TensorFlow, the first time only"
+        print(f"reading the keys of {path}: {reason}", file=sys.stderr, flush=True)
+        _start(verbose)
+        rows = key_table.declare(path)
+    rows = [[cell.replace("|", " or ") for cell in row] for row in rows]
+    print(catalogue.align(rows, _width()))
+    print("\nkpipe run --help shows the options, such as --data, --seed and --search.")
 
 
-def _keys(path: pathlib.Path) -> list[tuple[str, ...]]:
-    """The table of a pipeline's keys, from a cache: declaring them imports TensorFlow."""
-    digest = hashlib.sha256()
-    for file in (path, *sorted(catalogue.PACKAGE.rglob("*.py"))):
-        digest.update(file.read_bytes())
-    cached = files.home() / "help" / f"{path.stem}-{digest.hexdigest()[:16]}.json"
-    try:
-        return json.loads(cached.read_text())
-    except (OSError, ValueError):
-        from .experiments import keys, modules
-
-        rows = keys.describe(modules.load(path)[0])
-        files.make_folder(cached.parent)
-        files.write_json(cached, rows)
-        return rows
+def _predict_parser() -> _Parser:
+    parser = _Parser("kpipe predict", "FOLDER [FILE ...] [--text TEXT]", PREDICT)
+    add = parser.add_argument
+    add("folder", metavar="FOLDER", help="folder of a finished run, such as saved_models/mnist_mlp")
+    add("files", nargs="*", metavar="FILE", help="images; texts: UTF-8, one a line; numbers: CSV")
+    add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
+    add("--json", action="store_true", help="print one JSON object a line")
+    add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
+    _add_verbose(parser)
+    add("-h", "--help", action="help", help="show this help")
+    return parser
 
 
 def _predict(arguments: list[str]) -> int:
-    parser = _Parser(prog="kpipe predict")
-    add = parser.add_argument
-    add("folder", metavar="FOLDER", help="a run's folder, saved_models/NAME")
-    add("files", nargs="*", metavar="FILE", help="images; UTF-8, a text a line; or CSV")
-    add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
-    add("--json", action="store_true", help="one JSON object a line")
-    add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
-    given = parser.parse_intermixed_args(arguments)
+    given = _predict_parser().parse(arguments)
     if not pathlib.Path(given.folder).is_dir():
         raise UserError(f"{given.folder}: no such folder; expected a run's folder")
     missing = [path for path in given.files if not pathlib.Path(path).is_file()]
@@ -204,6 +326,7 @@ def _predict(arguments: list[str]) -> int:
         raise UserError(f"{', '.join(missing)}: no such file")
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
+    _start(given.verbose)
     from . import inputs, tasks
     from .export.loading import load
 

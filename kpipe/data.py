@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import files, inputs, targets
+from . import files, inputs
 from .datasets import Augmentation, Dataset, Source
 from .errors import UserError
-from .inputs import ArrayInput, Column, Input
-from .targets import LabelTargets
+from .inputs import ArrayInput, Column, Input, LabelTargets
 
 SPLITS = ("train", "val", "test")
 # Part of the fingerprint: raise it when the prepared arrays change.
@@ -218,7 +217,7 @@ def _fit(
     names = {id(split.column): name for name, split in reversed(splits.items())}
     columns: Any = {name: splits[name].column for name in names.values()}
     fitted, columns = kind.fitted(folder, columns, train.rows)
-    learned = targets.of(dataset).fitted(train.labels[train.rows])
+    learned = inputs.targets_of(dataset).fitted(train.labels[train.rows])
     return {
         name: dataclasses.replace(
             split, column=columns[names[id(split.column)]], input=fitted, targets=learned
@@ -287,11 +286,14 @@ def _open(folder: pathlib.Path, source: Source, kind: Input) -> dict[str, Any] |
 
 def _write(folder: pathlib.Path, dataset: Dataset, source: Source, kind: Input) -> dict[str, Any]:
     files.make_folder(folder.parent)
-    files.remove_leftovers(folder.parent)
-    with files.new_folder(folder) as temporary:
-        for split in source.examples:
-            kind.write(temporary, dataset.name, source, split)
-    arrays = _open(folder, source, kind)
+    with files.lock(folder):
+        arrays = _open(folder, source, kind)  # another process may have written them
+        if arrays is None:
+            files.remove_leftovers(folder.parent, folder.name[:80])
+            with files.new_folder(folder) as temporary:
+                for split in source.examples:
+                    kind.write(temporary, dataset.name, source, split)
+            arrays = _open(folder, source, kind)
     if arrays is None:
         raise UserError(f"{folder}: what was just written cannot be read; is the disk full?")
     return arrays

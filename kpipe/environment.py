@@ -1,26 +1,63 @@
-"""What surrounds a run: versions, machine, threads, the command line."""
+"""The surroundings of a run: versions, machine, threads, Keras' settings, the command line."""
 
 import os
 import pathlib
 import platform
+import shlex
 import sys
 from importlib import metadata
+from typing import Any
 
+if "keras" not in sys.modules:  # kpipe trains with TensorFlow, whatever keras.json says
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
 import tensorflow as tf
 
 from . import __version__
+from .errors import UserError
 
 
 def command() -> str:
-    """The command line of this process, with the script's name instead of its path."""
+    """The command line of this process, as it can be typed again."""
     if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
         return "kpipe.run(...)"
     script = pathlib.Path(sys.argv[0])
-    program = "python pipelines/run.py" if script.name == "run.py" else script.name
-    return " ".join([program, *sys.argv[1:]])
+    program = "kpipe run" if script.name == "run.py" else script.name
+    return f"{program} {shlex.join(sys.argv[1:])}".rstrip()
+
+
+def reset_keras() -> None:
+    """Sets Keras to its defaults: a command computes the same on every machine.
+
+    A user's ~/.keras/keras.json is for programs of their own; a pipeline file can still change
+    these settings, since it is imported later.
+    """
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+
+
+def check_keras() -> None:
+    """Refuses settings of Keras that kpipe cannot run with.
+
+    Raises:
+        UserError: Keras has another backend than TensorFlow, or images have their channels first.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Keras runs on {keras.backend.backend()}, kpipe needs tensorflow: set "
+            "KERAS_BACKEND=tensorflow before keras is imported"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise UserError(
+            "Keras is set to channels_first, kpipe's images are channels_last: call "
+            'keras.config.set_image_data_format("channels_last")'
+        )
 
 
 def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
     packages = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow-datasets")
     return {
         "kpipe": __version__,
@@ -33,7 +70,8 @@ def versions() -> dict[str, str]:
 def fix_threads() -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow's first work.
 
-    As many as this process may use, or $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
+    They are the processors that this process may use, unless $TF_NUM_INTRAOP_THREADS and
+    $TF_NUM_INTEROP_THREADS say otherwise.
     """
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
@@ -51,8 +89,8 @@ def fix_threads() -> None:
         pass
 
 
-def machine() -> dict:
-    """What of this machine and its settings can change the last bits, or the time."""
+def machine() -> dict[str, Any]:
+    """Returns the properties and settings of this machine that can change bits or times."""
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),

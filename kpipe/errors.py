@@ -1,8 +1,8 @@
-"""What goes wrong, told in one line."""
+"""Errors that are reported in one line, without a traceback."""
 
 
 class UserError(Exception):
-    """A mistake that its maker can mend: what was given, what was expected, what to do.
+    """A mistake that the user can fix: what was given, what was expected, what to do.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class RunError(Exception):
-    """A run that did not end well, such as a NaN loss or an export that is not proven.
+    """A run that failed, such as by a NaN loss or an export that is not proven.
 
     The command line prints it without a traceback and ends with exit code 1.
     """

@@ -1,6 +1,7 @@
 """Writing files so that a kill leaves the old content or the new, never a part."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator
+
+import filelock
 
 from .errors import UserError
 
@@ -47,7 +50,7 @@ def read_json(path: pathlib.Path) -> object:
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.
 
-    A folder that stands at `path` is replaced. Files are synced before the rename.
+    An existing folder at `path` is replaced. Files are synced before the rename.
 
     Example:
         with new_folder(Path("model")) as folder:
@@ -88,21 +91,40 @@ def make_folder(path: pathlib.Path) -> None:
         raise UserError(f"the folder {path} is not writable; name another place")
 
 
-def remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes what a killed writer left in `folder` under temporary names."""
-    for entry in folder.glob(".*.part-*"):
+@contextlib.contextmanager
+def lock(path: pathlib.Path) -> Iterator[None]:
+    """Holds `path` for this process, and waits for another one; a killed process leaves it free."""
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
+def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
+    """Removes what a killed writer left in `folder` under temporary names.
+
+    Args:
+        folder: Where they are; no living process may write there.
+        name: Name of what was to be written.
+    """
+    for entry in folder.glob(f".{glob.escape(name) if name != '*' else name}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def sha256(path: pathlib.Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def home() -> pathlib.Path:
-    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe."""
-    return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
+    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe.
+
+    Raises:
+        UserError: It is in a home folder, and this process has none.
+    """
+    try:
+        return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        raise UserError("this user has no home folder: set KPIPE_HOME to a writable one") from None
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:

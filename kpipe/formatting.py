@@ -28,8 +28,7 @@ _UNITS |= dict.fromkeys(
     "discrete_kl discrete_capacity discrete_information".split(),
     "nats",
 )
-# Differences of two shares, in points.
-_DIFFERENCES = ("above_bag_of_words",)
+_ABOVE = "above_"
 
 
 def words(name: str) -> str:
@@ -52,14 +51,26 @@ def with_unit(metric: str) -> str:
 
 def unit_of(metric: str) -> str:
     """The unit of a metric, or an empty string."""
-    name = metric.partition("/")[0]
-    return "points" if name in _DIFFERENCES else _UNITS.get(name, "")
+    if is_difference(metric):
+        return "points" if is_share(metric) else ""
+    return _UNITS.get(metric.partition("/")[0], "")
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of the examples, printed in percent."""
-    name = metric.partition("/")[0]
+    """Whether a metric is a share of the examples, or a difference of two."""
+    name = _compared(metric)
     return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
+
+
+def is_difference(metric: str) -> bool:
+    """Whether a metric is the network's minus that of a baseline, such as `above_bag_of_words`."""
+    return _ABOVE in metric
+
+
+def _compared(metric: str) -> str:
+    """The metric of which another one is a part or a difference; accuracy where none is named."""
+    name = metric.partition("/")[0]
+    return (name.partition(_ABOVE)[0].rstrip("_") or "accuracy") if _ABOVE in name else name
 
 
 def percent(share: float, decimals: int = 2) -> str:
@@ -75,8 +86,9 @@ def points(difference: float) -> str:
 def number(metric: str, value: float | None, unit: bool = True) -> str:
     """The value of a metric.
 
-    A share is in percent, a difference of shares in points and signed; everything else has four
-    decimals, four digits if it is small or above 10, and no decimals above 1,000.
+    A share is in percent, a difference of shares in points, PSNR in hundredths of a dB; everything
+    else has four decimals, four digits if it is small or above 10, and no decimals above 1,000. A
+    difference is signed.
 
     Args:
         metric: Its name.
@@ -88,21 +100,17 @@ def number(metric: str, value: float | None, unit: bool = True) -> str:
     """
     if value is None:
         return MISSING
-    if metric.partition("/")[0] in _DIFFERENCES:
-        return points(value)
+    sign = "+" if is_difference(metric) else ""
     if is_share(metric):
+        if sign:
+            return points(value)
         return percent(value) if unit else f"{100 * value:.2f}"
+    if unit_of(metric) == "dB":
+        return f"{value:.2f}"
     size = abs(value)
     if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if 0.01 <= size < 10 or not size else f"{value:#.4g}"
-
-
-def limit(metric: str, value: float | None) -> str:
-    """The limit of a target, as it was written: "98.25 %", "0.05"."""
-    if value is None:
-        return MISSING
-    return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
+        return f"{value:{sign},.0f}"
+    return f"{value:{sign}.4f}" if 0.01 <= size < 10 or not size else f"{value:{sign}#.4g}"
 
 
 def interval(metric: str, entry: Entry) -> str:
@@ -116,6 +124,21 @@ def interval(metric: str, entry: Entry) -> str:
 def measured(metric: str, entry: Entry) -> str:
     """A metric with its interval: "98.31 % [98.04, 98.55]"."""
     return f"{number(metric, entry.get('value'))} {interval(metric, entry)}".strip()
+
+
+def distance(metric: str, entry: Entry, baseline: str = "it") -> str:
+    """A difference in words: "9.17 points above it [+6.10, +12.23]"."""
+    value, unit = number(metric, entry.get("value")), unit_of(metric)
+    where = "below" if value.startswith("-") else "above"
+    parts = (value.lstrip("+-"), unit, where, baseline, interval(metric, entry))
+    return " ".join(filter(None, parts))
+
+
+def limit(metric: str, value: float | None) -> str:
+    """The limit of a target, as it was written: "98.25 %", "0.05"."""
+    if value is None:
+        return MISSING
+    return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
 
 
 def small(value: float | None) -> str:

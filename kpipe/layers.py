@@ -1,19 +1,24 @@
 """Layers of variational autoencoders, in Keras alone.
 
-What they add to the loss is in nats a batch's example. None of them needs a training step of its
-own: `KLRegularization` adds its term by `add_loss`, and counts the steps in a weight, which is
-saved and restored with the others.
+Their terms of the loss are in nats an example, averaged over the batch. None of them needs a
+training step of its own: `KLRegularization` adds its term by `add_loss`, and counts the steps in a
+weight, which is saved and restored with the others.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
+Tensor = Any  # a symbolic tensor, or one of whichever backend: Keras has no common type
+Shape = Sequence[Any]  # of ints, None where a size is not known yet
 _register = keras.saving.register_keras_serializable("kpipe")
 
 
-def kl_to_normal(z_mean, z_log_var):
-    """KL divergence of N(mean, variance) from N(0, 1), of each latent in nats.
+def kl_to_normal(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """KL divergence of N(mean, variance) from N(0, 1), in nats for each latent.
 
     Kingma and Welling (2014), appendix B: (mean^2 + variance - 1 - ln variance) / 2.
 
@@ -30,7 +35,7 @@ def kl_to_normal(z_mean, z_log_var):
     return 0.5 * (ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var)
 
 
-def kl_to_uniform(logits):
+def kl_to_uniform(logits: Tensor) -> Tensor:
     """KL divergence of a categorical distribution from the uniform one, in nats.
 
     ln n minus the entropy: 0 where all n classes are equally likely, ln n where one is certain.
@@ -56,9 +61,9 @@ def linear_capacity(maximum: float, steps: float, limit: float | None = None) ->
     Dupont (2018), equation 7. It is Keras' `PolynomialDecay`, upwards.
 
     Args:
-        maximum: In nats.
+        maximum: The final capacity in nats.
         steps: Batches until it is reached.
-        limit: It stays at this one, in nats, once it has reached it: n classes hold no more than
+        limit: Largest capacity in nats, at which it stops rising: the KL of n classes is at most
             ln n.
 
     Example:
@@ -71,33 +76,34 @@ def linear_capacity(maximum: float, steps: float, limit: float | None = None) ->
 
 @_register
 class Sampling(keras.layers.Layer):
-    """Draws from N(mean, variance) in training, and gives the mean at inference.
+    """Draws from N(mean, variance) in training, and returns the mean at inference.
 
     The draw is mean + deviation * noise, so that gradients pass: Kingma and Welling (2014),
     section 2.4.
 
     Args:
-        seed: Of the noise; by default it follows `keras.utils.set_random_seed`.
+        seed: Seed of the noise; by default it follows `keras.utils.set_random_seed`.
+        options: Keras' own, such as `name` and `dtype`.
 
     Example:
         z = Sampling()(z_mean, z_log_var)  # both (batch, latents)
     """
 
-    def __init__(self, seed: int | None = None, **options):
+    def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, z_mean, z_log_var, training=False):
+    def call(self, z_mean: Tensor, z_log_var: Tensor, training: bool = False) -> Tensor:
         if not training:
             return z_mean
         noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
         return z_mean + ops.exp(0.5 * z_log_var) * noise
 
-    def compute_output_shape(self, z_mean_shape, z_log_var_shape):
+    def compute_output_shape(self, z_mean_shape: Shape, z_log_var_shape: Shape) -> Shape:
         return z_mean_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -105,13 +111,13 @@ class _Stepwise(keras.layers.Layer):
     """A layer with a value that follows a schedule over the training steps."""
 
     def build_step(self) -> None:
-        # A weight, so that checkpoints hold it.
+        # A weight, so that checkpoints contain it.
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
 
-    def at_step(self, value, training: bool, dtype):
-        """A number as it is, a schedule at this step: 1 in the first one."""
+    def at_step(self, value: float | Schedule, training: bool, dtype: str) -> Tensor:
+        """Returns a number as it is, a schedule at this step: 1 in the first one."""
         if not isinstance(value, Schedule):
             return ops.cast(value, dtype)
         if training:
@@ -129,7 +135,8 @@ class GumbelSoftmax(_Stepwise):
     Args:
         temperature: Above 0, a number or a Keras schedule over the training steps; the nearer to 0,
             the nearer to one-hot.
-        seed: Of the noise; by default it follows `keras.utils.set_random_seed`.
+        seed: Seed of the noise; by default it follows `keras.utils.set_random_seed`.
+        options: Keras' own, such as `name` and `dtype`.
 
     Raises:
         ValueError: The temperature is not above 0.
@@ -138,7 +145,9 @@ class GumbelSoftmax(_Stepwise):
         c = GumbelSoftmax(temperature=0.67)(logits)  # (batch, latents, classes)
     """
 
-    def __init__(self, temperature: float | Schedule = 0.67, seed: int | None = None, **options):
+    def __init__(
+        self, temperature: float | Schedule = 0.67, seed: int | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.temperature = _from_config(temperature)
         if not isinstance(self.temperature, Schedule) and not self.temperature > 0:
@@ -146,10 +155,10 @@ class GumbelSoftmax(_Stepwise):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, logits_shape):
+    def build(self, logits_shape: Shape) -> None:
         self.build_step()
 
-    def call(self, logits, training=False):
+    def call(self, logits: Tensor, training: bool = False) -> Tensor:
         if not training:
             return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
         # Not from 0 on, whose logarithm is infinite.
@@ -161,10 +170,10 @@ class GumbelSoftmax(_Stepwise):
         # The constant that logits leave open does not matter to a softmax.
         return ops.softmax((logits + noise) / temperature, axis=-1)
 
-    def compute_output_shape(self, logits_shape):
+    def compute_output_shape(self, logits_shape: Shape) -> Shape:
         return logits_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "temperature": _to_config(self.temperature),
@@ -185,22 +194,26 @@ class KLRegularization(_Stepwise):
 
     Args:
         weight: beta or gamma, at least 0.
-        capacity: In nats, a number or a Keras schedule over the training steps; None for none.
+        capacity: Capacity in nats, a number or a Keras schedule over the training steps; None for
+            none.
+        options: Keras' own, such as `name` and `dtype`.
 
     Example:
         z = KLRegularization(weight=4.0, name="continuous")(z, kl_to_normal(z_mean, z_log_var))
     """
 
-    def __init__(self, weight: float = 1.0, capacity: float | Schedule | None = None, **options):
+    def __init__(
+        self, weight: float = 1.0, capacity: float | Schedule | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.weight = weight
-        self.capacity = _from_config(capacity)
+        self.capacity = None if capacity is None else _from_config(capacity)
 
-    def build(self, code_shape, kl_shape):
+    def build(self, code_shape: Shape, kl_shape: Shape) -> None:
         self.build_step()
         self.divergence = Divergence(self.name, kl_shape[-1], self.capacity is not None)
 
-    def call(self, code, kl, training=False):
+    def call(self, code: Tensor, kl: Tensor, training: bool = False) -> Tensor:
         divergence = ops.sum(ops.mean(kl, axis=0))
         capacity = None
         if self.capacity is None:
@@ -211,14 +224,14 @@ class KLRegularization(_Stepwise):
         self.divergence.update_state(kl, capacity)
         return code
 
-    def compute_output_shape(self, code_shape, kl_shape):
+    def compute_output_shape(self, code_shape: Shape, kl_shape: Shape) -> Shape:
         return code_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "weight": self.weight,
-            "capacity": _to_config(self.capacity),
+            "capacity": None if self.capacity is None else _to_config(self.capacity),
         }
 
 
@@ -226,25 +239,25 @@ class Divergence(keras.metrics.Metric):
     """Mean KL divergence of each latent over the examples, their sum, and the last capacity.
 
     Args:
-        name: What the results' names begin with.
-        latents: Their number.
-        has_capacity: Whether there is a capacity to tell.
+        name: Prefix of the results' names.
+        latents: Number of latents.
+        has_capacity: Whether the results include the capacity.
     """
 
-    def __init__(self, name: str, latents: int, has_capacity: bool):
+    def __init__(self, name: str, latents: int, has_capacity: bool) -> None:
         super().__init__(name=name)
         self.latents, self.has_capacity = latents, has_capacity
         self.sums = self.add_variable((latents,), "zeros", name="sums")
         self.count = self.add_variable((), "zeros", name="count")
         self.capacity = self.add_variable((), "zeros", name="capacity")
 
-    def update_state(self, kl, capacity=None):
+    def update_state(self, kl: Tensor, capacity: Tensor | None = None) -> None:
         self.sums.assign_add(ops.cast(ops.sum(kl, axis=0), self.sums.dtype))
         self.count.assign_add(ops.cast(ops.shape(kl)[0], self.count.dtype))
         if capacity is not None:
             self.capacity.assign(ops.cast(capacity, self.capacity.dtype))
 
-    def result(self) -> dict:
+    def result(self) -> dict[str, Tensor]:
         means = ops.divide_no_nan(self.sums, self.count)
         result = {f"{self.name}_kl": ops.sum(means)}
         if self.has_capacity:
@@ -252,9 +265,9 @@ class Divergence(keras.metrics.Metric):
         return result | {f"{self.name}_kl/{i}": means[i] for i in range(self.latents)}
 
 
-def _to_config(value):
+def _to_config(value: float | Schedule) -> float | dict[str, Any]:
     return keras.saving.serialize_keras_object(value) if isinstance(value, Schedule) else value
 
 
-def _from_config(value):
+def _from_config(value: float | Schedule | dict[str, Any]) -> float | Schedule:
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

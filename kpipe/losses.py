@@ -1,13 +1,18 @@
 """Reconstruction losses: uint8 images against reconstructions in 0 to 1, one number an image."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
-_register = keras.saving.register_keras_serializable("kpipe")
+from .layers import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+_register: Callable[[Loss], Loss] = keras.saving.register_keras_serializable("kpipe")
 
 
 @_register
-def bernoulli(images, reconstructions):
+def bernoulli(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Negative log likelihood of an image in nats: binary cross-entropy, summed over all values.
 
     A grey value counts as the probability of white: Kingma and Welling (2014), appendix C.1.
@@ -26,17 +31,24 @@ def bernoulli(images, reconstructions):
 
 
 @_register
-def bernoulli_mean_of_channels(images, reconstructions):
-    """The same with the mean over the channels in place of their sum; for grey images no other.
+def bernoulli_mean_of_channels(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Binary cross-entropy of an image, averaged over the channels instead of summed.
 
-    It is the published JointVAE's mean over all values, times height and width: of a colour image
-    a third of its nats.
+    It is the published JointVAE's mean over all values, times height and width: a third of
+    `bernoulli` for a colour image, and equal to it for a grey one.
+
+    Args:
+        images: uint8 (batch, height, width, channels).
+        reconstructions: float (batch, height, width, channels), 0 to 1.
+
+    Returns:
+        float (batch,).
     """
     return ops.sum(ops.mean(_crossentropy(images, reconstructions), axis=-1), axis=(1, 2))
 
 
 @_register
-def squared_error(images, reconstructions):
+def squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean squared difference over all values of an image, where white is 1.
 
     Args:
@@ -49,16 +61,20 @@ def squared_error(images, reconstructions):
     return ops.mean(ops.square(_scaled(images, reconstructions) - reconstructions), axis=(1, 2, 3))
 
 
-def reconstruction_metric(loss) -> keras.metrics.Metric:
-    """The mean of a reconstruction loss, without what layers add to it, as `reconstruction`."""
+def reconstruction_metric(loss: Loss) -> keras.metrics.Metric:
+    """Returns the metric `reconstruction`: the mean of a loss without the terms that layers add.
+
+    Example:
+        model.compile("adam", loss=bernoulli, metrics=[reconstruction_metric(bernoulli)])
+    """
     metric = keras.metrics.MeanMetricWrapper(loss, name="reconstruction")
-    metric._direction = "down"  # as Keras' own errors say that less is better
+    metric._direction = "down"  # as Keras' own error metrics declare that less is better
     return metric
 
 
-def _crossentropy(images, reconstructions):
+def _crossentropy(images: Tensor, reconstructions: Tensor) -> Tensor:
     return ops.binary_crossentropy(_scaled(images, reconstructions), reconstructions)
 
 
-def _scaled(images, reconstructions):
+def _scaled(images: Tensor, reconstructions: Tensor) -> Tensor:
     return ops.cast(images, reconstructions.dtype) / 255

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import keras_tuner
 
-# What weight decay leaves alone, by a part of its path: kernels and embeddings are decayed.
+# Variables without weight decay, by a part of their path: kernels and embeddings are decayed.
 NOT_DECAYED = ["bias", "gamma", "beta"]
 OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "exponential", "cosine", "stepwise")
@@ -23,7 +24,7 @@ def from_hyperparameters(
     decay_rate: float = 1e-4,
     decay_steps: int = 10_000,
 ) -> keras.optimizers.Optimizer:
-    """The optimizer that `hp` names; the arguments are the defaults of its keys.
+    """Builds the optimizer that `hp` names; the arguments are the defaults of its keys.
 
     Keys: `optimizer` (one of `OPTIMIZERS`), `learning_rate`, `momentum` (sgd_momentum),
     `weight_decay` (adamw: decoupled, Loshchilov and Hutter 2019; kernels only, no biases and no
@@ -50,9 +51,9 @@ def from_hyperparameters(
     if accumulation < 1:
         raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
 
-    common = {
+    common: dict[str, Any] = {
         "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),
-        # Keras says None for one batch an update.
+        # None in Keras for one batch an update.
         "gradient_accumulation_steps": accumulation if accumulation > 1 else None,
     }
     match name:
@@ -68,19 +69,30 @@ def from_hyperparameters(
             adamw = keras.optimizers.AdamW(weight_decay=weight_decay, **common)
             adamw.exclude_from_weight_decay(var_names=NOT_DECAYED)
             return adamw
+    raise ValueError(f"optimizer={name!r} is none of {', '.join(OPTIMIZERS)}")
 
 
 def learning_rate_schedule(
-    schedule: str, rate: float, decay_rate: float | None, decay_steps: int | None
+    schedule: str, rate: float, decay_rate: float, decay_steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate as a function of the step: of batches, as Keras counts them.
+    """Returns the learning rate as a function of the step: of batches, as Keras counts them.
 
     Without gradient accumulation a step is an update; with it Keras' schedules still count batches,
     and an update takes the rate of its last one.
 
-    constant: `rate`. exponential: rate * exp(-decay_rate * step). stepwise: the same, but only
-    changed every `decay_steps` steps. cosine: from `rate` to 0 within `decay_steps` steps
-    (Loshchilov and Hutter 2017, without restarts).
+    Args:
+        schedule: "constant": `rate`. "exponential": rate * exp(-decay_rate * step). "stepwise": the
+            same, but only changed every `decay_steps` steps. "cosine": from `rate` to 0 within
+            `decay_steps` steps (Loshchilov and Hutter 2017, without restarts).
+        rate: Learning rate of the first step.
+        decay_rate: Decay a step of "exponential" and "stepwise"; the others ignore it.
+        decay_steps: Steps of "stepwise" and "cosine"; the others ignore it.
+
+    Raises:
+        ValueError: `schedule` is none of these.
+
+    Example:
+        learning_rate_schedule("cosine", 0.1, 0.0, 10_000)(5_000)  # 0.05
     """
     match schedule:
         case "constant":
@@ -104,17 +116,17 @@ def slow_down(
     factor: float,
     warmup_steps: int = 0,
 ) -> None:
-    """Gives some variables, such as a pretrained backbone's, a smaller learning rate than the rest.
+    """Reduces the learning rate of some variables, such as those of a pretrained backbone.
 
     Scaling their gradients would not do it: Adam's steps do not depend on the gradients' scale.
-    Weight decay leaves these variables alone: it would draw what was learned before to zero. The
-    optimizer stays of its class, so that the model is saved and loaded as ever.
+    These variables have no weight decay, which would pull what was learned before towards zero. The
+    class of the optimizer stays the same, so that the model is saved and loaded as usual.
 
     Args:
-        optimizer: Not yet built.
-        variables: Those to slow down.
-        factor: Of their learning rate.
-        warmup_steps: Updates at the start in which they stay as they are, while the head learns.
+        optimizer: An optimizer that is not built yet.
+        variables: The variables to slow down.
+        factor: Factor of their learning rate.
+        warmup_steps: Updates at the start in which they do not change, while the head learns.
 
     Example:
         slow_down(optimizer, models.backbone(model).trainable_variables, 0.1, warmup_steps=200)
@@ -124,13 +136,13 @@ def slow_down(
     slowed = {id(variable.value) for variable in variables}
     update_step = optimizer.update_step
 
-    def slowed_step(gradient, variable, learning_rate):
+    def slowed_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         if id(variable) in slowed or id(getattr(variable, "value", None)) in slowed:
             warm = keras.ops.cast(optimizer.iterations >= warmup_steps, learning_rate.dtype)
             learning_rate = learning_rate * factor * warm
         update_step(gradient, variable, learning_rate)
 
-    optimizer.update_step = slowed_step
+    optimizer.update_step = slowed_step  # type: ignore[method-assign]
 
 
 def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -6,18 +6,19 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
 
-from . import files
+from . import files, formatting
 from .data import prepare
 from .errors import RunError, UserError
 from .experiments import catalogue
-from .experiments.experiment import Experiment
+from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import exclusive, run_folder, set_aside
 from .experiments.running import open_experiment, run
 from .runs import Run
@@ -34,6 +35,7 @@ TUNERS = {
 }
 
 
+@callers_dtype_policy()
 def search(
     name: str,
     *,
@@ -130,7 +132,7 @@ class _Search(keras_tuner.HyperModel):
         self.experiment, self.settings = experiment, experiment.settings
         self.module, self.overrides, self.folder = experiment.module, overrides, folder
         self.is_sample = experiment.source.kind == "sample"
-        self.tuner: keras_tuner.Tuner | None = None
+        self.tuner: Any = None  # made when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
         """Searches; the values of the best completed trial that differ from the defaults."""
@@ -175,6 +177,8 @@ class _Search(keras_tuner.HyperModel):
         """What trials are ranked by: the Trainer's monitor, on val whatever is trained by."""
         monitor = self.settings.trainer.monitor
         name = monitor if monitor.startswith("val_") else f"val_{monitor}"
+        if self.settings.trainer.monitor_mode != "auto":
+            return keras_tuner.Objective(name, self.settings.trainer.monitor_mode)
         # keras-tuner knows the direction of Keras' own metrics alone.
         return keras_tuner.Objective(name, "min") if name == "val_reconstruction" else name
 
@@ -214,8 +218,19 @@ class _Search(keras_tuner.HyperModel):
         model, _ = self.experiment.build_model(hp=hp)
         return model
 
-    def fit(self, hp, model, *, callbacks=(), epochs=None, initial_epoch=0, **_) -> dict:
-        shown = ", ".join(f"{key}={_short(value)}" for key, value in self._searched(hp).items())
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        **_: object,
+    ) -> dict:
+        shown = ", ".join(
+            f"{key}={formatting.short(value)}" for key, value in self._searched(hp).items()
+        )
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
         experiment = self.experiment
         prepared = prepare(self.module.load_data(hp), experiment.source, experiment.seed)
@@ -293,7 +308,7 @@ class _Search(keras_tuner.HyperModel):
             )
         sign = 1 if oracle.objective.direction == "min" else -1
 
-        def rank(row):
+        def rank(row: dict) -> tuple:
             score = row[oracle.objective.name]
             return (score is None, 0 if score is None else sign * score, row["trial"])
 
@@ -313,11 +328,5 @@ def _to_text(rows: list[dict]) -> str:
     """The table for a terminal: without errors, and without keys that never varied."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
     varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1 or n == "trial"]
-    cells = [tuple(_short(row.get(name)) for name in varied) for row in rows]
+    cells = [tuple(formatting.short(row.get(name)) for name in varied) for row in rows]
     return "\n" + catalogue.align([tuple(varied), *cells])
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

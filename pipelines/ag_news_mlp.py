@@ -8,9 +8,9 @@ is done against it. Run all five and the last report shows their curves side by 
 2 minutes of training on a shared CPU core. On 1,000 examples no regularizer had a better accuracy
 than none that the intervals could tell apart.
 
-    python pipelines/run.py ag_news_mlp
-    python pipelines/run.py ag_news_mlp recipe=overfit regularizer=dropout
-    python pipelines/run.py ag_news_mlp learning_rate=3e-4,1e-3,3e-3 dropout=0.2,0.5 --search grid
+    kpipe run ag_news_mlp
+    kpipe run ag_news_mlp recipe=overfit regularizer=dropout
+    kpipe run ag_news_mlp learning_rate=3e-4,1e-3,3e-3 dropout=0.2,0.5 --search grid
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

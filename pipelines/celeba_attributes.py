@@ -8,8 +8,8 @@ UTKFace in CelebA's form, where only Male and Young are known, n = 2,277: their 
 90.16] % against 61.26 % of their majorities, in 17 minutes of training on two shared CPU cores;
 Male 91.13 %, which is -0.18 points [-1.09, 0.74] from celeba_gender.
 
-    python pipelines/run.py celeba_attributes
-    python pipelines/run.py celeba_attributes filters=32
+    kpipe run celeba_attributes
+    kpipe run celeba_attributes filters=32
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -8,8 +8,8 @@ Measured on another set in CelebA's form (UTKFace, 19,065 training images, n = 2
 training on a shared CPU core; SGD at 0.1 90.43 [89.15, 91.57] and 90.16 [88.87, 91.32] %, clearly
 behind at both.
 
-    python pipelines/run.py celeba_gender
-    python pipelines/run.py celeba_gender optimizer=sgd learning_rate=0.1
+    kpipe run celeba_gender
+    kpipe run celeba_gender optimizer=sgd learning_rate=0.1
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -9,10 +9,10 @@ shared CPU core each: continuous KL 30.22 [30.15, 30.29] nats with ten classes, 
 28.38] with 40, of 30; 24.12 [23.91, 24.34] without capacities. With capacities the discrete latent
 is sure of one class for all.
 
-    python pipelines/run.py celeba_joint_vae capacity=none
-    python pipelines/run.py celeba_joint_vae
-    python pipelines/run.py celeba_joint_vae discrete=40
-    python pipelines/run.py celeba_joint_vae discrete=40x2
+    kpipe run celeba_joint_vae capacity=none
+    kpipe run celeba_joint_vae
+    kpipe run celeba_joint_vae discrete=40
+    kpipe run celeba_joint_vae discrete=40x2
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

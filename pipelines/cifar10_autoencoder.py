@@ -8,11 +8,11 @@ SVD's, which mathematics says it cannot fall below. "Sigmoid beats linear" is no
 Denoising raises PSNR from a noise of about 0.1 on: by 0.46 dB at 0.1, 5.31 at 0.2, 9.09 at 0.5,
 and costs 5.13 at 0.05.
 
-    python pipelines/run.py cifar10_autoencoder
-    python pipelines/run.py cifar10_autoencoder architecture=sigmoid
-    python pipelines/run.py cifar10_autoencoder architecture=deep
-    python pipelines/run.py cifar10_autoencoder architecture=denoising noise=0.3
-    python pipelines/run.py cifar10_autoencoder architecture=convolutional
+    kpipe run cifar10_autoencoder
+    kpipe run cifar10_autoencoder architecture=sigmoid
+    kpipe run cifar10_autoencoder architecture=deep
+    kpipe run cifar10_autoencoder architecture=denoising noise=0.3
+    kpipe run cifar10_autoencoder architecture=convolutional
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

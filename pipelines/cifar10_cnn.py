@@ -8,9 +8,9 @@ states no accuracy. Measured on a lossy JPEG copy, official test split, n = 10,0
 [85.80, 87.14] % in 65 minutes of training on two shared CPU cores. After four epochs simple has
 61.91 [60.95, 62.86] % and deep 74.40 [73.54, 75.25] %: no drop.
 
-    python pipelines/run.py cifar10_cnn
-    python pipelines/run.py cifar10_cnn architecture=simple
-    python pipelines/run.py cifar10_cnn architecture=simple,deep,tuned --search grid
+    kpipe run cifar10_cnn
+    kpipe run cifar10_cnn architecture=simple
+    kpipe run cifar10_cnn architecture=simple,deep,tuned --search grid
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -9,11 +9,11 @@ to 8 minutes of training on a shared CPU core; after 20 epochs six of eight seed
 44.2 %), one has 37.8 % and one learns nothing, 10.0 %. SGD at 0.05 has 48.4 to 48.8 % there for
 three seeds and 52.59 [51.61, 53.57] % after 60 epochs; wide 51.78 [50.80, 52.76] %.
 
-    python pipelines/run.py cifar10_mlp
-    python pipelines/run.py cifar10_mlp optimizer=sgd learning_rate=0.05
-    python pipelines/run.py cifar10_mlp optimizer=adam
-    python pipelines/run.py cifar10_mlp schedule=constant
-    python pipelines/run.py cifar10_mlp recipe=wide
+    kpipe run cifar10_mlp
+    kpipe run cifar10_mlp optimizer=sgd learning_rate=0.05
+    kpipe run cifar10_mlp optimizer=adam
+    kpipe run cifar10_mlp schedule=constant
+    kpipe run cifar10_mlp recipe=wide
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -8,9 +8,9 @@ copy, n = 10,000, three epochs each (epochs=3 decay_steps=1056), in 5 minutes of
 shared CPU cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a run on groceries 68.08
 [67.16, 68.99] %.
 
-    python pipelines/run.py cifar10_transfer
-    python pipelines/run.py cifar10_transfer weights=saved_models/grocery_cnn,architecture=resnet18
-    python pipelines/run.py cifar10_transfer weights=imagenet filters=64 stem=imagenet upsample=4
+    kpipe run cifar10_transfer
+    kpipe run cifar10_transfer weights=saved_models/grocery_cnn,architecture=resnet18
+    kpipe run cifar10_transfer weights=imagenet filters=64 stem=imagenet upsample=4
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

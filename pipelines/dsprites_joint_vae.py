@@ -9,8 +9,8 @@ has 0.020 and 0.363 [0.352, 0.375] at the same budget. With gamma=150 and so fas
 decoder died. The discrete latent tells nothing. The target is the paper's number as remembered; it
 was not checked.
 
-    python pipelines/run.py dsprites_joint_vae
-    python pipelines/run.py dsprites_joint_vae discrete=none continuous=10 capacity=none beta=4
+    kpipe run dsprites_joint_vae
+    kpipe run dsprites_joint_vae discrete=none continuous=10 capacity=none beta=4
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

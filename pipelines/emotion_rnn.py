@@ -7,9 +7,9 @@ public copy of the files, n = 4,837: bidirectional_lstm 54.17 [52.76, 55.57], 49
 and 51.79 [50.38, 53.19] % for the seeds 0, 1, 2, where TF-IDF with logistic regression has 50.8,
 50.3 and 50.7 %, in 40 seconds of training on a shared CPU core; the others 52.0 to 53.7 %.
 
-    python pipelines/run.py emotion_rnn
-    python pipelines/run.py emotion_rnn architecture=simple_rnn
-    python pipelines/run.py emotion_rnn embeddings=glove.twitter.27B.100d.txt embedding_dim=100
+    kpipe run emotion_rnn
+    kpipe run emotion_rnn architecture=simple_rnn
+    kpipe run emotion_rnn embeddings=glove.twitter.27B.100d.txt embedding_dim=100
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

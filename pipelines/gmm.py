@@ -8,9 +8,9 @@ for the seeds 0 and 1, in 4 minutes of training on a shared CPU core; softmax re
 [49.13, 51.61] %; wide 97.33 [96.90, 97.70] % in 1 minute. The documented number is out of reach of
 this copy: 51 nearest neighbours have 97.34 %.
 
-    python pipelines/run.py gmm
-    python pipelines/run.py gmm num_layers=0 epochs=200
-    python pipelines/run.py gmm recipe=wide
+    kpipe run gmm
+    kpipe run gmm num_layers=0 epochs=200
+    kpipe run gmm recipe=wide
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -7,9 +7,9 @@ photographs are few: augmentation is what this lives on. Measured from scratch o
 2.74 %, in 16 minutes of training on two shared CPU cores. labels=coarse learns the 43 coarse
 classes; architecture=resnet18 is a network whose backbone cifar10_transfer can take.
 
-    python pipelines/run.py grocery_cnn
-    python pipelines/run.py grocery_cnn labels=coarse
-    python pipelines/run.py grocery_cnn architecture=resnet18
+    kpipe run grocery_cnn
+    kpipe run grocery_cnn labels=coarse
+    kpipe run grocery_cnn architecture=resnet18
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -9,9 +9,9 @@ report compares them. Measured, n = 25,000: bidirectional_lstm 88.81 [88.42, 89.
 gru 87.60 and simple_rnn 87.08 % (seed 0) do not beat it. queen is at rank 3,336 of king - man +
 woman.
 
-    python pipelines/run.py imdb_sentiment
-    python pipelines/run.py imdb_sentiment architecture=transformer
-    python pipelines/run.py imdb_sentiment architecture=transformer num_heads=1,2,4 --search grid
+    kpipe run imdb_sentiment
+    kpipe run imdb_sentiment architecture=transformer
+    kpipe run imdb_sentiment architecture=transformer num_heads=1,2,4 --search grid
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

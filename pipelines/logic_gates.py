@@ -7,10 +7,10 @@ generalize to. Measured: of 20 starts 11 learned XOR with k=2, 19 with k=3 and a
 5 seconds of training each. The perceptron has two outputs instead of one, and the softmax
 likelihood for loss.
 
-    python pipelines/run.py logic_gates
-    python pipelines/run.py logic_gates hidden_units=0
-    python pipelines/run.py logic_gates gate=nand hidden_units=0
-    python pipelines/run.py logic_gates hidden_units=1,2,3,4,6,8 --search grid
+    kpipe run logic_gates
+    kpipe run logic_gates hidden_units=0
+    kpipe run logic_gates gate=nand hidden_units=0
+    kpipe run logic_gates hidden_units=1,2,3,4,6,8 --search grid
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -7,9 +7,9 @@ accuracy 64.44 [63.50, 65.37], 62.19 [61.24, 63.14] and 82.86 [82.11, 83.59] %, 
 of training on a shared CPU core. The target is the paper's number as remembered; it was not
 checked.
 
-    python pipelines/run.py mnist_joint_vae
-    python pipelines/run.py mnist_joint_vae discrete=none
-    python pipelines/run.py mnist_joint_vae capacity=none
+    kpipe run mnist_joint_vae
+    kpipe run mnist_joint_vae discrete=none
+    kpipe run mnist_joint_vae capacity=none
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

@@ -8,10 +8,10 @@ on the validation split. Measured on the official test split, n = 10,000: 98.66 
 without retraining 98.65, 98.56 and 98.60 % for the seeds 0, 1 and 2, in 3 to 5 minutes of training
 on two shared CPU cores.
 
-    python pipelines/run.py mnist_mlp
-    python pipelines/run.py mnist_mlp optimizer=sgd learning_rate=0.1 loss=squared
-    python pipelines/run.py mnist_mlp --search random --trials 10 --budget 20m
-    python pipelines/run.py mnist_mlp batch_size=1000 gradient_accumulation_steps=54 retrain=false
+    kpipe run mnist_mlp
+    kpipe run mnist_mlp optimizer=sgd learning_rate=0.1 loss=squared
+    kpipe run mnist_mlp --search random --trials 10 --budget 20m
+    kpipe run mnist_mlp batch_size=1000 gradient_accumulation_steps=54 retrain=false
 """
 
 import keras

@@ -7,10 +7,10 @@ in 3 minutes of training on a shared CPU core: at most 141.1 [140.2, 142.1] nats
 ReLU 139.6 [138.6, 140.6] and 138.6 [137.7, 139.6] for the seeds 0 and 1: it is ahead of leaky ReLU
 by 1.6 and 3.4 nats, so not quite alike.
 
-    python pipelines/run.py mnist_vae
-    python pipelines/run.py mnist_vae activation=relu
-    python pipelines/run.py mnist_vae architecture=convolutional
-    python pipelines/run.py mnist_vae latent_dim=10 beta=4
+    kpipe run mnist_vae
+    kpipe run mnist_vae activation=relu
+    kpipe run mnist_vae architecture=convolutional
+    kpipe run mnist_vae latent_dim=10 beta=4
 """
 
 from kpipe import Target, Trainer, datasets, figures, losses, models, optimizers

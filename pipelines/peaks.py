@@ -6,9 +6,9 @@ plain SGD at 0.1, batch 64, 250 epochs; recipe=wide is this project's own. Measu
 of the file, n = 6,250: 92.22 [91.53, 92.86] % in 7 minutes of training on a shared CPU core;
 softmax regression 57.65 [56.42, 58.87] %; wide 93.44 [92.80, 94.03] % in 1 minute.
 
-    python pipelines/run.py peaks
-    python pipelines/run.py peaks num_layers=0 epochs=200
-    python pipelines/run.py peaks recipe=wide
+    kpipe run peaks
+    kpipe run peaks num_layers=0 epochs=200
+    kpipe run peaks recipe=wide
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

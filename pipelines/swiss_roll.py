@@ -7,9 +7,9 @@ project's own. Measured on a public copy of the file, n = 5,000: 97.08 [96.58, 9
 regression 56.62 [55.24, 57.99] %; wide 97.26, 97.38 and 97.20 % in 2 minutes. The documented number
 is out of reach of this copy: 51 nearest neighbours have 97.40 %.
 
-    python pipelines/run.py swiss_roll
-    python pipelines/run.py swiss_roll num_layers=0 epochs=200
-    python pipelines/run.py swiss_roll recipe=wide
+    kpipe run swiss_roll
+    kpipe run swiss_roll num_layers=0 epochs=200
+    kpipe run swiss_roll recipe=wide
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

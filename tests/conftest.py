@@ -56,9 +56,8 @@ def small_model():
 def quick_runs(monkeypatch):
     """Runs without export, proof and report, for tests of what comes before those."""
     from kpipe.experiments import execution
-    from kpipe.record import ProofRecord
 
-    proof = ProofRecord(passed=True, max_difference=0.0)
+    proof = {"passed": True, "max_difference": 0.0}
     monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
     monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)

@@ -145,9 +145,9 @@ def test_an_encoder_says_the_divergence_of_every_latent(built):
 def test_a_code_is_uncertain_where_two_classes_are_as_good_as_equal():
     kinds = models.Latents(1, (2, 2), True)
     probabilities = np.array([[0.9, 0.1, 0.2, 0.8], [0.9, 0.1, 0.50004, 0.49996]])
-    certain = kinds.certain({"code": np.zeros((2, 5)), "probabilities": probabilities})
+    certain = kinds.is_decided({"code": np.zeros((2, 5)), "probabilities": probabilities})
     assert certain.tolist() == [True, False]
-    assert models.Latents(3, (), False).certain({"code": np.zeros((2, 3))}).all()
+    assert models.Latents(3, (), False).is_decided({"code": np.zeros((2, 3))}).all()
 
 
 def test_the_loss_is_the_reconstruction_and_what_capacities_add():

@@ -1,5 +1,9 @@
+import contextlib
+import io
 import json
+import os
 import pathlib
+import pwd
 import subprocess
 import sys
 
@@ -7,7 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import cli
+from kpipe import cli, datasets, environment
+from kpipe.datasets.base import default_data_dir
+from kpipe.errors import UserError
 from kpipe.experiments import catalogue
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -33,7 +39,13 @@ def failed(capsys, *arguments):
         (["run", "mnist_mlp", "a=1", "a=2"], "a is given twice: 1 and 2"),
         (["run", "mnist_mlp", "dropout=0.1,0.2"], "several values need --search"),
         (["run", "mnist_mlp", "droput=0.1"], "did you mean 'dropout'?"),
-        (["run", "mnist_mlp", "--sed", "3"], "unrecognized arguments: --sed"),
+        (["mnist_mlp"], "no command 'mnist_mlp'; did you mean kpipe run mnist_mlp?"),
+        (["--list"], "no command '--list'; did you mean kpipe run --list?"),
+        (["run", "mnist_mlp", "--sed", "3"], "--sed: no such option; did you mean --seed?"),
+        (["run", "mnist_mlp", "--epochs", "3"], "a key is written without dashes: epochs=3"),
+        (["run", "--learning-rate=.1", "mnist_mlp"], "without dashes: learning_rate=.1"),
+        (["run", "my_own.py", "--width", "--fresh"], "without dashes: width=VALUE"),
+        (["predict", "nowhere", "--jsn"], "--jsn: no such option; did you mean --json?"),
         (["run", "mnist_mlp", "--seed", "x"], "x: expected an integer from 0"),
         (["run", "mnist_mlp", "--budget", "soon"], "soon: expected a time such as 90s"),
         (["run", "mnist_mlp", "--data", "fake"], "--data fake: expected real, sample or auto"),
@@ -90,6 +102,26 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
     assert "optimizer=adamw" in shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "columns"),
+    [
+        (["--help"], 80),
+        (["run", "--help"], 80),
+        (["run", "--list"], 100),
+        (["predict", "--help"], 80),
+        (["check-gradients", "--help"], 80),
+        *((["run", name, "--help"], 100) for name in catalogue.names()),
+    ],
+)
+def test_help_names_one_command_and_fits_the_terminal(capsys, monkeypatch, arguments, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with contextlib.suppress(SystemExit):  # argparse's own --help
+        assert cli.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "run.py" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+
+
 LIGHT = """
 import sys
 from kpipe import cli
@@ -102,12 +134,17 @@ print("heavy:", sorted(heavy), "code:", code)
 @pytest.mark.parametrize(
     "arguments", [["run", "--list"], ["run", "--help"], ["run", "celeba_gender", "--help"]]
 )
-def test_list_and_help_import_nothing_heavy(arguments):
-    cli.main(["run", "celeba_gender", "--help"])  # the first call fills the cache of keys
+def test_list_and_help_import_nothing_heavy(arguments, tmp_path):
+    env = os.environ | {"KPIPE_HOME": str(tmp_path)}  # nothing is cached there
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIGHT, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
     )
-    assert done.stdout.endswith("heavy: [] code: 0\n")
+    assert done.stdout.endswith("heavy: [] code: 0\n") and not done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_script_of_a_checkout_lists_the_pipelines():
@@ -117,9 +154,88 @@ def test_the_script_of_a_checkout_lists_the_pipelines():
         text=True,
         check=True,
     )
-    listed = [line.split()[0] for line in done.stdout.splitlines()]
+    lines = done.stdout.splitlines()
+    listed = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert listed == ["pipeline", *catalogue.names()]
     assert {"mnist_mlp", "celeba_gender", "logic_gates"} <= set(listed)
+
+
+def test_rows_are_wrapped_to_a_width_and_lose_no_word():
+    rows = [("name", "a range", "a condition"), ("x", "one, two, three, four, five", "none")]
+    assert catalogue.align(rows) == (
+        "name  a range                      a condition\nx     one, two, three, four, five  none"
+    )
+    assert catalogue.align(rows, 30) == (
+        "name  a range      a condition\nx     one, two,    none\n      three,\n      four, five"
+    )
+    assert catalogue.align([("a_long_word", "another_one")], 10) == "a_long_word  another_one"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["/opt/kpipe/pipelines/run.py", "gmm"], "kpipe run gmm"),
+        (["/usr/bin/kpipe", "run", "gmm", "--out", "my runs"], "kpipe run gmm --out 'my runs'"),
+        (["-c"], "kpipe.run(...)"),
+    ],
+)
+def test_the_recorded_command_can_be_typed_again(monkeypatch, given, shown):
+    monkeypatch.setattr(sys, "argv", given)
+    assert environment.command() == shown
+
+
+def test_what_a_console_cannot_print_is_escaped_as_in_json(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert cli.main(["--version"]) == 0
+    print(json.dumps("Birne \u00e4 \U0001f34e \udcff", ensure_ascii=False), flush=True)
+    line = written.getvalue().splitlines()[1]
+    assert line == rb'"Birne \u00e4 \ud83c\udf4e \udcff"'
+    assert json.loads(line) == "Birne \u00e4 \U0001f34e \udcff"
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """As in a container whose user has no name: no HOME, and no entry of the user id."""
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_without_a_home_folder_kpipe_home_is_enough(no_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("KPIPE_HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / "tensorflow_datasets"
+    assert datasets.mnist().find("auto").kind == "sample"
+
+
+def test_without_any_home_help_works_and_an_error_says_what_to_set(
+    no_home, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.delenv("KPIPE_HOME", raising=False)
+    own = tmp_path / "own.py"
+    own.write_text(catalogue.find("one_example").read_text() + "\nfurther = 1\n")
+    assert cli.main(["run", "one_example", "--help"]) == 0
+    assert cli.main(["run", str(own), "--help"]) == 0
+    assert cli.main(["run", "--list"]) == 0
+    capsys.readouterr()
+    assert "set KPIPE_HOME" in failed(capsys, "run", "mnist_mlp")
+
+
+def test_settings_of_keras_that_cannot_work_are_refused(monkeypatch):
+    import keras
+
+    environment.check_keras()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="runs on jax, kpipe needs tensorflow"):
+        environment.check_keras()
+    monkeypatch.undo()
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(UserError, match="channels_last"):
+        environment.check_keras()
 
 
 def test_importing_kpipe_is_light():

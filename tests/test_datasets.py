@@ -119,6 +119,12 @@ def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
         datasets.celeba().find("real", tmp_path)
 
 
+def test_a_download_that_prepares_nothing_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.Dataset, "_download", lambda self, folder: None)
+    with pytest.raises(UserError, match="TFDS prepared mnist, but not as"):
+        datasets.mnist().find("real", tmp_path)
+
+
 def test_auto_never_downloads(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("tried to connect")
@@ -206,6 +212,14 @@ def test_a_malformed_line_is_named(unpacked, name, line, text, message):
     (folder / name).write_text("\n".join(lines))
     with pytest.raises(UserError, match=message):
         datasets.celeba().find("auto", folder)
+
+
+def test_blank_lines_of_a_list_do_not_matter(unpacked):
+    folder, _ = unpacked
+    path = folder / "list_attr_celeba.txt"
+    expected = celeba_module._read_lists(folder)
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    assert celeba_module._read_lists(folder) == expected
 
 
 def test_a_missing_list_is_named(unpacked):

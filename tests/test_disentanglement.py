@@ -4,7 +4,9 @@ from scipy import stats
 from sklearn import linear_model, svm
 from sklearn import metrics as sklearn_metrics
 
+from kpipe.measures import codes as codes_module
 from kpipe.measures import disentanglement
+from kpipe.measures import sharing as sharing_module
 from kpipe.measures.disentanglement import Codes
 
 SIZES = {"num_train": 2000, "num_test": 1000}
@@ -124,7 +126,7 @@ def test_predictability_is_that_of_the_published_classifier():
     random = np.random.default_rng(13)
     factor = random.choice(3, size=900, p=[0.8, 0.15, 0.05])
     latents = np.stack([factor + random.normal(size=900), 3 * random.normal(size=900)], axis=1)
-    train, test = disentanglement._split(900, 600, 300, np.random.default_rng(0))
+    train, test = codes_module.split(900, 600, 300, np.random.default_rng(0))
     accuracies = []
     for latent in latents.T[:, :, np.newaxis]:
         classifier = svm.LinearSVC(C=0.01, class_weight="balanced", max_iter=100_000)
@@ -238,7 +240,7 @@ def test_pruned_latents_get_no_votes(factors, perfect):
 def test_variances_agree_with_numpy_and_gini_by_hand():
     codes = Codes(np.arange(8.0).reshape(4, 2) ** 2, np.array([[4], [4], [4], [9]]))
     batches = np.array([[0, 1, 2, 3], [0, 0, 1, 1]])
-    result = disentanglement._variances(codes, batches)
+    result = sharing_module.variances(codes, batches)
     for batch, row in zip(batches, result, strict=True):
         assert row[:2] == pytest.approx(codes.continuous[batch].var(axis=0, ddof=1))
     assert result[:, 2] == pytest.approx([0.5, 0.0])  # 3 of 6 pairs differ; none
@@ -247,7 +249,7 @@ def test_variances_agree_with_numpy_and_gini_by_hand():
 def test_batches_and_pairs_share_a_value_and_skip_single_examples():
     random = np.random.default_rng(9)
     factor = np.array([7, 1, 7, 3, 1, 7, 2])
-    (sharing,) = disentanglement._sharing(factor[:, np.newaxis])
+    (sharing,) = sharing_module.shared_values(factor[:, np.newaxis])
     batches = sharing.batches(5000, 4, random)
     assert np.all(factor[batches] == factor[batches[:, :1]])
     assert set(np.unique(batches)) == {0, 1, 2, 4, 5}
@@ -262,9 +264,9 @@ def test_batches_and_pairs_share_a_value_and_skip_single_examples():
 
 
 def test_chunks_change_no_draw_count(monkeypatch, factors, perfect):
-    monkeypatch.setattr(disentanglement, "CHUNK", 64 * 5 * 7)
+    monkeypatch.setattr(sharing_module, "CHUNK", 64 * 5 * 7)
     random = np.random.default_rng(0)
-    chunks = list(disentanglement._chunks(1000, 3, 64 * 5, random))
+    chunks = list(sharing_module.chunks(1000, 3, 64 * 5, random))
     assert sum(size for _, size in chunks) == 1000
     assert max(size for _, size in chunks) == 7 and {i for i, _ in chunks} == {0, 1, 2}
     assert measure("factor_vae_score", perfect, factors) == 1.0
@@ -319,12 +321,12 @@ def test_the_order_of_latents_factors_and_examples_does_not_matter(name, factors
 
 
 def test_with_few_examples_the_split_keeps_its_proportion():
-    train, test = disentanglement._split(90, 10_000, 5_000, np.random.default_rng(0))
+    train, test = codes_module.split(90, 10_000, 5_000, np.random.default_rng(0))
     assert (len(train), len(test)) == (60, 30)
     assert sorted([*train, *test]) == list(range(90))
-    train, test = disentanglement._split(90, 40, 20, np.random.default_rng(0))
+    train, test = codes_module.split(90, 40, 20, np.random.default_rng(0))
     assert (len(train), len(test)) == (40, 20) and not set(train) & set(test)
-    train, test = disentanglement._split(90, 10_000, 0, np.random.default_rng(0))
+    train, test = codes_module.split(90, 10_000, 0, np.random.default_rng(0))
     assert (len(train), len(test)) == (90, 0)
 
 

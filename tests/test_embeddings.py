@@ -83,7 +83,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(model, tmp_path):
         (b"good 1 2 3\n\xff\xfe 1 2 3\n", r"vectors\.txt:2: .* UTF-8"),
         ("good 1 2\n", r"vectors\.txt:1: vectors of 2 numbers, .* has 3; say embedding_dim=2"),
         ("2 4\ngood 1 2 3 4\n", r"vectors\.txt:1: vectors of 4 numbers"),
-        ("3 3\ngood 1 2 3\nbad 1 2 3\n", r"vectors\.txt:1: says 3 vectors, the file holds 2"),
+        ("3 3\ngood 1 2 3\nbad 1 2 3\n", r"vectors\.txt:1: says 3 vectors, the file contains 2"),
         (b"2 3\ngood \x00\x01\xfe\x80\x90\n\x00", r"vectors\.txt:2: .* binary"),
         ("other 1 2 3\n", r"none of the 5 words of the vocabulary is in it"),
     ],

@@ -13,21 +13,29 @@ from kpipe.data import Split
 from kpipe.datasets import Augmentation
 from kpipe.inputs import Rows
 from kpipe.measures import classes as evaluation
+from kpipe.runs import Record, Run
 
 GATE = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], "float32")
 LONG_NAME = "God-Morgon-Orange-Red-Grapefruit-Juice"
 
 
-def make_run(label, probabilities, label_names, inputs, folder=None, **data) -> SimpleNamespace:
+class MadeUpRun(Run):
+    """A run whose model was never trained."""
+
+    final_kernel = None
+
+
+def make_run(label, probabilities, label_names, inputs, folder=None, **data) -> Run:
     """A run whose data are `inputs`, both as train and as test split."""
     data = {"augmentation": Augmentation(), **data}
-    return SimpleNamespace(
+    about = {"fingerprint": "ab12", "label_names": list(label_names)}
+    run = MadeUpRun(
+        name="mine",
         folder=folder,
-        record={"data": {"fingerprint": "ab12"}},
+        record=Record.from_json({"pipeline": "mine", "data": about}),
         metrics={},
         history={},
-        label_names=tuple(label_names),
-        predictions={
+        _predictions={
             "index": np.arange(len(label)),
             "label": label,
             "probabilities": probabilities.astype("float32"),
@@ -37,13 +45,12 @@ def make_run(label, probabilities, label_names, inputs, folder=None, **data) -> 
             train=Split(Rows(inputs), label, np.arange(len(label))),
             **data,
         ),
-        test_inputs=lambda positions: inputs[positions],
-        initial_kernel=None,
-        final_kernel=None,
     )
+    run.test_inputs = lambda positions: inputs[positions]
+    return run
 
 
-def make_points(points, label, say, num_classes=2) -> SimpleNamespace:
+def make_points(points, label, say, num_classes=2) -> Run:
     """A run on points whose model gives the class `say(x, y)`."""
 
     def predict(inputs, **_):
@@ -66,7 +73,7 @@ def make_images(num_classes=3, names=None, size=8, channels=3, n=60, error=0.5, 
     return run
 
 
-def make_labels(names, folder=None, n=200, constant=0) -> SimpleNamespace:
+def make_labels(names, folder=None, n=200, constant=0) -> Run:
     """A run with several labels; the first `constant` of them are 0 in train."""
     random = np.random.default_rng(0)
     label = random.integers(0, 2, (n, len(names)))
@@ -83,10 +90,12 @@ def write_single_task(run, folder, name, right, **changes):
     folder.mkdir()
     label = run.predictions["label"][:, run.label_names.index(name)]
     data = {"fingerprint": "ab12", "label_names": [f"not {name}", name]}
-    record = {"status": "finished", "data": data} | changes
-    (folder / "run.json").write_text(json.dumps(record))
+    record = {"pipeline": "one", "status": "finished", "data": data, "weights_sha256": "cd34"}
+    (folder / "run.json").write_text(json.dumps(record | changes))
+    (folder / "metrics.json").write_text("{}")
+    (folder / "history.csv").write_text("epoch\n1\n")
     arrays = {**run.predictions, "label": label, "probabilities": np.eye(2)[label ^ ~right]}
-    np.savez(folder / "predictions.npz", **arrays)
+    np.savez(folder / "predictions.npz", **arrays, weights_sha256="cd34")
     return folder
 
 
@@ -233,6 +242,9 @@ def test_only_finished_runs_on_the_same_data_are_compared(tmp_path, capsys):
     write_single_task(run, "elsewhere", "Male", right, data=data)
     data = {"fingerprint": "ab12", "label_names": ["not Bald", "Bald"]}
     write_single_task(run, "unknown", "Male", right, data=data)
+    # Nothing is asked of a run that is not compared.
+    (tmp_path / "unknown" / "metrics.json").write_text("")
+    write_single_task(run, "set_aside~1", "Male", right)
     (tmp_path / "no_run").mkdir()
     assert figures.against_single_task(run) is None
     assert not capsys.readouterr().out
@@ -246,13 +258,17 @@ def test_broken_folders_are_named_and_left_out(tmp_path, capsys):
     (write_single_task(run, "empty", "Male", right) / "run.json").write_text("")
     (write_single_task(run, "list", "Male", right) / "run.json").write_text("[1]")
     (write_single_task(run, "missing", "Male", right) / "predictions.npz").unlink()
+    write_single_task(run, "other_weights", "Male", right, weights_sha256="ef56")
     run.predictions["index"] = run.predictions["index"] + 1
     write_single_task(run, "sound", "Male", right)
     run.predictions["index"] = run.predictions["index"] - 1
     assert figures.against_single_task(run) is None
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["cut", "empty", "list", "missing", "sound"]
+    named = [line.partition(" is not compared: ")[0] for line in lines]
+    assert named == ["cut", "empty", "list", "missing", "other_weights", "sound"]
     assert "other test examples" in lines[-1]
+    for line, file in zip(lines, ["predictions.npz", "run.json", "run.json"], strict=False):
+        assert f"{line.split()[0]}/{file}" in line
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -14,8 +14,7 @@ import pytest
 RUN = """
 import sys, kpipe
 from kpipe.experiments import execution
-from kpipe.record import ProofRecord
-execution.prove = lambda folder, test_files: ProofRecord(passed=True, max_difference=0.0)
+execution.prove = lambda folder, test_files: {"passed": True, "max_difference": 0.0}
 execution.report.write = lambda run, plots, facts, sections: None
 plan = sys.argv[2]
 kpipe.run(

@@ -14,6 +14,7 @@ from scipy.stats import norm
 import kpipe.inputs.images
 from kpipe.figures import latents, sweeps
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
+from kpipe.runs import Record, Run
 
 PLOTS = (
     reconstructions,
@@ -23,7 +24,7 @@ PLOTS = (
     sweeps.traversals,
     latents.latent_kl,
     latents.discrete_code_by_class,
-    sweeps.traversals_beside,
+    sweeps.compare_traversals,
     sweeps.traversal_animation,
 )
 QUANTILES = norm.ppf(np.linspace(0.05, 0.95, 10))
@@ -42,7 +43,7 @@ def draw_blobs(codes, height, width, channels) -> np.ndarray:
 
 def make_run(
     continuous=10, discrete=(), prior=True, shape=(28, 28, 1), classes=10, n=300, factors=0, **kept
-) -> SimpleNamespace:
+) -> Run:
     """A run of an autoencoder; `run.decoded` gathers the codes that its decoder is given."""
     random = np.random.default_rng(0)
     label = random.integers(0, classes, (n, factors) if factors else n)
@@ -71,18 +72,20 @@ def make_run(
     }
     names = ("psnr", "ssim", "squared_error", "svd_psnr")
     structure = {"continuous": continuous, "discrete": list(discrete), "has_prior": prior}
-    run = SimpleNamespace(
-        model=SimpleNamespace(get_layer=layers.get),
-        record={"latents": structure},
-        predictions={"index": np.arange(n), "label": label, "code": code},
+    labels = [f"factor {i}" for i in range(factors)] or [*map(str, range(classes))]
+    content = {"pipeline": "mine", "latents": structure, "data": {"label_names": labels}}
+    run = Run(
+        name="mine",
+        record=Record.from_json(content),
         metrics={k: {"value": v} for k, v in zip(names, (24.318, 0.913, 0.01, 20.1), strict=True)},
-        label_names=tuple(f"factor {i}" for i in range(factors)) or tuple(map(str, range(classes))),
         data=SimpleNamespace(input_shape=shape),
-        test_inputs=lambda positions: inputs[positions],
         history={},
-        decoded=decoded,
-        **kept,
+        _predictions={"index": np.arange(n), "label": label, "code": code},
+        _model=SimpleNamespace(get_layer=layers.get),
+        **({"folder": None} | kept),
     )
+    run.test_inputs = lambda positions: inputs[positions]
+    run.decoded = decoded
     if prior:
         run.predictions["kl"] = kl.astype("float32")
         run.history = make_history(kl.mean(axis=0), continuous)
@@ -123,10 +126,11 @@ def write_beside(run, name, model, **changes):
     folder = run.folder.parent / name
     (folder / "figures").mkdir(parents=True)
     keys = {"capacity": "rising", "discrete": model}
-    record = {**run.record, "hyperparameters": keys, "overrides": {"discrete": model}}
+    record = {**run.record.to_json(), "hyperparameters": keys, "overrides": {"discrete": model}}
     (folder / "run.json").write_text(json.dumps(record | changes))
     metrics = {"continuous_kl": {"value": 6.25}, "continuous_capacity": {"value": 8}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "history.csv").write_text("epoch\n1\n")
     figure = matplotlib.figure.Figure((5, 3))
     figure.savefig(folder / "figures" / "traversals.png")
     return folder
@@ -136,15 +140,9 @@ def make_run_in(folder, **options):
     run = make_run(folder=folder / "run", **options)
     values = {"continuous_kl": 4.25, "continuous_capacity": 5, "discrete_kl": 2.2}
     run.metrics |= {name: {"value": value} for name, value in values.items()}
-    run.record |= {
-        "status": "finished",
-        "pipeline": "autoencoder",
-        "seed": 0,
-        "budget": None,
-        "data": {"fingerprint": "ab12"},
-        "overrides": {},
-        "hyperparameters": {"capacity": "rising", "discrete": "10"},
-    }
+    run.record.status, run.record.pipeline = "finished", "autoencoder"
+    run.record.data.fingerprint = "ab12"
+    run.record.hyperparameters = {"capacity": "rising", "discrete": "10"}
     return run
 
 
@@ -211,7 +209,7 @@ def test_figures_of_images_need_them_at_hand():
 
 def test_figures_of_codes_need_codes():
     run = make_run()
-    del run.record["latents"]
+    del run.record.details["latents"]
     add_noise_levels(run, {"0.2": 1})
     for plot in PLOTS:
         assert plot(run) is None
@@ -398,7 +396,7 @@ def test_latents_without_prior_are_not_traversed():
         sweeps.traversals,
         latents.latent_kl,
         sweeps.traversal_animation,
-        sweeps.traversals_beside,
+        sweeps.compare_traversals,
     ):
         assert plot(run) is None
 
@@ -463,7 +461,7 @@ def test_the_animation_runs_there_and_back_for_ever(options, columns):
     start = run.predictions["code"][spread(run, 4, 300)]
     kl = run.predictions["kl"].mean(axis=0)
     for column, i in enumerate(np.argsort(-kl)[:columns]):
-        if i < run.record["latents"]["continuous"]:
+        if i < run.record.details["latents"]["continuous"]:
             swept = norm.ppf(np.linspace(0.05, 0.95, steps))
             np.testing.assert_allclose(codes[:, 0, column, i], swept, atol=1e-6)
             rest = np.delete(np.arange(codes.shape[-1]), i)
@@ -485,7 +483,7 @@ def test_the_animation_stays_small_where_images_are_noise():
 
 def test_values_of_the_discrete_latent_are_matched_to_the_classes():
     run = make_run(continuous=2, discrete=[4, 2], classes=3, n=8)
-    run.label_names = ("a", "b", "c")
+    run.record.data.label_names = ("a", "b", "c")
     run.predictions["label"] = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     value = np.array([2, 2, 2, 1, 0, 0, 1, 3])
     run.predictions["code"][:8, 2:6] = np.eye(4)[value]
@@ -508,7 +506,7 @@ def test_a_matrix_needs_a_discrete_latent_and_one_class():
 
 def test_models_beside_each_other(tmp_path, capsys):
     run = make_run_in(tmp_path, discrete=[10])
-    assert sweeps.traversals_beside(run) is None
+    assert sweeps.compare_traversals(run) is None
     write_beside(run, "first", "none")
     keys = {"capacity": "none", "discrete": "40x2"}
     write_beside(run, "second", "", hyperparameters=keys, overrides={**keys, "beta": 4})
@@ -517,13 +515,13 @@ def test_models_beside_each_other(tmp_path, capsys):
         "unfinished": {"status": "unfinished"},
         "seed": {"seed": 1},
         "pipeline": {"pipeline": "classifier"},
-        "budget": {"budget": 3},
+        "budget": {"budget": 3.0},
         "data": {"data": {"fingerprint": "cd34"}},
         "more": {"overrides": {"discrete": "none", "learning_rate": 4}},
         "plain": {"latents": {"continuous": 10, "discrete": [], "has_prior": False}},
     }.items():
         write_beside(run, name, f"model_{name}", **changes)
-    figure = sweeps.traversals_beside(run)
+    figure = sweeps.compare_traversals(run)
     heads = [axes.get_title(loc="left") for axes in figure.axes]
     own = "continuous 4.25 of 5.00 nats\ndiscrete 2.20 nats"
     assert heads == [
@@ -544,7 +542,7 @@ def test_damaged_runs_are_named_and_left_out(tmp_path, capsys):
     (write_beside(run, "d", "vae") / "run.json").write_text("[1]")
     image = write_beside(run, "e", "vae") / "figures" / "traversals.png"
     image.write_bytes(image.read_bytes()[:-300])
-    assert sweeps.traversals_beside(run) is None
+    assert sweeps.compare_traversals(run) is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" is not compared")[0] for line in lines] == list("abcde")
 
@@ -558,7 +556,7 @@ def draw_denoising(_):
 def draw_beside(folder):
     run = make_run_in(folder, discrete=[10])
     write_beside(run, "first", "vae")
-    return sweeps.traversals_beside(run)
+    return sweeps.compare_traversals(run)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,63 @@ def test_an_mlp_takes_vectors_as_they_are():
     )
 
 
+@pytest.mark.parametrize(
+    ("build", "outputs"), [({}, 1), ({"units": ()}, 1), ({"dropout": 0.5, "l2": 1e-3}, 3)]
+)
+def test_an_mlp_can_give_values(build, outputs):
+    model = models.mlp((4,), outputs, output="value", **build)
+    points = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    given = model.predict(points, verbose=0)
+    assert list(given) == ["value"] == [model.layers[-1].name]
+    assert (given["value"].shape, given["value"].dtype) == ((5, outputs), np.float32)
+    last = keras.Model(model.input, model.layers[-2].output).predict(points, verbose=0)
+    kernel, bias = model.layers[-1].get_weights()
+    np.testing.assert_allclose(given["value"], last @ kernel + bias, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_losses_and_metrics_of_a_value_are_means_over_examples(shape):
+    model = models.mlp((4,), 1, output="value")
+    points = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([-3.0, 0.0, 1.0, 2.0, 40.0], np.float32)
+    errors = model.predict(points, verbose=0)["value"][:, 0] - labels
+    model.compile("sgd", "mean_squared_error", metrics=["mae", keras.metrics.R2Score()])
+    # Batches of 4 and 1: a mean that ignored their sizes would weigh the last example by 4.
+    loss, mae, r2 = model.evaluate(points, labels.reshape(shape), batch_size=4, verbose=0)
+    assert loss == pytest.approx(np.mean(errors**2), rel=1e-5)
+    assert mae == pytest.approx(np.mean(np.abs(errors)), rel=1e-5)
+    assert r2 == pytest.approx(1 - np.mean(errors**2) / labels.var(), rel=1e-5)
+    # The difference of (5, 1) and (5,) would be (5, 5), and its gradient another one.
+    kernel = model.layers[-1].kernel
+    hidden = keras.Model(model.input, model.layers[-2].output).predict(points, verbose=0)
+    before = kernel.numpy()
+    model.train_on_batch(points, labels.reshape(shape))
+    gradient = 2 * hidden.T @ errors[:, None] / 5
+    np.testing.assert_allclose(kernel.numpy(), before - 0.01 * gradient, atol=1e-5)
+
+
+def test_an_mlp_normalizes_vectors_by_constants_that_it_keeps(tmp_path):
+    means, deviations = (5.0, 200.0), (2.0, 0.5)
+    model = models.mlp((2,), 1, units=(), output="value", normalize=(means, deviations))
+    points = np.array([[5, 200], [7, 200], [5, 199.5]], np.float32)
+    kernel, bias = model.get_weights()
+    expected = np.array([[0, 0], [1, 0], [0, -1]]) @ kernel + bias
+    np.testing.assert_allclose(model.predict(points, verbose=0)["value"], expected, atol=1e-6)
+    assert len(model.trainable_variables) == len(model.variables) == 2
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(points, verbose=0)["value"], expected, atol=1e-6)
+
+
+def test_outputs_and_inputs_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="output='values' is neither 'probabilities' nor 'value'"):
+        models.mlp((2,), 1, output="values")
+    with pytest.raises(
+        ValueError, match=r"normalize= is for vectors, and .* \(8, 8, 3\) are images"
+    ):
+        models.mlp((8, 8, 3), 1, normalize=((0.0,), (1.0,)))
+
+
 def test_average_pooling_takes_the_mean_of_every_filter():
     model = models.cnn((8, 8, 3), 2, filters=(4,), pooling="average", dense_units=0)
     last = keras.Model(model.input, model.get_layer("block0_0_relu").output)

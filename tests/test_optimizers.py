@@ -46,7 +46,7 @@ def test_adamw_decays_kernels_and_no_biases():
 
 @pytest.mark.parametrize("step", [0, 1, 10, 999, 5000])
 def test_schedules_follow_their_formulas(step):
-    def rate(schedule, decay_rate=None, decay_steps=None):
+    def rate(schedule, decay_rate=0.0, decay_steps=0):
         schedule = optimizers.learning_rate_schedule(schedule, 0.1, decay_rate, decay_steps)
         return float(schedule(step))
 
@@ -55,7 +55,7 @@ def test_schedules_follow_their_formulas(step):
         0.1 * np.exp(-1e-3 * (step // 100 * 100)), rel=1e-5
     )
     progress = min(step / 1000, 1)
-    assert rate("cosine", None, 1000) == pytest.approx(
+    assert rate("cosine", decay_steps=1000) == pytest.approx(
         0.05 * (1 + np.cos(np.pi * progress)), abs=1e-8
     )
 

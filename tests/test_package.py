@@ -11,11 +11,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors files record formatting environment
+errors formatting files quiet environment
 layers losses models optimizers gradients
-datasets inputs targets data
-training export runs
-measures figures report
+datasets inputs data export
+training measures runs
+figures report
 tasks experiments
 searching checking cli
 """.split()
@@ -106,6 +106,16 @@ def test_no_file_is_long_but_what_draws_samples():
             assert len(path.read_text().splitlines()) < LONGEST, name
 
 
+def test_type_checkers_see_every_public_name_and_no_other():
+    import kpipe
+
+    public = {**kpipe._NAMES, **kpipe._MODULES}
+    tree = ast.parse((ROOT / "kpipe/__init__.py").read_text())
+    (branch,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.asname for node in branch.body for alias in node.names]
+    assert sorted(seen) == sorted(public)
+
+
 def test_safe_mode_is_never_off_and_nothing_is_pickled():
     for path, _ in modules():
         text = path.read_text()
@@ -150,3 +160,7 @@ def test_a_wheel_lists_its_pipelines(wheel, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert "mnist_mlp" in done.stdout
+
+
+def test_a_wheel_holds_the_keys_of_its_pipelines(wheel):
+    assert "kpipe/experiments/keys.json" in zipfile.ZipFile(wheel).namelist()

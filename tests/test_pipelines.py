@@ -11,7 +11,7 @@ from keras_tuner.engine import hyperparameters as hp_types
 import kpipe
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution, folders, keys, modules
-from kpipe.record import read_record
+from kpipe.runs import read_record
 from kpipe.training import loop as training_loop
 
 TINY = {
@@ -70,7 +70,7 @@ def test_every_default_lies_within_its_range(name):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_pipeline_says_what_it_is(name):
     entry = catalogue.read(catalogue.find(name))
-    assert f"python pipelines/run.py {name}" in entry.docstring
+    assert f"kpipe run {name}" in entry.docstring
     assert len(entry.title) <= 90 and entry.title.endswith(".")
     assert "-" not in (entry.task, entry.data, entry.target)
 
@@ -147,7 +147,7 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
 def test_a_run_whose_proof_fails_says_so_and_exports_again(tmp_path, monkeypatch, quick_runs):
     options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
     good = execution.prove(None, None)
-    bad = dataclasses.replace(good, passed=False)
+    bad = {**good, "passed": False}
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: bad)
     with pytest.raises(RunError, match="the export differs from the trained model"):
         kpipe.run("mnist_mlp", **options)

@@ -1,18 +1,20 @@
 """Figures and report, on runs made up here."""
 
+import base64
 import html.parser
 import pathlib
 import re
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
 
-from kpipe import figures
+from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation
-from kpipe.report import page as report
+from kpipe.runs import ProofRecord, Record, Run
 
 ALL_PLOTS = (
     figures.learning_curves,
@@ -24,13 +26,19 @@ ALL_PLOTS = (
 )
 
 
-def make_record(name: str, num_test: int) -> dict:
-    return {
+class MadeUpRun(Run):
+    """A run whose model was never trained."""
+
+    final_kernel = None
+
+
+def make_record(name: str, num_test: int, label_names: tuple[str, ...]) -> Record:
+    content = {
         "format_version": 1,
         "pipeline": name,
         "task": "classification",
         "title": "MNIST digits with a fully connected 784-900-450-10 network.",
-        "command": f"python pipelines/run.py {name} --data real learning_rate=0.003",
+        "command": f"kpipe run {name} --data real learning_rate=0.003",
         "status": "finished",
         "overrides": {"learning_rate": 0.003, "epochs": 12},
         "hyperparameters": {
@@ -55,7 +63,8 @@ def make_record(name: str, num_test: int) -> dict:
             "fingerprint": "ab12" * 16,
             "duplicates": 3,
             "test_openings": 2,
-            "get_real": f"python pipelines/run.py {name} --data real",
+            "get_real": f"kpipe run {name} --data real",
+            "label_names": list(label_names),
         },
         "model": {
             "name": "mlp",
@@ -93,12 +102,13 @@ def make_record(name: str, num_test: int) -> dict:
             "max_difference": 2.4e-07,
             "tolerance": 1e-05,
             "batches": [1, 7, 64],
-            "encoded_files": 8,
-            "test_correct": 9831,
-            "expected_correct": 9831,
+            "differences": {"serving_default": 2.4e-07, "serving_bytes": 1.1e-07},
+            "compared": ["8 encoded files"],
+            "test_examples": num_test,
             "seconds": 5.0,
         },
     }
+    return Record.from_json(content)
 
 
 def make_run(
@@ -108,7 +118,7 @@ def make_run(
     num_filters: int = 0,
     num_test: int = 2000,
     error: float = 0.03,
-) -> SimpleNamespace:
+) -> Run:
     random = np.random.default_rng(0)
     num_classes = len(label_names)
     label = random.integers(0, num_classes, num_test)
@@ -136,10 +146,10 @@ def make_run(
     epochs = np.arange(1, 13)
     shape = (28, 28, 1) if channels == 1 else (32, 32, channels)
     kernel = random.normal(0, 0.1, (3, 3, channels, num_filters))
-    return SimpleNamespace(
+    run = MadeUpRun(
         name="mnist_mlp",
         folder=folder,
-        record=make_record("mnist_mlp", num_test),
+        record=make_record("mnist_mlp", num_test, label_names),
         metrics=metrics,
         history={
             "epoch": epochs.tolist(),
@@ -151,19 +161,20 @@ def make_run(
             "val_loss": (0.07 + 0.002 * (epochs - 7) ** 2).tolist(),
             "val_accuracy": (0.98 - 0.0005 * (epochs - 7) ** 2).tolist(),
         },
-        label_names=label_names,
-        predictions={
+        _predictions={
             "index": np.arange(num_test),
             "label": label,
             "probabilities": probabilities.astype("float32"),
         },
-        data=SimpleNamespace(input_shape=shape, augmentation=Augmentation()),
-        test_inputs=lambda positions: np.stack(
-            [np.random.default_rng(p).integers(0, 256, shape, "uint8") for p in positions]
-        ),
-        initial_kernel=kernel if num_filters else None,
-        final_kernel=kernel + random.normal(0, 0.05, kernel.shape) if num_filters else None,
+        data=SimpleNamespace(input_shape=shape, augmentation=Augmentation(), vocabulary=None),
     )
+    run.test_inputs = lambda positions: np.stack(
+        [np.random.default_rng(p).integers(0, 256, shape, "uint8") for p in positions]
+    )
+    if num_filters:
+        run.initial_kernel = kernel
+        run.final_kernel = kernel + random.normal(0, 0.05, kernel.shape)
+    return run
 
 
 @pytest.fixture
@@ -192,7 +203,7 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
         self.attributes += attributes
         self.words += "" if tag in ("span", "strong") else " "
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -204,16 +215,20 @@ class Page(html.parser.HTMLParser):
 
 
 def write(run, plots=()) -> Page:
-    return Page(report.write(run, plots))
+    task = tasks.find(run.record.task)
+    return Page(report.write(run, plots, task.facts(run), task.sections(run)))
 
 
 def test_report_is_one_file_that_needs_nothing(faces):
     page = write(faces, ALL_PLOTS)
-    assert "script" not in page.tags and "link" not in page.tags
+    assert "script" not in page.tags and page.tags.count("link") == 1
     assert not re.search(r"https?://|url\(|@import", page.source)
-    sources = [value for name, value in page.attributes if name in ("src", "href")]
+    sources = [value for name, value in page.attributes if name == "src"]
     assert len(sources) == 6
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+    (icon,) = [value for name, value in page.attributes if name == "href"]
+    drawn = base64.b64decode(icon.removeprefix("data:image/svg+xml;base64,"))
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
 
 
 def test_figures_are_written_beside_the_report(digits):
@@ -249,16 +264,17 @@ def test_numbers_are_for_people(digits):
         "at least 98.25 % (lab course, exercise 1)",
         "Always saying the most frequent class 11.35 %",
         "Test split opened 2 times so far",
-        "Test examples that train holds too 3",
-        "to 2.4e-07 (allowed: 1e-05) at batches 1, 7, 64, on 8 encoded files",
-        "and on all 2,000 test examples",
+        "Test examples that also occur in train 3",
+        "✓ Export verified: it equals the trained model to 2.4e-07 (allowed: 1e-05) in 2 endpoints,"
+        " at batches of 1, 7, 64, on 8 encoded files and on all 2,000 test examples.",
         "1,115,560 parameters, all trainable",
         "dense Dense (None, 900) 706,500",
         "log loss 0.0623 2,000",
         "train 1 min 1 s",
+        "Reproduce and use",
         "best epoch 7",
         "gpus none",
-        "python pipelines/run.py mnist_mlp --data real learning_rate=0.003",
+        "kpipe run mnist_mlp --data real learning_rate=0.003",
         "kpipe.load(",
         "6 200 93.00 % [91.80, 93.80] 92.50 % [91.30, 93.30]",
     ):
@@ -274,24 +290,26 @@ def test_overrides_stand_out(digits):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.42, "0.4 s"), (59.97, "1 min 0 s"), (61.2, "1 min 1 s"), (3725, "1 h 2 min")],
+    [(0.42, "0.4 s"), (59.97, "1 min"), (61.2, "1 min 1 s"), (3725, "1 h 2 min")],
 )
 def test_durations(digits, seconds, expected):
-    digits.record["times"] = {"train": seconds}
+    digits.record.times = {"train": seconds}
     assert f"train {expected} " in write(digits).text
 
 
 def test_sample_data_are_announced_first(digits):
-    digits.record["data"]["kind"] = "sample"
-    digits.record["target"]["verdict"] = "not comparable: sample data"
-    text = write(digits).text
+    digits.record.data.kind = "sample"
+    digits.record.target.verdict = "not comparable: sample data"
+    page = write(digits)
+    text = page.text
+    assert "<title>mnist_mlp, sample data, seed 0</title>" in page.source
     assert text.startswith("SAMPLE DATA: these numbers say that the code runs, nothing about mnist")
-    assert "python pipelines/run.py mnist_mlp --data real" in text[:200]
+    assert "kpipe run mnist_mlp --data real" in text[:200]
     assert "not comparable: sample data" in text and "target reached" not in text
 
 
 def test_data_that_are_not_official_are_announced_first(digits):
-    digits.record["data"]["official"] = False
+    digits.record.data.official = False
     assert write(digits).text.startswith("NOT THE OFFICIAL DATA:")
 
 
@@ -300,8 +318,8 @@ def test_official_data_have_no_banner(digits):
 
 
 def test_parameters_are_counted_where_the_record_says_how(digits):
-    first, second = digits.record["model"]["layers"]
-    first["formula"], second["formula"] = "784 × 900 + 900", ""
+    first, second = digits.record.model.layers
+    first.formula, second.formula = "784 × 900 + 900", ""
     text = write(digits).text
     assert "layer type output shape how parameters" in text
     assert "dense Dense (None, 900) 784 × 900 + 900 706,500" in text
@@ -310,6 +328,8 @@ def test_parameters_are_counted_where_the_record_says_how(digits):
 
 def test_labels_have_a_table_of_their_own(tmp_path):
     run = make_run(tmp_path, ("Male", "Young", "Bald"))
+    run.record.task = "multilabel"
+    run.metrics = {k: v for k, v in run.metrics.items() if "/" not in k}
     for name in ("Male", "Young"):
         run.metrics |= {
             f"accuracy/{name}": {"value": 0.91, "low": 0.897, "high": 0.922, "n": 2000},
@@ -321,7 +341,8 @@ def test_labels_have_a_table_of_their_own(tmp_path):
     assert "Male 91.00 % [89.70, 92.20] 60.00 % 0.9500 [0.9400, 0.9600]" in page.text
     assert "Young 91.00 % [89.70, 92.20] 60.00 % –" in page.text
     assert "1 of 3 labels never vary in the training examples" in page.text
-    assert "accuracy, mean over the labels, on the test split" in page.text
+    assert "accuracy on the test split" in page.text
+    assert "The accuracy is the mean over the 2 of 3 labels that vary in train" in page.text
     assert "Always saying each label's majority 11.35 %" in page.text
     metrics = page.text.split("metric on the test split")[1].split("Architecture")[0]
     assert "Male" not in metrics and "log loss 0.0623 2,000" in metrics
@@ -329,24 +350,25 @@ def test_labels_have_a_table_of_their_own(tmp_path):
 
 def test_one_class_an_example_has_no_table_of_labels(faces):
     text = write(faces).text
-    assert "majority class alone" not in text and "mean over the labels" not in text
+    assert "majority class alone" not in text and "mean over the" not in text
     assert "ROC AUC 0.9812" in text.split("metric on the test split")[1]
 
 
 def test_a_network_trained_anew_is_said_to_be(digits):
-    digits.record["training"] |= {
-        "retrained_epochs": 7,
-        "retrained_examples": 60_000,
-        "retraining_seconds": 423.1,
-    }
+    training = digits.record.training
+    training.retrained_epochs, training.retrained_examples = 7, 60_000
+    training.retraining_seconds = 423.1
     text = write(digits).text
     assert "trained anew on train and val, 60,000 examples, for 7 epochs." in text
     assert "training anew 7 min 3 s" in text and "retrained" not in text
 
 
 def test_a_target_can_be_an_upper_limit(digits):
-    digits.record["target"] |= {"metric": "log_loss", "at_least": None, "at_most": 0.05}
-    assert "Target at most 0.0500 (lab course, exercise 1)" in write(digits).text
+    target = digits.record.target
+    target.metric, target.at_least, target.at_most = "log_loss", None, 0.05
+    text = write(digits).text
+    assert "Target at most 0.05 (lab course, exercise 1)" in text
+    assert "log loss on the test split 0.0623" in text
 
 
 def test_vectors_are_not_predicted_from_image_files(digits):
@@ -360,28 +382,53 @@ def test_vectors_are_not_predicted_from_image_files(digits):
 @pytest.mark.parametrize(
     ("proof", "expected"),
     [
-        (None, "The export is not proven."),
+        (None, "The export is not verified."),
         (
-            {"passed": False, "max_difference": 0.02, "tolerance": 1e-5, "test_correct": 9000},
-            "✗ The export is not the trained model: it differs by 0.02 (allowed: 1e-05)",
+            ProofRecord(passed=False, max_difference=0.02),
+            "✗ The export is not the trained model: it differs by 0.02 (allowed: 1e-05).",
+        ),
+        (
+            ProofRecord(
+                passed=False,
+                max_difference=0.02,
+                differences={"encode": 0.0, "decode": 0.02, "reconstruct": 0.01},
+                labels_agree=False,
+            ),
+            "it differs by 0.02 (allowed: 1e-05), most of all in decode, it answers with other "
+            "labels.",
+        ),
+        (
+            ProofRecord(passed=False, max_difference=0.0, labels_agree=False),
+            "✗ The export is not the trained model: it answers with other labels.",
         ),
     ],
 )
 def test_a_missing_or_failed_proof_is_said(digits, proof, expected):
-    digits.record["proof"] = proof
+    digits.record.proof = proof
     text = write(digits).text
-    assert expected in text and "Export proven" not in text
+    assert expected in text and "Export verified" not in text
+
+
+def test_the_proof_of_a_run_of_format_1_reads_well(digits):
+    digits.record.proof = ProofRecord(passed=True, max_difference=2.4e-7, batches=[1, 7, 64])
+    said = "it equals the trained model to 2.4e-07 (allowed: 1e-05) at batches of 1, 7, 64, on all "
+    assert f"✓ Export verified: {said}2,000 test examples." in write(digits).text
+    digits.record.data.examples, digits.record.proof.batches = {}, []
+    assert "to 2.4e-07 (allowed: 1e-05)." in write(digits).text
 
 
 def test_everything_from_outside_is_escaped(tmp_path):
     evil = '<img src=x onerror="alert(1)">&$5 $x_1$'
     run = make_run(tmp_path, (evil, "b"), channels=3)
-    run.name = run.record["title"] = run.record["command"] = run.record["plan"] = evil
-    run.record["overrides"] = run.record["hyperparameters"] = {evil: evil}
-    run.record["versions"] = run.record["machine"] = {evil: evil}
-    run.record["data"] |= {"kind": "sample", "name": evil, "get_real": evil, "description": evil}
-    run.record["target"] |= {"source": evil, "verdict": evil}
-    run.record["model"]["layers"][0] |= {"name": evil, "type": evil}
+    record = run.record
+    run.name = record.title = record.command = record.plan = record.finished = evil
+    record.overrides = record.hyperparameters = {evil: evil}
+    record.versions = record.machine = {evil: evil}
+    record.data.kind, record.data.name = "sample", evil
+    record.data.get_real = record.data.description = evil
+    record.target.source = record.target.verdict = evil
+    record.model.layers[0].name = record.model.layers[0].type = evil
+    record.proof.compared = [evil]
     run.metrics[evil] = {"value": 1.0}
 
     def my_plot(run):
@@ -392,13 +439,105 @@ def test_everything_from_outside_is_escaped(tmp_path):
     assert page.text.count(evil) >= 15
     assert "onerror" not in dict(page.attributes)
     assert page.tags.count("img") == 6  # five of ALL_PLOTS and my_plot
+    assert page.source.count("<title>") == 1 and evil not in page.source
 
 
 def test_a_record_without_optional_parts(tmp_path):
     run = make_run(tmp_path)
-    run.record, run.metrics, run.history = {"data": {"kind": "real"}}, {}, {}
+    data = {"kind": "real", "label_names": list(run.label_names)}
+    run.record = Record.from_json({"pipeline": "x", "task": "classification", "data": data})
+    run.metrics, run.history = {}, {}
     page = write(run, ALL_PLOTS)
     assert "mnist_mlp" in page.text and page.tags.count("img") == 2
+
+
+def test_the_page_says_when_a_run_was_trained_and_from_which_seed(digits):
+    assert "<title>mnist_mlp, seed 0</title>" in write(digits).source
+    assert "trained" not in write(digits).text.split("Accuracy")[0].split("Figures")[0][:200]
+    digits.record.seed, digits.record.finished = 3, "2026-11-25T14:03:59+01:00"
+    page = write(digits)
+    assert "<title>mnist_mlp, seed 3</title>" in page.source
+    assert "· trained 2026-11-25 14:03 " in page.text
+    assert ("datetime", "2026-11-25T14:03:59+01:00") in page.attributes
+
+
+def test_floats_have_six_digits_but_for_those_that_are_typed_again(digits):
+    digits.record.hyperparameters = {"learning_rate": 0.0012345678901}
+    digits.record.trainer, digits.record.overrides = {"decay": 0.123456789}, {"l2": 1e-05}
+    digits.record.machine = {"load": 0.007777777777777776}
+    text = write(digits).text
+    assert "learning_rate 0.0012345678901" in text and "decay 0.123456789" in text
+    assert "Overridden: l2 = 1e-05." in text
+    assert "load 0.00777778 " in text
+
+
+def broken_plot(run):
+    """A figure of mine."""
+    return run.there_is_no_such_thing
+
+
+def test_a_figure_that_fails_is_named_and_the_rest_is_there(digits, capsys):
+    def of_axes(run):
+        return matplotlib.figure.Figure().subplots()
+
+    def of_numpy(run):
+        return np.zeros(3).reshape(2)  # raises elsewhere
+
+    (digits.folder / "figures").mkdir()
+    (digits.folder / "figures" / "broken_plot.png").write_bytes(b"of an earlier report")
+    page = write(digits, [broken_plot, figures.learning_curves, of_axes, of_numpy])
+    assert [path.name for path in (digits.folder / "figures").iterdir()] == ["learning_curves.png"]
+    first = broken_plot.__code__.co_firstlineno
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("figure broken_plot failed: AttributeError: ")
+    assert lines[0].endswith(f"(test_report.py, line {first + 2})")
+    assert "figure of_axes failed: TypeError: it returned Axes, expected a " in lines[1]
+    assert (
+        "figure of_numpy failed: ValueError: " in lines[2] and "(test_report.py, line" in lines[2]
+    )
+    assert all(line in page.text for line in lines) and len(lines) == 3
+    assert "98.31 %" in page.text and page.tags.count("img") == 1
+
+
+def test_a_disk_that_is_full_is_no_figure_that_fails(digits, monkeypatch):
+    def refuse(path, content):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(report.page.files, "write_bytes", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        report.write(digits, [figures.learning_curves])
+
+
+def test_figures_are_in_two_columns_of_like_height(digits):
+    def of_size(width, height):
+        def draw(run):
+            return matplotlib.figure.Figure((width, height))
+
+        draw.__name__ = f"figure_{width}_{height}"
+        draw.__doc__ = f"{width} by {height}."
+        return draw
+
+    sizes = [(5, 3), (7.5, 4), (5, 4), (5, 9), (5, 2)]
+    page = write(digits, [of_size(*size) for size in sizes])
+    columns = page.source.split('<div class="column">')[1:]
+    columns[-1], wide = columns[-1].split("</div></div>")
+    listed = [re.findall(r"<figcaption>([\d. ]+by \d)", part) for part in (*columns, wide)]
+    assert listed == [["5 by 3", "5 by 4", "5 by 2"], ["5 by 9"], ["7.5 by 4"]]
+    assert re.findall(r'style="order: (\d)', page.source) == ["0", "2", "4", "3", "1"]  # on a phone
+
+
+def test_a_section_of_a_task_keeps_its_metrics_out_of_the_table_of_all(digits):
+    head, rows = ("who", "error"), [("it", "0.1 [0.05, 0.15]")]
+    shown = frozenset({"log_loss"})
+    plain = report.Section("Mine", head, rows, "A <note>.", metrics=shown)
+    empty = report.Section("Empty", head, [])
+    page = Page(report.write(digits, (), [("A fact", "said")], [plain, empty]))
+    assert (
+        "A fact said" in page.text and "Mine A <note>. who error it 0.1 [0.05, 0.15]" in page.text
+    )
+    assert "Empty" not in page.text
+    metrics = page.text.split("metric on the test split")[1].split("Architecture")[0]
+    assert "log loss" not in metrics and "majority baseline 11.35 %" in metrics
 
 
 def test_a_run_without_mistakes_shows_none(tmp_path):
@@ -420,7 +559,7 @@ def test_learning_curves_mark_the_best_epoch(digits):
 
 def test_learning_curves_without_validation_and_with_one_epoch(digits):
     digits.history = {"epoch": [1], "learning_rate": [0.1], "loss": [0.5]}
-    digits.record["training"] = {}
+    digits.record.training = None
     figure = figures.learning_curves(digits)
     assert "Training over 1 epoch" in texts(figure) and len(figure.axes) == 1
 
@@ -439,6 +578,51 @@ def test_confusion_matrix_counts(tmp_path):
 def test_many_classes_have_no_numbers(tmp_path):
     run = make_run(tmp_path, tuple(f"class {i}" for i in range(81)))
     assert not figures.confusion_matrix(run).axes[0].texts
+
+
+def test_a_matrix_of_very_many_classes_shows_those_with_most_mistakes(tmp_path):
+    names = tuple(f"class {i}" for i in range(5000))
+    run = make_run(tmp_path, names[:2])
+    run.record.data.label_names = names
+    # Of all classes one example is right. Seventy classes have three more, taken for three others
+    # that are not shown; two of class 7 are taken for class 8, more than of any other pair.
+    truth = np.concatenate([np.arange(5000), np.repeat(np.arange(100, 170), 3), [7, 7]])
+    predicted = np.concatenate([np.arange(5000), np.arange(1000, 1210), [8, 8]])
+    probabilities = np.zeros((len(truth), 5000), "float32")
+    probabilities[np.arange(len(truth)), predicted] = 1
+    run.predictions = {"label": truth, "probabilities": probabilities}
+    figure = figures.confusion_matrix(run)
+    title = " ".join(figure.get_suptitle().split())
+    assert title == (
+        "5,000 of 5,212 test examples are right; most often class 7 is taken for class 8 (2×); "
+        "shown: the 60 of 5,000 classes with most mistakes"
+    )
+    axes = figure.axes[0]
+    listed = [label.get_text() for label in axes.get_yticklabels()]
+    assert listed == [f"class {i}" for i in (7, 8, *range(100, 158))]
+    shares = np.asarray(axes.images[0].get_array())
+    expected = np.diag([1 / 3, 1, *[1 / 4] * 58])  # of all examples of the class
+    expected[0, 1] = 2 / 3
+    np.testing.assert_allclose(shares, expected)
+    assert figure.get_figheight() < 12
+
+
+def test_a_chart_of_very_many_classes_shows_the_lowest(tmp_path):
+    names = tuple(f"class {i}" for i in range(2000))
+    run = make_run(tmp_path, names[:2])
+    run.record.data.label_names = names
+    run.metrics = {
+        f"{kind}/{name}": {"value": i / 2000, "low": i / 2000, "high": i / 2000}
+        for kind in ("precision", "recall")
+        for i, name in enumerate(names)
+    }
+    run.metrics["recall/class 1999"] = {"value": 0.0, "low": 0.0, "high": 0.1}
+    run.metrics["precision/class 0"] = {"value": None, "low": None, "high": None}
+    figure = figures.per_class(run)
+    assert "shown: the 100 lowest of 2,000 classes" in texts(figure)
+    listed = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert listed == [f"class {i}" for i in [*range(99), 1999]]
+    assert figure.get_figheight() < 25
 
 
 def test_roc_curve_takes_the_second_class_as_positive(faces):

@@ -332,9 +332,11 @@ def test_a_run_says_what_its_code_contains(run):
 def test_the_list_names_a_run_by_its_targets_metric(run):
     from kpipe.experiments import catalogue
 
-    text = catalogue.last_result("mnist_joint_vae", run.folder.parent)
     value = run.metrics["unsupervised_accuracy"]["value"]
-    assert text == f"unsupervised_accuracy {value:.4g} (sample data)"
+    shown = f"{100 * value:.2f} % (sample)"
+    out, target = run.folder.parent, "unsupervised_accuracy >= 88.7 %"
+    assert catalogue.last_result("mnist_joint_vae", out, target) == shown
+    assert catalogue.last_result("mnist_joint_vae", out) == f"unsupervised_accuracy {shown}"
     target = {"metric": "factor_vae_score", "at_least": 0.69}
     assert catalogue.describe_target(target) == "factor_vae_score >= 0.69"
 

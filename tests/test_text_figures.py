@@ -7,6 +7,7 @@ import pytest
 
 from kpipe import figures, models
 from kpipe.figures import compare, texts, words
+from kpipe.runs import Record, Run
 
 VOCABULARY = ("", "[UNK]", "good", "bad", "film", "the", "king", "man", "woman", "queen", "a", "é")
 TEXTS = (
@@ -59,13 +60,13 @@ def text_run(tmp_path, kind="bag_of_embeddings", **changes):
     )
     train = split_of(TEXTS * 20, labels * 20)
     run = {
+        "name": "mine",
         "folder": tmp_path / "this",
         "data": types.SimpleNamespace(
             vocabulary=VOCABULARY, sequence_length=4, train=train, test=split_of(TEXTS, labels)
         ),
-        "model": model,
-        "label_names": ("negative", "positive"),
-        "predictions": {"label": np.array(labels), "probabilities": probabilities},
+        "_model": model,
+        "_predictions": {"label": np.array(labels), "probabilities": probabilities},
         "metrics": {
             "accuracy": entry(0.8),
             "majority_baseline": entry(0.5),
@@ -75,7 +76,8 @@ def text_run(tmp_path, kind="bag_of_embeddings", **changes):
         "record": record_of("gru"),
         "history": history_of(),
     }
-    return types.SimpleNamespace(**(run | changes))
+    run = run | changes
+    return Run(**(run | {"record": Record.from_json(run["record"])}))
 
 
 def record_of(value, key="architecture", **changes):
@@ -85,8 +87,8 @@ def record_of(value, key="architecture", **changes):
         "seed": 0,
         "overrides": {key: value, "units": 8},
         "hyperparameters": {key: value, "units": 8},
-        "data": {"fingerprint": "f", "kind": "sample"},
-        "model": {"parameters": 1234},
+        "data": {"fingerprint": "f", "kind": "sample", "label_names": ["negative", "positive"]},
+        "model": {"name": "mine", "parameters": 1234, "trainable_parameters": 1234},
         "training": {"epochs": 3, "best_epoch": 3},
     }
     return record | changes
@@ -315,20 +317,20 @@ def test_characters_that_the_font_lacks_become_boxes():
 # --- runs side by side --------------------------------------------------------------------------
 
 
-def test_only_runs_that_differ_in_the_key_alone_stand_beside(tmp_path, capsys):
+def test_only_runs_that_differ_in_the_key_alone_are_compared(tmp_path, capsys):
     run = text_run(tmp_path)
     stand(tmp_path, "lstm", record_of("lstm"))
     stand(tmp_path, "unfinished", record_of("a", status="unfinished"))
     stand(tmp_path, "other_seed", record_of("b", seed=1))
-    stand(tmp_path, "other_budget", record_of("g", budget="60s"))
+    stand(tmp_path, "other_budget", record_of("g", budget=60.0))
     stand(tmp_path, "set_aside~1", record_of("h"))
     stand(tmp_path, "other_data", record_of("c", data={"fingerprint": "g"}))
     stand(tmp_path, "other_name", record_of("d", pipeline="yours"))
     stand(tmp_path, "other_units", record_of("e", overrides={"architecture": "e", "units": 9}))
     # Nothing is asked of a run that is not compared.
     (stand(tmp_path, "strange", record_of("f", pipeline="x")) / "metrics.json").unlink()
-    found = compare.runs_beside(run, "architecture")
-    assert list(found) == ["gru", "lstm"]
+    found = compare.variants(run, "architecture")
+    assert list(found) == ["gru", "lstm"] and found["gru"] is run
     assert found["lstm"].history == history_of()
     assert not capsys.readouterr().out
 
@@ -346,13 +348,16 @@ def test_only_runs_that_differ_in_the_key_alone_stand_beside(tmp_path, capsys):
         ("history.csv", "epoch,seconds,accuracy,val_accuracy,loss,val_loss\n1,2,0.5,0.5,1,1\n"),
         ("run.json", "[1]"),
         ("run.json", json.dumps({**record_of("lstm"), "model": {}})),
+        ("run.json", json.dumps({**record_of("lstm"), "model": None})),
+        ("run.json", json.dumps({**record_of("lstm"), "training": None})),
     ],
 )
 def test_a_damaged_run_is_named_and_left_out(file, content, tmp_path, capsys):
     run = text_run(tmp_path)
     (stand(tmp_path, "broken", record_of("lstm")) / file).write_text(content)
     assert figures.architectures(run) is None
-    assert capsys.readouterr().out.startswith("broken is not compared: it cannot be read")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("broken is not compared: ") and file in line
 
 
 def test_an_architecture_has_one_colour_in_all_reports(tmp_path):
@@ -370,7 +375,8 @@ def test_an_architecture_has_one_colour_in_all_reports(tmp_path):
 def test_architectures_are_compared_by_accuracy_size_and_time(tmp_path):
     run = text_run(tmp_path)
     assert figures.architectures(run) is None  # alone
-    record = record_of("bidirectional_lstm", model={"parameters": 5_678_900})
+    size = {"name": "mine", "parameters": 5_678_900, "trainable_parameters": 5_678_900}
+    record = record_of("bidirectional_lstm", model=size)
     history = history_of(val=(0.5, 0.6, 0.65))
     stand(tmp_path, "lstm", record, history, {"accuracy": entry(0.9)})
     figure = figures.architectures(run)

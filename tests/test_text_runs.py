@@ -17,7 +17,7 @@ from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.export import export
 from kpipe.measures import baselines, classes
-from kpipe.record import read_record
+from kpipe.runs import read_record
 from kpipe.searching import search
 from kpipe.tasks import classification
 
@@ -262,9 +262,9 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
         return dict(classification.facts(run))["The network against it"]
 
     assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)
-    assert said(50, 10).startswith("beats it")
-    assert said(10, 50).startswith("does not beat it")
-    assert said(10, 10).startswith("cannot be told apart")
+    assert said(50, 10).startswith("beats it: +4.00 [")
+    assert said(10, 50).startswith("does not beat it: -4.00 [")
+    assert said(10, 10).startswith("cannot be told apart from it: +0.00 [")
 
 
 def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run):

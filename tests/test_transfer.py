@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from kpipe import models
-from kpipe.experiments import catalogue
+from kpipe.experiments import catalogue, modules
 from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 
@@ -187,7 +186,7 @@ def test_our_layers_are_keras_hubs_own():
 
 def transfer_step(**given):
     """Backbone weights before and after a step of cifar10_transfer, and whether the head moved."""
-    module = pipeline.load_module(catalogue.find("cifar10_transfer"))
+    module = modules.load(catalogue.find("cifar10_transfer"))[0]
     settings = hyperparameters.resolve(module, {"filters": 8, "stem": "imagenet", **given})
     keras.utils.clear_session()
     model = module.build_model(settings.hp)

@@ -4,6 +4,7 @@ from .ag_news import ag_news
 from .base import Augmentation, Dataset, Source, Vectorization
 from .celeb_a import celeba
 from .cifar10 import cifar10
+from .diabetes import diabetes
 from .dsprites import dsprites
 from .grocery_store import grocery_store
 from .imdb_reviews import imdb_reviews
@@ -19,6 +20,7 @@ __all__ = [
     "ag_news",
     "celeba",
     "cifar10",
+    "diabetes",
     "dsprites",
     "gmm",
     "grocery_store",

@@ -7,8 +7,8 @@ import json
 import os
 import pathlib
 import socket
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import UserError
@@ -16,6 +16,7 @@ from ..errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+    import tensorflow_datasets as tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +72,11 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Vectorization:
-    """How texts become token ids; what it learns, it learns from the train split alone.
+    """How texts become token ids; the vocabulary comes from the train split alone.
 
     Attributes:
-        vocabulary_size: The most frequent words of train have ids of their own, up to so many with
-            padding (0) and the unknown word (1).
+        vocabulary_size: Largest number of token ids: padding (0), the unknown word (1) and the most
+            frequent words of train.
         max_length: Tokens of a text that are kept, from its start; fewer where 99 % of the train
             texts are shorter.
         embeddings: A GloVe or word2vec text file whose vectors the embedding starts with, or "".
@@ -99,29 +100,30 @@ class Dataset:
         official_examples: Examples per split, as TFDS records them.
         official_download_size: Bytes, as TFDS records them.
         host: Where the download comes from.
-        make_sample: Makes the stand-in that ships as code.
+        make_sample: Makes the small synthetic dataset that is generated in code.
         find_manual: Looks for the user's own files in a data folder.
-        make_builder: For data that TFDS does not know: our TFDS builder, from a data folder and the
-            folder of the user's own files.
-        manual_files: What that builder needs, below the data folder's `downloads/manual`.
+        make_builder: Builds our TFDS builder, for data that TFDS does not know, from a data folder
+            and the folder of the user's own files.
+        manual_files: Files that this builder needs, below the data folder's `downloads/manual`.
         fixed: The source where it is always the same, such as a truth table.
         tfds_splits: Our split names to those of TFDS, or to parts of them: "train[:50000]".
         config: The TFDS configuration, where the dataset has several.
-        input: From a TFDS example to its input.
-        label: From a TFDS example to its stored label.
-        select_label: From the stored labels to those that are learned.
+        input: Function from a TFDS example to its input.
+        label: Function from a TFDS example to its stored label.
+        select_label: Function from the stored labels to those that are learned.
         val_fraction: Share of train that becomes val where no official val exists.
-        train_examples: Train on so many, drawn by the seed and stratified by class; 0: on all.
+        train_examples: Number of training examples, drawn by the seed and stratified by class; 0
+            for all.
         augmentation: Random changes of the training examples.
         vectorization: How texts become token ids; needed where inputs are texts.
         targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
         noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
             fraction of full white; the targets stay clean.
-        input_dtype: Of inputs that are taken as they are: "float32", "int32", "bool" ... By default
-            inputs of three dimensions are uint8 images, and others float32.
-        factors: Kinds of source, "real" or "sample", whose labels are all that an image was made
-            of, so that it can be measured how a code tells them apart.
-        manual_help: How to get the data where no download will do.
+        input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
+            default inputs of three dimensions are uint8 images, and others float32.
+        factors: Kinds of source, "real" or "sample", whose labels are all the factors that an image
+            was made from, so that disentanglement can be measured.
+        manual_help: How to get the data where no download is possible.
     """
 
     name: str
@@ -138,7 +140,9 @@ class Dataset:
     label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["label"]
     select_label: Callable[["np.ndarray"], "np.ndarray"] = lambda labels: labels
     find_manual: Callable[[pathlib.Path], Source | None] = lambda folder: None
-    make_builder: Callable[[pathlib.Path, pathlib.Path], object] | None = None
+    make_builder: (
+        Callable[[pathlib.Path, pathlib.Path], "tfds.core.GeneratorBasedBuilder"] | None
+    ) = None
     manual_files: tuple[str, ...] = ()
     fixed: Source | None = None
     val_fraction: float = 0.0
@@ -151,32 +155,53 @@ class Dataset:
     factors: tuple[str, ...] = ()
     manual_help: str = ""
 
-    def augmented(self, **changes) -> "Dataset":
-        """The same dataset with random changes of its training examples, see `Augmentation`."""
+    def augmented(self, **changes: Any) -> "Dataset":
+        """Returns the same dataset with random changes of its training examples.
+
+        Args:
+            changes: Attributes of `Augmentation`.
+
+        Example:
+            datasets.cifar10().augmented(flip=True, shift=4)
+        """
         return dataclasses.replace(
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
 
     def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
-        """The same inputs, which are to be reconstructed clean of such noise, see `noise`.
+        """Returns the same dataset with its inputs as reconstruction targets.
+
+        Args:
+            noise: Standard deviation of the noise on the input, 0 to 1, see the attribute `noise`.
 
         Raises:
-            ValueError: It is no noise.
+            ValueError: `noise` is out of range.
+
+        Example:
+            datasets.cifar10(grey=True).as_autoencoder_data(noise=0.1)
         """
         if not 0 <= noise <= 1:
             raise ValueError(f"{self.name} with noise={noise}: expected noise from 0 to 1")
         return dataclasses.replace(self, targets="inputs", noise=noise)
 
     def with_scaled_targets(self) -> "Dataset":
-        """The same examples; the network learns labels of mean 0 and deviation 1.
+        """Returns the same dataset, of which a network learns labels of mean 0 and deviation 1.
 
-        Mean and deviation are those of the train split. Metrics, figures and the export are in the
-        unit of the labels.
+        Mean and deviation are those of the train split alone. Metrics, figures and the export are
+        in the unit of the labels.
+
+        Example:
+            datasets.diabetes().with_scaled_targets()
         """
         return dataclasses.replace(self, targets="scaled labels")
 
-    def find(self, kind: str = "auto", data_dir: str | os.PathLike | None = None) -> Source:
-        """The source that `kind` names: "real", "sample", or "auto": real if it is on the disk.
+    def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
+        """Finds the source that `kind` names.
+
+        Args:
+            kind: "real", downloaded if it is not on the disk; "sample", synthetic data; or "auto",
+                real data if they are on the disk, else the sample.
+            data_dir: Folder of the TFDS datasets; by default `default_data_dir()`.
 
         Raises:
             UserError: Real data was asked for, is not on the disk and cannot be downloaded.
@@ -185,10 +210,12 @@ class Dataset:
             return self.fixed
         if kind == "sample":
             return self.make_sample()
-        folder = default_data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+        folder = (
+            default_data_dir() if data_dir is None else pathlib.Path(os.path.expanduser(data_dir))
+        )
         if data_dir is not None and not folder.is_dir():
             raise UserError(
-                f"--data-dir {folder}: no such folder; name the folder that holds {self.name}/"
+                f"--data-dir {folder}: no such folder; name the folder that contains {self.name}/"
             )
         found = (
             self._find_prepared(folder) or self.find_manual(folder) or self._build_manual(folder)
@@ -200,10 +227,16 @@ class Dataset:
         if self.make_builder:
             raise UserError(f"{self.name} is not in {folder}; {self.manual_help}")
         self._download(folder)
-        return self._find_prepared(folder)
+        downloaded = self._find_prepared(folder)
+        if downloaded is None:
+            raise UserError(
+                f"TFDS prepared {self.name}, but not as {folder / self.name / self.config}; "
+                f"this kpipe knows version {self.version} of it: install a TFDS that has it"
+            )
+        return downloaded
 
     def _find_prepared(self, folder: pathlib.Path) -> Source | None:
-        """What TFDS has prepared in `folder`, its sizes read without importing TFDS."""
+        """Finds data prepared by TFDS in `folder`, and reads its sizes without importing TFDS."""
         versions = sorted(
             (folder / self.name / self.config).glob("*/dataset_info.json"), key=_version_key
         )
@@ -221,9 +254,9 @@ class Dataset:
                 if split["name"] == name
             }
             download_size = int(info.get("downloadSize", 0))
-            # Our own builders note there whether what they found is the original.
-            noted = path.with_name("metadata.json")
-            noted = json.loads(noted.read_bytes()) if noted.is_file() else {}
+            # Our own builders note there whether the files are the original ones.
+            metadata = path.with_name("metadata.json")
+            noted = json.loads(metadata.read_bytes()) if metadata.is_file() else {}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
@@ -260,7 +293,7 @@ class Dataset:
         )
 
     def _build_manual(self, folder: pathlib.Path) -> Source | None:
-        """Has our TFDS builder prepare the user's own files, where they are."""
+        """Prepares the user's own files by our TFDS builder; None if there are none."""
         manual = folder / "downloads" / "manual"
         missing = [name for name in self.manual_files if not (manual / name).exists()]
         if self.make_builder is None or len(missing) == len(self.manual_files):
@@ -275,7 +308,7 @@ class Dataset:
         return self._find_prepared(folder)
 
     def _download(self, folder: pathlib.Path) -> None:
-        """Has TFDS download and prepare the dataset, after a short look whether it can."""
+        """Downloads and prepares the dataset by TFDS, if its host can be reached."""
         size = self.official_download_size / 2**20
         try:
             # TFDS itself retries an unreachable host for minutes.
@@ -299,25 +332,34 @@ class Dataset:
 
 
 def default_data_dir() -> pathlib.Path:
-    """TFDS' own default: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    """Returns $TFDS_DATA_DIR, by default ~/tensorflow_datasets; without a home, in $KPIPE_HOME."""
+    try:
+        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        return files.home() / "tensorflow_datasets"
 
 
-def from_arrays(name: str, inputs: "np.ndarray", labels: "np.ndarray") -> "tf.data.Dataset":
-    """What `Source.read` gives, from arrays in memory; example i is called "`name` i"."""
+def from_arrays(
+    name: str, inputs: "np.ndarray | Sequence[str]", labels: "np.ndarray"
+) -> "tf.data.Dataset":
+    """Makes the result of `Source.read` from arrays in memory; example i is called "`name` i"."""
     import tensorflow as tf
 
     names = [f"{name} {i}" for i in range(len(labels))]
     return tf.data.Dataset.from_tensor_slices({"name": names, "input": inputs, "label": labels})
 
 
-def generated(generate: Callable[..., tuple], examples: Mapping[str, int], what: str) -> Source:
-    """A sample that a function of ours makes, in memory; each split has a seed of its own.
+def generated(
+    generate: Callable[..., tuple["np.ndarray | Sequence[str]", "np.ndarray"]],
+    examples: Mapping[str, int],
+    what: str,
+) -> Source:
+    """Returns the source of a sample that is generated in memory; each split has its own seed.
 
     Args:
-        generate: From (count, seed=) to inputs and labels.
-        examples: Their number in each split.
-        what: What they are: "reviews".
+        generate: Function from (count, seed=) to inputs and labels.
+        examples: Number of examples in each split.
+        what: Word for the examples, such as "reviews".
     """
     module = generate.__module__.rpartition(".")[2]
     description = f"{sum(examples.values()):,} {what} generated by {module}.{generate.__name__}"
@@ -338,7 +380,7 @@ def generated(generate: Callable[..., tuple], examples: Mapping[str, int], what:
 
 
 def _parse_slice(split: str) -> tuple[str, slice]:
-    """The name and the part of a split such as "train", "train[:90]" or "train[90:95]"."""
+    """Parses the name and the part of a split such as "train", "train[:90]" or "train[90:95]"."""
     name, _, bounds = split.rstrip("]").partition("[")
     start, _, stop = bounds.partition(":")
     return name, slice(int(start or 0), int(stop) if stop else None)

@@ -6,7 +6,8 @@ Importing this module imports TFDS.
 import csv
 import io
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -26,12 +27,20 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
         mat_file: The file.
         dimensions: Its d.
         num_classes: Its number of classes.
-        official: Whether the file is the one that is known.
+        official: Whether the file is the known one.
+        kwargs: Keyword arguments of TFDS' builder.
     """
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, mat_file: pathlib.Path, dimensions, num_classes, official, **kwargs):
+    def __init__(
+        self,
+        mat_file: pathlib.Path,
+        dimensions: int,
+        num_classes: int,
+        official: bool,
+        **kwargs: Any,
+    ) -> None:
         self.mat_file, self.official = mat_file, official
         self.dimensions, self.num_classes = dimensions, num_classes
         super().__init__(**kwargs)
@@ -50,10 +59,12 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict({"official": self.official}),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         return {"train": self._generate_examples("t"), "test": self._generate_examples("v")}
 
-    def _generate_examples(self, part: str) -> Iterator[tuple[int, dict]]:
+    def _generate_examples(self, part: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             content = scipy.io.loadmat(self.mat_file, variable_names=[f"Y{part}", f"C{part}"])
             points, classes = content[f"Y{part}"], content[f"C{part}"]
@@ -104,12 +115,13 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
     Args:
         folder: `dataset/` of the published repository.
         official: Whether its lists are the published ones.
+        kwargs: Keyword arguments of TFDS' builder.
     """
 
     name = "grocery_store"
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, folder: pathlib.Path, official: bool, **kwargs):
+    def __init__(self, folder: pathlib.Path, official: bool, **kwargs: Any) -> None:
         self.folder, self.official = folder, official
         super().__init__(**kwargs)
 
@@ -129,11 +141,13 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict({"official": self.official}),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         lists = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
         return {split: self._generate_examples(self.folder / lists[split]) for split in lists}
 
-    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
         """Reads a list: "train/Fruit/Apple/Golden-Delicious/Golden-Delicious_001.jpg, 0, 0"."""
         with open(path, encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
@@ -141,7 +155,7 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
                     continue
                 yield row[0], self._example(path, number, row)
 
-    def _example(self, path: pathlib.Path, number: int, row: list[str]) -> dict:
+    def _example(self, path: pathlib.Path, number: int, row: list[str]) -> dict[str, Any]:
         try:
             name, fine, coarse = row[0], *map(int, row[1:])
             agree = produce.COARSE_OF_FINE[fine] == coarse and fine >= 0
@@ -165,16 +179,19 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
     """Tweets with one emotion each: CSV files with the columns emotion and content.
 
     Args:
-        folder: Holds trainEmotions.csv and testEmotions.csv.
+        folder: Contains trainEmotions.csv and testEmotions.csv.
         label_names: The emotions.
-        official: Whether the files are the ones that are known.
+        official: Whether the files are the known ones.
+        kwargs: Keyword arguments of TFDS' builder.
     """
 
     name = "tweet_emotions"
     VERSION = tfds.core.Version("1.0.0")
     COLUMNS = ("emotion", "content")
 
-    def __init__(self, folder: pathlib.Path, label_names, official: bool, **kwargs):
+    def __init__(
+        self, folder: pathlib.Path, label_names: Sequence[str], official: bool, **kwargs: Any
+    ) -> None:
         self.folder, self.label_names, self.official = folder, label_names, official
         super().__init__(**kwargs)
 
@@ -192,26 +209,29 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict({"official": self.official}),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         return {
             split: self._generate_examples(self.folder / f"{split}Emotions.csv")
             for split in ("train", "test")
         }
 
-    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+    def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
         content = path.read_bytes()
         try:
-            # A byte order mark is what spreadsheets write.
+            # Spreadsheets write a byte order mark.
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
             raise UserError(f"{path}:{line}: not UTF-8 ({error.reason})") from None
-        yield from self._read(path, csv.reader(io.StringIO(text, newline=""), strict=True))
+        yield from self._read(path, text)
 
-    def _read(self, path: pathlib.Path, reader) -> Iterator[tuple[int, dict]]:
+    def _read(self, path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         start, count = 1, 0
         try:
-            head = next(reader, [])
+            head: list[str] = next(reader, [])
             if tuple(head) != self.COLUMNS:
                 raise UserError(
                     f"{path}:1: expected the columns {','.join(self.COLUMNS)}, found "
@@ -228,7 +248,7 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
         if not count:
             raise UserError(f"{path}: no rows after the head; expected some")
 
-    def _example(self, path: pathlib.Path, line: int, row: list[str]) -> dict:
+    def _example(self, path: pathlib.Path, line: int, row: list[str]) -> dict[str, Any]:
         if len(row) != 2 or row[0] not in self.label_names:
             raise UserError(
                 f"{path}:{line}: expected one of {', '.join(self.label_names)} and a text, found "

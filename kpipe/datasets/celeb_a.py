@@ -2,16 +2,20 @@
 
 import functools
 import hashlib
-import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import UserError
 from .base import Dataset, Source, from_arrays
 from .samples import faces
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
@@ -34,7 +38,7 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
 
     The central square of the aligned image is resized. Official splits. Real data are TFDS'
     `celeb_a`, or in the data folder or its `downloads/manual` the five original files, or
-    `img_align_celeba/` with its attribute and partition lists. The stand-in is 6,000 drawn faces.
+    `img_align_celeba/` with its attribute and partition lists. The sample is 6,000 drawn faces.
 
     Args:
         attribute: One of the 40 names in `faces.ATTRIBUTES`; None for all 40 as labels.
@@ -73,7 +77,7 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
     )
 
 
-def _stack_attributes(example):
+def _stack_attributes(example: Mapping[str, Any]) -> "tf.Tensor":
     import tensorflow as tf
 
     return tf.stack([tf.cast(example["attributes"][name], tf.uint8) for name in faces.ATTRIBUTES])
@@ -90,7 +94,7 @@ def _drawn_faces() -> Source:
     )
 
 
-def _read_drawn_faces(split: str):
+def _read_drawn_faces(split: str) -> "tf.data.Dataset":
     images, attributes = _paint_all()
     first = sum(SAMPLE_EXAMPLES[s] for s in SPLITS[: SPLITS.index(split)])
     rows = slice(first, first + SAMPLE_EXAMPLES[split])
@@ -98,7 +102,7 @@ def _read_drawn_faces(split: str):
 
 
 @functools.lru_cache(maxsize=1)
-def _paint_all():
+def _paint_all() -> tuple["np.ndarray", "np.ndarray"]:
     return faces.paint(sum(SAMPLE_EXAMPLES.values()), seed=0)
 
 
@@ -106,7 +110,7 @@ def _paint_all():
 
 
 def _find_manual(data_dir: pathlib.Path) -> Source | None:
-    """The five files, or the unpacked folder with its two lists; None when neither is there."""
+    """Finds the five files, or the unpacked folder with its two lists; None if neither exists."""
     for folder in (data_dir, data_dir / "downloads" / "manual"):
         archive, unpacked = folder / f"{IMAGES}.zip", folder / IMAGES
         if unpacked.is_dir():
@@ -163,8 +167,8 @@ def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -
 
 
 def _stamps(images: pathlib.Path) -> Iterator[bytes]:
-    """Name, size and time of every image file, or of the archive: they change with the content."""
-    entries = os.scandir(images) if images.is_dir() else [images]
+    """Yields name, size and time of every image file, or of the archive: they change with it."""
+    entries: Iterable[pathlib.Path] = images.iterdir() if images.is_dir() else [images]
     for entry in sorted(entries, key=lambda entry: entry.name):
         stat = entry.stat()
         yield f"{entry.name} {stat.st_size} {stat.st_mtime_ns}".encode()
@@ -176,25 +180,24 @@ def _digest(*contents: bytes) -> str:
 
 
 def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
-    """Per split the file names and their 40 attributes as 0 or 1.
+    """Reads the file names of each split, with their 40 attributes as 0 or 1.
 
     Raises:
         UserError: A list is missing or a line of it is malformed; the line is named.
     """
-    attributes = {}
-    header = None
+    attributes: dict[str, list[int]] = {}
+    order: list[int] = []  # columns, once the names are known
     for number, line in _lines(folder / ATTRIBUTES_FILE):
         words = line.split()
         if number == 1:  # the number of images
             continue
-        if number == 2:
-            header = words
-            if sorted(header) != sorted(faces.ATTRIBUTES):
+        if not order:
+            if sorted(words) != sorted(faces.ATTRIBUTES):
                 raise UserError(
-                    f"{folder / ATTRIBUTES_FILE}:2: expected CelebA's 40 attribute names, "
-                    f"found {len(header)} words"
+                    f"{folder / ATTRIBUTES_FILE}:{number}: expected CelebA's 40 attribute names, "
+                    f"found {len(words)} words"
                 )
-            order = [header.index(name) for name in faces.ATTRIBUTES]
+            order = [words.index(name) for name in faces.ATTRIBUTES]
             continue
         if len(words) != 41 or not set(words[1:]) <= {"1", "-1"}:
             raise UserError(
@@ -202,7 +205,7 @@ def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
                 f"of 1 or -1, found {line[:60]!r}"
             )
         attributes[words[0]] = [int(words[1 + i] == "1") for i in order]
-    rows = {split: [] for split in SPLITS}
+    rows: dict[str, list[tuple[str, list[int]]]] = {split: [] for split in SPLITS}
     for number, line in _lines(folder / PARTITION_FILE):
         words = line.split()
         if len(words) != 2 or words[1] not in ("0", "1", "2"):
@@ -225,24 +228,24 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; it belongs beside {IMAGES}") from None
+        raise UserError(f"{path} is missing; put it beside {IMAGES}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file; download it again") from None
 
 
-def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]):
+def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]) -> "tf.data.Dataset":
     """Streams the encoded images one after the other, from a folder or from the zip file."""
     import numpy as np
     import tensorflow as tf
 
-    def from_folder():
+    def from_folder() -> Iterator[dict[str, Any]]:
         for name, label in rows:
             path = images / name
-            # Empty when missing: whoever decodes it names the file.
+            # Empty when missing: the decoder names the file.
             content = path.read_bytes() if path.is_file() else b""
             yield {"name": str(path), "input": content, "label": label}
 
-    def from_archive():
+    def from_archive() -> Iterator[dict[str, Any]]:
         for name, label in rows:
             member = f"{IMAGES}/{name}"
             try:

@@ -1,10 +1,14 @@
 """CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes (Krizhevsky, 2009)."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 from .. import files
 from .base import Dataset, Source, from_arrays
 from .samples import shapes
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 
@@ -12,7 +16,7 @@ SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 def cifar10(val_fraction: float = 0.1, grey: bool = False) -> Dataset:
     """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9, or as grey (32, 32, 1) ones.
 
-    The stand-in is 4,000 drawn shapes in the same ten classes.
+    The sample is 4,000 drawn shapes in the same ten classes.
 
     Args:
         val_fraction: Share of the 50,000 training images that becomes val; CIFAR-10 has none.
@@ -43,6 +47,6 @@ def _drawn_shapes() -> Source:
     )
 
 
-def _read_drawn_shapes(split: str):
+def _read_drawn_shapes(split: str) -> "tf.data.Dataset":
     images, labels = shapes.paint(SAMPLE_EXAMPLES[split], seed=list(SAMPLE_EXAMPLES).index(split))
     return from_arrays(f"drawn shape {split}", images, labels)

@@ -2,11 +2,16 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from .base import Dataset, Source
 from .samples import sprites
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
 
 SAMPLE_EXAMPLES = {"train": 50_000, "val": 5_000, "test": 15_000}
 _CHUNK = 1024  # images in memory at once while the sample is read
@@ -19,13 +24,13 @@ def dsprites(
 
     The labels are the indices of the factors' values, int (5,) as in `sprites.FACTORS`: shape (3),
     scale (6), orientation (40), x (32) and y (32). TFDS has one split, in random order; as in VTAB
-    (Zhai et al., 2019) the first 80 % are train and the next 10 % val. The stand-in is a part of
-    the same combinations, drawn by `sprites`. There, orientations 0 and 39 show the same image,
-    which may therefore stand in two splits.
+    (Zhai et al., 2019) the first 80 % are train and the next 10 % val. The sample is a part of the
+    same combinations, drawn by `sprites`. There, orientations 0 and 39 show the same image, which
+    may therefore occur in two splits.
 
     Args:
-        train_examples: Train on so many; 0: on all.
-        sample_examples: Images in each split of the stand-in.
+        train_examples: Number of images to train on; 0 for all.
+        sample_examples: Images in each split of the sample.
 
     Raises:
         ValueError: There are not so many combinations.
@@ -54,14 +59,14 @@ def dsprites(
     )
 
 
-def _whiten(example):
-    """The image with 255 for white, which TFDS stores as 1."""
+def _whiten(example: Mapping[str, "tf.Tensor"]) -> "tf.Tensor":
+    """Decodes the image with 255 for white, which TFDS stores as 1."""
     import tensorflow as tf
 
     return 255 * tf.cast(tf.io.decode_png(example["image"], channels=1) > 0, tf.uint8)
 
 
-def _stack_factors(example):
+def _stack_factors(example: Mapping[str, "tf.Tensor"]) -> "tf.Tensor":
     import tensorflow as tf
 
     names = ("shape", "scale", "orientation", "x_position", "y_position")
@@ -81,10 +86,10 @@ def _drawn_sprites(examples: Mapping[str, int]) -> Source:
     )
 
 
-def _read_drawn_sprites(indices):
+def _read_drawn_sprites(indices: "np.ndarray") -> "tf.data.Dataset":
     import tensorflow as tf
 
-    def chunks():
+    def chunks() -> Iterator[dict[str, Any]]:
         for start in range(0, len(indices), _CHUNK):
             chunk = indices[start : start + _CHUNK]
             factors = sprites.factors_of(chunk)

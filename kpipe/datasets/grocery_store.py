@@ -1,13 +1,20 @@
 """Grocery Store: 5,421 photographs in 81 fine and 43 coarse classes (Klasson et al., 2019)."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import UserError
 from .base import Dataset, Source, from_arrays
 from .samples import produce
 
-# SHA-256 of the lists, as published; of the photographs the repository states none.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from .builders import GroceryStore
+
+# SHA-256 of the lists, as published; the repository states none for the photographs.
 LISTS = {
     "train.txt": "b6d6a4d25fc2a7604f4bbd4e8010516f3bb643f727fc60ef5fca042edd01294f",
     "val.txt": "a2a2bdf8ce34196c1a1dd554bd67e780793aab9363dd40d6cf50fe2d168a78b6",
@@ -15,7 +22,7 @@ LISTS = {
 }
 MANUAL_FOLDER = "grocery_store/dataset"  # below the data folder's downloads/manual
 REPOSITORY = "https://github.com/marcusklasson/GroceryStoreDataset"
-# Pixels. A smaller photograph is taken for a reduced copy; the repository states no size.
+# Pixels. A smaller photograph counts as a reduced copy; the repository states no size.
 SHORTEST_SIDE = 348
 SAMPLE_EXAMPLES = {"train": 1200, "val": 300, "test": 600}
 
@@ -24,8 +31,8 @@ def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
     """Groceries as uint8 (image_size, image_size, 3) images with a fine or a coarse label.
 
     The central square of the photograph is resized. Official splits. Real data are a clone of the
-    published repository as the data folder's `downloads/manual/grocery_store`. The stand-in is
-    2,100 drawn pictures with the same classes.
+    published repository as the data folder's `downloads/manual/grocery_store`. The sample is 2,100
+    drawn pictures with the same classes.
 
     Args:
         labels: "fine", 81 classes, or "coarse", 43.
@@ -56,7 +63,7 @@ def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
     )
 
 
-def _stack_labels(example):
+def _stack_labels(example: Mapping[str, "tf.Tensor"]) -> "tf.Tensor":
     import tensorflow as tf
 
     return tf.stack([example["label"], example["coarse_label"]])
@@ -73,7 +80,7 @@ def _drawn_produce(image_size: int) -> Source:
     )
 
 
-def _read_drawn_produce(split: str, image_size: int):
+def _read_drawn_produce(split: str, image_size: int) -> "tf.data.Dataset":
     import numpy as np
 
     seed = list(SAMPLE_EXAMPLES).index(split)
@@ -82,7 +89,7 @@ def _read_drawn_produce(split: str, image_size: int):
     return from_arrays(f"drawn produce {split}", images, np.stack([fine, coarse], axis=1))
 
 
-def _builder(data_dir: pathlib.Path, manual: pathlib.Path):
+def _builder(data_dir: pathlib.Path, manual: pathlib.Path) -> "GroceryStore":
     from .builders import GroceryStore  # imports TFDS
 
     folder = manual / MANUAL_FOLDER

@@ -4,10 +4,15 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import files
 from .base import Dataset, Source, from_arrays, generated
 from .samples import point_sets
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow_datasets as tfds
 
 # SHA-256 of the .mat files that one course hands out, as found in a public copy.
 MAT_FILES = {
@@ -20,7 +25,7 @@ MAT_FILES = {
 }
 MANUAL_FOLDER = "mat2d"  # below the data folder's downloads/manual
 GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "nand": (1, 1, 1, 0), "xor": (0, 1, 1, 0)}
-# An epoch presents a truth table so many times, since epochs have a cost of their own.
+# Times that an epoch presents a truth table, since epochs have a cost of their own.
 PRESENTATIONS = 64
 
 
@@ -40,6 +45,9 @@ def peaks(val_fraction: float = 0.1) -> Dataset:
     """Points of the plane by the level of the peaks surface: float32 (2,), labels 0 to 4.
 
     As `gmm`, with PeaksData.mat or `point_sets.peaks`.
+
+    Args:
+        val_fraction: Share of the 25,000 training points that becomes val.
     """
     return _point_set("peaks", point_sets.peaks, 2, 5, (25_000, 6_250), val_fraction)
 
@@ -48,6 +56,9 @@ def swiss_roll(val_fraction: float = 0.1) -> Dataset:
     """Points of the plane on two interleaved spirals: float32 (2,), labels 0 and 1.
 
     As `gmm`, with SwissRollData.mat, 20,000 training points, or `point_sets.swiss_roll`.
+
+    Args:
+        val_fraction: Share of the training points that becomes val.
     """
     return _point_set("swiss_roll", point_sets.swiss_roll, 2, 2, (20_000, 5_000), val_fraction)
 
@@ -67,7 +78,7 @@ def truth_table(gate: str) -> Dataset:
         raise ValueError(f"gate={gate!r} is none of {', '.join(GATES)}")
     inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
     description = f"the truth table of {gate.upper()}"
-    return _whole(f"{gate}_gate", description, inputs, GATES[gate], PRESENTATIONS)
+    return _whole(f"{gate}_gate", description, inputs, np.array(GATES[gate]), PRESENTATIONS)
 
 
 def one_example() -> Dataset:
@@ -75,12 +86,13 @@ def one_example() -> Dataset:
     import numpy as np
 
     inputs = np.array([[1, 2, 3, 4]], np.float32)
-    return _whole("one_example", "the one example [1, 2, 3, 4] with label 0", inputs, (0,), 1)
+    description = "the one example [1, 2, 3, 4] with label 0"
+    return _whole("one_example", description, inputs, np.array([0]), 1)
 
 
 def _point_set(
     name: str,
-    generate: Callable,
+    generate: Callable[..., tuple["np.ndarray", "np.ndarray"]],
     dimensions: int,
     num_classes: int,
     sizes: tuple[int, int],
@@ -111,8 +123,8 @@ def _point_set(
 
 def _builder(
     name: str, dimensions: int, num_classes: int, data_dir: pathlib.Path, manual: pathlib.Path
-):
-    from ..datasets import builders  # imports TFDS
+) -> "tfds.core.GeneratorBasedBuilder":
+    from . import builders  # imports TFDS
 
     mat_file, digest = MAT_FILES[name]
     path = manual / MANUAL_FOLDER / mat_file
@@ -123,12 +135,9 @@ def _builder(
 
 
 def _whole(
-    name: str, description: str, inputs, labels: tuple[int, ...], presentations: int
+    name: str, description: str, inputs: "np.ndarray", labels: "np.ndarray", presentations: int
 ) -> Dataset:
-    """A dataset whose every split is all there is; an epoch presents it so many times."""
-    import numpy as np
-
-    labels = np.array(labels)
+    """Makes a dataset whose splits are all the same; an epoch presents it `presentations` times."""
     examples = {"train": presentations * len(labels), "val": len(labels), "test": len(labels)}
     source = Source(
         kind="real",

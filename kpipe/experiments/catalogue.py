@@ -1,12 +1,14 @@
-"""Which pipelines there are and what they say of themselves, read without running them."""
+"""The pipelines: their files, and what the files declare, read without running them."""
 
 import ast
 import dataclasses
 import difflib
 import hashlib
+import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 from ..errors import UserError
 
@@ -15,9 +17,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A pipeline file as its text tells: docstring and the literals `task`, `data`, `target`.
+    """A pipeline file, parsed: its docstring and the literals `task`, `data` and `target`.
 
-    `code_sha256` changes when the code does, and not with comments and docstrings.
+    `code_sha256` changes with the code, and not with comments and docstrings.
     """
 
     name: str
@@ -62,7 +64,7 @@ def find(name: str) -> pathlib.Path:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """What an error offers in place of an unknown word."""
+    """What an error suggests for an unknown word: the nearest known one, and all of them."""
     close = difflib.get_close_matches(word, known, n=1)
     offer = f"did you mean {close[0]!r}? " if close else ""
     return f"{offer}known: {', '.join(known)}"
@@ -113,7 +115,7 @@ def _target(call: ast.expr | None) -> str:
     if not isinstance(call, ast.Call):
         return "-"
     nodes = dict(zip(("metric", "at_least", "source"), call.args, strict=False))
-    nodes |= {keyword.arg: keyword.value for keyword in call.keywords}
+    nodes |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     try:
         target = {name: ast.literal_eval(node) for name, node in nodes.items()}
         return describe_target(target)
@@ -130,43 +132,75 @@ def describe_target(target: Mapping) -> str:
     return f"{target['metric']} >= {100 * target['at_least']:g} %"
 
 
-def last_result(name: str, out: pathlib.Path) -> str:
-    """The newest finished run of a pipeline in `out`, in a few words."""
-    newest = None
-    for path in out.glob(f"{name}*/run.json"):
+def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
+    """The newest finished run of a pipeline in `out`: "98.66 % (real)".
+
+    The metric is the target's; it is named where `target`, as `describe_target` writes it, is of
+    another one.
+    """
+    paths = {path: path.stat().st_mtime for path in out.glob(f"{name}*/run.json")}
+    for path in sorted(paths, key=lambda path: paths[path], reverse=True):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            headline = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+            metrics = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
             if record["pipeline"] != name or record["status"] != "finished":
                 continue
-            name_of, value = _headline(record, headline)
+            metric, value = _headline(record, metrics)
             kind = record["data"]["kind"]
         except (OSError, ValueError, KeyError, TypeError):  # unfinished, or not ours
             continue
-        if newest is None or path.stat().st_mtime > newest[0]:
-            newest = (path.stat().st_mtime, f"{name_of} {value} ({kind} data)")
-    return newest[1] if newest else "-"
+        named = "" if target.split(" ", 1)[0] == metric else f"{metric} "
+        return f"{named}{value} ({kind})"
+    return "-"
 
 
 def _headline(record: Mapping, metrics: Mapping) -> tuple[str, str]:
-    """The metric that a run is named by: accuracy, the target's, or PSNR."""
-    if "accuracy" in metrics:
-        return "accuracy", f"{100 * metrics['accuracy']['value']:.2f} %"
-    name = (record["target"] or {"metric": "psnr"})["metric"]
-    return name, f"{metrics[name]['value']:.4g}"
+    """The metric that a run is judged by, and its value: the target's, else accuracy or PSNR."""
+    metric = "accuracy" if "accuracy" in metrics else "psnr"
+    if record["target"]:
+        metric = record["target"]["metric"]
+    value = metrics[metric]["value"]
+    return metric, f"{100 * value:.2f} %" if metric.endswith("accuracy") else f"{value:.4g}"
 
 
-def table(out: pathlib.Path) -> str:
+def table(out: pathlib.Path, width: int | None = None) -> str:
     """All bundled pipelines: name, task, data, target, last result."""
     rows = [("pipeline", "task", "data", "target", "last result")]
     for name in names():
         entry = read(folder() / f"{name}.py")
-        rows.append((name, entry.task, entry.data, entry.target, last_result(name, out)))
-    return align(rows)
+        result = last_result(name, out, entry.target)
+        rows.append((name, entry.task, entry.data, entry.target, result))
+    return align(rows, width)
 
 
-def align(rows: list[tuple[str, ...]]) -> str:
-    """Rows of text in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+def align(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Rows of text in columns, the first of them never wrapped.
+
+    Args:
+        rows: Of equally many cells.
+        width: Characters of a line; cells of other columns are wrapped at blanks to fit, as few of
+            them as possible.
+    """
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    words = [
+        max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
+    ]
+
+    def wrapped_if_narrower(i: int) -> int:
+        return sum(len(cell) >= widths[i] for cell in columns[i])
+
+    while width and sum(widths) + 2 * len(widths) - 2 > width:
+        can_shrink = [i for i in range(1, len(widths)) if widths[i] > words[i]]
+        if not can_shrink:
+            break
+        widths[min(can_shrink, key=wrapped_if_narrower)] -= 1
+    lines = []
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
+            for cell, size in zip(row, widths, strict=True)
+        ]
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            lines.append("  ".join(map(str.ljust, parts, widths)).rstrip())
     return "\n".join(lines)

@@ -15,20 +15,25 @@ from .. import data, environment, files, report, tasks
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.verdict import count_opening, verdict
-from ..record import (
+from ..runs import (
     DataRecord,
     LayerRecord,
+    Metrics,
     ModelRecord,
+    ProofRecord,
     Record,
+    Run,
     TargetRecord,
     TrainingRecord,
     describe_difference,
+    first_kernel,
+    open_run,
+    read_predictions,
     read_record,
 )
-from ..runs import Metrics, Run, first_kernel, open_run, read_predictions
 from ..training import History, choose_plan, leaf_layers, weights_sha256
 from . import catalogue
-from .experiment import Experiment, dtype_policy
+from .experiment import Experiment
 from .summary import summary
 
 # What an unfinished run must agree on to be resumed, and a finished one to be reported.
@@ -160,7 +165,7 @@ class Execution:
             headline=self.task.HEADLINE,
             overrides=experiment.settings.overrides,
             hyperparameters=experiment.hyperparameters,
-            trainer=dataclasses.asdict(self.trainer),
+            trainer=self.trainer.settings(),
             seed=experiment.seed,
             budget=experiment.budget,
             code_sha256=entry.code_sha256,
@@ -185,7 +190,7 @@ class Execution:
         """The model, once it, the data and the trainer are known to agree."""
         record, model = self.record, self._new_model()
         self.task.check(model, self.data)
-        self.trainer.check(model, len(self.data.train))
+        self.trainer.check(model, len(self.data.train), self.data.train)
         self.trainer.check(model, len(self._seen.train))  # now, and not after the first training
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record.model = ModelRecord(
@@ -224,7 +229,7 @@ class Execution:
 
     def _train(self, model: keras.Model) -> tuple[keras.Model, History]:
         record = self.record
-        history = self._fit(model, self.data, self.trainer, self.folder)
+        history = self.trainer.fit(model, self.data, folder=self.folder, **self._fit_options)
         files.write_bytes(self.folder / "history.csv", history.to_csv().encode())
         record.training = TrainingRecord(
             epochs=len(history.rows),
@@ -237,20 +242,14 @@ class Execution:
         record.weights_sha256 = weights_sha256(model)
         return model, history
 
-    def _fit(
-        self, model: keras.Model, prepared: data.Data, trainer: Any, folder: pathlib.Path
-    ) -> History:
-        experiment = self.experiment
-        with dtype_policy(experiment.dtype_policy):
-            return trainer.fit(
-                model,
-                prepared,
-                seed=experiment.seed,
-                plan=self.record.plan,
-                folder=folder,
-                budget=experiment.budget,
-                callbacks=self.callbacks,
-            )
+    @property
+    def _fit_options(self) -> dict[str, Any]:
+        return {
+            "seed": self.experiment.seed,
+            "plan": self.record.plan,
+            "budget": self.experiment.budget,
+            "callbacks": self.callbacks,
+        }
 
     def _retrain(self, training: TrainingRecord) -> keras.Model:
         """The network trained anew, on train and val, for as many epochs as were best."""
@@ -258,7 +257,7 @@ class Execution:
         print(f"training anew on train and val for {epochs} epochs", flush=True)
         model, seen = self._new_model(), self._seen
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
-        history = self._fit(model, seen, trainer, self.folder / "retraining")
+        history = trainer.fit(model, seen, folder=self.folder / "retraining", **self._fit_options)
         training.retrained_epochs = len(history.rows)
         training.retrained_examples = len(seen.train)
         training.retraining_seconds = round(history.seconds, 2)
@@ -308,9 +307,9 @@ class Execution:
         export(self.folder, self.task.endpoints(model, self.data))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
 
-    def _prove(self) -> Any:
+    def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)
-        return prove(self.folder, self.data.test.column.files)
+        return ProofRecord(**prove(self.folder, self.data.test.column.files))
 
     def _remove_checkpoints(self) -> None:
         for folder in (self.folder, self.folder / "retraining"):

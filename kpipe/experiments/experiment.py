@@ -82,18 +82,17 @@ class Experiment:
             prepared: Where the input gives a start, such as word vectors, it is loaded.
             hp: Keys in place of the experiment's, in a search.
         """
-        keras.utils.clear_session()
+        keras.utils.clear_session()  # forgets the policy
+        keras.config.set_dtype_policy(self.dtype_policy)
         keras.utils.set_random_seed(self.seed)
-        with dtype_policy(self.dtype_policy):
-            model = self.module.build_model(self.settings.hp if hp is None else hp)
+        model = self.module.build_model(self.settings.hp if hp is None else hp)
         return model, prepared.input.initialize(model) if prepared else {}
 
 
 @contextlib.contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Sets Keras' global policy for a while; `clear_session` forgets it."""
+def callers_dtype_policy() -> Iterator[None]:
+    """Restores Keras' global policy at the end."""
     before = keras.config.dtype_policy().name
-    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:

@@ -96,6 +96,12 @@ def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
         ) from error
 
 
+def _declare(module: types.ModuleType, keys: _Keys) -> tuple[Dataset, keras.Model, Trainer]:
+    keras.utils.clear_session()
+    with _declared(module, keys):
+        return module.load_data(keys), module.build_model(keys), module.build_trainer(keys)
+
+
 def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
     """The dataset that a pipeline names; no data are read."""
     keys = _Keys(overrides, {})
@@ -120,11 +126,7 @@ def resolve(
     """
     shorter = getattr(module, "sample", {}) if sample else {}
     keys = _Keys(overrides, shorter)
-    keras.utils.clear_session()
-    with _declared(module, keys):
-        dataset = module.load_data(keys)
-        model = module.build_model(keys)
-        trainer = module.build_trainer(keys)
+    dataset, model, trainer = _declare(module, keys)
     active = keys.active
     choices = {key: values for key, values in keys.parsed.items() if len(values) > 1}
     # A pipeline's default that was asked for is another than the sample's.
@@ -133,8 +135,8 @@ def resolve(
         for key, values in keys.parsed.items()
         if values[0] != active[key].default or key in shorter
     }
-    fields = {f.name: f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)}
-    of_trainer = {}
+    fields = {field.name: field for field in _settable()}
+    of_trainer: dict[str, Any] = {}
     for key in overrides.keys() - keys.parsed.keys():
         if key not in fields:
             raise _unknown(key, keys, [*active, *fields])
@@ -151,7 +153,7 @@ def resolve(
     return Settings(keys, trainer, dataset, changed, choices)
 
 
-def _is_text(parameter) -> bool:
+def _is_text(parameter: Any) -> bool:
     """Whether a key is free text, such as a path: its commas separate nothing."""
     return isinstance(parameter, hp_types.Fixed) and isinstance(parameter.value, str)
 
@@ -167,7 +169,7 @@ def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> Use
     return UserError(f"no key {key!r}; {nearest(key, known)}")
 
 
-def conditions(parameter) -> str:
+def conditions(parameter: Any) -> str:
     """When a key is active: "optimizer=adamw"; empty when always."""
     return " and ".join(
         f"{condition.name}={'|'.join(map(str, condition.values))}"
@@ -175,7 +177,7 @@ def conditions(parameter) -> str:
     )
 
 
-def _parse_parameter(parameter, value: object) -> object:
+def _parse_parameter(parameter: Any, value: object) -> object:
     key = parameter.name
     if isinstance(parameter, hp_types.Boolean):
         return _parse_boolean(key, value)
@@ -187,7 +189,14 @@ def _parse_parameter(parameter, value: object) -> object:
     return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
 
 
+def _settable() -> list[dataclasses.Field]:
+    """The fields of the Trainer that are keys of the command line."""
+    return [f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)]
+
+
 def _parse_field(field: dataclasses.Field, value: object) -> object:
+    if field.metadata["choices"]:
+        return _parse_choice(field.name, value, field.metadata["choices"])
     if field.type is str:
         return str(value)
     if field.type is bool:
@@ -196,7 +205,7 @@ def _parse_field(field: dataclasses.Field, value: object) -> object:
     return _parse_number(field.name, value, low, high, integer=field.type is int)
 
 
-def _parse_number(key: str, value: object, low: float, high: float, integer: bool):
+def _parse_number(key: str, value: Any, low: float, high: float, integer: bool) -> Any:
     what = "an integer" if integer else "a number"
     error = UserError(f"{key}={value}: expected {what} from {_number(low)} to {_number(high)}")
     try:
@@ -232,7 +241,7 @@ def _parse_choice(key: str, value: object, values: list) -> object:
     raise UserError(f"{key}={value}: expected one of {', '.join(map(str, values))}")
 
 
-def _same(text: str, known: object) -> bool:
+def _same(text: str, known: Any) -> bool:
     try:
         return type(known)(text) == known
     except ValueError:
@@ -241,20 +250,20 @@ def _same(text: str, known: object) -> bool:
 
 def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
     """Rows of key, default, range and condition, for `NAME --help`."""
-    settings = resolve(module, {})
+    keys = _Keys({}, {})
+    _, _, trainer = _declare(module, keys)
     rows = [("key", "default", "range", "applies with")]
-    for parameter in settings.hp.space:
+    for parameter in keys.space:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
-    for field in dataclasses.fields(Trainer):
-        if field.metadata.get("settable", True):
-            default = str(getattr(settings.trainer, field.name))
-            rows.append((field.name, default, _field_range(field), ""))
+    for field in _settable():
+        default = str(getattr(trainer, field.name))
+        rows.append((field.name, default, _field_range(field), ""))
     return rows
 
 
-def _range(parameter) -> str:
+def _range(parameter: Any) -> str:
     if isinstance(parameter, hp_types.Boolean):
         return "true, false"
     if isinstance(parameter, hp_types.Choice):
@@ -267,6 +276,8 @@ def _range(parameter) -> str:
 def _field_range(field: dataclasses.Field) -> str:
     if field.type is bool:
         return "true, false"
+    if field.metadata["choices"]:
+        return ", ".join(field.metadata["choices"])
     if field.type is str:
         return "a metric"
     return f"{_number(field.metadata['low'])} to {_number(field.metadata['high'])}"

@@ -13,10 +13,11 @@ from ..errors import UserError
 from ..runs import Run
 from . import catalogue, keys, modules
 from .execution import Execution
-from .experiment import Experiment
+from .experiment import Experiment, callers_dtype_policy
 from .folders import exclusive, run_folder, set_aside
 
 
+@callers_dtype_policy()
 def run(
     name: str,
     *,
@@ -91,6 +92,7 @@ def open_experiment(
         UserError: Something given is wrong; one line says what.
     """
     _check_plan(plan)
+    environment.check_keras()
     environment.fix_threads()
     module, policy = modules.load(catalogue.find(name))
     found = None

@@ -1,8 +1,7 @@
 """The result of a run in a few lines, for the terminal."""
 
 from .. import formatting, tasks
-from ..record import ProofRecord
-from ..runs import Run
+from ..runs import ProofRecord, Run
 
 
 def summary(run: Run) -> str:

@@ -137,5 +137,5 @@ class _Store:
 def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
     """`numpy.savez_compressed` under a temporary name first."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # no array has an option's name
     files.write_bytes(path, buffer.getvalue())

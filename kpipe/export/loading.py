@@ -127,7 +127,7 @@ class SavedModel:
         """
         spec = self._signatures["serving_bytes" if self._takes_files else "serving_default"]
         shape = tuple(self.input_spec.shape[1:])
-        given = inputs.read_files([pathlib.Path(path) for path in paths], self.input_spec)
+        given: Any = inputs.read_files([pathlib.Path(path) for path in paths], self.input_spec)
         if not self._takes_files:
             return self._call("serving_default", given)
         return self._join(spec, inputs.call_on_images(spec, paths, given, shape, PREDICT_BATCH))

@@ -36,7 +36,7 @@ def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
     passed = labels_agree = True
     for case in cases:
         difference, same_words = _replay(case, endpoints, arrays)
-        name = case["endpoint"] + (" on the test split" if case["test"] else "")
+        name = case["endpoint"]
         differences[name] = max(differences.get(name, 0.0), difference)
         labels_agree &= same_words
         passed &= same_words and difference <= case["tolerance"]
@@ -68,12 +68,12 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
             if comparison["output"] not in outputs:
                 worst = DIFFERENT
                 continue
-            values = outputs[comparison["output"]][..., : comparison["columns"]]
+            values: np.ndarray = outputs[comparison["output"]][..., : comparison["columns"]]
             if comparison["error"]:
                 # Mean squared error of an image, white is 1, from what it is of.
                 images = expected(comparison["error"]) / 255
                 values = np.mean(np.square(images - values), axis=(1, 2, 3))
-            wanted = expected(comparison["array"])[..., : comparison["columns"]]
+            wanted: np.ndarray = expected(comparison["array"])[..., : comparison["columns"]]
             rows = expected(comparison["rows"]) if comparison["rows"] else slice(None)
             if wanted.dtype.kind == "U":
                 words = [word.decode() for word in values[rows]]
@@ -127,10 +127,10 @@ class _Arrays:
         self.arrays |= {f"predictions/{name}": predictions[name] for name in predictions.files}
         # Strings of bytes are kept as one array of bytes and their sizes.
         for name in [name for name in self.arrays if f"{name}_sizes" in self.arrays]:
-            ends = np.cumsum(self.arrays.pop(f"{name}_sizes"))
+            stops = np.cumsum(self.arrays.pop(f"{name}_sizes"))
             content = self.arrays[name].tobytes()
-            starts = [0, *ends[:-1]]
-            self.arrays[name] = [content[a:b] for a, b in zip(starts, ends, strict=True)]
+            starts = [0, *stops[:-1]]
+            self.arrays[name] = [content[a:b] for a, b in zip(starts, stops, strict=True)]
         self.rows = self.arrays["predictions/index"]
         self.num_test = len(self.rows)
         self.order = np.arange(self.num_test)

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from .. import files
 from ..errors import RunError
-from ..record import ProofRecord
 
 
 class Endpoints(NamedTuple):
@@ -51,8 +50,8 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
             (temporary / "assets" / name).write_text(lines, encoding="utf-8")
 
 
-def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> ProofRecord:
-    """Runs proof.py on a run's export in a fresh process; its result.
+def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str, Any]:
+    """Runs proof.py on a run's export in a fresh process; its result, see `runs.ProofRecord`.
 
     Args:
         folder: The run's.
@@ -71,8 +70,7 @@ def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> ProofReco
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
     )
     try:
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return ProofRecord(**result)
-    except (IndexError, ValueError, TypeError):
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RunError(f"{folder}: the proof of the export failed: {lines[-1]}") from None

@@ -15,6 +15,7 @@ from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import against_single_task, label_accuracies
 from .latents import code_scatter, decoded_plane, discrete_code_by_class, latent_kl
 from .points import decision_regions
+from .regression import predicted_against_true, residuals
 from .sweeps import compare_traversals, traversal_animation, traversals
 from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
 from .words import analogies, embedding_map, nearest_words
@@ -40,8 +41,10 @@ __all__ = [
     "learning_curves",
     "nearest_words",
     "per_class",
+    "predicted_against_true",
     "reconstructions",
     "regularizers",
+    "residuals",
     "roc_curve",
     "telling_words",
     "text_lengths",

@@ -53,7 +53,9 @@ def _missing(run: Run) -> str:
         return "accuracy in metrics.json"
     if not record.model:
         return "model in run.json"
-    if not record.training or record.training.best_epoch not in run.history["epoch"]:
+    if not record.training:
+        return "training in run.json"
+    if record.training.best_epoch not in run.history["epoch"]:
         return "best epoch in history.csv"
     return ""
 

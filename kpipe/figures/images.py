@@ -70,7 +70,7 @@ def augmented_examples(run: Run) -> Figure | None:
     data = run.data
     if data is None or not style.has_images(run) or data.augmentation == Augmentation():
         return None
-    from ..training.batches import augment  # imports TensorFlow
+    from ..inputs.augmentation import augment  # imports TensorFlow
 
     train = data.train
     positions = np.linspace(0, len(train) - 1, min(NUM_ORIGINALS, len(train))).astype(int)

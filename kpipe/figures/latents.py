@@ -16,8 +16,7 @@ from matplotlib.transforms import Bbox
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
-from ..record import Record
-from ..runs import Run
+from ..runs import Record, Run
 from . import style
 from .autoencoders import decode, tile
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
@@ -238,7 +237,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     np.add.at(counts, (truth, value), 1)
     # One value a class, so that most examples have the value of their class.
     matched = dict(zip(*linear_sum_assignment(counts, maximize=True), strict=True))
-    values = [matched[c] for c in sorted(matched)]
+    values = [int(matched[c]) for c in sorted(matched)]
     agree = counts[sorted(matched), values].sum() / counts.sum()
     values += sorted(set(range(size)) - set(values))
     shares = counts[:, values] / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -250,7 +249,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     text: Any = {"fontsize": 9 if numbered else 6}
-    axes.set_xticks(range(size), values, **text)
+    axes.set_xticks(range(size), [str(value) for value in values], **text)
     axes.set_yticks(range(len(shares)), [style.shorten(x, 22) for x in run.label_names], **text)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

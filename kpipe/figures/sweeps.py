@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from ..record import Record
-from ..runs import Metrics, Run
+from ..runs import Metrics, Record, Run
 from . import style
 from .autoencoders import COLUMNS, decode, draw_blocks, spread, tile, to_gif
 from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, has_prior, latents_of, used_nats, vary

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import formatting, models
 from ..data import Split
-from ..inputs.texts import UNKNOWN_ID
+from ..inputs.tokens import UNKNOWN_ID
 from ..measures.intervals import sign_of
 from ..runs import Run
 from . import style

@@ -2,37 +2,44 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from .differences import LOSS, PROJECTION, Comparison, Point, Points, compare, size_of
+from .differences import (
+    DIRECTIONS,
+    LOSS,
+    POINTS,
+    PROJECTION,
+    READABLE,
+    Comparison,
+    Point,
+    Points,
+    compare,
+    size_of,
+)
 from .objective import Objective, as_model, in_float64
-
-POINTS = 3  # the one that was given, and others beside it, where no kink is hit exactly
-DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
-SLOPE_TOLERANCE = 0.05
-# What the loss must change by, in units of its rounding error, before a slope is read from it.
-READABLE = 50.0
-TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readable step
+from .taylor import taylor_picture, taylor_test
 
 
 @dataclasses.dataclass(frozen=True)
 class VariableCheck:
-    """What the tests say of one variable, or of one input.
+    """The result of the tests for one variable, or one input.
 
     Attributes:
-        name: The variable's path; "input ..." of an input.
-        shape: Of the variable.
+        name: The variable's path; "input ..." for an input.
+        shape: Shape of the variable.
         errors: Relative error of every entry that was compared with differences, (entries,).
         kinks: Entries at a kink, of a ReLU or a max pooling, where there is no derivative. They
-            were compared beside it, or left out where kinks are too dense for that.
-        slopes: Of the loss' change and of what the gradient leaves of it, along a random direction:
-            about 1 and 2; a word where there are none, such as "flat" for a gradient of 0.
+            were compared close by, or left out where kinks are too dense for that.
+        slopes: Slopes of the loss' change and of what the gradient leaves of it, along a random
+            direction: about 1 and 2; a word where there are none, such as "flat" for a gradient
+            of 0.
         transpose_error: Relative difference of u'(J v) and v'(J'u); NaN where kinks are too dense.
-        verdict: "ok", "WRONG", or "NOT CHECKED" where differences cannot tell.
-        reasons: Of a verdict that is not "ok", in words.
+        verdict: "ok", "WRONG", or "NOT CHECKED" where differences cannot decide.
+        reasons: Reasons of a verdict that is not "ok", in words.
     """
 
     name: str
@@ -72,7 +79,7 @@ class GradientCheck:
     """The result of `check`.
 
     Attributes:
-        model: Its name.
+        model: The model's name.
         variables: One entry for each trainable variable and each input of floats.
         tolerance: Largest relative error that passes.
         taylor: Step, change of the loss, and what the gradient leaves of it, along one direction of
@@ -86,7 +93,7 @@ class GradientCheck:
 
     @property
     def verdict(self) -> str:
-        """The worst one of a variable."""
+        """The worst verdict of a variable."""
         given = {variable.verdict for variable in self.variables}
         return next(verdict for verdict in ("WRONG", "NOT CHECKED", "ok") if verdict in given)
 
@@ -98,8 +105,8 @@ class GradientCheck:
         """A table: its heading, then a row for each variable."""
         return [HEADING, *(variable.row() for variable in self.variables)]
 
-    def to_json(self) -> dict:
-        """What `rows` shows, as plain values."""
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of `rows` as plain values."""
         return {
             "model": self.model,
             "verdict": self.verdict,
@@ -171,11 +178,11 @@ def check(
         y: Targets, or None.
         samples: Entries of each variable that are compared, at random, half of them where the
             gradient is not 0; all of a smaller one.
-        tolerance: Largest relative error that passes. What is below the rounding error of the
-            differences is no error.
+        tolerance: Largest relative error that passes. A deviation below the rounding error of the
+            differences counts as none.
         training: Whether layers behave as in training.
-        seed: Of the entries and directions.
-        progress: Called with each variable's result, as soon as it is there.
+        seed: Seed of the entries and directions.
+        progress: Called with each variable's result, as soon as it is known.
 
     Raises:
         ValueError: There is nothing to check, or the model computes in less than float64.
@@ -203,13 +210,15 @@ def check(
             variables.append(_check_variable(points, i, samples, tolerance, rng))
             if progress:
                 progress(variables[-1])
-        picture = _taylor_picture(points.at(0), rng)
+        picture = taylor_picture(points.at(0), rng)
     return GradientCheck(model.name, tuple(variables), tolerance, picture)
 
 
-def _check_variable(points: Points, i: int, samples: int, tolerance: float, rng) -> VariableCheck:
+def _check_variable(
+    points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
+) -> VariableCheck:
     errors, kinks, reasons = _compare_entries(points, i, samples, tolerance, rng)
-    slopes, fits = _taylor_test(points, i, rng)
+    slopes, fits = taylor_test(points, i, rng)
     if not fits or _along_a_direction(points, i, LOSS, tolerance, rng).state == "wrong":
         reasons.append("Taylor test")
     transposed = _along_a_direction(points, i, PROJECTION, tolerance, rng)
@@ -232,9 +241,13 @@ def _check_variable(points: Points, i: int, samples: int, tolerance: float, rng)
     )
 
 
-def _compare_entries(points: Points, i: int, samples: int, tolerance: float, rng):
-    """Relative errors of single entries, how many were at kinks, and the worst one in words."""
-    errors, kinks, worst, largest = [], 0, [], tolerance
+def _compare_entries(
+    points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
+) -> tuple[np.ndarray, int, list[str]]:
+    """Compares single entries: relative errors, number at kinks, and the worst one in words."""
+    errors: list[float] = []
+    worst: list[str] = []
+    kinks, largest = 0, tolerance
     values, gradient = points.at(0).values[i], points.at(0).gradients[LOSS][i]
     for entry in _entries(gradient, samples, rng):
         size = max(abs(values[entry]), size_of(values))
@@ -257,8 +270,8 @@ def _compare_entries(points: Points, i: int, samples: int, tolerance: float, rng
     return np.array(errors), kinks, worst
 
 
-def _entries(gradient: np.ndarray, samples: int, rng) -> list[tuple[int, ...]]:
-    """All entries of a small variable; of a large one some, half of them not of gradient 0."""
+def _entries(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Chooses all entries of a small variable, or some of a large one, half with a gradient."""
     chosen = np.arange(gradient.size)
     if gradient.size > samples:
         felt = np.flatnonzero(gradient)
@@ -271,8 +284,8 @@ def _entries(gradient: np.ndarray, samples: int, rng) -> list[tuple[int, ...]]:
 def _is_narrow(point: Point, i: int) -> bool:
     """Whether the loss is a staircase where the gradient is largest, as a cast to float32 makes it.
 
-    Eight steps together are shorter than one of float32, of which there are two at most; a thousand
-    of those are seen, unlike in a loss that does not depend on the entry at all.
+    The eight steps together are shorter than one of float32, so that they cross two of those at
+    most; a thousand are visible, unlike in a loss that does not depend on the entry at all.
     """
     gradient = point.gradients[LOSS][i]
     entry = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
@@ -285,10 +298,12 @@ def _is_narrow(point: Point, i: int) -> bool:
     return len({value(k * step) for k in range(9)}) < 5 and value(1e5 * step) != value(0.0)
 
 
-def _along_a_direction(points: Points, i: int, which: int, tolerance: float, rng) -> Comparison:
+def _along_a_direction(
+    points: Points, i: int, which: int, tolerance: float, rng: np.random.Generator
+) -> Comparison:
     """Compares the derivative along the first random direction in whose way no kink lies.
 
-    Of the projection of the outputs on u and a direction v that is v'(J'u) with u'(J v).
+    For the projection of the outputs on u, and a direction v, that compares v'(J'u) with u'(J v).
     """
     for attempt in range(DIRECTIONS):
         number = attempt * POINTS // DIRECTIONS
@@ -299,89 +314,3 @@ def _along_a_direction(points: Points, i: int, which: int, tolerance: float, rng
         if result.settles(number):
             break
     return result
-
-
-def _taylor_test(points: Points, i: int, rng) -> tuple[tuple[float | str, float | str], bool]:
-    """The slopes along the first direction in whose way no kink lies, and whether they are right.
-
-    What a wrong gradient leaves of the loss' change falls as the step does, with slope 1, in every
-    direction; between dense kinks the slopes are irregular, and say nothing.
-    """
-    slopes, beside = ("kinks", "kinks"), []
-    for attempt in range(DIRECTIONS):
-        number = attempt * POINTS // DIRECTIONS
-        if number == POINTS - 1 and all(map(_is_linear, beside)):
-            return slopes, False  # of all units together; a single one of them may be right
-        point = points.at(number, i)
-        # In the end one unit's weights alone: fewer kinks than those of all units.
-        direction = _taylor_direction(point, i, rng, one_unit=number == POINTS - 1)
-        slopes = _taylor_slopes(point, i, direction)
-        if all(
-            isinstance(s, str) or abs(s - k) <= SLOPE_TOLERANCE for k, s in enumerate(slopes, 1)
-        ):
-            return slopes, True
-        if number:  # at the point itself a kink looks like a wrong gradient
-            beside.append(slopes[1])
-    wrong = sum(map(_is_linear, beside))
-    return (slopes, False) if wrong > len(beside) / 2 else (("kinks", "kinks"), True)
-
-
-def _is_linear(slope: float | str) -> bool:
-    """Whether what the gradient leaves of the loss' change falls as a wrong gradient's does."""
-    return isinstance(slope, str) or abs(slope - 1) <= SLOPE_TOLERANCE
-
-
-def _taylor_direction(point: Point, i: int, rng, one_unit: bool = False) -> np.ndarray:
-    """Random, but not across the gradient, so that the first slope can be seen."""
-    gradient, size = point.gradients[LOSS][i], size_of(point.values[i])
-    direction = rng.standard_normal(gradient.shape)
-    if norm := np.linalg.norm(gradient):
-        if np.sum(direction * gradient) < 0:  # or they cancel, in a variable of one entry
-            direction = -direction
-        direction += gradient / norm * np.linalg.norm(direction)
-    felt = np.flatnonzero(gradient)
-    if one_unit and felt.size:
-        unit = rng.choice(felt) % gradient.shape[-1]
-        direction *= np.arange(gradient.shape[-1]) == unit
-    return size * direction
-
-
-def _taylor_slopes(point: Point, i: int, direction) -> tuple[float | str, float | str]:
-    """How fast the loss' change, and what the gradient leaves of it, fall with the step.
-
-    Read from the smallest steps at which the latter stands above rounding: at larger ones a
-    slightly wrong gradient would not show, and more kinks lie in the way.
-    """
-    slope = float(np.sum(point.gradients[LOSS][i] * direction))
-    value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]
-
-    def remainders(step: float) -> tuple[float, float]:
-        change = value(step) - center
-        return abs(change), abs(change - step * slope)
-
-    changes = 0.0
-    for step in 2.0 ** np.arange(-40, -2):
-        first, second = remainders(step)
-        changes = max(changes, first)
-        if second > READABLE * noise:
-            break
-    else:
-        return (1.0, "linear") if changes > READABLE * noise else ("flat", "flat")
-    steps = step * TAYLOR_STEPS
-    table = np.array([remainders(step) for step in steps])
-    table = np.maximum(table, noise / 10)  # a remainder can be 0
-    fitted = np.polyfit(np.log(steps), np.log(table), 1)[0]
-    return float(fitted[0]), float(fitted[1])
-
-
-def _taylor_picture(point: Point, rng) -> np.ndarray:
-    """Step, change of the loss and what the gradient leaves of it, in all variables together."""
-    count = len(point.values)
-    directions = [_taylor_direction(point, i, rng) for i in range(count)]
-    slope = sum(np.sum(point.gradients[LOSS][i] * directions[i]) for i in range(count))
-    rows = []
-    for step in 2.0 ** np.arange(-34, -3):
-        moved = [v + step * d for v, d in zip(point.values, directions, strict=True)]
-        change = float(point.objective.evaluate(moved)[LOSS]) - point.center[LOSS]
-        rows.append((step, abs(change), abs(change - step * slope)))
-    return np.array(rows)

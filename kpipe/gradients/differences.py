@@ -12,27 +12,33 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the var
 JITTER = 1e-2  # how far a point beside the given one is, as a share of the variable's size
 CHAOTIC = 1e-6  # share of a value that rounding of its arguments never changes it by
 LOSS, PROJECTION = 0, 1
+POINTS = 3  # the given one, and others close by, where no kink is hit exactly
+DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
+# What the loss must change by, in units of its rounding error, before a slope is read from it.
+READABLE = 50.0
 
 
 class Point:
-    """Values at which derivatives are compared, and what is known there.
+    """Values at which derivatives are compared, with the loss and its gradients there.
 
     Attributes:
         center: The loss and the projection, float64 (2,).
-        gradients: Of each of the two, in every value.
+        gradients: Gradients of each of the two in every value.
         noise: Rounding error of each of the two, float64 (2,).
 
     Raises:
-        ValueError: The objective is not the same twice.
+        ValueError: The objective changes from one evaluation to the next.
     """
 
-    def __init__(self, objective: Objective, values: list[np.ndarray], rng):
+    def __init__(
+        self, objective: Objective, values: list[np.ndarray], rng: np.random.Generator
+    ) -> None:
         self.objective, self.values = objective, values
         self.tensors = [tf.constant(value) for value in values]
-        self.center = objective.evaluate(self.tensors).numpy()
+        self.center: np.ndarray = objective.evaluate(self.tensors).numpy()
         gradients = objective.differentiate(self.tensors)
-        self.gradients = [[g.numpy() for g in part] for part in gradients]
-        # The rounding error, from values that are the same but for theirs.
+        self.gradients: list[list[np.ndarray]] = [[g.numpy() for g in part] for part in gradients]
+        # The rounding error of the function, from arguments that differ by their own.
         spread = self._spread(values, rng)
         if (spread > CHAOTIC * np.abs(self.center)).any():
             # An input at a threshold, such as a mask's value: variables alone.
@@ -46,7 +52,7 @@ class Point:
             )
         self.noise = spread + 4 * np.finfo(float).eps * np.maximum(np.abs(self.center), 1e-100)
 
-    def _spread(self, nudged: list[np.ndarray], rng) -> np.ndarray:
+    def _spread(self, nudged: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
         rest = self.tensors[len(nudged) :]
         found = [
             self.objective.evaluate(
@@ -57,7 +63,7 @@ class Point:
         return np.abs(np.array(found) - self.center).max(axis=0)
 
     def line(self, i: int, direction: np.ndarray, which: int) -> Callable[[float], float]:
-        """The function t -> value at t times `direction` from here, in variable `i` alone."""
+        """Returns the function t -> value at t times `direction` from here, in variable `i`."""
 
         def value(t: float) -> float:
             tensors = list(self.tensors)
@@ -68,17 +74,19 @@ class Point:
 
 
 class Points:
-    """The point that was given, and others close by, without exact kinks.
+    """The given point, and others close by, without exact kinks.
 
-    First beside it are the variables alone: where an input is padding or a mask's value, beside it
-    is another matter. Of an input, all: ties of a max pooling remain where the input stays.
+    The first of them moves the variables alone: an input that is padding or a mask's value means
+    something else close by. For an input it moves everything: ties of a max pooling remain while
+    the input stays.
     """
 
-    def __init__(self, objective: Objective, rng):
+    def __init__(self, objective: Objective, rng: np.random.Generator) -> None:
         self.objective, self.rng = objective, rng
-        self.made = {}
+        self.made: dict[tuple[int, int], Point] = {}
 
     def at(self, number: int, i: int = 0) -> Point:
+        """Returns the point of that number, close enough for variable or input `i`."""
         count, values = self.objective.count, self.objective.values
         moved = 0 if number == 0 else count if number == 1 and i < count else len(values)
         if (number, moved) not in self.made:
@@ -92,17 +100,17 @@ class Points:
 
 
 def size_of(value: np.ndarray) -> float:
-    """The typical size of a variable's entries; of a zero one, 1."""
+    """Returns the root mean square of a variable's entries; 1 if all are 0."""
     return float(np.sqrt(np.mean(np.square(value)))) or 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A derivative beside the difference of the function.
+    """A derivative, compared with the difference of the function.
 
     Attributes:
-        error: Relative.
-        difference: What the derivative should be.
+        error: Relative error.
+        difference: The derivative that the differences yield.
         state: "equal", "wrong", or "rough": at a kink.
     """
 
@@ -111,10 +119,11 @@ class Comparison:
     state: str
 
     def settles(self, point: int) -> bool:
-        """Whether the matter is settled at the point of that number, or another is asked for.
+        """Whether the comparison at the point of that number decides, without another point.
 
-        Exactly at several kinks, as where all biases are 0, back-propagation may give a number that
-        is no derivative from any side (Kakade and Lee, 2018): a wrong one is wrong beside it too.
+        Exactly at several kinks, as where all biases are 0, back-propagation may return a number
+        that is no derivative from any side (Kakade and Lee, 2018). A wrong gradient is wrong close
+        by as well.
         """
         if self.state == "wrong":
             return point > 0 or not np.isfinite(self.error)
@@ -124,7 +133,7 @@ class Comparison:
 def compare(
     point: Point, i: int, direction: np.ndarray, which: int, slope: float, tolerance: float
 ) -> Comparison:
-    """A derivative along a direction, and the differences of the function there.
+    """Compares a derivative along a direction with differences of the function.
 
     Where a step crosses a kink, the differences with it and with its half, and the two second
     differences, disagree by about as much as the slopes on its sides. Where two steps on end are

@@ -3,7 +3,8 @@
 import contextlib
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 
 def as_model(model: keras.Layer, x: object) -> keras.Model:
-    """The model, built; a layer becomes one.
+    """Returns the model, built; a layer is wrapped in one.
 
     Raises:
         ValueError: It is neither.
@@ -33,9 +34,9 @@ _LOCK = threading.RLock()
 
 @contextlib.contextmanager
 def in_float64(model: keras.Model) -> Iterator[None]:
-    """All layers, casts and losses compute in float64; afterwards in what they did before.
+    """Makes all layers, casts and losses compute in float64 until the block ends.
 
-    It holds for the whole process: one thread at a time, and none should train meanwhile.
+    It affects the whole process: one thread at a time, and none should train meanwhile.
     """
     with _LOCK, contextlib.ExitStack() as changes:
         _change_to_float64(model, changes)
@@ -43,7 +44,7 @@ def in_float64(model: keras.Model) -> Iterator[None]:
 
 
 def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> None:
-    """Private names are set: the public ones do not reach all that casts, see docs/design.md."""
+    """Sets private names: the public ones do not reach everything that casts, docs/design.md."""
 
     def change(owner: object, attribute: str, value: object) -> None:
         changes.callback(setattr, owner, attribute, getattr(owner, attribute))
@@ -59,7 +60,7 @@ def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> Non
             change(layer, "_dtype", "float64")
         if not isinstance(layer, keras.Model):
             continue
-        # A functional model casts what it is given, and what its graph says.
+        # A functional model casts its inputs, and the tensors that its graph says.
         for tensor in getattr(layer, "inputs", None) or ():
             if keras.backend.is_float_dtype(tensor.dtype):
                 change(tensor, "_dtype", "float64")
@@ -72,29 +73,37 @@ def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> Non
     for variable in model.variables:  # a scope without state casts to it
         if keras.backend.is_float_dtype(variable.dtype):
             change(variable, "_dtype", "float64")
-    # Of every loss object, also one that a function or a layer holds.
+    # All loss objects, also those inside a function or a layer.
     change(keras.losses.Loss, "dtype", property(lambda loss: "float64"))
 
 
 class Objective:
     """The loss, and a random projection of the outputs, as functions of variables and inputs.
 
-    What is no argument is fixed: integer inputs, statistics that batch normalization keeps, and the
-    seeds of random layers, which therefore draw the same numbers at every evaluation.
+    Everything else is fixed: integer inputs, the statistics of batch normalization, and the seeds
+    of random layers, which therefore draw the same numbers at every evaluation.
 
     Attributes:
         values: Float64 arrays: the trainable variables, then the inputs of floats.
-        names: Of each.
-        evaluate: From such values to the loss and the projection, float64 (2,).
-        differentiate: From such values to the gradient of each of the two in every value.
+        names: The name of each.
+        evaluate: Function from such values to the loss and the projection, float64 (2,).
+        differentiate: Function from such values to the gradients of these two in every value.
 
     Raises:
         ValueError: There is nothing to derive by, or the outputs are not float64.
     """
 
-    def __init__(self, model, loss, x, y, training: bool, rng: np.random.Generator):
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: object,
+        x: object,
+        y: object,
+        training: bool,
+        rng: np.random.Generator,
+    ) -> None:
         self.model, self.loss, self.y = model, loss, y
-        self.options = {}
+        self.options: dict[str, bool] = {}
         if "training" in inspect.signature(model.call).parameters:
             self.options["training"] = training
         self.others = [_float64(variable) for variable in model.non_trainable_variables]
@@ -128,7 +137,8 @@ class Objective:
         self.evaluate = tf.function(self._both).get_concrete_function(specs)
         self.differentiate = tf.function(self._gradients).get_concrete_function(specs)
 
-    def _call(self, values):
+    def _call(self, values: Sequence[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
+        """Computes the outputs, and the losses that layers add."""
         inputs = list(self.inputs)
         for i, value in zip(self.free, values[self.count :], strict=True):
             inputs[i] = value
@@ -139,11 +149,11 @@ class Objective:
         return outputs, added
 
     @staticmethod
-    def _floats(outputs):
+    def _floats(outputs: Any) -> list[tf.Tensor]:
         return [o for o in keras.tree.flatten(outputs) if o.dtype.is_floating]
 
-    def _both(self, values):
-        """The loss and the projection, (2,)."""
+    def _both(self, values: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Computes the loss and the projection, (2,)."""
         outputs, added = self._call(values)
         floats = self._floats(outputs)
         if self.loss is not None:
@@ -156,7 +166,7 @@ class Objective:
         pairs = zip(self.projectors, floats, strict=True)
         return tf.stack([total, tf.add_n([tf.reduce_sum(u * o) for u, o in pairs])])
 
-    def _gradients(self, values):
+    def _gradients(self, values: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(values)
             loss, projection = tf.unstack(self._both(values))
@@ -170,13 +180,13 @@ class Objective:
         ]
 
 
-def _float64(variable):
+def _float64(variable: keras.Variable) -> tf.Tensor:
     value = tf.convert_to_tensor(variable.value)
     return tf.cast(value, tf.float64) if value.dtype.is_floating else value
 
 
-def _loss_of(loss, y, outputs):
-    """The mean loss over the examples; several outputs are added up."""
+def _loss_of(loss: Any, y: Any, outputs: Any) -> tf.Tensor:
+    """Computes the mean loss over the examples, summed over several outputs."""
     if isinstance(loss, dict):
         return tf.add_n([_loss_of(part, y[name], outputs[name]) for name, part in loss.items()])
     if isinstance(loss, (list, tuple)):

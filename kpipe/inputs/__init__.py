@@ -9,6 +9,7 @@ import tensorflow as tf
 from ..datasets import Dataset
 from .arrays import ArrayInput, Given, Rows, Serve, check_array, load_array, read_table
 from .images import ImageInput, call_on_images, read_images
+from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens, encode_texts, read_lines
 
 Input = ArrayInput | TextInput  # an ImageInput is an ArrayInput
@@ -66,7 +67,10 @@ __all__ = [
     "Given",
     "ImageInput",
     "Input",
+    "InputTargets",
+    "LabelTargets",
     "Rows",
+    "ScaledTargets",
     "Serve",
     "TextInput",
     "Tokens",
@@ -76,4 +80,5 @@ __all__ = [
     "name_examples",
     "of",
     "read_files",
+    "targets_of",
 ]

@@ -130,7 +130,10 @@ class TextInput:
             self.vectorization.vocabulary_size,
             self.vectorization.max_length,
         )
-        tokens = {name: Tokens(*arrays[name], columns[name]) for name in columns}
+        tokens = {
+            name: Tokens(values, lengths, columns[name])
+            for name, (values, lengths) in arrays.items()
+        }
         length = tokens["train"].values.shape[1]
         return dataclasses.replace(self, vocabulary=vocabulary, length=length), tokens
 

@@ -153,7 +153,9 @@ def write_tokens(
             np.save(temporary / f"{name}_tokens.npy", _pad(tokens, lengths, longest))
             np.save(temporary / f"{name}_lengths.npy", lengths)
         files.write_json(temporary / "vocabulary.json", vocabulary)
-    return open_tokens(folder, texts)
+    written = open_tokens(folder, texts)
+    assert written is not None
+    return written
 
 
 def open_tokens(

@@ -1,22 +1,24 @@
-"""Baselines that a network has to beat."""
+"""Baselines that a network is compared with."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+REGRESSION_VALUES = 50_000_000  # of train inputs: 400 MB of float64, and as much again to fit
+
 
 def bag_of_words(
     train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str]
 ) -> np.ndarray:
-    """What scikit-learn's TF-IDF with logistic regression says of the test texts.
+    """Classifies the test texts by scikit-learn's TF-IDF with logistic regression.
 
-    Both as they come (words of two letters on, L2 penalty with C = 1), but for the number of
-    iterations. It knows which words a text has, and nothing of their order.
+    Both with their default settings (words of two letters or more, L2 penalty with C = 1), but for
+    the number of iterations. The classifier sees which words a text has, not their order.
 
     Args:
-        train_texts: The texts that the network was trained on.
+        train_texts: The texts that the network was trained on, (n,).
         train_labels: int (n,).
-        test_texts: (m,).
+        test_texts: The texts to classify, (m,).
 
     Returns:
         The predicted classes, int (m,).
@@ -30,3 +32,65 @@ def bag_of_words(
 
     classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
     return classifier.fit(train_texts, train_labels).predict(test_texts)
+
+
+def baseline_regressions(
+    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Predict the test examples by the mean of train, and by linear least squares.
+
+    `mean_baseline` is scikit-learn's DummyRegressor; `linear_regression` its LinearRegression on
+    flattened inputs, each standardized by the train split. Both have no setting. A baseline that
+    cannot be fitted is left out, and the reason is printed.
+
+    Args:
+        train_x: Numbers, float (n, ...) vectors or uint8 (n, height, width, channels) images; token
+            ids of texts, signed integers, have no linear meaning and are refused.
+        train_y: float (n,), the true values.
+        test_x: (m, ...), as `train_x`.
+
+    Returns:
+        Predicted values of each baseline, float64 (m,).
+
+    Example:
+        baseline_regressions(np.array([[1.0], [2.0]]), np.array([3.0, 5.0]), np.array([[4.0]]))
+        # {"mean_baseline": [4.0], "linear_regression": [9.0]}
+    """
+    from sklearn.dummy import DummyRegressor  # takes a second to import
+
+    train_y = np.asarray(train_y, np.float64)
+    if not len(train_y) or not np.isfinite(train_y).all():
+        return _left_out("baselines", "a true value of train is not finite, or there is none")
+    mean = DummyRegressor().fit(np.zeros((len(train_y), 1)), train_y)
+    predicted = {"mean_baseline": mean.predict(np.zeros((len(test_x), 1)))}
+    return predicted | _linear_regression(train_x, train_y, test_x)
+
+
+def _linear_regression(
+    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray
+) -> dict[str, np.ndarray]:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if train_x.dtype.kind not in "fub" or test_x.dtype.kind not in "fub":
+        return _left_out("linear regression", f"inputs are {train_x.dtype}, not vectors or images")
+    if train_x.size > REGRESSION_VALUES:
+        return _left_out(
+            "linear regression", f"{train_x.size:,} input values of train are too many"
+        )
+    model = make_pipeline(StandardScaler(copy=False), LinearRegression(copy_X=False))
+    try:
+        train, test = (x.reshape(len(x), -1).astype(np.float64) for x in (train_x, test_x))
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at below
+            predicted = model.fit(train, train_y).predict(test)
+    except (ValueError, MemoryError) as error:  # not finite, no convergence, no inputs
+        return _left_out("linear regression", str(error).partition("\n")[0])
+    if not np.isfinite(predicted).all():
+        return _left_out("linear regression", "a prediction is not finite")
+    return {"linear_regression": predicted}
+
+
+def _left_out(what: str, reason: str) -> dict[str, np.ndarray]:
+    print(f"no {what} to compare with: {reason}", flush=True)
+    return {}

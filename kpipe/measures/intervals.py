@@ -80,9 +80,10 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
 
 
 def sign_of(difference: dict) -> int:
-    """1 where an interval lies above 0, -1 where it lies below, 0 where it contains 0.
+    """1 if an interval is above 0, -1 if it is below, 0 if it contains 0 or there is none.
 
     Args:
         difference: See `paired_difference`.
     """
-    return int(difference["low"] > 0) - int(difference["high"] < 0)
+    low, high = difference["low"], difference["high"]
+    return 0 if low is None or high is None else int(low > 0) - int(high < 0)

@@ -203,7 +203,9 @@ def _reconstructor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: decoder(encoder(images)["code"])["reconstruction"].numpy()
 
 
-def _measure(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix="") -> dict:
+def _measure(
+    split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix: str = ""
+) -> dict:
     """Squared error, PSNR and SSIM of each image's reconstruction."""
     parts = []
     for positions in _batches(len(split)):
@@ -227,9 +229,11 @@ def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.n
 def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
     """PSNR and SSIM before and after, at each noise level."""
     reconstruct = _reconstructor(model)
-    columns = {name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")}
+    columns: dict[str, list] = {
+        name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")
+    }
     for i, level in enumerate(NOISE_LEVELS):
-        parts = {name: [] for name in columns}
+        parts: dict[str, list] = {name: [] for name in columns}
         for positions in _batches(len(test)):
             images = test.take(positions)[0]
             noisy = add_noise(images, level, (seed + int(positions[0]), i)).numpy()
@@ -311,8 +315,9 @@ def _likelihood(
             weights.append(log_ratio - cross[-1])
         nats.append(np.mean(cross, axis=0))
         estimates.append(math.log(draws) - special.logsumexp(weights, axis=0))
-    nats = np.concatenate(nats)
-    result = {"reconstruction_nats": nats, "bound": nats + encoded["kl"].sum(axis=1)}
+    reconstruction = np.concatenate(nats)
+    bound = reconstruction + encoded["kl"].sum(axis=1)
+    result = {"reconstruction_nats": reconstruction, "bound": bound}
     return result | ({"negative_log_likelihood": np.concatenate(estimates)} if samples else {})
 
 

@@ -28,7 +28,7 @@ class Target:
     source: str = ""
     at_most: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"Target({self.metric!r}) needs at_least or at_most, one of them")
 

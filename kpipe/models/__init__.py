@@ -1,4 +1,4 @@
-"""Functional model builders: Keras layers in, an uncompiled keras.Model out."""
+"""Functional model builders: plain arguments in, an uncompiled keras.Model out."""
 
 from .autoencoder import autoencoder
 from .cnn import cnn

@@ -32,11 +32,12 @@ def autoencoder(
         decoder_units: Widths of the decoder's dense layers; by default the encoder's, mirrored.
         filters: Filters of 4x4 convolutions with stride 2 that come first in the encoder, and
             transposed last in the decoder; height and width must be divisible by 2 as often.
-        activation: Of the hidden layers: any Keras name. "leaky_relu" has Keras' slope 0.2.
-        code_activation: Of the code.
-        output_activation: Of the reconstruction.
+        activation: Activation of the hidden layers: any Keras name. "leaky_relu" has Keras' slope
+            0.2.
+        code_activation: Activation of the code.
+        output_activation: Activation of the reconstruction.
         use_bias: Whether layers have biases.
-        name: Of the model; its parts are "encoder" and "decoder".
+        name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
         ValueError: The image cannot be halved that often.
@@ -71,8 +72,14 @@ def autoencoder(
     return keras.Model(inputs, decoder(encoder(inputs)["code"]), name=name)
 
 
-def encode(images, units: Sequence[int], filters: Sequence[int], activation: str, use_bias=True):
-    """From uint8 images to the features that a code is made of: convolutions, then dense layers."""
+def encode(
+    images: keras.KerasTensor,
+    units: Sequence[int],
+    filters: Sequence[int],
+    activation: str,
+    use_bias: bool = True,
+) -> keras.KerasTensor:
+    """Computes the features behind a code from uint8 images: convolutions, then dense layers."""
     x = keras.layers.Rescaling(1 / 255)(images)
     for size in filters:
         x = keras.layers.Conv2D(
@@ -95,16 +102,16 @@ def build_decoder(
     output_activation: str = "sigmoid",
     use_bias: bool = True,
 ) -> keras.Model:
-    """From a code to {"reconstruction": ...}: dense layers, then transposed convolutions.
+    """Builds the model from a code to {"reconstruction": ...}: dense, then transposed convolutions.
 
     Args:
         code_size: Length of the code.
         output_shape: (height, width, channels).
         units: Widths of the dense layers.
         filters: The encoder's; the last are those of the smallest image. Empty: a dense decoder.
-        decoder_filters: Of all transposed convolutions but the last.
-        activation: Of the hidden layers.
-        output_activation: Of the reconstruction.
+        decoder_filters: Filters of all transposed convolutions but the last.
+        activation: Activation of the hidden layers.
+        output_activation: Activation of the reconstruction.
         use_bias: Whether layers have biases.
 
     Raises:

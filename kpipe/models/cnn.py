@@ -23,7 +23,7 @@ def cnn(
 ) -> keras.Model:
     """Blocks of 3x3 convolutions with ReLU, each halved by max pooling; then a dense head.
 
-    What the convolutions give is the layer "features": `models.backbone` ends there.
+    The layer "features" is the output of the convolutions: `models.backbone` ends there.
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes -1..1.
@@ -32,13 +32,13 @@ def cnn(
         convolutions: Convolutions in each block.
         batch_norm: Whether batch normalization follows each convolution (Ioffe and Szegedy,
             2015), whose bias it then replaces.
-        pooling: "flatten" hands every pixel of the last block to the head, "average" the mean of
+        pooling: "flatten" passes every pixel of the last block to the head, "average" the mean of
             each filter over the image (Lin et al., 2014).
         dense_units: Width of the hidden dense layer; 0 for none.
         dropout: Share dropped before every dense layer in training.
-        output_activation: "softmax" for classes that exclude each other, "sigmoid" for labels of
-            which each stands for itself.
-        name: Of the model.
+        output_activation: "softmax" for classes that exclude each other, "sigmoid" for independent
+            labels.
+        name: Name of the model.
 
     Raises:
         ValueError: `pooling` is neither.

@@ -6,6 +6,7 @@ import os
 import pathlib
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +14,10 @@ import numpy as np
 EMBEDDING = "embedding"  # the layer that takes the vectors
 
 
-def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Sequence[str]) -> dict:
-    """Sets the vectors of the words that a file knows; the others keep their start.
+def load_embeddings(
+    model: keras.Model, path: str | os.PathLike[str], vocabulary: Sequence[str]
+) -> dict[str, Any]:
+    """Sets the vectors of the words that a file contains; the others keep their initial values.
 
     GloVe's files (Pennington et al., 2014) have a line "word v1 ... vd" for each word, word2vec's
     text files (Mikolov et al., 2013) a line "words d" before them; ".gz" is unpacked. A word that
@@ -23,7 +26,7 @@ def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Seq
 
     Args:
         model: Has a layer "embedding".
-        path: Of the file, UTF-8.
+        path: Path of the file, UTF-8.
         vocabulary: The word of each token id, in lower case; 0 is padding and 1 the unknown word.
 
     Returns:
@@ -31,9 +34,9 @@ def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Seq
         `dim`, the width.
 
     Raises:
-        ValueError: The file cannot be read, a line of it is malformed, its width is another or it
-            has none of the words, or the vocabulary is larger than the embedding; the model is as
-            it was.
+        ValueError: The file cannot be read, a line of it is malformed, its width is not the
+            embedding's or it has none of the words, or the vocabulary is larger than the embedding.
+            The model is left unchanged.
 
     Example:
         load_embeddings(model, "glove.6B.100d.txt", data.vocabulary)["coverage"]
@@ -72,7 +75,7 @@ def load_embeddings(model: keras.Model, path: str | os.PathLike, vocabulary: Seq
 
 
 def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
-    """The words of a file with their vectors, line by line."""
+    """Reads the words of a file with their vectors, line by line."""
     promised, count, number = None, 0, 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
@@ -90,7 +93,7 @@ def _read(path: pathlib.Path, width: int) -> Iterator[tuple[str, np.ndarray]]:
         what = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{path}: {what}; expected a GloVe or word2vec text file") from None
     if promised is not None and promised != count:
-        raise ValueError(f"{path}:1: says {promised:,} vectors, the file holds {count:,}")
+        raise ValueError(f"{path}:1: says {promised:,} vectors, the file contains {count:,}")
     if not count:
         raise ValueError(f"{path}: no vectors in it; expected a GloVe or word2vec text file")
 
@@ -109,7 +112,7 @@ def _parse(
     path: pathlib.Path, number: int, columns: list[bytes], width: int
 ) -> tuple[str, np.ndarray]:
     try:
-        # Some of GloVe's words hold spaces.
+        # Some of GloVe's words contain spaces.
         word = b" ".join(columns[:-width]).decode()
         with np.errstate(over="ignore"):  # infinity is refused below
             vector = np.array(columns[-width:], dtype="S").astype(np.float32)

@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,32 +16,50 @@ def mlp(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float = 0.0,
+    normalize: tuple[Sequence[float], Sequence[float]] | None = None,
+    output: str = "probabilities",
     name: str = "mlp",
 ) -> keras.Model:
-    """A multilayer perceptron; without hidden layers it is softmax regression.
+    """A multilayer perceptron; without hidden layers it is softmax, or linear, regression.
 
     Args:
         input_shape: (height, width, channels) of uint8 images, whose 0..255 becomes 0..1; or
             (size,) of float32 vectors, which are taken as they are.
-        num_classes: Number of probabilities.
-        units: Width of every hidden layer; empty for softmax regression.
-        activation: Of the hidden layers: any Keras name.
-        initializer: Of all kernels: any Keras name. Biases start at 0.
+        num_classes: Number of probabilities, or of values.
+        units: Width of every hidden layer; empty for softmax or linear regression.
+        activation: Activation of the hidden layers: any Keras name.
+        initializer: Initializer of all kernels: any Keras name. Biases start at 0.
         l1: Sum of absolute kernel values, times this, is added to the loss.
         l2: Sum of squared kernel values, times this, is added to the loss.
         dropout: Share of each hidden layer's outputs that is dropped in training.
-        name: Of the model.
+        normalize: Mean and standard deviation of every input of a vector, of the train split:
+            constants of the model's first layer, so that it takes vectors in their own units.
+        output: "probabilities", the softmax of the last layer, or "value", the last layer as it is.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from (batch, *input_shape) to
-        {"probabilities": float32 (batch, num_classes)}.
+        {"probabilities": float32 (batch, num_classes)} or {"value": float32 (batch, num_classes)}.
+        One value is (batch, 1), not (batch,), whose mean Keras' losses and metrics would take over
+        the batch. They compare it with targets (batch,); a loss of your own must reshape these,
+        since their difference from (batch, 1) is (batch, batch).
+
+    Raises:
+        ValueError: There is no such output, or nothing to normalize.
 
     Example:
         model = mlp((28, 28, 1), 10, units=(128,), activation="sigmoid")
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model = mlp((10,), 1, units=(32,), output="value")
+        model.compile("adam", "mean_squared_error", metrics=["mae"])
     """
+    outputs = {"probabilities": "softmax", "value": "linear"}
+    if output not in outputs:
+        raise ValueError(f"output={output!r} is neither 'probabilities' nor 'value'")
+    if normalize and len(input_shape) != 1:
+        raise ValueError(f"normalize= is for vectors, and inputs of shape {input_shape} are images")
 
-    def dense(size: int, activation: str, **options) -> keras.layers.Dense:
+    def dense(size: int, activation: str, **options: Any) -> keras.layers.Dense:
         # One regularizer a layer: Keras leaves out penalties that are 0.
         regularizer = keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
         return keras.layers.Dense(
@@ -53,6 +72,11 @@ def mlp(
 
     if len(input_shape) == 1:
         inputs = x = keras.Input(input_shape, dtype="float32", name="features")
+        if normalize:
+            means, deviations = normalize
+            variances = [deviation**2 for deviation in deviations]
+            # float32: half precision would round inputs that are far from 0.
+            x = keras.layers.Normalization(mean=means, variance=variances, dtype="float32")(x)
     else:
         inputs = keras.Input(input_shape, dtype="uint8", name="images")
         x = keras.layers.Rescaling(1 / 255)(inputs)
@@ -61,5 +85,5 @@ def mlp(
         x = dense(size, activation)(x)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
-    probabilities = dense(num_classes, "softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(inputs, {"probabilities": probabilities}, name=name)
+    x = dense(num_classes, outputs[output], dtype="float32", name=output)(x)
+    return keras.Model(inputs, {output: x}, name=name)

@@ -24,7 +24,7 @@ def resnet18(
 ) -> keras.Model:
     """ResNet18 (He et al., 2016, table 1): four stacks of two residual blocks, and a dense layer.
 
-    Layers have the names of Keras Hub's `ResNetBackbone`; "features" is where `backbone` ends.
+    Layers have the names of Keras Hub's `ResNetBackbone`; `models.backbone` ends at "features".
 
     Args:
         input_shape: (height, width, 3) of the uint8 images.
@@ -34,7 +34,7 @@ def resnet18(
             "imagenet", a 7x7 convolution and max pooling, which together keep every fourth pixel.
         upsample: Factor by which the images are enlarged first.
         dropout: Share of the features that is dropped before the dense layer in training.
-        name: Of the model.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to
@@ -77,7 +77,7 @@ def resnet18(
     return keras.Model(inputs, {"probabilities": probabilities}, name=name)
 
 
-def _block(x, filters: int, stride: int, name: str):
+def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
     """relu(x + f(x)); where the shape changes, x is projected by a 1x1 convolution (option B)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
@@ -92,7 +92,9 @@ def _block(x, filters: int, stride: int, name: str):
     return keras.layers.ReLU(name=f"{name}_out")(x)
 
 
-def _convolution(x, filters: int, size: int, stride: int, name: str):
+def _convolution(
+    x: keras.KerasTensor, filters: int, size: int, stride: int, name: str
+) -> keras.KerasTensor:
     """Convolution without bias, then batch normalization."""
     padding = "same"
     if stride > 1 and size > 1:

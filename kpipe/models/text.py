@@ -1,6 +1,7 @@
 """Networks on texts: token ids in, padded with 0 on the right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -36,11 +37,11 @@ def recurrent(
         bidirectional: Whether each layer reads from both ends; its width is then doubled.
         pooling: What the classifier sees: the "last" state, of both directions the end of each; or
             the "mean" or "max" over all words, or both, "mean_max".
-        activation: Of a simple RNN, "tanh" or "relu"; a ReLU layer starts with the identity as
+        activation: "tanh" or "relu" in a simple RNN; a ReLU layer starts with the identity as
             recurrent kernel (Le, Jaitly and Hinton, 2015). None: the cell's own.
-        dropout: Of whole embedding channels (Tompson et al., 2015), and of what every layer and
-            the pooling give.
-        name: Of the model.
+        dropout: Share dropped in training of whole embedding channels (Tompson et al., 2015), and
+            of the outputs of every layer and of the pooling.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from tokens, int32 (batch, length), to
@@ -57,7 +58,7 @@ def recurrent(
     if not units:
         # "last" would classify every word.
         raise ValueError(f"units={units!r}: expected at least one width")
-    options = {}
+    options: dict[str, Any] = {}
     if activation is not None:
         if cell != "simple_rnn" or activation not in ("tanh", "relu"):
             raise ValueError(
@@ -103,12 +104,12 @@ def transformer(
         max_length: The longest text, in tokens.
         embedding_dim: Width of a word's vector, a multiple of `num_heads`.
         num_layers: Encoder blocks.
-        num_heads: Of every attention layer; each is embedding_dim / num_heads wide.
+        num_heads: Heads of every attention layer; each is embedding_dim / num_heads wide.
         feedforward_units: Width of the hidden layer of a block's feed-forward part.
         pooling: "mean", "max" or "mean_max" over all words, or the "last" word.
-        dropout: Of the embedding, of attention weights, of what each part adds, and of what the
-            pooling gives.
-        name: Of the model.
+        dropout: Share dropped in training of the embedding, of attention weights, of the output of
+            each part, and of that of the pooling.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from tokens, int32 (batch, length up to max_length), to
@@ -166,13 +167,14 @@ def bag_of_embeddings(
         embedding_dim: Width of a word's vector.
         units: Width of every hidden layer.
         pooling: "mean", "max" or "mean_max" over all words.
-        activation: Of the hidden layers: any Keras name.
+        activation: Activation of the hidden layers: any Keras name.
         l1: Sum of absolute kernel values, times this, is added to the loss. The embedding has no
             penalty: Adam, blind to the scale of a gradient, would draw the vector of every rare
             word to zero as fast as it learns the others (Loshchilov and Hutter, 2019).
         l2: The same with squared values.
-        dropout: Of whole embedding channels, of what the pooling and every hidden layer give.
-        name: Of the model.
+        dropout: Share dropped in training of whole embedding channels, and of the outputs of the
+            pooling and of every hidden layer.
+        name: Name of the model.
 
     Returns:
         Uncompiled model from tokens, int32 (batch, length), to
@@ -195,12 +197,12 @@ def bag_of_embeddings(
     return _classify(tokens, x, num_classes, 0.0, name, regularizer)
 
 
-def attention_scores(model: keras.Model) -> Callable:
-    """What every attention layer of a transformer attends to.
+def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
+    """Builds the function that computes the attention weights of every layer of a transformer.
 
     Returns:
         Function from tokens, int (batch, length), to {"attention_1": float32 (batch, heads, length,
-        length), ...}; a row says how much the word of that row attends to each word.
+        length), ...}; a row is how much the word of that row attends to each word.
 
     Raises:
         ValueError: The model has no attention layers.
@@ -215,7 +217,7 @@ def attention_scores(model: keras.Model) -> Callable:
         raise ValueError(f"model {model.name!r} has no attention layers; `transformer` has")
     inner = keras.Model(model.inputs[0], {n: layer.input[0] for n, layer in attention.items()})
 
-    def scores(tokens) -> dict:
+    def scores(tokens: Any) -> dict[str, Any]:
         # Not as one model: Keras 3.15 does not connect the scores to the inputs.
         return {
             name: attention[name](
@@ -227,27 +229,29 @@ def attention_scores(model: keras.Model) -> Callable:
     return scores
 
 
-def _check(what: str, name: str, known: Sequence[str]) -> None:
+def _check(what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise ValueError(f"{what}={name!r} is none of {', '.join(known)}")
 
 
-def _embed(vocabulary_size: int, embedding_dim: int, dropout: float) -> tuple:
+def _embed(
+    vocabulary_size: int, embedding_dim: int, dropout: float
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="embedding")(tokens)
     return tokens, layers.SpatialDropout1D(dropout)(x) if dropout else x
 
 
-def _attended(tokens):
-    """What every word may attend to: words, no padding; bool (batch, 1, length)."""
+def _attended(tokens: keras.KerasTensor) -> keras.KerasTensor:
+    """Marks what every word may attend to: words, no padding; bool (batch, 1, length)."""
     return ops.expand_dims(ops.not_equal(tokens, 0), 1)
 
 
-def _drop(x, dropout: float):
+def _drop(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
     return layers.Dropout(dropout)(x) if dropout else x
 
 
-def _pool(tokens, x, pooling: str):
+def _pool(tokens: keras.KerasTensor, x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     """Mean, maximum or both over the words of each text, or the last; padding is left out."""
     is_word, pooled = ops.expand_dims(ops.not_equal(tokens, 0), -1), []
     if pooling == "last":
@@ -262,7 +266,14 @@ def _pool(tokens, x, pooling: str):
     return layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
 
 
-def _classify(tokens, x, num_classes: int, dropout: float, name: str, regularizer=None):
+def _classify(
+    tokens: keras.KerasTensor,
+    x: keras.KerasTensor,
+    num_classes: int,
+    dropout: float,
+    name: str,
+    regularizer: keras.Regularizer | None = None,
+) -> keras.Model:
     probabilities = layers.Dense(
         num_classes,
         activation="softmax",

@@ -10,7 +10,7 @@ HUB_PRESETS = {"imagenet": "resnet_18_imagenet"}
 
 
 def backbone(model: keras.Model) -> keras.Model:
-    """The part of a model up to its layer "features"; it shares the model's layers.
+    """Returns the part of a model up to its layer "features"; it shares the model's layers.
 
     Raises:
         ValueError: The model has no such layer.
@@ -25,18 +25,18 @@ def backbone(model: keras.Model) -> keras.Model:
     )
 
 
-def load_backbone(model: keras.Model, weights: str | os.PathLike) -> None:
+def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
     """Sets the weights of a model's backbone; its head keeps its own.
 
     Args:
-        model: Of `cnn` or `resnet18`.
-        weights: "imagenet": Keras Hub's ResNet18, downloaded where it is not there (needs the
+        model: A model with a layer "features", such as `cnn` and `resnet18` build.
+        weights: "imagenet": Keras Hub's ResNet18, downloaded if it is not in its cache (needs the
             extra `kpipe[hub]`, and filters=64, stem="imagenet"); or a `.keras` file, or a folder
-            that holds `model.keras`, such as that of another run; or a `.weights.h5` file that
+            that contains `model.keras`, such as that of another run; or a `.weights.h5` file that
             `backbone(model).save_weights` wrote.
 
     Raises:
-        ValueError: It cannot be read, or a layer is missing in it or has another shape.
+        ValueError: The weights cannot be read, or a layer is missing in them or has another shape.
 
     Example:
         load_backbone(model, "saved_models/grocery_cnn")
@@ -92,14 +92,18 @@ def _load_weights(target: keras.Model, path: pathlib.Path) -> None:
 
 
 def _copy_layers(source: keras.Model, target: keras.Model, name: str) -> None:
-    """Copies by name; nothing is changed before everything is known to fit."""
+    """Copies weights by layer name, once all layers are known to fit."""
     layers = {layer.name: layer for layer in source.layers}
-    pairs = [(layer, layers.get(layer.name)) for layer in target.layers if layer.weights]
-    for layer, other in pairs:
-        if other is None:
+    pairs = []
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        if layer.name not in layers:
             raise ValueError(f"{name}: has no layer {layer.name!r}, which {target.name} has")
+        other = layers[layer.name]
         found, expected = ([tuple(w.shape) for w in one.weights] for one in (other, layer))
         if found != expected:
             raise ValueError(f"{name}: layer {layer.name!r} is {found}, expected {expected}")
+        pairs.append((layer, other))
     for layer, other in pairs:
         layer.set_weights(other.get_weights())

@@ -24,8 +24,8 @@ from .autoencoder import build_decoder, encode
 JOINT_VAE_FILTERS = {32: (32, 64, 64), 64: (32, 32, 64, 64)}
 JOINT_VAE_DECODER_FILTERS = {32: (32, 32), 64: (64, 32, 32)}
 
-# Lead in probability of a most probable class that no rounding takes away.
-CERTAIN = 1e-4
+# Lead in probability that the most probable class keeps whatever the rounding.
+SAFE_MARGIN = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Latents:
     """What a code consists of: continuous values, then each discrete latent one-hot.
 
     Attributes:
-        continuous: Their number.
+        continuous: Number of continuous latents.
         discrete: Classes of each discrete latent.
         has_prior: Whether a code can be drawn, from N(0, 1) and uniformly.
     """
@@ -48,7 +48,7 @@ class Latents:
         return self.continuous + sum(self.discrete)
 
     def blocks(self, values: np.ndarray) -> list[np.ndarray]:
-        """Of columns (n, sum of classes) those of each discrete latent, (n, classes)."""
+        """Splits columns (n, sum of classes) into those of each discrete latent, (n, classes)."""
         return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []
 
     def classes(self, code: np.ndarray) -> np.ndarray:
@@ -57,20 +57,20 @@ class Latents:
         return np.stack(chosen, axis=1) if chosen else np.zeros((len(code), 0), int)
 
     def is_decided(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Which codes do not hang on the last bit of a probability: bool (n,).
+        """Which codes rounding cannot change: the best class leads by a safe margin; bool (n,).
 
         Args:
-            encoded: What the encoder gives.
+            encoded: Outputs of the encoder.
         """
-        certain = np.ones(len(encoded["code"]), dtype=bool)
+        decided = np.ones(len(encoded["code"]), dtype=bool)
         for block in self.blocks(encoded["probabilities"]) if self.discrete else []:
             first, second = np.sort(block, axis=1)[:, -2:].T[::-1]
-            certain &= first - second > CERTAIN
-        return certain
+            decided &= first - second > SAFE_MARGIN
+        return decided
 
 
 def latents(model: keras.Model) -> Latents:
-    """What the codes of an autoencoder consist of, see `autoencoder`, `vae` and `joint_vae`."""
+    """Describes the codes of an autoencoder, see `autoencoder`, `vae` and `joint_vae`."""
     encoded = model.get_layer("encoder").output
     discrete = [
         size
@@ -94,17 +94,18 @@ def vae(
 ) -> keras.Model:
     """A variational autoencoder (Kingma and Welling, 2014), dense or convolutional.
 
-    Its loss is the reconstruction's, which `compile` is given, plus beta times the KL divergence of
-    the code from N(0, 1), which the model adds (Higgins et al., 2017, equation 4).
+    Its loss is that of the reconstruction, an argument of `compile`, plus beta times the KL
+    divergence of the code from N(0, 1), which the model adds (Higgins et al., 2017, equation 4).
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes 0..1.
         latent_dim: Continuous latents.
         units: Widths of the encoder's dense layers; the decoder mirrors them.
-        filters: Of 4x4 convolutions with stride 2 before them; empty for a dense network.
-        activation: Of the hidden layers: any Keras name. "leaky_relu" has Keras' slope 0.2.
+        filters: Filters of 4x4 convolutions with stride 2 before them; empty for a dense network.
+        activation: Activation of the hidden layers: any Keras name. "leaky_relu" has Keras' slope
+            0.2.
         beta: Weight of the KL divergence; 1 is the bound on the likelihood.
-        name: Of the model; its parts are "encoder" and "decoder".
+        name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
         ValueError: The image cannot be halved as often as there are `filters`.
@@ -154,21 +155,21 @@ def joint_vae(
         weight: gamma with capacities, beta without.
         continuous_capacity: Nats, and the steps within which they are reached from 0; None for no
             capacity.
-        discrete_capacity: The same of all discrete latents together, which hold no more than the
-            sum of ln n.
-        temperature: Of the Gumbel-softmax: a number, or a Keras schedule.
-        name: Of the model; its parts are "encoder" and "decoder".
+        discrete_capacity: The same for all discrete latents together, whose KL is at most the sum
+            of ln n.
+        temperature: Temperature of the Gumbel-softmax: a number, or a Keras schedule.
+        name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
         ValueError: There is no published network for the size, or no latent.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to {"reconstruction": float32 (batch,
-        *input_shape)}. Drawn codes are used in training alone. Its layer "encoder" is a model to
-        `code`, float32 (batch, continuous + sum of classes), the most probable code: means, then
-        each discrete latent one-hot; `z_mean` and `z_log_var` (batch, continuous); `kl` (batch,
-        latents) in nats; and of discrete latents `logits` and `probabilities` (batch, sum of
-        classes). Its layer "decoder" is a model from such a code.
+        *input_shape)}. Codes are drawn in training only. Its layer "encoder" is a model to `code`,
+        float32 (batch, continuous + sum of classes), the most probable code: means, then each
+        discrete latent one-hot; `z_mean` and `z_log_var` (batch, continuous); `kl` (batch, latents)
+        in nats; and with discrete latents `logits` and `probabilities` (batch, sum of classes). Its
+        layer "decoder" is a model from such a code.
 
     Example:
         model = joint_vae((32, 32, 1), 10, weight=30.0,
@@ -195,28 +196,30 @@ def joint_vae(
         decoder_filters=JOINT_VAE_DECODER_FILTERS[height],
         activation="relu",
     )
-    capacity = continuous_capacity and linear_capacity(*continuous_capacity)
-    keep_continuous = KLRegularization(weight, capacity, name="continuous")
-    keep_discrete = None
+    capacity = linear_capacity(*continuous_capacity) if continuous_capacity else None
+    regularize_continuous = KLRegularization(weight, capacity, name="continuous")
+    regularize_discrete = None
     if discrete:
         limit = sum(map(math.log, discrete))
-        capacity = discrete_capacity and linear_capacity(*discrete_capacity, limit=limit)
-        keep_discrete = KLRegularization(weight, capacity, name="discrete")
-    return _join(encoder, decoder, discrete, keep_continuous, keep_discrete, temperature, name)
+        capacity = linear_capacity(*discrete_capacity, limit=limit) if discrete_capacity else None
+        regularize_discrete = KLRegularization(weight, capacity, name="discrete")
+    return _join(
+        encoder, decoder, discrete, regularize_continuous, regularize_discrete, temperature, name
+    )
 
 
 def discrete_sizes(text: str) -> tuple[int, ...]:
-    """The classes of each discrete latent, from words: "10", "40x2" for forty of two, "none".
+    """Parses the classes of each discrete latent: "10", "40x2" for forty of two, "10+2", "none".
 
     Raises:
-        ValueError: It is none of these, nor such words joined by "+".
+        ValueError: The text is none of these.
 
     Example:
         discrete_sizes("10+3x2")  # (10, 2, 2, 2)
     """
     if text == "none":
         return ()
-    sizes = []
+    sizes: list[int] = []
     for part in text.split("+"):
         count, times, size = part.rpartition("x")
         numbers = [size, count] if times else [size]
@@ -229,19 +232,25 @@ def discrete_sizes(text: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _encoder(images, features, continuous: int, discrete: Sequence[int]) -> keras.Model:
-    """From images to the distribution of their code, and to the most probable code."""
+def _encoder(
+    images: keras.KerasTensor,
+    features: keras.KerasTensor,
+    continuous: int,
+    discrete: Sequence[int],
+) -> keras.Model:
+    """Builds the model from images to the distribution of their code and the most probable code."""
 
-    def head(size: int, name: str):
+    def head(size: int, name: str) -> keras.KerasTensor:
         return keras.layers.Dense(size, dtype="float32", name=name)(features)
 
     z_mean, z_log_var = head(continuous, "z_mean"), head(continuous, "z_log_var")
-    kl, code, outputs = [kl_to_normal(z_mean, z_log_var)], [z_mean], {}
+    kl, code = [kl_to_normal(z_mean, z_log_var)], [z_mean]
+    outputs: dict[str, keras.KerasTensor] = {}
     if discrete:
         logits = head(sum(discrete), "logits")
         blocks = _blocks(logits, discrete)
         kl += [kl_to_uniform(block) for block in blocks]
-        # Of several equally likely ones the first.
+        # The first of several equally likely classes.
         code += [_flat(_most_probable(block)) for block in blocks]
         probabilities = _concatenate([_flat(ops.softmax(block, axis=-1)) for block in blocks])
         outputs = {"logits": logits, "probabilities": probabilities}
@@ -258,28 +267,28 @@ def _join(
     encoder: keras.Model,
     decoder: keras.Model,
     discrete: Sequence[int],
-    keep_continuous: KLRegularization,
-    keep_discrete: KLRegularization | None,
+    regularize_continuous: KLRegularization,
+    regularize_discrete: KLRegularization | None,
     temperature: float | Schedule,
     name: str,
 ) -> keras.Model:
-    """The whole network: encoder, a drawn code whose divergence is kept small, decoder."""
+    """Builds the whole network: encoder, drawn code with its KL divergence penalized, decoder."""
     inputs = keras.Input(encoder.inputs[0].shape[1:], dtype="uint8", name="images")
     encoded = encoder(inputs)
     continuous, kl = encoded["z_mean"].shape[-1], encoded["kl"]
     z = Sampling(name="sampling")(encoded["z_mean"], encoded["z_log_var"])
-    code = [keep_continuous(z, kl[:, :continuous])]
-    if discrete:
+    code = [regularize_continuous(z, kl[:, :continuous])]
+    if regularize_discrete is not None:
         drawn = [
             _flat(GumbelSoftmax(temperature, name=f"gumbel_softmax_{i}")(block))
             for i, block in enumerate(_blocks(encoded["logits"], discrete))
         ]
-        code.append(keep_discrete(_concatenate(drawn), kl[:, continuous:]))
+        code.append(regularize_discrete(_concatenate(drawn), kl[:, continuous:]))
     return keras.Model(inputs, decoder(_concatenate(code)), name=name)
 
 
-def _blocks(logits, discrete: Sequence[int]) -> list:
-    """The logits of successive latents with equally many classes, (batch, latents, classes)."""
+def _blocks(logits: keras.KerasTensor, discrete: Sequence[int]) -> list[keras.KerasTensor]:
+    """Splits logits by successive latents of equally many classes, (batch, latents, classes)."""
     blocks, start = [], 0
     for size, group in itertools.groupby(discrete):
         count = len(list(group))
@@ -289,13 +298,13 @@ def _blocks(logits, discrete: Sequence[int]) -> list:
     return blocks
 
 
-def _most_probable(block):
+def _most_probable(block: keras.KerasTensor) -> keras.KerasTensor:
     return ops.one_hot(ops.argmax(block, axis=-1), block.shape[-1], dtype=block.dtype)
 
 
-def _flat(block):
+def _flat(block: keras.KerasTensor) -> keras.KerasTensor:
     return ops.reshape(block, (-1, math.prod(block.shape[1:])))
 
 
-def _concatenate(parts: list):
+def _concatenate(parts: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)

@@ -1,21 +1,14 @@
 """The page of a report, and the sections that every run has."""
 
-import base64
 import dataclasses
 import datetime
 import pathlib
 import shlex
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
-from ..figures import style as figure_style
-from ..record import ProofRecord, Record
-from ..runs import Run
-from . import style
+from ..runs import ProofRecord, Record, Run
+from . import pictures, style
 from .tables import (
     Section,
     code,
@@ -29,8 +22,7 @@ from .tables import (
     text,
 )
 
-Plot = Callable[[Run], Figure | bytes | None]
-
+_SPACE = "\N{NO-BREAK SPACE}"
 # Verdict: (what it says, CSS class); every other verdict speaks for itself.
 _VERDICTS = {
     "reached": ("✓ target reached", "good"),
@@ -39,16 +31,9 @@ _VERDICTS = {
 }
 
 
-class _Picture(NamedTuple):
-    caption: str
-    kind: str  # png or gif
-    content: bytes
-    wide: bool  # takes both columns
-
-
 def write(
     run: Run,
-    plots: Iterable[Plot],
+    plots: Iterable[pictures.Plot],
     facts: Iterable[tuple[str, str]] = (),
     sections: Iterable[Section] = (),
 ) -> pathlib.Path:
@@ -71,13 +56,13 @@ def write(
     Example:
         write(run, (figures.learning_curves,), tasks.regression.facts(run))
     """
-    pictures, failures = _draw(run, plots)
+    drawn, failures = pictures.draw(run, plots)
     sections = tuple(sections)
     body = (
         _banner(run.record),
         _header(run),
         _verdict(run, facts),
-        _figures(pictures, failures),
+        pictures.lay_out(drawn, failures),
         *map(section_of, sections),
         _metrics(run, frozenset().union(*(part.metrics for part in sections))),
         _architecture(run.record),
@@ -95,51 +80,6 @@ def write(
     path = run.folder / "report.html"
     files.write_bytes(path, page.encode())
     return path
-
-
-def _draw(run: Run, plots: Iterable[Plot]) -> tuple[list[_Picture], list[str]]:
-    """The pictures of a run, and what there is to say of those that could not be drawn."""
-    folder = run.folder / "figures"
-    files.make_folder(folder)
-    pictures, failures = [], []
-    for plot in plots:
-        name = getattr(plot, "__name__", type(plot).__name__)
-        picture = None
-        try:
-            picture = _picture(run, plot, name)
-        except Exception as error:  # no figure takes down a run that is trained and exported
-            failures.append(f"figure {name} failed: {_place_of(error, plot)}")
-            print(failures[-1], flush=True)
-        if picture:
-            files.write_bytes(folder / f"{name}.{picture.kind}", picture.content)
-            pictures.append(picture)
-        for kind in {"png", "gif"} - {picture.kind if picture else None}:
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # of an earlier report
-    return pictures, failures
-
-
-def _picture(run: Run, plot: Plot, name: str) -> _Picture | None:
-    caption = (plot.__doc__ or formatting.words(name)).strip().splitlines()[0]
-    figure = plot(run)
-    if figure is None:
-        return None
-    if isinstance(figure, bytes):
-        return _Picture(caption, "gif", figure, wide=False)
-    if not isinstance(figure, Figure):
-        kind = type(figure).__name__
-        raise TypeError(f"it returned {kind}, expected a matplotlib Figure, bytes or None")
-    wide = figure.get_figwidth() > 6
-    return _Picture(caption, "png", figure_style.to_png(figure), wide)
-
-
-def _place_of(error: Exception, plot: Plot) -> str:
-    """An error in one line, with the last line of the figure's own file that led to it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = getattr(getattr(plot, "__code__", None), "co_filename", None)
-    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
-    said = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return f"{what} ({pathlib.Path(frame.filename).name}, line {frame.lineno})"
 
 
 # Sections, in the order of the page. Each returns HTML, or "" where there is nothing to say.
@@ -199,7 +139,7 @@ def _headline(run: Run) -> str:
     entry = run.metrics[name]
     bounds = formatting.interval(name, entry)
     about = [f"95 % interval {bounds}"] if bounds else []
-    about += [f"n = {n:,}"] if (n := entry.get("n")) is not None else []
+    about += [f"n{_SPACE}={_SPACE}{n:,}"] if (n := entry.get("n")) is not None else []
     verdict = run.record.target.verdict if run.record.target else ""
     words, look = _VERDICTS.get(verdict, (verdict, "plain"))
     chip = f'<p class="chip {look}">{text(words)}</p>' if words else ""
@@ -266,19 +206,6 @@ def _difference(proof: ProofRecord) -> str:
     if not proof.labels_agree:
         found.append("it answers with other labels")
     return ", ".join(found)
-
-
-def _figures(pictures: Sequence[_Picture], failures: Sequence[str]) -> str:
-    cards = [
-        f"""<figure{' class="wide"' if picture.wide else ""}><img alt="{text(picture.caption)}"
-src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}">
-<figcaption>{text(picture.caption)}</figcaption></figure>"""
-        # Wide figures come last: before one, an odd number of others would leave a hole.
-        for picture in sorted(pictures, key=lambda picture: picture.wide)
-    ]
-    body = f'<div class="figures">{"".join(cards)}</div>' if cards else ""
-    body += "".join(f'<p class="bad">{text(failure)}</p>\n' for failure in failures)
-    return section("Figures", body) if body else ""
 
 
 def _metrics(run: Run, shown: frozenset[str]) -> str:

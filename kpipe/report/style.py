@@ -30,14 +30,16 @@ ICON = f"data:image/svg+xml;base64,{base64.b64encode(_SVG.encode()).decode()}"
 
 STYLE = """
 :root { --ink: #1c1e21; --quiet: #5c6370; --page: #fff; --card: #f5f6f8; --line: #dfe2e7;
-  --good: #00664a; --fair: #7a5000; --bad: #a83200; --mark: #fff2c2; --warn: #ffd24d; }
+  --good: #00664a; --fair: #7a5000; --bad: #a83200; --mark: #fff2c2; --warn: #ffd24d;
+  --shadow: #0005; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e7e9; --quiet: #a0a6b0; --page: #15171a; --card: #1f2226; --line: #363b42;
-    --good: #4fd0a5; --fair: #f0b94a; --bad: #ff8a5c; --mark: #4a3d12; } }
+    --good: #4fd0a5; --fair: #f0b94a; --bad: #ff8a5c; --mark: #4a3d12; --shadow: #fff5; }
+  figure { filter: brightness(.92); } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 1100px; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: anywhere; }
+main { max-width: 1100px; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: break-word; }
 h1 { font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; margin: 1rem 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .8rem; }
 p { margin: .3rem 0; }
@@ -62,45 +64,59 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14r
   gap: .9rem 1.5rem; margin: 0; }
 dt { font-size: .9rem; } dd { margin: 0; font-weight: 600; }
 .proof { grid-column: 1 / -1; border-top: 1px solid var(--line); padding-top: .9rem; margin: 0; }
-.figures { columns: 2; column-gap: 1.2rem; }
+time { white-space: nowrap; }
+.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.2rem;
+  align-items: start; }
 figure { margin: 0 0 1.2rem; padding: .8rem; background: #fff; border: 1px solid var(--line);
   border-radius: 12px; break-inside: avoid; }
-figure.wide { column-span: all; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { color: #5c6370; font-size: .9rem; margin-top: .5rem; }
-.grid { display: grid; gap: 1.2rem 2rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
-.scroll { overflow-x: auto; }
+/* Columns, not a grid: tables of unlike height leave no holes. */
+.grid { columns: 22rem auto; column-gap: 2rem; margin-bottom: -1.2rem; }
+.grid > * { break-inside: avoid; margin-bottom: 1.2rem; }
+/* A shadow at the edge behind which a table goes on. */
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--page) 40%, transparent) left / 2.5rem 100% local,
+  linear-gradient(to left, var(--page) 40%, transparent) right / 2.5rem 100% local,
+  linear-gradient(to right, var(--shadow), transparent) left / .9rem 100% scroll,
+  linear-gradient(to left, var(--shadow), transparent) right / .9rem 100% scroll;
+  background-repeat: no-repeat; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
   font-size: .95rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem .3rem;
   border-bottom: 1px solid var(--line); }
 thead th { color: var(--quiet); font-size: .9rem; }
-th, .numbers td, .layers td { overflow-wrap: break-word; }  /* never inside a word that fits */
 tbody th { font-weight: 500; }
 .numbers, .layers { max-width: 50rem; }
 .numbers :is(th, td):nth-child(n+2), .layers :is(th, td):nth-child(n+3) {
   text-align: right; padding-right: .3rem; }
 .texts th:first-child { width: 65%; font-weight: 400; }
-.settings th:first-child { width: 45%; }
+.settings th:first-child { width: 1%; white-space: nowrap; padding-right: 1.5rem; }
+.settings td { min-width: 8em; overflow-wrap: anywhere; }  /* fingerprints */
+.layers td:nth-child(3) { white-space: nowrap; }  /* a shape */
+.layers td:nth-child(4):not(:empty) { min-width: 10em; }  /* how its parameters are counted */
 .marked :is(th, td) { background: var(--mark); font-weight: 700; }
 .marked th::after { content: " (overridden)"; font-weight: 400; }
 @media (max-width: 700px) {
   .verdict { grid-template-columns: 1fr; padding: 1rem; }
-  .figures { columns: 1; }
+  .figures { display: flex; flex-direction: column; }
+  .column { display: contents; }
   figure { padding: .4rem; }
-  .numbers, .layers { font-size: .82rem; }
-  .numbers :is(th, td), .layers :is(th, td) { padding: .3rem .2rem; }
+  main { padding-inline: .8rem; }
+  .numbers, .layers { font-size: .8rem; }
+  .numbers :is(th, td), .layers :is(th, td) { padding: .3rem .15rem; }
+  thead th { font-size: inherit; }
 }
 @media print {
   @page { margin: 14mm; }
-  body { font-size: 10pt; }
+  html { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  h2 { break-after: avoid; }
-  .grid { grid-template-columns: 1fr 1fr; }
-  .scroll { overflow: visible; }
+  h2, h2 + p, p:has(+ pre), thead { break-after: avoid; }
+  tbody tr:first-child { break-before: avoid; }
+  .grid { columns: 2; }
+  .scroll { overflow: visible; background: none; }
   figure img { max-height: 220mm; object-fit: contain; }
-  figure, tr, pre, .verdict, .banner { break-inside: avoid; }
+  figure, tr, pre, h2 + p, .verdict, .banner { break-inside: avoid; }
 }
 """

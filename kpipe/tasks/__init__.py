@@ -7,7 +7,7 @@ from collections.abc import Collection
 from types import ModuleType
 
 from ..errors import UserError
-from ..record import read_record
+from ..runs import read_record
 
 # Name: what is learned.
 TASKS = {

@@ -165,17 +165,13 @@ def summary(run: Run) -> str:
     ]
     if "bag_of_words_baseline" in metrics:
         baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
-        lines.append(f"TF-IDF with logistic regression {baseline}: {_against(metrics)}")
+        above = metrics["above_bag_of_words"]
+        verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
+        lines.append(
+            f"TF-IDF with logistic regression {baseline}: {verdict}, the network is "
+            f"{formatting.distance('above_bag_of_words', above)}"
+        )
     return "\n".join(lines)
-
-
-def _against(metrics: Metrics) -> str:
-    above = metrics["above_bag_of_words"]
-    points = formatting.number("above_bag_of_words", above["value"])
-    bounds = formatting.interval("above_bag_of_words", above)
-    where = "below" if points.startswith("-") else "above"
-    verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
-    return f"{verdict}, the network is {points.lstrip('+-')} points {where} it {bounds}"
 
 
 def _classes(run: Run) -> Section:

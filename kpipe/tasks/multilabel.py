@@ -80,7 +80,7 @@ def golden(
         return np.array([", ".join(name for name, likely in row if likely) for row in rows], str)
 
     def decided(probabilities: np.ndarray) -> np.ndarray:
-        return (np.abs(probabilities - THRESHOLD) > DECIDED).all(axis=1)
+        return np.all(np.abs(probabilities - THRESHOLD) > DECIDED, axis=1)
 
     return _contract.golden_answers(
         model, data, "probabilities", arrays["probabilities"], join, decided

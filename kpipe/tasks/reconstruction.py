@@ -15,12 +15,11 @@ from .. import figures, formatting
 from ..data import Data
 from ..errors import UserError
 from ..export import TEST, Case, Comparison, Endpoints
-from ..inputs import ImageInput
+from ..inputs import ImageInput, InputTargets
 from ..measures import reconstruction as measures
 from ..models import latents
 from ..report import Section
 from ..runs import Metrics, Run
-from ..targets import InputTargets
 from . import _contract
 
 HEADLINE = "psnr"

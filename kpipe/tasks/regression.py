@@ -21,7 +21,9 @@ from ..runs import Metrics, Run
 from . import _contract
 
 HEADLINE = "mae"
-FIGURES = (figures.learning_curves,)
+FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
+
+_ABOVE = "mae_above_linear_regression"
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -142,54 +144,51 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if "linear_regression_mae" in metrics:
         linear = formatting.measured("mae", metrics["linear_regression_mae"])
         found.append(("MAE of linear regression", linear))
-        found.append(("The network against it", _against_linear(run)))
+    if _ABOVE in metrics:
+        # The smaller error is better.
+        verdict = {-1: "beats it", 0: "cannot be told apart from it", 1: "does not beat it"}
+        said = verdict[sign_of(metrics[_ABOVE])]
+        found.append(("The network against it", f"{said}: {_measured(run, _ABOVE)}"))
     return found
 
 
 def sections(run: Run) -> list[Section]:
-    """The network beside what it is compared with."""
-    shown = {
+    """The errors of the network and of simple baselines, side by side."""
+    compared = {
         "mae": "the network",
         "linear_regression_mae": "linear regression",
         "mean_baseline_mae": "always the mean of train",
     }
-    rows = [
-        (who, formatting.measured("mae", run.metrics[name]))
-        for name, who in shown.items()
-        if name in run.metrics
-    ]
-    head = ("", "mean absolute error [95 % interval]")
+    rows = [(who, _measured(run, name)) for name, who in compared.items() if name in run.metrics]
     if len(rows) < 2:  # nothing to compare with
         return []
-    metrics = frozenset(shown) | {"above_linear_regression"}
     note = ""
-    if "above_linear_regression" in run.metrics:
-        note = f"The network {_against_linear(run)}, on the same examples."
+    if _ABOVE in run.metrics:
+        away = formatting.distance(_ABOVE, run.metrics[_ABOVE], "linear regression")
+        note = f"On the same examples the network's error is {away}."
+    head = ("", "mean absolute error [95 % interval]")
+    metrics = frozenset((*compared, _ABOVE))
     return [Section("Against simple baselines", head, rows, note, metrics=metrics)]
 
 
 def summary(run: Run) -> str:
     """The result in a line or two."""
     metrics = run.metrics
-
-    def say(name: str) -> str:
-        return formatting.measured(name, metrics[name])
-
     names = [name for name in ("mae", "rmse", "r2") if name in metrics]
-    measured = ", ".join(f"{formatting.words(name)} {say(name)}" for name in names)
+    measured = ", ".join(f"{formatting.words(name)} {_measured(run, name)}" for name in names)
     text = f"test {measured}, n = {metrics['mae']['n']:,}"
     if "mean_baseline_mae" in metrics:
         mean = formatting.number("mae", metrics["mean_baseline_mae"]["value"])
-        text += f"; the mean alone has MAE {mean}"
-    if "linear_regression_mae" in metrics:
-        text += f"\nlinear regression has MAE {say('linear_regression_mae')}: the network "
-        text += _against_linear(run)
+        text += f"; always saying the mean has MAE {mean}"
+    if _ABOVE in metrics:
+        verdict = {-1: "beaten", 0: "not told apart from it", 1: "NOT beaten"}
+        text += (
+            f"\nlinear regression has MAE {_measured(run, 'linear_regression_mae')}: "
+            f"{verdict[sign_of(metrics[_ABOVE])]}, the network is "
+            f"{formatting.distance(_ABOVE, metrics[_ABOVE])}"
+        )
     return text
 
 
-def _against_linear(run: Run) -> str:
-    """The paired difference of absolute errors; the smaller error is better."""
-    difference = run.metrics["above_linear_regression"]
-    verdict = {-1: "beats it", 0: "cannot be told apart from it", 1: "does not beat it"}
-    shown = formatting.measured("above_linear_regression", difference)
-    return f"{verdict[sign_of(difference)]}: its absolute error differs by {shown}"
+def _measured(run: Run, name: str) -> str:
+    return formatting.measured(name, run.metrics[name])

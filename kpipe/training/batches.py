@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ..data import Split
 from ..datasets import Augmentation
+from .weighting import Weigh
 
 # Batches among which texts of like length are put together: with 32 of them the padding is 2 to 4 %
 # of the tokens of IMDB's reviews, AG's news and the tweets.
@@ -45,13 +46,28 @@ class Schedule:
 
 
 def training_batches(
-    split: Split, schedule: Schedule, augmentation: Augmentation, seed: int, step: int, epochs: int
+    split: Split,
+    schedule: Schedule,
+    augmentation: Augmentation,
+    seed: int,
+    step: int,
+    epochs: int,
+    weigh: Weigh | None = None,
 ) -> tf.data.Dataset:
     """The training data from global step `step` on, until `epochs` epochs are full.
 
+    Args:
+        split: The examples.
+        schedule: Which of them each step takes.
+        augmentation: Changes of the inputs.
+        seed: Of order and changes.
+        step: The first one, counted over all epochs.
+        epochs: Of the whole run.
+        weigh: Weights of examples from their inputs and targets as the network sees them.
+
     Returns:
-        A dataset of (inputs, targets) with a leading axis of steps, such as uint8
-        (steps, batch, height, width, channels) and int32 (steps, batch).
+        A dataset of (inputs, targets) or (inputs, targets, weights) with a leading axis of steps,
+        such as uint8 (steps, batch, height, width, channels) and int32 (steps, batch).
     """
     elements = tf.constant(schedule.elements())
     per_epoch, num_examples = len(elements), schedule.num_examples
@@ -62,7 +78,7 @@ def training_batches(
     if split.column.lengths is not None and schedule.stack == 1:
         lengths = tf.constant(split.column.lengths[split.rows])
 
-    def read(index):
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
         steps = elements[index % per_epoch, 1]
         begin = start * schedule.batch_size
@@ -77,11 +93,14 @@ def training_batches(
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
         inputs = split.input.augment(inputs, augmentation, seed=key)
         # Another stream than that of the changes, which splits its seed.
-        inputs, targets = split.targets.inputs_and_targets(inputs, labels, tf.bitwise.invert(key))
+        batch: tuple[tf.Tensor, ...] = split.targets.inputs_and_targets(
+            inputs, labels, tf.bitwise.invert(key)
+        )
+        if weigh:
+            batch = (*batch, tf.cast(weigh(*batch), tf.float32))
         shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])
         return tuple(
-            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0))
-            for part in (inputs, targets)
+            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0)) for part in batch
         )
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)

@@ -2,112 +2,136 @@
 
 import contextlib
 import dataclasses
+import pathlib
+import re
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from .. import files
+from ..data import Data
 from ..errors import RunError, UserError
+from . import callbacks as hooks
 from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
+from .history import History, metrics_of, numbers
+from .optimizing import final_weights, learning_rates
 from .progress import Progress
-
-# What a resumed callback must know, and forgets in on_train_begin.
-CALLBACK_STATE = {
-    keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch"),
-    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
-}
-
-
-@dataclasses.dataclass
-class History:
-    """What happened in training.
-
-    Attributes:
-        rows: One dict an epoch: epoch (from 1), step, seconds, learning_rate, and every metric.
-        step: Updates of the optimizer's clock: batches seen.
-        seconds: Training and validation, over all resumed parts.
-        stopped_by: "epochs", "early stopping" or "budget".
-        best_epoch: The epoch whose weights the model has.
-        resumed_at: Step of the checkpoint that this process began with, or 0.
-    """
-
-    rows: list[dict] = dataclasses.field(default_factory=list)
-    step: int = 0
-    seconds: float = 0.0
-    stopped_by: str | None = None
-    best_epoch: int = 0
-    resumed_at: int = 0
-
-    @property
-    def columns(self) -> dict[str, list]:
-        """The rows by column, like `keras.callbacks.History.history`."""
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        return {name: [row.get(name) for row in self.rows] for name in names}
-
-    def to_csv(self) -> str:
-        columns = self.columns
-        lines = [",".join(columns)]
-        for values in zip(*columns.values(), strict=True):
-            lines.append(",".join("" if value is None else repr(value) for value in values))
-        return "\n".join(lines) + "\n"
-
-
-def make_train_function(model: keras.Model, stack: int) -> Callable:
-    """Runs the steps of one stacked element; the fused plan makes them one XLA program."""
-
-    @tf.function(reduce_retracing=True)
-    def one_step(images, labels):
-        return model.train_step((images[0], labels[0]))
-
-    # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
-    @tf.function(jit_compile=True)
-    def fused_steps(images, labels):
-        for i in range(stack):
-            logs = model.train_step((images[i], labels[i]))
-        return logs
-
-    def train(images, labels):
-        fused = stack > 1 and images.shape[0] == stack
-        return (fused_steps if fused else one_step)(images, labels)
-
-    return train
+from .steps import make_test_function, make_train_function
+from .weighting import Weigh
 
 
 class Loop:
     """One training, from a step to its end.
 
-    It is `Model.fit` in small, with the same callbacks and the same `train_step`, but for one
-    thing that `fit` cannot do: begin in the middle of an epoch.
+    It is `Model.fit` in small, with the same callbacks and the same `train_step`, but for what
+    `fit` cannot do: begin in the middle of an epoch; and with an optimizer that averages weights
+    (`use_ema=True`) it validates, and chooses the best epoch, by the averages.
+
+    Args:
+        model: Compiled.
+        data: Its train and val splits are used.
+        batch_size: Examples a step.
+        stack: Steps in one XLA program; 1 for the graph plan.
+        seed: Of order and augmentation.
+        weigh: Weights of examples, see `training_batches`.
+        early_stopping: Names the best epoch, whose weights are kept.
+        callbacks: All others, in their order.
+        folder: Of checkpoints and history.csv, or None.
+        checkpoint_seconds: Between commits.
+        budget: Seconds of training, or None.
     """
 
-    def __init__(self, trainer, model, data, seed, plan, folder, budget, callbacks):
-        self.trainer, self.model, self.data = trainer, model, data
-        self.seed, self.folder, self.budget = seed, folder, budget
-        stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
-        self.schedule = Schedule(len(data.train), trainer.batch_size, stack)
-        self.train_function = make_train_function(model, stack)
-        val = data.val and data.val.at(data.val.shortest_first())
-        self.val_batches = val and val.batches(max(256, trainer.batch_size))
-        # Without val no epoch is better than another, and the last one's weights stay.
-        self.early_stopping = keras.callbacks.EarlyStopping(
-            trainer.monitor if data.val else "loss",
-            patience=trainer.patience or sys.maxsize,
-            restore_best_weights=bool(data.val),
-        )
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Data,
+        *,
+        batch_size: int,
+        stack: int,
+        seed: int,
+        weigh: Weigh | None,
+        early_stopping: keras.callbacks.EarlyStopping,
+        callbacks: Sequence[keras.callbacks.Callback],
+        folder: pathlib.Path | None,
+        checkpoint_seconds: float,
+        budget: float | None,
+    ):
+        self.model, self.data, self.seed, self.weigh = model, data, seed, weigh
+        self.folder, self.budget = folder, budget
+        self.checkpoint_seconds = checkpoint_seconds
+        self.schedule = Schedule(len(data.train), batch_size, stack)
+        self.val_batches: tf.data.Dataset | None = None
+        if data.val:
+            val = data.val.at(data.val.shortest_first())
+            self.val_batches = val.batches(max(256, batch_size))
+        self.early_stopping = early_stopping
         self.history = History()
-        self.callbacks = keras.callbacks.CallbackList(
-            [*self._own_callbacks(), *callbacks], model=model
-        )
         self._build()
-        self.best = [tf.Variable(w) for w in model.get_weights()]
-        self.checkpoints = folder and Checkpoints(
+        self.callbacks = keras.callbacks.CallbackList(
+            [keras.callbacks.TerminateOnNaN(raise_error=True), early_stopping, *callbacks],
+            model=model,
+        )
+        self.train_function: Callable[..., dict] | None = None
+        self.test_function: Callable[[Iterator], dict] | None = None
+        self.best: list[tf.Variable] = []
+        self.checkpoints = self._open_checkpoints(folder) if folder else None
+        self.epoch_seconds = 0.0
+        self.logs: Mapping = {}  # of the last step
+        self.stopping: str | None = None  # why the epoch ends before its last step
+        self.signal: int | None = None
+
+    def _build(self) -> None:
+        """Creates every variable now: a compiled program cannot, and a checkpoint names them.
+
+        One example is validated, which shows as well whether model, loss and data fit together.
+        """
+        model = self.model
+        batch = tuple(map(tf.constant, self.data.train.take_pairs(np.arange(1))))
+        kept = [(v, tf.identity(v.value)) for v in model.non_trainable_variables]
+        try:
+            logs = model.test_step(batch)
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{model.name} cannot be evaluated on an example of {self.data.name}: "
+                f"{_in_one_line(error)}"
+            ) from error
+        for variable, value in kept:  # a layer may have drawn
+            variable.assign(value)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        names = list(numbers(model.get_metrics_result()))
+        model.reset_metrics()
+        if self.data.val:
+            self._check_monitor([*names, *(f"val_{name}" for name in numbers(logs))])
+
+    def _check_monitor(self, names: Sequence[str]) -> None:
+        monitor, mode = self.early_stopping.monitor, self.early_stopping.mode
+        if monitor not in names:
+            known = [n for n in names if mode != "auto" or hooks.direction_is_known(n, self.model)]
+            raise UserError(f"monitor={monitor}: no such metric; expected {', '.join(known)}")
+        if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
+            raise UserError(
+                f"monitor={monitor}: Keras does not know whether it is to rise or to fall; say "
+                'Trainer(monitor_mode="max") or "min"'
+            )
+
+    def _open_checkpoints(self, folder: pathlib.Path) -> Checkpoints:
+        model = self.model
+        others = [n for n, v in vars(model).items() if isinstance(v, keras.optimizers.Optimizer)]
+        if others != ["optimizer"]:
+            raise UserError(
+                f"{model.name} has optimizers of its own ({', '.join(sorted(others))}): a run can "
+                "be resumed with the one of compile alone; Trainer.fit without a folder trains it"
+            )
+        self.best = [tf.Variable(weight) for weight in model.get_weights()]
+        return Checkpoints(
             folder / "checkpoints",
             {
                 "variables": [v.value for v in model.variables + model.optimizer.variables],
@@ -115,42 +139,20 @@ class Loop:
                 "best": self.best,
             },
         )
-        self.epoch_seconds = 0.0
-        self.over_budget = False
-        self.signal = None
-
-    def _own_callbacks(self) -> list[keras.callbacks.Callback]:
-        trainer = self.trainer
-        callbacks = [keras.callbacks.TerminateOnNaN(raise_error=True), self.early_stopping]
-        if trainer.reduce_lr_patience:
-            callbacks.append(
-                keras.callbacks.ReduceLROnPlateau(
-                    trainer.monitor, factor=0.2, patience=trainer.reduce_lr_patience
-                )
-            )
-        if self.folder:
-            callbacks.append(keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False))
-        return callbacks
-
-    def _build(self) -> None:
-        """Creates every variable now: a compiled program cannot, and a checkpoint names them."""
-        self.model.optimizer.build(self.model.trainable_variables)
-        self.model.test_on_batch(*self.data.train.take_pairs(np.arange(1)))
-        metrics = self.model.get_metrics_result()
-        self.model.reset_metrics()
-        # Keras can tell of its own metrics, and of the loss, whether they are to fall.
-        names = [name for name in metrics if "_kl" not in name and "_capacity" not in name]
-        known = [*names, *(f"val_{name}" for name in names)]
-        if self.data.val and self.trainer.monitor not in known:
-            raise UserError(
-                f"monitor={self.trainer.monitor}: no such metric; expected {', '.join(known)}"
-            )
 
     def run(self, initial_epoch: int, epochs: int) -> History:
+        """Trains from `initial_epoch`, counted from 0, or from a checkpoint, up to `epochs`."""
+        model, per_epoch = self.model, self.schedule.steps_per_epoch
+        self.callbacks.set_params({"verbose": 0, "epochs": epochs, "steps": per_epoch})
+        model.stop_training = False
         self.callbacks.on_train_begin()
-        self.model.stop_training = False
-        self.history.step = initial_epoch * self.schedule.steps_per_epoch
+        self.history.step = initial_epoch * per_epoch
         self._restore()  # after on_train_begin, where callbacks forget
+        epoch = initial_epoch + len(self.history.rows)
+        if self.history.step > epoch * per_epoch:
+            # What callbacks do when an epoch begins is done, and part of what is restored.
+            self.callbacks.on_epoch_begin(epoch)
+            self._restore()
         history = self.history
         history.resumed_at = history.step
         if history.stopped_by is None:
@@ -161,67 +163,101 @@ class Loop:
                 self.seed,
                 history.step,
                 epochs,
+                self.weigh,
             )
+            self.train_function = make_train_function(model, self.schedule.stack)
             self.committed = time.monotonic()
             with _signals_flagged(self) if self.checkpoints else contextlib.nullcontext():
-                self._run_epochs(iter(batches), initial_epoch, epochs)
-        self.callbacks.on_train_end()  # early stopping restores the best weights
+                self._run_epochs(iter(batches), epoch, epochs)
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        # Early stopping restores the best weights.
+        self.callbacks.on_train_end(metrics_of(history.rows[-1]) if history.rows else None)
         history.best_epoch = (
             self.early_stopping.best_epoch + 1 if self.data.val else len(history.rows)
         )
         return history
 
-    def _run_epochs(self, batches: Iterator, initial_epoch: int, epochs: int) -> None:
+    def _run_epochs(self, batches: Iterator, first: int, epochs: int) -> None:
         history, model, per_epoch = self.history, self.model, self.schedule.steps_per_epoch
         progress = Progress(epochs, per_epoch, history.step)
         # By rows, not by step: an epoch is over when it is validated.
-        for epoch in range(initial_epoch + len(history.rows), epochs):
+        for epoch in range(first, epochs):
             if history.step == epoch * per_epoch:
                 model.reset_metrics()
                 self.epoch_seconds = 0.0
-            self.callbacks.on_epoch_begin(epoch)
+                self.callbacks.on_epoch_begin(epoch)
             progress.begin(epoch)
             started = time.monotonic() - self.epoch_seconds
-            while history.step < (epoch + 1) * per_epoch and not model.stop_training:
-                logs = self._step(epoch, batches)
+            while history.step < (epoch + 1) * per_epoch and not self.stopping:
+                self._step(epoch, batches)
                 self.epoch_seconds = time.monotonic() - started
-                progress.step(history.step - epoch * per_epoch, logs)
+                progress.step(history.step - epoch * per_epoch, self.logs)
                 self._commit_if_due()
-            logs = {k: float(v) for k, v in model.get_metrics_result().items()}
-            if self.val_batches:
-                validated = model.evaluate(self.val_batches, verbose=0, return_dict=True)
-                logs |= {f"val_{name}": float(value) for name, value in validated.items()}
-            learning_rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-            self.epoch_seconds = time.monotonic() - started
-            history.seconds += self.epoch_seconds
-            self.callbacks.on_epoch_end(epoch, logs)
+            results = model.get_metrics_result()
+            # A train_step of one's own may return others.
+            own = self.logs and self.logs.keys() != results.keys()
+            logs = numbers(self.logs if own else results)
+            with final_weights(model):
+                if self.val_batches is not None:
+                    logs |= {f"val_{k}": v for k, v in numbers(self._validate()).items()}
+                rates = learning_rates(model.optimizer)
+                self.epoch_seconds = time.monotonic() - started
+                history.seconds += self.epoch_seconds
+                self.callbacks.on_epoch_end(epoch, logs)
             row = {"epoch": epoch + 1, "step": history.step, "seconds": self.epoch_seconds}
-            history.rows.append({**row, "learning_rate": learning_rate, **logs})
+            history.rows.append({**row, **rates, **logs})
             self.epoch_seconds = 0.0
             progress.end(history.rows[-1])
             if model.stop_training:
-                history.stopped_by = "budget" if self.over_budget else "early stopping"
+                history.stopped_by = self.stopping or self._stopped_by(epoch)
                 break
             self._commit_if_due()
         history.stopped_by = history.stopped_by or "epochs"
         self._commit()
 
-    def _step(self, epoch: int, batches: Iterator) -> dict:
-        history = self.history
-        within = history.step - epoch * self.schedule.steps_per_epoch
+    def _stopped_by(self, epoch: int) -> str:
+        early = any(
+            isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch == epoch
+            for callback in self.callbacks.callbacks
+        )
+        return "early stopping" if early else "callback"
+
+    def _step(self, epoch: int, batches: Iterator) -> None:
+        """Trains on an element of the batches, or on as many as Keras' `steps_per_execution`."""
+        assert self.train_function is not None
+        history, per_epoch = self.history, self.schedule.steps_per_epoch
+        within = history.step - epoch * per_epoch
+        executions = self.model.steps_per_execution
         self.callbacks.on_train_batch_begin(within)
-        images, labels = next(batches)
-        logs = self.train_function(images, labels)
-        history.step += len(images)
+        for _ in range(min(executions, per_epoch - within)):
+            batch = next(batches)
+            self.logs = self.train_function(*batch)
+            history.step += batch[0].shape[0]
+        last = max(history.step - epoch * per_epoch, within + executions) - 1
         try:
-            self.callbacks.on_train_batch_end(within + len(images) - 1, logs)
+            self.callbacks.on_train_batch_end(last, self.logs)
         except RuntimeError as error:
             if "NaN or Inf" not in str(error):
                 raise
             raise self._not_finite() from None
-        if self.budget and history.seconds + self.epoch_seconds > self.budget:
-            self.over_budget = self.model.stop_training = True
-        return logs
+        if self.model.stop_training:
+            self.stopping = "callback"
+        elif self.budget and history.seconds + self.epoch_seconds > self.budget:
+            self.stopping, self.model.stop_training = "budget", True
+
+    def _validate(self) -> dict:
+        """`Model.evaluate` with the callbacks' on_test hooks, as in `fit`."""
+        model, before = self.model, self.model.test_function
+        assert self.val_batches is not None
+        if self.test_function is None:
+            self.test_function = make_test_function(model, self.val_batches.element_spec)
+        model.test_function = self.test_function
+        try:
+            return model.evaluate(
+                self.val_batches, verbose=0, callbacks=self.callbacks, return_dict=True
+            )
+        finally:
+            model.test_function = before
 
     def _not_finite(self) -> RunError:
         history = self.history
@@ -243,11 +279,11 @@ class Loop:
             raise RunError(
                 f"stopped by {name} at step {self.history.step}; the same command resumes there"
             )
-        if time.monotonic() - self.committed >= self.trainer.checkpoint_seconds:
+        if time.monotonic() - self.committed >= self.checkpoint_seconds:
             self._commit()
 
     def _commit(self) -> None:
-        if not self.checkpoints:
+        if not self.checkpoints or not self.folder:
             return
         if not all(np.isfinite(v).all() for v in self.model.get_weights()):
             raise self._not_finite()
@@ -258,10 +294,9 @@ class Loop:
             "history": dataclasses.asdict(self.history),
             "epoch_seconds": self.epoch_seconds,
             "has_best": self.early_stopping.best_weights is not None,
-            "callbacks": {
-                type(callback).__name__: {name: getattr(callback, name) for name in names}
-                for callback, names in self._stateful_callbacks()
-            },
+            "callbacks": hooks.state(self.callbacks.callbacks),
+            "logs": numbers(self.logs),
+            "stopping": self.stopping,
         }
         self.checkpoints.save(self.history.step, state)
         if self.history.rows:
@@ -276,16 +311,16 @@ class Loop:
         self.epoch_seconds = state["epoch_seconds"]
         if state["has_best"]:
             self.early_stopping.best_weights = [v.numpy() for v in self.best]
-        for callback, names in self._stateful_callbacks():
-            for name in names:
-                setattr(callback, name, state["callbacks"][type(callback).__name__][name])
+        hooks.restore(self.callbacks.callbacks, state["callbacks"])
+        self.logs, self.stopping = state.get("logs", {}), state.get("stopping")
+        self.model.stop_training = bool(self.stopping)
 
-    def _stateful_callbacks(self):
-        return [
-            (callback, CALLBACK_STATE[type(callback)])
-            for callback in self.callbacks.callbacks
-            if type(callback) in CALLBACK_STATE
-        ]
+
+def _in_one_line(error: Exception) -> str:
+    """The line of an error that says what is wrong; Keras puts the layer's name above it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
+    return lines[1] if lines[0].startswith("Exception encountered") and lines[1:] else lines[0]
 
 
 @contextlib.contextmanager
@@ -295,9 +330,9 @@ def _signals_flagged(loop: Loop) -> Iterator[None]:
         yield
         return
 
-    def flag(number, frame):
+    def flag(number: int, frame: types.FrameType | None) -> None:
         loop.signal = number
-        signal.signal(number, previous[number])  # a second one ends at once
+        signal.signal(number, previous[signal.Signals(number)])  # a second one ends at once
 
     previous = {n: signal.signal(n, flag) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

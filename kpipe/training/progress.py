@@ -2,8 +2,11 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 import keras
+
+from ..formatting import duration
 
 
 class Progress:
@@ -21,10 +24,10 @@ class Progress:
     def __init__(self, epochs: int, steps_per_epoch: int, step: int):
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.terminal = sys.stdout.isatty()
-        self.bar = None
+        self.bar: keras.utils.Progbar | None = None
         self.first_step = step
         self.steps = 0  # in this process
-        self.clock = None  # (time, steps) once the compilation is over
+        self.clock: tuple[float, int] | None = None  # (time, steps) once the compilation is over
         self.estimated = False
         if step:
             epoch, within = divmod(step, steps_per_epoch)
@@ -36,7 +39,7 @@ class Progress:
             self.bar = keras.utils.Progbar(self.steps_per_epoch)
         self.epoch_start = epoch * self.steps_per_epoch
 
-    def step(self, within: int, logs: dict) -> None:
+    def step(self, within: int, logs: Mapping) -> None:
         """Shows that `within` steps of the epoch are done."""
         self.steps = self.epoch_start + within - self.first_step
         if self.bar:
@@ -62,7 +65,7 @@ class Progress:
             )
             self.estimated = True
 
-    def end(self, row: dict) -> None:
+    def end(self, row: Mapping) -> None:
         """Shows a finished epoch: its row of the history, without the parts of a metric."""
         metrics = {
             k: v for k, v in row.items() if k not in ("epoch", "step", "seconds") and "/" not in k
@@ -77,17 +80,3 @@ class Progress:
                 f"epoch {row['epoch']:{width}}/{self.epochs}  {duration(row['seconds'])}  {shown}",
                 flush=True,
             )
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

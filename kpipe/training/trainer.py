@@ -3,15 +3,23 @@
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .. import optimizers
-from ..data import Data
+from ..data import Data, Split
 from ..errors import UserError
-from .loop import History, Loop
+from . import callbacks as hooks
+from . import weighting
+from .history import History
+from .loop import Loop
+from .optimizing import parts
+from .weighting import Weigh
 
 # Layers whose work on a CPU is matrix products and elementwise maps: there several steps in one
 # XLA program are faster than the ordinary graph. Convolutions are slower in XLA's CPU code.
@@ -22,9 +30,16 @@ FUSIBLE_LAYERS = frozenset(
 FUSED_STEPS = 8
 # Compiling a fused program takes seconds; a shorter run does not earn them back.
 FUSED_MIN_STEPS = 4000
+# A field that a pipeline sets, and no key of the command line.
+IN_PYTHON = {"settable": False}
 
 
-def _limited(default, low, high=None, choices=None):
+def _limited(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
     """A field with the values that the command line accepts for it."""
     metadata = {"low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
@@ -32,7 +47,7 @@ def _limited(default, low, high=None, choices=None):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """How a compiled model is trained. Settings here, data in `fit`.
+    """How a compiled model is trained: settings here, data in `fit`.
 
     Attributes:
         epochs: At most so many passes over the train split.
@@ -40,12 +55,19 @@ class Trainer:
             shows that everything works should take less than a minute; 0: no limit.
         batch_size: Examples a step.
         monitor: Metric that names the best epoch and stops early: val_loss, val_accuracy, ...
+        monitor_mode: "min" or "max" for a `monitor` of which Keras does not know whether it is to
+            fall or to rise, such as a metric of one's own; "auto" for those of which it does.
         patience: Epochs without a better `monitor` before training stops; 0: never.
         reduce_lr_patience: Epochs without a better `monitor` before the learning rate falls to a
             fifth; 0: never. Not together with a schedule.
         retrain: Whether, once the best epoch is known, the network is trained anew on train and val
             together, for as many epochs as that took. `pipeline.run` does it.
         checkpoint_seconds: Longest work that a kill can lose.
+        class_weight: Weight in the loss of training examples by their class, as in `Model.fit`; 1
+            for a class that is not named. Labels must be one class an example.
+        sample_weight: A function of a training batch's inputs and targets, as tensors, the inputs
+            as augmented; it returns one weight an example, float (batch,), for the loss and for
+            `weighted_metrics`. It is part of a tf.data pipeline.
 
     Example:
         history = Trainer(epochs=5).fit(model, data)
@@ -54,23 +76,50 @@ class Trainer:
     epochs: int = _limited(20, 1, 1_000_000)
     sample_epochs: int = _limited(0, 0, 1_000_000)
     batch_size: int = _limited(128, 1, 1_000_000)
-    monitor: str = _limited("val_loss", None)
+    monitor: str = _limited("val_loss")
+    monitor_mode: str = _limited("auto", choices=("auto", "min", "max"))
     patience: int = _limited(5, 0, 1_000_000)
     reduce_lr_patience: int = _limited(0, 0, 1_000_000)
-    retrain: bool = _limited(False, None)
+    retrain: bool = _limited(False)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
+    class_weight: Mapping[int, float] | None = dataclasses.field(default=None, metadata=IN_PYTHON)
+    sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
 
     def on_sample(self) -> "Trainer":
         """The same with no more than `sample_epochs` epochs."""
         return dataclasses.replace(self, epochs=min(self.epochs, self.sample_epochs or self.epochs))
 
-    def check(self, model: keras.Model, num_examples: int) -> None:
+    def settings(self) -> dict[str, Any]:
+        """All fields as JSON keeps them; those that are rarely set only where they are."""
+        values = dataclasses.asdict(self)
+        rare = {"monitor_mode": "auto", "class_weight": None, "sample_weight": None}
+        values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
+        if self.class_weight is not None:
+            values["class_weight"] = {str(k): float(v) for k, v in self.class_weight.items()}
+        if self.sample_weight is not None:
+            values["sample_weight"] = getattr(self.sample_weight, "__qualname__", "function")
+        return values
+
+    def check(self, model: keras.Model, num_examples: int, train: Split | None = None) -> None:
         """Refuses contradictory settings before any work.
+
+        Args:
+            model: As built by a pipeline.
+            num_examples: Training examples.
+            train: The examples, where they are there: weights are compared with their labels.
 
         Raises:
             UserError: The settings cannot be used together.
         """
-        if self.reduce_lr_patience and optimizers.has_schedule(model.optimizer):
+        if not model.compiled or model.optimizer is None:
+            raise UserError(
+                f"{model.name} is not compiled; end build_model with "
+                "model.compile(optimizer, loss, metrics=...)"
+            )
+        if self.monitor_mode not in ("auto", "min", "max"):
+            raise UserError(f"monitor_mode={self.monitor_mode}: expected auto, min or max")
+        scheduled = any(map(optimizers.has_schedule, parts(model.optimizer)))
+        if self.reduce_lr_patience and scheduled:
             raise UserError(
                 f"reduce_lr_patience={self.reduce_lr_patience} and a learning-rate schedule "
                 "contradict each other: keep reduce_lr_patience with schedule=constant, "
@@ -81,7 +130,8 @@ class Trainer:
                 f"retrain=true and reduce_lr_patience={self.reduce_lr_patience} contradict each "
                 "other: retraining has no validation loss to follow; use a schedule"
             )
-        if model.optimizer.gradient_accumulation_steps and num_examples % self.batch_size:
+        accumulates = any(part.gradient_accumulation_steps for part in parts(model.optimizer))
+        if accumulates and num_examples % self.batch_size:
             # Keras averages the batches of an update equally, whatever their size.
             near = _nearest_divisors(num_examples, self.batch_size)
             raise UserError(
@@ -89,6 +139,7 @@ class Trainer:
                 "examples, as gradient_accumulation_steps needs it to; "
                 f"the nearest that do: {', '.join(map(str, near))}"
             )
+        weighting.check(self.class_weight, self.sample_weight, train)
 
     def fit(
         self,
@@ -105,6 +156,13 @@ class Trainer:
     ) -> History:
         """Trains the model; afterwards it has the weights of its best epoch.
 
+        The same batches give `Model.fit` the same bits. Two things are different. With an
+        optimizer that averages weights (`use_ema=True`) validation, `on_test_*`, `on_epoch_end` and
+        the best weights are of the averages, while training goes on from its own weights; without
+        val the averages of the last step stay, as `fit` leaves them. And training can be resumed:
+        what a callback keeps to itself is not, but for `EarlyStopping`, `ReduceLROnPlateau` and the
+        best value of a `ModelCheckpoint`.
+
         Args:
             model: Compiled.
             data: Its train and val splits are used.
@@ -112,7 +170,8 @@ class Trainer:
             plan: "graph" or "fused:K"; by default `choose_plan`.
             folder: Of the run: checkpoints, history.csv and logs; None keeps nothing.
             budget: Seconds after which training stops, validated once more.
-            callbacks: More Keras callbacks.
+            callbacks: More Keras callbacks; no `BackupAndRestore`, no `SwapEMAWeights` and no
+                `EarlyStopping` that restores weights, which are the Trainer's work.
             epochs: In place of `self.epochs`.
             initial_epoch: The first epoch, counted from 0.
 
@@ -120,19 +179,79 @@ class Trainer:
             RunError: The loss is no longer finite, or the run was interrupted.
             UserError: The settings cannot be used together.
         """
-        self.check(model, len(data.train))
+        self.check(model, len(data.train), data.train)
+        hooks.check(callbacks)
         epochs = epochs or self.epochs
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
-        return Loop(self, model, data, seed, plan, folder, budget, callbacks).run(
-            initial_epoch, epochs
+        loop = Loop(
+            model,
+            data,
+            batch_size=self.batch_size,
+            stack=_stack(plan, model),
+            seed=seed,
+            weigh=self._weigh(),
+            # Without val no epoch is better than another, and the last one's weights stay.
+            early_stopping=keras.callbacks.EarlyStopping(
+                self.monitor if data.val else "loss",
+                patience=self.patience or sys.maxsize,
+                mode=self.monitor_mode if data.val else "auto",
+                restore_best_weights=bool(data.val),
+            ),
+            callbacks=[*self._own_callbacks(folder), *callbacks],
+            folder=folder,
+            checkpoint_seconds=self.checkpoint_seconds,
+            budget=budget,
         )
+        return loop.run(initial_epoch, epochs)
+
+    def _own_callbacks(self, folder: pathlib.Path | None) -> list[keras.callbacks.Callback]:
+        callbacks: list[keras.callbacks.Callback] = []
+        if self.reduce_lr_patience:
+            callbacks.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    self.monitor,
+                    factor=0.2,
+                    patience=self.reduce_lr_patience,
+                    mode=self.monitor_mode,
+                )
+            )
+        if folder:
+            callbacks.append(keras.callbacks.TensorBoard(folder / "logs", write_graph=False))
+        return callbacks
+
+    def _weigh(self) -> Weigh | None:
+        if self.sample_weight is not None:
+            return tf.autograph.experimental.do_not_convert(self.sample_weight)
+        return weighting.by_class(self.class_weight) if self.class_weight else None
 
 
 def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: int) -> str:
-    """The execution plan: a fixed rule of layer types and number of steps, never a timing."""
+    """The execution plan: a fixed rule of layer types and number of steps, never a timing.
+
+    A model that is compiled with `run_eagerly` or `steps_per_execution` has said how it is run.
+    """
+    if model.run_eagerly or model.steps_per_execution > 1:
+        return "graph"
     fusible = all(type(layer).__name__ in FUSIBLE_LAYERS for layer in leaf_layers(model))
     steps = num_examples // batch_size * epochs
     return f"fused:{FUSED_STEPS}" if fusible and steps >= FUSED_MIN_STEPS else "graph"
+
+
+def _stack(plan: str, model: keras.Model) -> int:
+    """Steps in one XLA program.
+
+    Raises:
+        UserError: The model was compiled to be run in another way.
+    """
+    if not plan.startswith("fused:"):
+        return 1
+    if model.run_eagerly or model.steps_per_execution > 1:
+        how = "run_eagerly=True" if model.run_eagerly else "steps_per_execution"
+        raise UserError(
+            f"the plan {plan} and compile({how}) contradict each other: take the plan graph, or "
+            f"compile without {how}"
+        )
+    return int(plan.removeprefix("fused:"))
 
 
 def leaf_layers(model: keras.Model) -> list[keras.Layer]:

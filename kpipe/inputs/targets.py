@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from .datasets import Dataset
-from .inputs.images import add_noise
+from ..datasets import Dataset
+from .images import add_noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class InputTargets(LabelTargets):
         return add_noise(inputs, self.noise, seed), inputs
 
 
-def of(dataset: Dataset) -> LabelTargets:
+def targets_of(dataset: Dataset) -> LabelTargets:
     """The targets that a dataset names, before anything is known of its labels."""
     if dataset.targets == "inputs":
         return InputTargets(dataset.noise)

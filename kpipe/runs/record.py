@@ -7,8 +7,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from . import files
-from .errors import UserError
+from .. import files
+from ..errors import UserError
 
 # Raised when the content of a run's files changes; older runs stay readable.
 FORMAT_VERSION = 2

@@ -1,4 +1,4 @@
-"""A finished run, as it is in its folder."""
+"""A finished run, read from its folder."""
 
 import csv
 import dataclasses
@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import keras
 import numpy as np
 
-from . import files
-from .data import Data
-from .errors import UserError
+from .. import files
+from ..data import Data
+from ..errors import UserError
+from ..training import leaf_layers
 from .record import Record, read_record
-from .training import leaf_layers
 
 # Name of a metric: its value and 95 % interval, "value", "low", "high", and "n" examples.
 Metrics = dict[str, dict[str, float | None]]

@@ -1,0 +1,84 @@
+"""Tables of the keys of pipelines, as `NAME --help` shows them: read, and written for the bundled.
+
+    python -m kpipe.experiments.key_table
+
+writes keys.json, the tables of the bundled pipelines: declaring keys builds models, which takes
+TensorFlow and its seconds. A table is read only if the code of its pipeline is still the same.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable
+
+from .. import files
+from ..errors import UserError
+from . import catalogue, light
+
+TABLES = pathlib.Path(__file__).with_name("keys.json")
+
+
+def read(path: pathlib.Path) -> list[list[str]] | None:
+    """The rows of `keys.describe` for a pipeline file, or None if only TensorFlow can know them.
+
+    They are looked up among the bundled tables and among what `declare` has written, or read by
+    `light.describe`.
+    """
+    table = _bundled().get(path.stem, {})
+    if table.get("code_sha256") == catalogue.read(path).code_sha256:
+        return table["rows"]
+    try:
+        return json.loads(_cached(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, UserError):
+        return light.describe(path)
+
+
+def declare(path: pathlib.Path) -> list[list[str]]:
+    """The same rows from TensorFlow, kept for the next time."""
+    from . import keys, modules
+
+    rows = [list(row) for row in keys.describe(modules.load(path)[0])]
+    try:
+        cached = _cached(path)
+        files.make_folder(cached.parent)
+        files.write_json(cached, rows)
+    except (OSError, UserError):  # no home folder, or a full one: they are still shown
+        pass
+    return rows
+
+
+def names_of(name: str | None) -> set[str]:
+    """The keys of a bundled pipeline; none if there is no such pipeline."""
+    rows = _bundled().get(name, {}).get("rows", [[]])
+    return {row[0] for row in rows[1:]}
+
+
+def write(paths: Iterable[pathlib.Path], tables: pathlib.Path = TABLES) -> None:
+    """Writes the tables of some pipelines, a line a row."""
+    parts = []
+    for path in paths:
+        rows = ",\n".join(f"   {json.dumps(row, ensure_ascii=False)}" for row in declare(path))
+        digest = catalogue.read(path).code_sha256
+        parts.append(
+            f' "{path.stem}": {{\n  "code_sha256": "{digest}",\n  "rows": [\n{rows}\n  ]\n }}'
+        )
+    files.write_bytes(tables, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def _bundled() -> dict:
+    try:
+        return json.loads(TABLES.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _cached(path: pathlib.Path) -> pathlib.Path:
+    """Where `declare` keeps the rows: they hold for this code, beside these modules."""
+    digest = hashlib.sha256()
+    for file in (path, *sorted(path.parent.glob("*.py")), *sorted(catalogue.PACKAGE.rglob("*.py"))):
+        digest.update(file.read_bytes())
+    return files.home() / "help" / f"{path.stem}-{digest.hexdigest()[:16]}.json"
+
+
+if __name__ == "__main__":
+    write(catalogue.find(name) for name in catalogue.names())

@@ -1,0 +1,52 @@
+"""Unsupervised accuracy: a categorical code as a classifier."""
+
+import numpy as np
+from scipy import optimize
+
+from .codes import contingency
+
+
+def assignment_hits(
+    clusters: np.ndarray,
+    labels: np.ndarray,
+    *,
+    fit_clusters: np.ndarray | None = None,
+    fit_labels: np.ndarray | None = None,
+    one_to_one: bool = False,
+) -> np.ndarray:
+    """Whether each example has the class that its categorical latents are named after.
+
+    The mean is the unsupervised accuracy of JointVAE (Dupont 2018, section 4): a value is named
+    after the class most frequent among the fit examples that have it, and several latents count as
+    one whose values are their tuples. A value that no fit example has is always wrong.
+
+    Args:
+        clusters: int (n,) or (n, l), values of the categorical latents.
+        labels: int (n,), the true classes.
+        fit_clusters: int (m,) or (m, l), values of other examples, which name the values; without
+            them the examples name their own, which is too optimistic.
+        fit_labels: int (m,), the true classes of those.
+        one_to_one: Whether a class names one value at most, by the matching that is right most
+            often (Hungarian method); values without a class are wrong.
+
+    Returns:
+        bool (n,).
+
+    Example:
+        assignment_hits(np.array([5, 5, 5, 2]), np.array([0, 0, 1, 1]))  # True, True, False, True
+    """
+    if fit_clusters is None or fit_labels is None:
+        fit_clusters, fit_labels = clusters, labels
+    rows = [np.reshape(values, (len(values), -1)) for values in (fit_clusters, clusters)]
+    values = np.unique(np.concatenate(rows), axis=0, return_inverse=True)[1].reshape(-1)
+    fit_values, values = values[: len(rows[0])], values[len(rows[0]) :]
+    seen, fit_values = np.unique(fit_values, return_inverse=True)
+    classes, fit_labels = np.unique(fit_labels, return_inverse=True)
+    counts = contingency(fit_values, fit_labels)
+    if one_to_one:
+        named, chosen = optimize.linear_sum_assignment(counts, maximize=True)
+        seen, names = seen[named], classes[chosen]
+    else:
+        names = classes[counts.argmax(axis=1)]
+    right = (values[:, np.newaxis] == seen) & (labels[:, np.newaxis] == names)
+    return right.any(axis=1)

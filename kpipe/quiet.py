@@ -1,0 +1,126 @@
+"""Keeps the log of TensorFlow off the terminal, in a file.
+
+TensorFlow writes its log from C++ to file descriptor 2, the first lines before it has read
+`TF_CPP_MIN_LOG_LEVEL`. So descriptor 2 becomes a pipe to a small process that sorts lines:
+information, warnings and errors of the C++ log go to the file; all others, such as a fatal check or
+the output of a child process, pass. `sys.stderr` writes to the terminal directly, as before.
+"""
+
+import atexit
+import contextlib
+import datetime
+import faulthandler
+import io
+import logging
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from . import files
+from .errors import UserError
+
+MAX_LOG_BYTES = 1_000_000  # a larger file is set aside, and replaces the one before it
+
+# A line of absl's log begins with its severity and the date; F, a fatal one, passes. The process
+# ends when all writers are gone, however they ended.
+_SORT_LINES = """
+import re, sys
+log = open(sys.argv[1], "ab", buffering=0)
+of_log = re.compile(rb"[IWE][0-9]{4} |WARNING: All log messages before |To enable the following ")
+for line in sys.stdin.buffer:
+    if of_log.match(line):
+        try:
+            log.write(line)
+            continue
+        except OSError:  # a full disk
+            pass
+    sys.stderr.buffer.write(line)
+    sys.stderr.buffer.flush()
+"""
+
+
+def move_logs() -> pathlib.Path | None:
+    """Moves the logs of TensorFlow and absl to $KPIPE_HOME/logs/tensorflow.log.
+
+    For a command, before it imports TensorFlow: it holds for the process, until its end. On the
+    terminal remain what Python code writes to `sys.stderr` or logs as an error, what child
+    processes write, fatal errors of C++ code and the Python stack of a crash.
+
+    Returns:
+        The file, or None if nothing was moved: on Windows, if `sys.stderr` is closed or replaced,
+        and if the file cannot be written.
+    """
+    if sys.stderr is None:  # closed: no file may be opened as descriptor 2 and receive the log
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        return None
+    try:
+        if os.name == "nt" or sys.stderr.fileno() != 2:
+            return None
+        path = _begin_log()
+        terminal = os.dup(2)
+    except (io.UnsupportedOperation, OSError, UserError):
+        return None
+    reading, writing = os.pipe()
+    try:
+        sorter = subprocess.Popen(
+            [sys.executable, "-IS", "-c", _SORT_LINES, str(path)],
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=terminal,
+            start_new_session=True,  # ctrl-c is for the command; the sorter ends after it
+        )
+        sys.stderr.flush()
+        os.dup2(writing, 2)
+    except OSError:
+        os.close(terminal)
+        return None
+    finally:
+        os.close(reading)
+        os.close(writing)
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = open(  # noqa: SIM115 - until the end of the process
+        terminal, "w", buffering=1, encoding=encoding, errors=errors
+    )
+    atexit.register(_restore, terminal, sorter)
+    if not faulthandler.is_enabled():
+        faulthandler.enable(sys.stderr)
+    _move_python_logs(path)
+    return path
+
+
+def _begin_log() -> pathlib.Path:
+    path = files.home() / "logs" / "tensorflow.log"
+    files.make_folder(path.parent)
+    if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
+        os.replace(path, path.with_name("tensorflow.old.log"))
+    now = datetime.datetime.now().isoformat(" ", "seconds")
+    with open(path, "a", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(f"\n{now} process {os.getpid()}: {shlex.join(sys.argv)}\n")
+    return path
+
+
+def _restore(terminal: int, sorter: subprocess.Popen) -> None:
+    """Ends the sorter, so that all lines are shown before the command ends."""
+    os.dup2(terminal, 2)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a child process still writes
+        sorter.wait(timeout=1)
+
+
+def _move_python_logs(path: pathlib.Path) -> None:
+    """Moves warnings of TensorFlow's Python code, such as those of retracing and AutoGraph."""
+    import absl.logging  # noqa: F401 - its logger must be created by itself
+
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def passes(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        handler.handle(record)
+        return False
+
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).addFilter(passes)

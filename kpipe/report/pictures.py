@@ -1,0 +1,117 @@
+"""The figures of a report: drawn, written into the run's folder, and laid out."""
+
+import base64
+import pathlib
+import struct
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from .. import files, formatting
+from ..figures import style
+from ..runs import Run
+from .tables import section, text
+
+Plot = Callable[[Run], Figure | bytes | None]
+
+WIDE = 6  # inches; a wider figure takes both columns
+CAPTION = 0.15  # height of a caption and of the space around it, in widths of a figure
+
+
+class Picture(NamedTuple):
+    """A drawn figure."""
+
+    caption: str
+    kind: str  # png or gif
+    content: bytes
+    ratio: float  # height over width
+    wide: bool  # takes both columns
+
+
+def draw(run: Run, plots: Iterable[Plot]) -> tuple[list[Picture], list[str]]:
+    """Draws the figures of a run and writes them into its folder `figures`.
+
+    Returns:
+        The pictures, and a line for each figure that failed.
+    """
+    folder = run.folder / "figures"
+    files.make_folder(folder)
+    pictures, failures = [], []
+    for plot in plots:
+        name = getattr(plot, "__name__", type(plot).__name__)
+        picture = None
+        try:
+            picture = _picture(run, plot, name)
+        except Exception as error:  # no figure takes down a run that is trained and exported
+            failures.append(f"figure {name} failed: {_place_of(error, plot)}")
+            print(failures[-1], flush=True)
+        if picture:
+            files.write_bytes(folder / f"{name}.{picture.kind}", picture.content)
+            pictures.append(picture)
+        for kind in {"png", "gif"} - {picture.kind if picture else None}:
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # of an earlier report
+    return pictures, failures
+
+
+def _picture(run: Run, plot: Plot, name: str) -> Picture | None:
+    caption = ((plot.__doc__ or "").strip() or formatting.words(name)).splitlines()[0]
+    figure = plot(run)
+    if figure is None:
+        return None
+    if isinstance(figure, bytes):
+        width, height = struct.unpack("<HH", figure[6:10])  # after the signature
+        return Picture(caption, "gif", figure, height / width, wide=False)
+    if not isinstance(figure, Figure):
+        kind = type(figure).__name__
+        raise TypeError(f"it returned {kind}, expected a matplotlib Figure, bytes or None")
+    content, (width, height) = style.to_png(figure), figure.get_size_inches()
+    return Picture(caption, "png", content, height / width, wide=width > WIDE)
+
+
+def _place_of(error: Exception, plot: Plot) -> str:
+    """An error in one line, with the last line of the figure's own file that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = getattr(getattr(plot, "__code__", None), "co_filename", None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    said = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{what} ({pathlib.Path(frame.filename).name}, line {frame.lineno})"
+
+
+def lay_out(pictures: Sequence[Picture], failures: Sequence[str]) -> str:
+    """The section of the figures, the wide ones last; nothing if there are none."""
+    cards = [
+        f"""<figure{' class="wide"' if picture.wide else ""} style="order: {i}"><img
+alt="{text(picture.caption)}"
+src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}">
+<figcaption>{text(picture.caption)}</figcaption></figure>"""
+        for i, picture in enumerate(pictures)
+    ]
+    narrow = {i: picture.ratio for i, picture in enumerate(pictures) if not picture.wide}
+    body = ""
+    if narrow:
+        columns = "".join(
+            f'<div class="column">{"".join(cards[i] for i in column)}</div>'
+            for column in _columns(narrow)
+        )
+        body += f'<div class="figures">{columns}</div>'
+    body += "".join(card for card, picture in zip(cards, pictures, strict=True) if picture.wide)
+    body += "".join(f'<p class="bad">{text(failure)}</p>\n' for failure in failures)
+    return section("Figures", body) if body else ""
+
+
+def _columns(ratios: Mapping[int, float]) -> list[list[int]]:
+    """Figures in two columns of like height, the first one on the left.
+
+    Args:
+        ratios: Height over width of each, by its number.
+    """
+    columns: list[list[int]] = [[], []]
+    heights = [0.0, 0.0]
+    for i in sorted(ratios, key=lambda i: -ratios[i]):
+        shorter = heights.index(min(heights))
+        columns[shorter].append(i)
+        heights[shorter] += ratios[i] + CAPTION
+    return sorted((sorted(column) for column in columns if column), key=lambda column: column[0])

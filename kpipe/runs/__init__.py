@@ -1,0 +1,34 @@
+"""A finished run: its record, metrics, history and predictions."""
+
+from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
+from .record import (
+    FORMAT_VERSION,
+    DataRecord,
+    LayerRecord,
+    ModelRecord,
+    ProofRecord,
+    Record,
+    TargetRecord,
+    TrainingRecord,
+    describe_difference,
+    read_record,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "DataRecord",
+    "LayerRecord",
+    "Metrics",
+    "ModelRecord",
+    "ProofRecord",
+    "Record",
+    "Run",
+    "TargetRecord",
+    "TrainingRecord",
+    "describe_difference",
+    "first_kernel",
+    "open_run",
+    "read_history",
+    "read_predictions",
+    "read_record",
+]

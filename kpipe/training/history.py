@@ -1,0 +1,64 @@
+"""What happened in a training, epoch by epoch."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import UserError
+
+
+@dataclasses.dataclass
+class History:
+    """What happened in training.
+
+    Attributes:
+        rows: One dict an epoch: epoch (from 1), step, seconds, learning_rate, and every metric; for
+            a `MultiOptimizer` a learning_rate_NAME of each optimizer.
+        step: Updates of the optimizer's clock: batches seen.
+        seconds: Training and validation, over all resumed parts.
+        stopped_by: "epochs", "early stopping", "budget", or "callback": one set `stop_training`.
+        best_epoch: The epoch whose weights the model has.
+        resumed_at: Step of the checkpoint that this process began with, or 0.
+    """
+
+    rows: list[dict] = dataclasses.field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+    stopped_by: str | None = None
+    best_epoch: int = 0
+    resumed_at: int = 0
+
+    @property
+    def columns(self) -> dict[str, list]:
+        """The rows by column, like `keras.callbacks.History.history`."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return {name: [row.get(name) for row in self.rows] for name in names}
+
+    def to_csv(self) -> str:
+        columns = self.columns
+        lines = [",".join(columns)]
+        for values in zip(*columns.values(), strict=True):
+            lines.append(",".join("" if value is None else repr(value) for value in values))
+        return "\n".join(lines) + "\n"
+
+
+def numbers(logs: Mapping) -> dict[str, float]:
+    """Logs as plain numbers.
+
+    Raises:
+        UserError: A metric is an array, of which a history has no place for.
+    """
+    for name, value in logs.items():
+        if np.size(value) != 1:
+            raise UserError(
+                f"metric {name} is an array of shape {tuple(np.shape(value))}; expected one number "
+                "(of Keras' metrics with average=..., such as F1Score(average='macro'))"
+            )
+    return {name: float(value) for name, value in logs.items()}
+
+
+def metrics_of(row: Mapping) -> dict[str, float]:
+    """The logs of an epoch, from its row of the history."""
+    own = ("epoch", "step", "seconds")
+    return {k: v for k, v in row.items() if k not in own and not k.startswith("learning_rate")}

@@ -1,0 +1,59 @@
+"""What the loop asks of an optimizer, whether it is a plain one or wraps others."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+
+def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that update weights: what a `LossScaleOptimizer` or `MultiOptimizer` wraps.
+
+    Example:
+        parts(keras.optimizers.LossScaleOptimizer(adam))  # [adam]
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return parts(optimizer.inner_optimizer)
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return list(optimizer.optimizers)
+    return [optimizer]
+
+
+def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
+    """The current learning rate by the name that Keras' callbacks give it in their logs."""
+    rates = {
+        part.name: float(keras.ops.convert_to_numpy(part.learning_rate))
+        for part in parts(optimizer)
+    }
+    if len(rates) == 1:
+        return {"learning_rate": next(iter(rates.values()))}
+    return {f"learning_rate_{name}": rate for name, rate in rates.items()}
+
+
+def averages(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the weights to use differ from those that are trained, as with `use_ema=True`."""
+    plain = keras.optimizers.Optimizer.finalize_variable_values
+    return any(
+        part.use_ema or type(part).finalize_variable_values is not plain
+        for part in parts(optimizer)
+    )
+
+
+@contextlib.contextmanager
+def final_weights(model: keras.Model) -> Iterator[None]:
+    """Gives a model the weights that training would end with now, and then its own again.
+
+    They are those of `Optimizer.finalize_variable_values`, which `Model.fit` calls at its end: with
+    `use_ema=True` the exponential moving average (Polyak and Juditsky 1992), else its own.
+    """
+    if not averages(model.optimizer):
+        yield
+        return
+    trained = [tf.identity(variable.value) for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, trained, strict=True):
+            variable.assign(value)

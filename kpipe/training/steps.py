@@ -1,0 +1,109 @@
+"""A step of training and one of validation, traced as `Model.fit` traces them.
+
+They are called as concrete functions. TensorFlow counts the traces of all models in a process and
+warns of many; a function that was asked for by its signature is not counted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..errors import UserError
+
+# As in Keras: what a model's own Python code says is run as it is, not rewritten by AutoGraph.
+
+
+def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
+    """Keeps AutoGraph from rewriting a function that needs none of it, and from warning."""
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
+    """Runs all steps of an element of `training_batches`.
+
+    An element with one step is trained on as `fit` does, with the model's `run_eagerly` and
+    `jit_compile`; a full one of `stack` steps becomes one XLA program.
+
+    Args:
+        model: Compiled, its variables built.
+        stack: Steps of a full element.
+
+    Returns:
+        A function of (inputs, targets) or (inputs, targets, weights), each with a leading axis of
+        steps; it returns the logs of the last step.
+    """
+    step = _one_step(model, model.train_step)
+
+    @_as_written
+    def one_step(*batch: tf.Tensor) -> dict:
+        return step(*(part[0] for part in batch))
+
+    # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
+    @_as_written
+    def fused_steps(*batch: tf.Tensor) -> dict:
+        for i in range(stack):
+            logs = model.train_step(tuple(part[i] for part in batch))
+        return logs
+
+    single = tf.function(one_step, reduce_retracing=True)
+    fused = tf.function(fused_steps, jit_compile=True)
+    programs: dict[tuple, Callable[..., dict]] = {}  # by the shapes of the batches
+
+    def train(*batch: tf.Tensor) -> dict:
+        if model.run_eagerly:
+            return one_step(*batch)
+        shapes = tuple(tuple(part.shape) for part in batch)
+        if shapes not in programs:
+            function = fused if stack > 1 and shapes[0][0] == stack else single
+            programs[shapes] = function.get_concrete_function(*batch)
+        return _run(programs[shapes], batch)
+
+    return train
+
+
+def make_test_function(
+    model: keras.Model, spec: Sequence[tf.TensorSpec]
+) -> Callable[[Iterator], dict]:
+    """Runs the next validation steps of an iterator, as `Model.test_function` does.
+
+    Args:
+        model: Compiled, its variables built.
+        spec: `element_spec` of the batches.
+    """
+    step = _one_step(model, model.test_step)
+    program = step if model.run_eagerly else step.get_concrete_function(*spec)
+
+    def test(batches: Iterator) -> dict:
+        for _, batch in zip(range(model.steps_per_execution), batches, strict=False):
+            logs = _run(program, batch)
+        return logs
+
+    return test
+
+
+def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
+    """`model.train_step` or `test_step` of a batch, compiled as the model says."""
+
+    @_as_written
+    def one_step(*batch: tf.Tensor) -> dict:
+        return step(batch)
+
+    if model.run_eagerly:
+        return one_step
+    return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
+
+
+def _run(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:
+    try:
+        return program(*batch)
+    except tf.errors.OpError as error:
+        if "unsupported operations" not in error.message:
+            raise
+        # "... on XLA_CPU_JIT: PyFunc (No registered 'PyFunc' OpKernel for XLA_CPU_JIT devices ..."
+        what = error.message.split("_JIT: ")[-1].split(" (")[0]
+        raise UserError(
+            f"XLA cannot compile {what}, which the model, its loss or a metric uses: take the plan "
+            "graph (--plan graph) and compile the model without jit_compile=True"
+        ) from None

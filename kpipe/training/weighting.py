@@ -1,0 +1,80 @@
+"""Weights of training examples in the loss, by their class or by a function of one's own."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from ..data import Split
+from ..errors import UserError
+
+# Weights, float (batch,), from the inputs and targets of a batch.
+Weigh = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def check(
+    class_weight: Mapping[int, float] | None, sample_weight: Weigh | None, train: Split | None
+) -> None:
+    """Refuses weights that cannot be applied.
+
+    Args:
+        class_weight: Weight of a class.
+        sample_weight: Weights of examples.
+        train: The training examples, or None where they are not known yet.
+
+    Raises:
+        UserError: They contradict each other, are no weights, or do not fit the examples.
+    """
+    if class_weight is not None and sample_weight is not None:
+        raise UserError("class_weight and sample_weight exclude each other; give one of them")
+    for name, weight in (class_weight or {}).items():
+        number = isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0
+        if not isinstance(name, int) or not number:
+            raise UserError(
+                f"class_weight={{{name!r}: {weight!r}}}: expected classes, counted from 0, and "
+                "their weights, 0 or more"
+            )
+    if train is not None and class_weight is not None:
+        _check_classes(class_weight, train)
+    if train is not None and sample_weight is not None:
+        inputs, targets = train.take_pairs(np.arange(min(2, len(train))))
+        shape = tuple(sample_weight(tf.constant(inputs), tf.constant(targets)).shape)
+        if shape != (len(inputs),):
+            raise UserError(
+                f"sample_weight returns shape {shape} for {len(inputs)} examples; expected "
+                f"({len(inputs)},), one weight an example"
+            )
+
+
+def _check_classes(class_weight: Mapping[int, float], train: Split) -> None:
+    targets = train.take_pairs(np.arange(1))[1]
+    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+        shape = ", ".join(["n", *map(str, targets.shape[1:])])
+        raise UserError(
+            "class_weight: expected targets of one class an example, int (n,), and the targets are "
+            f"{targets.dtype} ({shape})"
+        )
+    classes = np.unique(train.labels[train.rows])
+    unknown = sorted(class_weight.keys() - set(classes.tolist()))
+    if unknown:
+        raise UserError(
+            f"class_weight names class {unknown[0]}, which no training example has; expected "
+            f"classes among {', '.join(map(str, classes))}"
+        )
+
+
+def by_class(class_weight: Mapping[int, float]) -> Weigh:
+    """Weights of examples by their class, 1 for one that is not named.
+
+    Example:
+        by_class({2: 5.0})(images, [0, 2])  # [1, 5]
+    """
+    table = np.ones(max(class_weight) + 1, np.float32)
+    table[list(class_weight)] = list(class_weight.values())
+
+    def weigh(inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        known = tf.gather(table, tf.minimum(targets, len(table) - 1))
+        return tf.where(targets < len(table), known, 1.0)
+
+    return weigh

@@ -10,8 +10,7 @@ from keras import layers, ops
 
 from kpipe import checking, cli, gradients, models
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue, modules
-from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments import catalogue, keys, modules
 from kpipe.figures.gradients import gradient_check
 
 LIKELIHOOD = "sparse_categorical_crossentropy"
@@ -619,6 +618,6 @@ def test_keys_that_a_pipeline_declares_reach_its_model(tmp_path):
         "probabilities/bias",
     ]
     assert (tmp_path / "gmm-gradients-sample,num_layers=0").is_dir()
-    module = modules.load(catalogue.find("gmm"))[0]
+    module, _ = modules.load(catalogue.find("gmm"))
     with pytest.raises(UserError, match="no key 'no_such_key'"):
-        hyperparameters.resolve(module, {"no_such_key": 1})
+        keys.resolve(module, {"no_such_key": 1})

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kpipe.targets import InputTargets
+from kpipe.inputs import InputTargets
 from scipy import special, stats
 
 from kpipe import data, datasets, layers, losses, models

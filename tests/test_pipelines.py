@@ -178,7 +178,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
     folder = tmp_path / "mnist_mlp-sample,epochs=1"
     folder.mkdir()
     (folder / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="stands there and is no run"):
+    with pytest.raises(UserError, match="exists but is not a run"):
         kpipe.run("mnist_mlp", data="sample", out=tmp_path, epochs=1)
     assert (folder / "thesis.tex").read_text() == "mine"
 

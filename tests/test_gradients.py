@@ -593,11 +593,11 @@ def test_a_loss_that_depends_on_nothing_is_told(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which pipeline? expected NAME"),
+        ([], "no pipeline given; expected one of"),
         (["mnist_mpl"], "did you mean 'mnist_mlp'"),
         (["gmm", "activation=relux"], "activation=relux: expected one of"),
         (["gmm", "activation=relu,tanh"], "several values need --search"),
-        (["gmm", "seed=3"], "seed=3: no key; use --seed"),
+        (["gmm", "seed=3"], "seed=3: not a key; use --seed"),
         (["gmm", "--examples", "0"], "expected an integer from 1"),
         (["gmm", "--examples", "99999999"], "expected 1 to"),
         (["gmm", "--data", "fake"], "expected real, sample or auto"),

@@ -338,45 +338,10 @@ def _predict(arguments: list[str]) -> int:
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
     _start(given.verbose)
-    from . import inputs, tasks
-    from .export.loading import load
+    from .predicting import predict
 
-    folder = pathlib.Path(given.folder)
-    model = load(folder)
-    task = tasks.answering(folder, model.outputs)
-    paths = [pathlib.Path(path) for path in given.files]
-    if given.text and not model.takes_texts:
-        raise UserError(f"--text: {folder} takes {model.input_spec.name}, not texts; give files")
-    if given.images and "reconstruction" not in model.outputs:
-        raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
-    names = [*given.text, *inputs.name_examples(paths, model.input_spec)]
-    if not names:
-        raise UserError(f"{', '.join(given.files)}: no lines; expected one text per line")
-    outputs = model.predict(names) if model.takes_texts else model.predict_files(paths)
-    written = _write_images(given.images, names, outputs) if given.images else {}
-    kind = "text" if model.takes_texts else "file"
-    for i, name in enumerate(names):
-        words, content = task.answer(outputs, i, model.label_names)
-        if given.json:
-            image = {"image": written[i]} if written else {}
-            print(json.dumps({kind: name, **content, **image}, ensure_ascii=False))
-        else:
-            print(f"{name}: {words}{f'  {written[i]}' if written else ''}")
+    predict(given.folder, given.files, given.text, as_json=given.json, images=given.images)
     return 0
-
-
-def _write_images(place: str, names: list[str], outputs: dict) -> dict[int, str]:
-    """Writes the reconstruction of each file as a PNG file; returns their paths."""
-    from .inputs.images import encode_png
-
-    folder = pathlib.Path(place)
-    files.make_folder(folder)
-    written = {}
-    for i, (name, image) in enumerate(zip(names, outputs["reconstruction"], strict=True)):
-        path = folder / f"{i}-{pathlib.Path(name).stem}.png"
-        files.write_bytes(path, encode_png(image))
-        written[i] = str(path)
-    return written
 
 
 def _seed(text: str) -> int:

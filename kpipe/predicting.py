@@ -31,18 +31,18 @@ def predict(
     Raises:
         UserError: The model takes or gives something else, or a file cannot be read.
     """
-    folder, paths = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
+    folder, given = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
     model = load(folder)
     task = tasks.answering(folder, model.outputs)
     if texts and not model.takes_texts:
         raise UserError(f"--text: {folder} takes {model.input_spec.name}, not texts; give files")
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
-    names = [*texts, *inputs.name_examples(paths, model.input_spec)]
+    names = [*texts, *inputs.name_examples(given, model.input_spec)]
     if not names:
-        listed = ", ".join(map(str, paths))
+        listed = ", ".join(map(str, given))
         raise UserError(f"{listed}: no lines; expected one text or one row per line")
-    outputs = model.predict(names) if model.takes_texts else model.predict_files(paths)
+    outputs = model.predict(names) if model.takes_texts else model.predict_files(given)
     written = _write_images(pathlib.Path(images), names, outputs) if images else {}
     kind = "text" if model.takes_texts else "file"
     for i, name in enumerate(names):

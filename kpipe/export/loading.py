@@ -164,7 +164,7 @@ class SavedAutoencoder(SavedModel):
 
     Example:
         model = kpipe.load("saved_models/mnist_vae")
-        model.decode(model.encode(images)["code"])  # what model.reconstruct(images) gives
+        model.decode(model.encode(images)["code"])  # equals model.reconstruct(images)
     """
 
     @property

@@ -5,13 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
-from kpipe.errors import UserError
-from kpipe.experiments import catalogue, runs
-from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
+from kpipe.errors import RunError, UserError
+from kpipe.experiments import catalogue, execution, folders, keys, modules
+from kpipe.runs import read_record
 from kpipe.training import loop as training_loop
 
 TINY = {
@@ -54,8 +54,8 @@ FIXED_DATA = ("logic_gates", "one_example")
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_default_lies_within_its_range(name):
-    module = pipeline.load_module(catalogue.find(name))
-    hp, trainer = hyperparameters.declare(module, {})
+    settings = keys.resolve(modules.load(catalogue.find(name))[0], {})
+    hp, trainer = settings.hp, settings.trainer
     for parameter in hp.space:
         if isinstance(parameter, hp_types.Choice):
             assert parameter.default in parameter.values
@@ -86,15 +86,17 @@ def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(name, tm
     run = kpipe.run(name, data="sample", out=tmp_path, epochs=epochs, **TINY[name])
     if name in FIXED_DATA:
         assert run.metrics["accuracy"]["value"] == 1.0
-        assert run.record["target"]["verdict"] == "reached"
-    elif "latents" in run.record:  # better than giving one flat colour whatever comes in
+        assert run.record.target.verdict == "reached"
+    elif (
+        run.record.task == "reconstruction"
+    ):  # better than giving one flat colour whatever comes in
         images = run.data.test.take(np.arange(len(run.data.test)))[0]
         assert run.metrics["squared_error"]["high"] < np.var(images / 255, axis=(0, 1, 2)).mean()
-        assert run.record["target"]["verdict"] == "not comparable: sample data"
+        assert run.record.target.verdict == "not comparable: sample data"
     else:
         assert run.metrics["accuracy"]["low"] > run.metrics["majority_baseline"]["high"]
-        assert run.record["target"]["verdict"] == "not comparable: sample data"
-    assert run.record["proof"]["passed"]
+        assert run.record.target.verdict == "not comparable: sample data"
+    assert run.record.proof.passed
     written = {path.name for path in run.folder.iterdir()}
     assert written - {"retraining"} == {
         "run.json",
@@ -132,7 +134,7 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
     out = finished_run.folder.parent
     again = kpipe.run("mnist_mlp", data="sample", out=out, epochs=3, num_layers=1, units_1=64)
     assert again.folder == finished_run.folder
-    assert again.record == json.loads((finished_run.folder / "run.json").read_text())
+    assert again.record == finished_run.record == read_record(again.folder / "run.json")
     assert again.history == finished_run.history
     assert "test accuracy" in capsys.readouterr().out
     image = np.zeros((1, 28, 28, 1), np.uint8)
@@ -143,24 +145,21 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
 
 
 def test_a_run_whose_proof_fails_says_so_and_exports_again(tmp_path, monkeypatch, quick_runs):
-    from kpipe.errors import RunError
-    from kpipe.export import writing as export
-    from kpipe.training import trainer as training
-
     options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
-    good = export.prove(None, None)
-    monkeypatch.setattr(export, "prove", lambda folder, images: {**good, "passed": False})
-    with pytest.raises(RunError, match="the export does not give what was trained"):
+    good = execution.prove(None, None)
+    bad = {**good, "passed": False}
+    monkeypatch.setattr(execution, "prove", lambda folder, test_files: bad)
+    with pytest.raises(RunError, match="the export differs from the trained model"):
         kpipe.run("mnist_mlp", **options)
     folder = next(path for path in tmp_path.iterdir() if path.is_dir())
     assert json.loads((folder / "run.json").read_text())["status"] == "proof failed"
 
-    monkeypatch.setattr(export, "prove", lambda folder, images: good)
+    monkeypatch.setattr(execution, "prove", lambda folder, test_files: good)
     steps = []
-    monkeypatch.setattr(training.Loop, "_step", lambda *_: steps.append(1))
+    monkeypatch.setattr(training_loop.Loop, "_step", lambda *_: steps.append(1))
     run = kpipe.run("mnist_mlp", **options)
-    assert run.record["status"] == "finished" and not steps
-    assert run.record["data"]["test_openings"] == int(run.predictions["openings"])
+    assert run.record.status == "finished" and not steps
+    assert run.record.data.test_openings == int(run.predictions["openings"])
     assert not (folder / "checkpoints").exists()
 
 
@@ -178,7 +177,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
     folder = tmp_path / "mnist_mlp-sample,epochs=1"
     folder.mkdir()
     (folder / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="stands there and is no run"):
+    with pytest.raises(UserError, match="exists but is not a run; use --out or --fresh"):
         kpipe.run("mnist_mlp", data="sample", out=tmp_path, epochs=1)
     assert (folder / "thesis.tex").read_text() == "mine"
 
@@ -205,10 +204,10 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
     first = kpipe.run(str(path), **options)
     assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
     path.write_text(source.replace("patience=10", "patience=4"))
-    with pytest.raises(UserError, match=r"another trainer: patience=10, now 4; --fresh trains"):
+    with pytest.raises(UserError, match=r"another trainer: patience=10, now 4; --fresh starts"):
         kpipe.run(str(path), **options)
     second = kpipe.run(str(path), fresh=True, **options)
-    assert second.record["trainer"]["patience"] == 4
+    assert second.record.trainer["patience"] == 4
     kept = json.loads((tmp_path / f"{first.folder.name}~1" / "run.json").read_text())
     assert kept["trainer"]["patience"] == 10
 
@@ -224,18 +223,18 @@ def test_comments_and_docstrings_are_no_change_of_a_pipeline(tmp_path):
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     folder = tmp_path / "run"
-    with runs.exclusive(folder):
+    with folders.exclusive(folder):
         import subprocess
         import sys
 
         code = (
-            "import pathlib, sys; from kpipe import runs\n"
+            "import pathlib; from kpipe.experiments import folders\n"
             "from kpipe.errors import UserError\n"
-            f"try:\n  runs.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
+            f"try:\n  folders.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
             "except UserError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "another process is at work in it" in done.stdout
+    assert "in use by another process" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     [
         ("def f(:\n", r"mine\.py:1: not a Python file"),
         ("x = 1\nimport no_such_module\n", r"mine\.py:2: ModuleNotFoundError"),
-        ("def load_data(hp): pass\n", r"has no build_model\(hp\)"),
+        ("def load_data(hp): pass\n", r"no function build_model\(hp\)"),
     ],
 )
 def test_a_broken_pipeline_is_named_with_its_line(tmp_path, text, message):
@@ -254,11 +253,8 @@ def test_a_broken_pipeline_is_named_with_its_line(tmp_path, text, message):
 
 
 def test_long_names_are_cut_and_stay_different(tmp_path):
-    settings = hyperparameters.resolve(pipeline.load_module(catalogue.find("mnist_mlp")), {})
-
     def folder(**overrides):
-        changed = dataclasses.replace(settings, overrides=overrides)
-        return runs.run_folder(tmp_path, "mnist_mlp", "real", changed, 0, {}).name
+        return folders.run_folder(tmp_path, "mnist_mlp", "real", 0, overrides, {}).name
 
     assert folder() == "mnist_mlp"
     assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"
@@ -273,22 +269,22 @@ def test_mnist_mlp_reaches_its_documented_accuracy(tmp_path):
     if not folder:
         pytest.skip("KPIPE_TEST_DATA names no data folder")
     run = kpipe.run("mnist_mlp", data="real", data_dir=folder, out=tmp_path)
-    assert run.record["data"]["official"]
-    assert run.record["target"]["verdict"] == "reached"
+    assert run.record.data.official
+    assert run.record.target.verdict == "reached"
 
 
 def test_retraining_takes_the_best_number_of_epochs_on_train_and_val(tmp_path, quick_runs):
     options = {"data": "sample", "out": tmp_path, "epochs": 3, **TINY["mnist_mlp"]}
     run = kpipe.run("mnist_mlp", **options)
-    training = run.record["training"]
-    assert training["retrained_examples"] == 1293 + 144
-    assert training["retrained_epochs"] == training["best_epoch"]
+    training = run.record.training
+    assert training.retrained_examples == 1293 + 144
+    assert training.retrained_epochs == training.best_epoch
     rows = (run.folder / "retraining" / "history.csv").read_text().splitlines()
-    assert len(rows) - 1 == training["best_epoch"] and "val_loss" not in rows[0]
+    assert len(rows) - 1 == training.best_epoch and "val_loss" not in rows[0]
     assert not (run.folder / "retraining" / "checkpoints").exists()
     plain = kpipe.run("mnist_mlp", retrain=False, **options)
-    assert "retrained_epochs" not in plain.record["training"]
-    assert plain.record["weights_sha256"] != run.record["weights_sha256"]
+    assert plain.record.training.retrained_epochs is None
+    assert plain.record.weights_sha256 != run.record.weights_sha256
 
 
 def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, monkeypatch):
@@ -315,7 +311,7 @@ def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, mo
     monkeypatch.setattr(training_loop.Loop, "_step", watched)
     again = kpipe.run("mnist_mlp", out=tmp_path / "cut", **options)
     assert resumed[0] == (True, 7)  # the first training was not repeated
-    assert again.record["weights_sha256"] == whole.record["weights_sha256"]
+    assert again.record.weights_sha256 == whole.record.weights_sha256
 
 
 def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
@@ -327,23 +323,32 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
         ValueError, match=r"features are float64 \(4, 2\); expected float32 \(n, 2\)"
     ):
         model.predict(corners.astype(float))
-    with pytest.raises(UserError, match=r"takes features of shape \(2,\), no image files"):
-        model.predict_files(["a.png"])
+    table, image = tmp_path / "corners.csv", tmp_path / "a.png"
+    table.write_text("a,b\n" + "".join(f"{a:g},{b:g}\n" for a, b in corners))
+    assert model.predict_files([table])["label"].tolist() == ["0", "1", "1", "0"]
+    image.write_bytes(tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy())
+    with pytest.raises(UserError, match=rf"^{image}: cannot be read .*; expected 2 numbers a row"):
+        model.predict_files([image])
 
 
 @pytest.mark.parametrize(
     ("name", "there", "here", "message"),
     [
-        ("mnist_vae", ".as_autoencoder_data()", "", r"say reconstructed\(\) where load_data names"),
+        (
+            "mnist_vae",
+            ".as_autoencoder_data()",
+            "",
+            r"call as_autoencoder_data\(\) where load_data names",
+        ),
         (
             "mnist_mlp",
             "datasets.mnist(val_fraction=0.1)",
             "datasets.mnist().as_autoencoder_data()",
-            "has no layers named encoder and decoder",
+            "has a dataset that is to be reconstructed",
         ),
     ],
 )
-def test_data_for_another_purpose_are_refused_before_any_work(name, there, here, message, tmp_path):
+def test_data_for_another_task_are_refused_before_any_work(name, there, here, message, tmp_path):
     source = catalogue.find(name).read_text()
     assert there in source
     (tmp_path / "mine.py").write_text(source.replace(there, here))

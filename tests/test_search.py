@@ -5,7 +5,7 @@ import pytest
 
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
-from kpipe.experiments import running as pipeline
+from kpipe.experiments.running import open_experiment
 from kpipe.searching import TUNERS, _Search, search
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -34,17 +34,17 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     assert [row["status"] for row in rows] == ["COMPLETED", "COMPLETED"]
     assert {row["learning_rate"] for row in rows} <= {"1e-05", "0.01"}
     assert float(rows[0]["val_accuracy"]) >= float(rows[1]["val_accuracy"])
-    assert run.record["hyperparameters"]["learning_rate"] == float(rows[0]["learning_rate"])
+    assert run.record.hyperparameters["learning_rate"] == float(rows[0]["learning_rate"])
     # the same seed and values: the retrained run repeats the trial
     best = max(run.history["val_accuracy"])
     assert best == pytest.approx(float(rows[0]["val_accuracy"]), rel=1e-6)
-    assert run.record["data"]["test_openings"] >= 1
+    assert run.record.data.test_openings >= 1
 
 
 def test_hyperband_searches_trainer_fields_too(tmp_path):
     run = search("mnist_mlp", tuner="hyperband", out=tmp_path, batch_size="32,512", **OPTIONS)
     assert {row["batch_size"] for row in trials(tmp_path)} <= {"32", "512"}
-    assert run.record["trainer"]["batch_size"] in (32, 512)
+    assert run.record.trainer["batch_size"] in (32, 512)
 
 
 def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
     run = search("mnist_mlp", tuner="grid", trials=2, out=tmp_path, batch_size="512,64", **OPTIONS)
     rows = {row["batch_size"]: row for row in trials(tmp_path)}
     assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
-    assert run.record["trainer"]["batch_size"] == 64
+    assert run.record.trainer["batch_size"] == 64
 
 
 def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
@@ -74,8 +74,8 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
     rows = trials(tmp_path)
     assert {row["status"] for row in rows} == {"COMPLETED"}
     assert len({row["schedule"] for row in rows}) > 1
-    constant = run.record["hyperparameters"]["schedule"] == "constant"
-    assert run.record["trainer"]["reduce_lr_patience"] == (2 if constant else 0)
+    constant = run.record.hyperparameters["schedule"] == "constant"
+    assert run.record.trainer["reduce_lr_patience"] == (2 if constant else 0)
 
 
 def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path):
@@ -122,15 +122,11 @@ def test_trials_do_not_apply_to_hyperband(tmp_path):
 
 def test_a_search_over_a_conditional_key_brings_what_it_applies_with(tmp_path):
     """On sample data the trials have the pipeline's sample defaults, as the best one's run has."""
-    settings, _, source = pipeline.open_pipeline(
-        "mnist_joint_vae",
-        "sample",
-        None,
-        {"gamma": "10,30", "continuous_capacity": 3},
-        several=True,
-    )
     given = {"gamma": "10,30", "continuous_capacity": 3}
-    searching = _Search(settings, given, source, 0, None, None, tmp_path)
+    experiment = open_experiment(
+        "mnist_joint_vae", given, data="sample", data_dir=None, seed=0, several=True
+    )
+    searching = _Search(experiment, given, tmp_path)
     space = searching._space()
     assert {p.name for p in space.space} == {
         "capacity",
@@ -139,7 +135,7 @@ def test_a_search_over_a_conditional_key_brings_what_it_applies_with(tmp_path):
         "continuous_capacity",
     }
     assert all(space.is_active(p) for p in space.space)
-    model = settings.module.build_model(space)
+    model = experiment.module.build_model(space)
     capacity = model.get_layer("continuous").capacity
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
     objective = searching._objective()

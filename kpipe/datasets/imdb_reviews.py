@@ -22,7 +22,7 @@ def imdb_reviews(
 
     Args:
         vocabulary_size: See `Vectorization`, also for the next two.
-        max_length: Tokens of a text.
+        max_length: Maximum number of tokens of a text.
         embeddings: Path to word vectors.
         val_fraction: Share of train that becomes val.
 

@@ -48,7 +48,7 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
         float (...), from 0 to ln n.
 
     Example:
-        kl_to_uniform(np.array([0.0, -100.0]))  # ln 2 = 0.693
+        kl_to_uniform(np.array([0.0, -100.0]))  # equals np.log(2)
     """
     log_probabilities = ops.log_softmax(logits, axis=-1)
     entropy = -ops.sum(ops.exp(log_probabilities) * log_probabilities, axis=-1)

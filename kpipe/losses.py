@@ -43,6 +43,9 @@ def bernoulli_mean_of_channels(images: Tensor, reconstructions: Tensor) -> Tenso
 
     Returns:
         float (batch,).
+
+    Example:
+        model.compile("adam", loss=losses.bernoulli_mean_of_channels)
     """
     return ops.sum(ops.mean(_crossentropy(images, reconstructions), axis=-1), axis=(1, 2))
 
@@ -57,12 +60,18 @@ def squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
 
     Returns:
         float (batch,).
+
+    Example:
+        squared_error(np.full((1, 2, 2, 1), 255, "uint8"), np.full((1, 2, 2, 1), 0.5))  # [0.25]
     """
     return ops.mean(ops.square(_scaled(images, reconstructions) - reconstructions), axis=(1, 2, 3))
 
 
 def reconstruction_metric(loss: Loss) -> keras.metrics.Metric:
     """Returns the metric `reconstruction`: the mean of a loss, without terms added by layers.
+
+    Args:
+        loss: One of the losses above.
 
     Example:
         model.compile("adam", loss=bernoulli, metrics=[reconstruction_metric(bernoulli)])

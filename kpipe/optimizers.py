@@ -33,7 +33,7 @@ def from_hyperparameters(
     Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
 
     Example:
-        model.compile(optimizer=from_hyperparameters(hp, "sgd", learning_rate=0.1), ...)
+        model.compile(from_hyperparameters(hp, "sgd", learning_rate=0.1), loss="mse")
     """
     name = hp.Choice("optimizer", list(OPTIMIZERS), default=optimizer)
     rate = hp.Float("learning_rate", 1e-5, 1.0, sampling="log", default=learning_rate)
@@ -130,6 +130,7 @@ def slow_down(
             learns.
 
     Example:
+        model = models.cnn((32, 32, 3), 10)
         slow_down(optimizer, models.backbone(model).trainable_variables, 0.1, warmup_steps=200)
     """
     if optimizer.weight_decay is not None:
@@ -147,5 +148,12 @@ def slow_down(
 
 
 def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether the optimizer's learning rate follows a schedule."""
+    """Whether the optimizer's learning rate follows a schedule.
+
+    Args:
+        optimizer: Any optimizer of Keras.
+
+    Example:
+        has_schedule(keras.optimizers.Adam(learning_rate_schedule("cosine", 0.1, 0.0, 10)))  # True
+    """
     return isinstance(optimizer.get_config()["learning_rate"], dict)

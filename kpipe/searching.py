@@ -75,6 +75,9 @@ def search(
     Raises:
         UserError: An argument is wrong.
         RunError: No trial was completed.
+
+    Example:
+        run = kpipe.search("mnist_mlp", tuner="grid", dropout="0.1,0.3")
     """
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")

@@ -46,6 +46,9 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
 
     Raises:
         ValueError: There is no such attribute.
+
+    Example:
+        datasets.celeba("Smiling").label_names  # ("not Smiling", "Smiling")
     """
     if attribute is None:
         label_names, select_label = tuple(faces.ATTRIBUTES), lambda labels: labels

@@ -21,6 +21,9 @@ def cifar10(val_fraction: float = 0.1, grey: bool = False) -> Dataset:
     Args:
         val_fraction: Share of the 50,000 training images that becomes val; CIFAR-10 has none.
         grey: Whether images are converted to grey.
+
+    Example:
+        datasets.cifar10(grey=True).input_shape  # (32, 32, 1)
     """
     return Dataset(
         name="cifar10",

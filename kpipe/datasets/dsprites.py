@@ -34,6 +34,10 @@ def dsprites(
 
     Raises:
         ValueError: More images are requested than there are combinations.
+
+    Example:
+        drawn = {"train": 800, "val": 100, "test": 100}
+        datasets.dsprites(sample_examples=drawn).find("sample").examples  # equals drawn
     """
     total, drawn = math.prod(sprites.SIZES), sum(sample_examples.values())
     if drawn > total:

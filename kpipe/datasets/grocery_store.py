@@ -40,6 +40,9 @@ def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
 
     Raises:
         ValueError: `labels` is neither.
+
+    Example:
+        len(datasets.grocery_store("coarse").label_names)  # 43
     """
     if labels not in ("fine", "coarse"):
         raise ValueError(f"labels={labels!r}: expected 'fine' or 'coarse'")

@@ -25,6 +25,9 @@ def imdb_reviews(
         max_length: Maximum number of tokens of a text.
         embeddings: Path to word vectors.
         val_fraction: Share of train that becomes val.
+
+    Example:
+        datasets.imdb_reviews().find("sample").examples  # {"train": 2000, "test": 600}
     """
     return Dataset(
         name="imdb_reviews",

@@ -37,6 +37,9 @@ def gmm(val_fraction: float = 0.1) -> Dataset:
 
     Args:
         val_fraction: Share of the 25,000 training points (Yt, Ct) that becomes val.
+
+    Example:
+        datasets.gmm().find("sample").examples  # {"train": 25000, "test": 6250}
     """
     return _point_set("gmm", point_sets.gaussian_mixture, 5, 5, (25_000, 6_250), val_fraction)
 
@@ -72,6 +75,9 @@ def truth_table(gate: str) -> Dataset:
 
     Raises:
         ValueError: The gate is unknown.
+
+    Example:
+        datasets.truth_table("xor").find().examples  # {"train": 256, "val": 4, "test": 4}
     """
     import numpy as np
 

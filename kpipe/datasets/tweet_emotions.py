@@ -39,6 +39,9 @@ def tweet_emotions(
         max_length: Maximum number of tokens of a text.
         embeddings: Path to word vectors.
         val_fraction: Share of train that becomes val.
+
+    Example:
+        datasets.tweet_emotions().label_names  # ("happiness", "neutral", "sadness")
     """
     return Dataset(
         name="tweet_emotions",

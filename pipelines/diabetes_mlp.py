@@ -5,9 +5,9 @@ Ten measurements of a patient (Efron et al., 2004) predict a measure of the dise
 test examples. Width, penalty, dropout, activation, rate and loss were chosen by cross-validation
 within the training rows. num_layers=0 is linear regression by gradient descent, with a penalty.
 
-    python pipelines/run.py diabetes_mlp
-    python pipelines/run.py diabetes_mlp num_layers=0
-    python pipelines/run.py diabetes_mlp l2=0.005,0.02,0.05,0.2 --search grid
+    kpipe run diabetes_mlp
+    kpipe run diabetes_mlp num_layers=0
+    kpipe run diabetes_mlp l2=0.005,0.02,0.05,0.2 --search grid
 """
 
 from kpipe import Trainer, datasets, figures, models, optimizers

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kpipe.inputs import InputTargets
 from scipy import special, stats
 
 from kpipe import data, datasets, layers, losses, models
+from kpipe.inputs import InputTargets
 from kpipe.inputs.images import add_noise, encode_png, fit_image
 from kpipe.measures import reconstruction
 

@@ -1,13 +1,13 @@
-"""kpipe: deep-learning baselines that are right.
+"""kpipe: deep-learning baselines you can trust, on Keras 3 and TensorFlow.
 
-Three ideas on top of Keras and tf.data: a model builder, a pipeline, a Trainer.
+It adds three ideas to Keras and tf.data: a model builder, a pipeline, a Trainer.
 
     import kpipe
 
     run = kpipe.run("mnist_mlp", learning_rate=3e-3)  # run.model, run.history, run.metrics
     model = kpipe.load("saved_models/mnist_mlp")      # model.predict(images)
 
-Importing kpipe imports neither TensorFlow nor Keras; the first use of a name does.
+Importing kpipe imports neither TensorFlow nor Keras; the first use of a public name does.
 """
 
 import importlib

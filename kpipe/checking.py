@@ -1,4 +1,4 @@
-"""Checks the gradients of a pipeline, by its name."""
+"""Checks the gradients of a pipeline."""
 
 import os
 import pathlib
@@ -29,20 +29,20 @@ def check_gradients(
     samples: int = 20,
     **overrides: object,
 ) -> gradients.GradientCheck:
-    """Checks the gradient of a pipeline's loss at its start; prints a table, draws a figure.
+    """Checks the gradient of a pipeline's loss before training; prints a table, draws a figure.
 
     Args:
-        name: Of a bundled pipeline, or a path to a file of your own.
-        seed: Of the weights, and of what is drawn for the tests.
-        data: "real", "sample", or "auto": real if it is on the disk.
-        data_dir: TFDS' data folder.
-        out: NAME-gradients is made in it, with gradients.png and gradients.json.
-        examples: Of the train split; the more of them, the more kinks of ReLUs lie in the way.
-        samples: Entries of each variable, see `gradients.check`.
+        name: Name of a bundled pipeline, or path to your own file.
+        seed: Random seed of the weights and of the tests.
+        data: "real", "sample", or "auto": real data if found on disk, else the sample.
+        data_dir: Folder of the TFDS datasets.
+        out: Folder for results; NAME-gradients in it contains gradients.png and gradients.json.
+        examples: Number of training examples; with more of them a step crosses more ReLU kinks.
+        samples: Entries to check in each variable, see `gradients.check`.
         **overrides: Values of the pipeline's keys.
 
     Raises:
-        UserError: Something given is wrong; one line says what.
+        UserError: An argument is wrong; the message is one line.
 
     Example:
         assert check_gradients("mnist_mlp", activation="tanh").passed
@@ -89,7 +89,7 @@ def check_gradients(
 
 
 class _RowPrinter:
-    """Prints the table of a gradient check row by row, with the time left after the first rows."""
+    """Prints the table of a gradient check row by row, with one estimate of the time left."""
 
     ESTIMATE_AFTER = 5.0  # seconds
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import NoReturn
 
 from . import __version__, files, quiet
@@ -49,7 +50,7 @@ CHECK_GRADIENTS = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Options of a command; a mistake is a UserError that suggests what to write."""
+    """Parser of a command's options; a mistake raises a UserError that suggests a fix."""
 
     def __init__(self, command: str, usage: str, description: str) -> None:
         super().__init__(
@@ -94,15 +95,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit code: 0, 1 for a failed run, 2 for a mistake in what was given.
+        The exit code: 0, 1 for a failed run, 2 for a mistake in the arguments.
     """
     _escape_what_cannot_be_printed()
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        return _dispatch(sys.argv[1:] if arguments is None else arguments)
+        return _command(command)(rest)
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:  # a full disk, a folder that went away
+    except OSError as error:  # a full disk, a folder that was deleted
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
@@ -111,24 +113,31 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _dispatch(arguments: list[str]) -> int:
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if command == "run":
-        return _run(rest)
-    if command == "predict":
-        return _predict(rest)
-    if command == "check-gradients":
-        return _check_gradients(rest)
-    if command in ("--version", "-V"):
-        print(f"kpipe {__version__}")
-        return 0
-    if command in ("--help", "-h"):
-        print(HELP)
-        return 0
-    if command in ("--list", *catalogue.names()) or command.endswith(".py"):
-        raise UserError(f"no command {command!r}; did you mean kpipe run {command}?")
+def _command(name: str) -> Callable[[list[str]], int]:
+    """The function of a command."""
+    commands = {
+        "run": _run,
+        "predict": _predict,
+        "check-gradients": _check_gradients,
+        **dict.fromkeys(("--version", "-V"), _print_version),
+        **dict.fromkeys(("--help", "-h"), _print_help),
+    }
+    if name in commands:
+        return commands[name]
+    if name in ("--list", *catalogue.names()) or name.endswith(".py"):
+        raise UserError(f"no command {name!r}; did you mean kpipe run {name}?")
     known = ["run", "predict", "check-gradients", "--version", "--help"]
-    raise UserError(f"no command {command!r}; {catalogue.nearest(command, known)}")
+    raise UserError(f"no command {name!r}; {catalogue.nearest(name, known)}")
+
+
+def _print_version(arguments: list[str]) -> int:
+    print(f"kpipe {__version__}")
+    return 0
+
+
+def _print_help(arguments: list[str]) -> int:
+    print(HELP)
+    return 0
 
 
 def _escape_what_cannot_be_printed() -> None:
@@ -144,7 +153,7 @@ def _escape_what_cannot_be_printed() -> None:
 
 
 def _start(verbose: bool) -> None:
-    """Prepares the process for TensorFlow, before a command imports what uses it."""
+    """Prepares the process, before a command imports TensorFlow."""
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         quiet.move_logs()
@@ -182,7 +191,7 @@ def _run_parser() -> _Parser:
 
 
 def _add_pipeline(parser: _Parser) -> None:
-    """Adds the arguments of all commands that build a pipeline."""
+    """Adds the arguments shared by all commands that build a pipeline."""
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="a pipeline, or the path of your own file")
     add("overrides", nargs="*", metavar="key=value", help="override a default of the pipeline")
@@ -193,7 +202,7 @@ def _add_pipeline(parser: _Parser) -> None:
         help="real: downloaded if missing; sample: small synthetic data; auto (default): real data "
         "if found on disk, else sample",
     )
-    add("--data-dir", metavar="DIR", help="where real data are (default ~/tensorflow_datasets)")
+    add("--data-dir", metavar="DIR", help="folder of real data (default ~/tensorflow_datasets)")
     add("--out", default="saved_models", metavar="DIR", help="results (default saved_models)")
     add("--seed", type=_seed, default=0, metavar="N", help="random seed (default 0)")
 
@@ -207,14 +216,16 @@ def _add_verbose(parser: _Parser) -> None:
 
 
 def _common_options(given: argparse.Namespace) -> dict:
-    """The same as keywords, once they are known to make sense."""
+    """Checks the arguments of `_add_pipeline` and returns them as keywords."""
     if given.data not in ("real", "sample", "auto"):
         raise UserError(f"--data {given.data}: expected real, sample or auto")
     overrides = _parse_overrides(given.overrides)
     for key in overrides:
         if hasattr(given, key):
-            raise UserError(f"{key}={overrides[key]}: no key; use --{key.replace('_', '-')}")
-    catalogue.find(given.name)  # before anything heavy is imported
+            raise UserError(f"{key}={overrides[key]}: not a key; use --{key.replace('_', '-')}")
+    # An unknown name, and no home folder, fail before TensorFlow is imported.
+    catalogue.find(given.name)
+    files.home()
     names = ("seed", "data", "data_dir", "out")
     return {**{name: getattr(given, name) for name in names}, **overrides}
 
@@ -266,7 +277,7 @@ def _check_gradients(arguments: list[str]) -> int:
         print(parser.format_help())
         return 0
     if not given.name:
-        raise UserError(f"which pipeline? expected NAME; known: {', '.join(catalogue.names())}")
+        raise UserError(f"no pipeline given; expected one of {', '.join(catalogue.names())}")
     options = _common_options(given)
     _start(given.verbose)
     from .checking import check_gradients
@@ -308,9 +319,9 @@ def _predict_parser() -> _Parser:
     parser = _Parser("kpipe predict", "FOLDER [FILE ...] [--text TEXT]", PREDICT)
     add = parser.add_argument
     add("folder", metavar="FOLDER", help="folder of a finished run, such as saved_models/mnist_mlp")
-    add("files", nargs="*", metavar="FILE", help="images; texts: UTF-8, one a line; numbers: CSV")
+    add("files", nargs="*", metavar="FILE", help="images; texts: UTF-8, one per line; numbers: CSV")
     add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
-    add("--json", action="store_true", help="print one JSON object a line")
+    add("--json", action="store_true", help="print one JSON object per line")
     add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
     _add_verbose(parser)
     add("-h", "--help", action="help", help="show this help")
@@ -327,45 +338,10 @@ def _predict(arguments: list[str]) -> int:
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
     _start(given.verbose)
-    from . import inputs, tasks
-    from .export.loading import load
+    from .predicting import predict
 
-    folder = pathlib.Path(given.folder)
-    model = load(folder)
-    task = tasks.answering(folder, model.outputs)
-    paths = [pathlib.Path(path) for path in given.files]
-    if given.text and not model.takes_texts:
-        raise UserError(f"--text: {folder} takes {model.input_spec.name}, no texts")
-    if given.images and "reconstruction" not in model.outputs:
-        raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
-    names = [*given.text, *inputs.name_examples(paths, model.input_spec)]
-    if not names:
-        raise UserError(f"{', '.join(given.files)}: no lines; expected one text a line")
-    outputs = model.predict(names) if model.takes_texts else model.predict_files(paths)
-    written = _write_images(given.images, names, outputs) if given.images else {}
-    kind = "text" if model.takes_texts else "file"
-    for i, name in enumerate(names):
-        words, content = task.answer(outputs, i, model.label_names)
-        if given.json:
-            image = {"image": written[i]} if written else {}
-            print(json.dumps({kind: name, **content, **image}, ensure_ascii=False))
-        else:
-            print(f"{name}: {words}{f'  {written[i]}' if written else ''}")
+    predict(given.folder, given.files, given.text, as_json=given.json, images=given.images)
     return 0
-
-
-def _write_images(place: str, names: list[str], outputs: dict) -> dict[int, str]:
-    """Writes the reconstruction of each file as a PNG file; their paths."""
-    from .inputs.images import encode_png
-
-    folder = pathlib.Path(place)
-    files.make_folder(folder)
-    written = {}
-    for i, (name, image) in enumerate(zip(names, outputs["reconstruction"], strict=True)):
-        path = folder / f"{i}-{pathlib.Path(name).stem}.png"
-        files.write_bytes(path, encode_png(image))
-        written[i] = str(path)
-    return written
 
 
 def _seed(text: str) -> int:
@@ -381,7 +357,7 @@ def _positive(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    """Seconds of 90s, 20m, 1h30m."""
+    """Converts 90s, 20m or 1h30m to seconds."""
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     if not match or not any(match.groups()):
         raise argparse.ArgumentTypeError(f"{text}: expected a time such as 90s, 20m or 1h30m")

@@ -1,4 +1,4 @@
-"""Data: raw examples are prepared once, into memory-mapped arrays, and cut into splits."""
+"""Data: raw examples are prepared once, into memory-mapped arrays, and divided into splits."""
 
 import dataclasses
 import hashlib
@@ -27,8 +27,8 @@ class Split:
         column: The inputs of all examples; shared by the splits cut from it.
         labels: int32 (n_all,) or (n_all, num_labels), or float32 (n_all,).
         rows: int64 (n,), the rows that belong to this split.
-        input: What the inputs are.
-        targets: What is to be learned of an example.
+        input: Kind of the inputs: images, texts or arrays.
+        targets: Learning targets of an example.
     """
 
     column: Column
@@ -42,7 +42,7 @@ class Split:
 
     @property
     def inputs(self) -> np.ndarray:
-        """The inputs of all examples, as the network takes them: (n_all, ...)."""
+        """The inputs of all examples, in the form that the network takes: (n_all, ...)."""
         return self.column.values
 
     def take(self, positions: np.ndarray, trim: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -50,22 +50,23 @@ class Split:
 
         Args:
             positions: int (m,).
-            trim: Whether inputs of unequal length are padded to the longest of these, or of all.
+            trim: Whether inputs of unequal length are padded to the longest of these examples;
+                otherwise to the longest of all.
         """
         rows = self.rows[positions]
         return self.column.take(rows, trim), self.labels[rows]
 
     def take_pairs(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs at positions of this split, without noise, and what is to be learned of them."""
+        """Inputs at positions of this split, without noise, and their targets."""
         taken, labels = self.take(positions)
         return taken, self.targets.learned(taken, labels)
 
     def shortest_first(self) -> np.ndarray:
-        """Positions in an order that wastes no padding."""
+        """Positions in an order that needs little padding."""
         return self.column.shortest_first(self.rows)
 
     def at(self, positions: np.ndarray) -> "Split":
-        """The split of some of the examples, or of all in another order."""
+        """The split with only the examples at these positions, in this order."""
         return dataclasses.replace(self, rows=self.rows[positions])
 
     def joined(self, other: "Split") -> "Split":
@@ -109,7 +110,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """The prepared splits of one dataset, and what they are."""
+    """The prepared splits of one dataset, with their description."""
 
     name: str
     kind: str
@@ -120,7 +121,7 @@ class Data:
     input_shape: tuple[int, ...]
     augmentation: Augmentation
     splits: dict[str, Split]
-    has_factors: bool = False  # whether labels are all that an image was made of
+    has_factors: bool = False  # whether labels are all factors that an image was generated from
 
     def with_val_in_train(self) -> "Data":
         """The same data with train and val as one train split, and no val."""
@@ -129,22 +130,22 @@ class Data:
 
     @property
     def input(self) -> Input:
-        """What the inputs are, with all that was learned of the train split."""
+        """Kind of the inputs, fitted to the train split (such as its vocabulary)."""
         return self.train.input
 
     @property
     def targets(self) -> LabelTargets:
-        """What is to be learned of an example."""
+        """Learning targets of an example."""
         return self.train.targets
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The word of each token id; () where inputs are no texts."""
+        """The word of each token id; () if inputs are not texts."""
         return getattr(self.input, "vocabulary", ())
 
     @property
     def sequence_length(self) -> int:
-        """Tokens of a text that are read; 0 where inputs are no texts."""
+        """Number of tokens read of a text; 0 if inputs are not texts."""
         return getattr(self.input, "length", 0)
 
     @property
@@ -165,19 +166,21 @@ class Data:
 
 
 def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
-    """The dataset's arrays, made on first use and memory-mapped from the cache afterwards.
+    """Returns the dataset's arrays: prepared on first use, then memory-mapped from the cache.
 
     Args:
-        dataset: What the examples are.
-        source: Where they come from, see `Dataset.find`.
-        seed: Chooses the rows of val, where it is cut from train.
+        dataset: The dataset.
+        source: Where its examples come from, see `Dataset.find`.
+        seed: Random seed of the val split, if it is taken from train.
 
     Raises:
         UserError: A split is empty or too small, or an example cannot be read; it is named.
     """
     for split, count in source.examples.items():
         if not count:
-            raise UserError(f"{source.description}: 0 examples in its {split} split; need some")
+            raise UserError(
+                f"{source.description}: the {split} split is empty; expected at least 1 example"
+            )
     fingerprint = fingerprint_of(dataset, source)  # first: fails early on a bad embeddings path
     kind = inputs.of(dataset)
     folder = files.home() / "data" / _folder_name(dataset, source)
@@ -211,9 +214,9 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
 def _fit(
     dataset: Dataset, kind: Input, folder: pathlib.Path, splits: dict[str, Split]
 ) -> dict[str, Split]:
-    """The splits with all that is learned of the train split, such as a vocabulary."""
+    """Adds to the splits what is fitted to the train split, such as a vocabulary."""
     train = splits["train"]
-    # Splits that were cut from one array share it.
+    # Splits that were taken from one array share it.
     names = {id(split.column): name for name, split in reversed(splits.items())}
     columns: Any = {name: splits[name].column for name in names.values()}
     fitted, columns = kind.fitted(folder, columns, train.rows)
@@ -227,23 +230,23 @@ def _fit(
 
 
 def _as_labels(labels: np.ndarray, source: Source) -> np.ndarray:
-    """Integers as int32, numbers as float32.
+    """Converts integer labels to int32, float labels to float32.
 
     Raises:
-        UserError: They are neither.
+        UserError: Labels are neither integers nor floats.
     """
     if labels.dtype.kind == "f":
         return labels.astype(np.float32)
     if labels.dtype.kind not in "biu":
         raise UserError(
-            f"{source.description}: labels are {labels.dtype.name}; expected integers from 0, one "
-            "for each name in label_names, or floats"
+            f"{source.description}: labels are {labels.dtype.name}; expected integers from 0 that "
+            "index label_names, or floats"
         )
     return labels.astype(np.int32)
 
 
 def fingerprint_of(dataset: Dataset, source: Source) -> str:
-    """Names the prepared arrays: another content or preparation has another name.
+    """Returns a hash of the prepared arrays, which changes with their content or preparation.
 
     Raises:
         UserError: The file of word vectors cannot be read.
@@ -263,13 +266,13 @@ def _digest(parts: list[Any]) -> str:
 
 
 def _folder_name(dataset: Dataset, source: Source) -> str:
-    """Of what is written: whatever is learned of it afterwards has a place of its own."""
+    """Names the folder of the written arrays; what is fitted to them later is stored elsewhere."""
     parts = _raw_parts(dataset, source) + inputs.of(dataset).written_parts()
     return f"{dataset.name}-{source.kind}-{_digest(parts)[:16]}"
 
 
 def _open(folder: pathlib.Path, source: Source, kind: Input) -> dict[str, Any] | None:
-    """The prepared arrays, or None when they are missing or not whole."""
+    """Opens the prepared arrays; None if they are missing or incomplete."""
     try:
         arrays = {
             split: (kind.open(folder, split), inputs.load_array(folder / f"{split}_labels.npy"))
@@ -295,12 +298,14 @@ def _write(folder: pathlib.Path, dataset: Dataset, source: Source, kind: Input) 
                     kind.write(temporary, dataset.name, source, split)
             arrays = _open(folder, source, kind)
     if arrays is None:
-        raise UserError(f"{folder}: what was just written cannot be read; is the disk full?")
+        raise UserError(
+            f"{folder}: the arrays just written cannot be read; check that the disk is not full"
+        )
     return arrays
 
 
 def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
-    """Cuts val from train: the same rows for the same seed, stratified by class."""
+    """Takes val from train: the same rows for the same seed, stratified by class."""
     train_rows, val_rows = _cut(train, seed, test_size=fraction)
     return {
         "train": dataclasses.replace(train, rows=train_rows),
@@ -309,10 +314,11 @@ def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
 
 
 def _take_some(train: Split, count: int, seed: int) -> Split:
-    """So many examples of train: the same for the same seed, stratified by class."""
+    """Takes `count` examples of train: the same for the same seed, stratified by class."""
     if count > len(train):
         raise UserError(
-            f"train_examples={count}: the train split has {len(train):,}; 0 takes all of them"
+            f"train_examples={count}: the train split has only {len(train):,} examples; "
+            "0 takes all of them"
         )
     if count == len(train):
         return train
@@ -324,21 +330,21 @@ def _cut(split: Split, seed: int, **sizes: float) -> tuple[np.ndarray, np.ndarra
     from sklearn.model_selection import train_test_split
 
     labels = split.labels[split.rows]
-    # Only classes can be in both parts alike.
+    # Only classes can be stratified.
     stratify = labels if labels.ndim == 1 and labels.dtype.kind == "i" else None
     try:
         parts = train_test_split(split.rows, random_state=seed, stratify=stratify, **sizes)
     except ValueError as error:  # a class with too few examples, or a part for too few classes
         wanted = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise UserError(
-            f"{len(split):,} training examples cannot be cut with every class in both parts "
-            f"({wanted}): {error}; take more examples of each"
+            f"{len(split):,} training examples cannot be divided with every class in both parts "
+            f"({wanted}): {error}; use more examples of each class"
         ) from None
     return np.sort(parts[0]), np.sort(parts[1])
 
 
 def count_shared(first: Split, second: Split) -> int:
-    """How many inputs of `second` also occur, byte for byte, in `first`."""
+    """Counts the inputs of `second` that also occur, byte for byte, in `first`."""
 
     def digests(split: Split) -> list[bytes]:
         return [

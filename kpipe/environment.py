@@ -1,4 +1,4 @@
-"""The surroundings of a run: versions, machine, threads, Keras' settings, the command line."""
+"""The environment of a run: versions, machine, threads, Keras' settings, the command line."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ from .errors import UserError
 
 
 def command() -> str:
-    """The command line of this process, as it can be typed again."""
+    """Returns the command line of this process, in a form that can be typed again."""
     if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
         return "kpipe.run(...)"
     script = pathlib.Path(sys.argv[0])
@@ -28,10 +28,10 @@ def command() -> str:
 
 
 def reset_keras() -> None:
-    """Sets Keras to its defaults: a command computes the same on every machine.
+    """Resets Keras to its defaults, so that a command computes the same on every machine.
 
-    A user's ~/.keras/keras.json is for programs of their own; a pipeline file can still change
-    these settings, since it is imported later.
+    This overrides ~/.keras/keras.json; a pipeline file can still change these settings, since it
+    is imported later.
     """
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
@@ -39,25 +39,25 @@ def reset_keras() -> None:
 
 
 def check_keras() -> None:
-    """Refuses settings of Keras that kpipe cannot run with.
+    """Refuses Keras settings that kpipe does not support.
 
     Raises:
-        UserError: Keras has another backend than TensorFlow, or images have their channels first.
+        UserError: The backend is not TensorFlow, or images are channels-first.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
-            f"Keras runs on {keras.backend.backend()}, kpipe needs tensorflow: set "
+            f"Keras runs on {keras.backend.backend()}; kpipe needs tensorflow: set "
             "KERAS_BACKEND=tensorflow before keras is imported"
         )
     if keras.config.image_data_format() != "channels_last":
         raise UserError(
-            "Keras is set to channels_first, kpipe's images are channels_last: call "
+            "Keras is set to channels_first; kpipe needs channels_last: call "
             'keras.config.set_image_data_format("channels_last")'
         )
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
+    """Returns the versions of Python and of the packages that a result depends on."""
     packages = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow-datasets")
     return {
         "kpipe": __version__,
@@ -68,10 +68,10 @@ def versions() -> dict[str, str]:
 
 
 def fix_threads() -> None:
-    """Fixes the thread counts, which change the last bits, before TensorFlow's first work.
+    """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
-    They are the processors that this process may use, unless $TF_NUM_INTRAOP_THREADS and
-    $TF_NUM_INTEROP_THREADS say otherwise.
+    They equal the number of processors available to this process, unless
+    $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS are set.
     """
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
@@ -85,7 +85,7 @@ def fix_threads() -> None:
         threading.set_inter_op_parallelism_threads(
             int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
         )
-    except RuntimeError:  # TensorFlow is already at work, as in a notebook: recorded as it is
+    except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 
 

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can fix: what was given, what was expected, what to do.
+    """A mistake that the user can fix; the message says what was given, expected and to be done.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class RunError(Exception):
-    """A run that failed, such as by a NaN loss or an export that is not proven.
+    """A run that failed, for example because of a NaN loss or an export that is not verified.
 
     The command line prints it without a traceback and ends with exit code 1.
     """

@@ -1,4 +1,4 @@
-"""Writing files so that a kill leaves the old content or the new, never a part."""
+"""Atomic writes: a kill leaves the old content or the new, never a part of either."""
 
 import contextlib
 import glob
@@ -30,15 +30,15 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_json(path: pathlib.Path, content: object) -> None:
-    """Writes an object as readable JSON; NaN is refused, since JSON has none."""
+    """Writes an object as readable JSON; NaN is refused, since JSON does not have it."""
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: pathlib.Path) -> object:
-    """The content of a JSON file of a run.
+    """Reads a JSON file of a run.
 
     Raises:
-        UserError: The file is missing or damaged; it is named.
+        UserError: The file is missing or damaged; the message names it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -85,25 +85,25 @@ def make_folder(path: pathlib.Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot create the folder {path}: {error.strerror}; name another place"
+            f"cannot create the folder {path}: {error.strerror}; choose another folder"
         ) from None
     if not os.access(path, os.W_OK):
-        raise UserError(f"the folder {path} is not writable; name another place")
+        raise UserError(f"the folder {path} is not writable; choose another folder")
 
 
 @contextlib.contextmanager
 def lock(path: pathlib.Path) -> Iterator[None]:
-    """Holds `path` for this process, and waits for another one; a killed process leaves it free."""
+    """Locks `path`, after waiting for any other process; a kill releases the lock."""
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         yield
 
 
 def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
-    """Removes what a killed writer left in `folder` under temporary names.
+    """Removes temporary files and folders that a killed writer left in `folder`.
 
     Args:
-        folder: Where they are; no living process may write there.
-        name: Name of what was to be written.
+        folder: Where to look; no running process may write there.
+        name: Final name of the file or folder; "*" for any.
     """
     for entry in folder.glob(f".{glob.escape(name) if name != '*' else name}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -116,15 +116,15 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def home() -> pathlib.Path:
-    """Where prepared data and counts are kept: $KPIPE_HOME, by default ~/.kpipe.
+    """Returns the folder of prepared data and counts: $KPIPE_HOME, by default ~/.kpipe.
 
     Raises:
-        UserError: It is in a home folder, and this process has none.
+        UserError: $KPIPE_HOME is not set and this user has no home folder.
     """
     try:
         return pathlib.Path(os.environ.get("KPIPE_HOME", "~/.kpipe")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
-        raise UserError("this user has no home folder: set KPIPE_HOME to a writable one") from None
+        raise UserError("no home folder for this user: set KPIPE_HOME to a writable one") from None
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:
@@ -132,7 +132,7 @@ def _temporary_name(path: pathlib.Path) -> pathlib.Path:
 
 
 def _sync(path: pathlib.Path) -> None:
-    """Flushes a file or, where the system can, a folder's entries to the disk."""
+    """Flushes a file, or a folder's entries where the system supports it, to disk."""
     if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Numbers and names for people: report, summaries, figures and tables print them alike."""
+"""Formats numbers and names for people, the same way in reports, summaries, figures and tables."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _ABOVE = "above_"
 
 
 def words(name: str) -> str:
-    """A name in words.
+    """Writes a name in words.
 
     Example:
         words("svd_psnr")  # "SVD PSNR"
@@ -44,56 +44,56 @@ def words(name: str) -> str:
 
 
 def with_unit(metric: str) -> str:
-    """The name of a metric in words, with its unit where it has one: "PSNR (dB)"."""
+    """Writes the name of a metric in words, with its unit if it has one: "PSNR (dB)"."""
     unit = unit_of(metric)
     return f"{words(metric)} ({unit})" if unit else words(metric)
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a metric, or an empty string."""
+    """Returns the unit of a metric, or an empty string."""
     if is_difference(metric):
         return "points" if is_share(metric) else ""
     return _UNITS.get(metric.partition("/")[0], "")
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of the examples, or a difference of two."""
+    """Whether a metric is a share of the examples, or a difference of two shares."""
     name = _compared(metric)
     return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
 
 
 def is_difference(metric: str) -> bool:
-    """Whether a metric is the network's minus that of a baseline, such as `above_bag_of_words`."""
+    """Whether a metric is the network's minus a baseline's, such as `above_bag_of_words`."""
     return _ABOVE in metric
 
 
 def _compared(metric: str) -> str:
-    """The metric of which another one is a part or a difference; accuracy where none is named."""
+    """Returns the metric that `metric` is a part or a difference of; accuracy if none is named."""
     name = metric.partition("/")[0]
     return (name.partition(_ABOVE)[0].rstrip("_") or "accuracy") if _ABOVE in name else name
 
 
 def percent(share: float, decimals: int = 2) -> str:
-    """A share in percent: "98.31 %"."""
+    """Formats a share in percent: "98.31 %"."""
     return f"{100 * share:.{decimals}f} %"
 
 
 def points(difference: float) -> str:
-    """A difference of two shares, signed, in points: "+9.17"."""
+    """Formats a difference of two shares, signed, in points: "+9.17"."""
     return f"{100 * difference:+.2f}"
 
 
 def number(metric: str, value: float | None, unit: bool = True) -> str:
-    """The value of a metric.
+    """Formats the value of a metric.
 
-    A share is in percent, a difference of shares in points, PSNR in hundredths of a dB; everything
-    else has four decimals, four digits if it is small or above 10, and no decimals above 1,000. A
-    difference is signed.
+    A share is in percent, a difference of shares in points, PSNR in dB with two decimals. All other
+    metrics have four decimals, four significant digits if they are small or above 10, and no
+    decimals above 1,000. A difference is signed.
 
     Args:
-        metric: Its name.
-        value: None where it is not defined.
-        unit: Whether a share ends with the sign of percent.
+        metric: Name of the metric.
+        value: Value of the metric; None if it is undefined.
+        unit: Whether a share ends with a percent sign.
 
     Example:
         number("accuracy", 0.98312)  # "98.31 %"
@@ -114,7 +114,7 @@ def number(metric: str, value: float | None, unit: bool = True) -> str:
 
 
 def interval(metric: str, entry: Entry) -> str:
-    """The interval of a metric without its unit, "[98.04, 98.55]"; empty where it has none."""
+    """Formats the interval of a metric without its unit, "[98.04, 98.55]"; "" if it has none."""
     low, high = entry.get("low"), entry.get("high")
     if low is None or high is None:
         return ""
@@ -122,12 +122,12 @@ def interval(metric: str, entry: Entry) -> str:
 
 
 def measured(metric: str, entry: Entry) -> str:
-    """A metric with its interval: "98.31 % [98.04, 98.55]"."""
+    """Formats a metric with its interval: "98.31 % [98.04, 98.55]"."""
     return f"{number(metric, entry.get('value'))} {interval(metric, entry)}".strip()
 
 
 def distance(metric: str, entry: Entry, baseline: str = "it") -> str:
-    """A difference in words: "9.17 points above it [+6.10, +12.23]"."""
+    """Writes a difference in words: "9.17 points above it [+6.10, +12.23]"."""
     value, unit = number(metric, entry.get("value")), unit_of(metric)
     where = "below" if value.startswith("-") else "above"
     parts = (value.lstrip("+-"), unit, where, baseline, interval(metric, entry))
@@ -135,29 +135,29 @@ def distance(metric: str, entry: Entry, baseline: str = "it") -> str:
 
 
 def limit(metric: str, value: float | None) -> str:
-    """The limit of a target, as it was written: "98.25 %", "0.05"."""
+    """Formats the limit of a target, with the digits it was given with: "98.25 %", "0.05"."""
     if value is None:
         return MISSING
     return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
 
 
 def small(value: float | None) -> str:
-    """A tiny number, such as a difference of rounding: "2.4e-07"."""
+    """Formats a tiny number, such as a rounding difference: "2.4e-07"."""
     return MISSING if value is None else f"{value:.2g}"
 
 
 def count(n: int | None) -> str:
-    """A count, with separators of thousands: "54,000"."""
+    """Formats a count, with thousands separators: "54,000"."""
     return MISSING if n is None else f"{n:,}"
 
 
 def counted(n: int, noun: str) -> str:
-    """A count with its noun: "1 label", "2,000 labels"."""
+    """Formats a count with its noun: "1 label", "2,000 labels"."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    """Formats a duration in seconds: 0.8 s, 42 s, 3 min 5 s, 2 h 10 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     seconds = round(seconds)
@@ -171,23 +171,24 @@ def duration(seconds: float) -> str:
 
 
 def shape(sizes: object) -> str:
-    """A shape in Keras' way, "(None, 900)"; a layer with several outputs has several."""
+    """Formats a shape as Keras does, "(None, 900)"; several for a layer with several outputs."""
     return f"({', '.join(map(shape, sizes))})" if isinstance(sizes, list) else str(sizes)
 
 
 def short(setting: object) -> str:
-    """A value in a narrow column of a terminal: a float in four digits."""
+    """Formats a value for a narrow column of a terminal: a float with four digits."""
     if setting is None:
         return "-"
     return f"{setting:.4g}" if isinstance(setting, float) else str(setting)
 
 
 def value(content: object, exact: bool = False) -> str:
-    """Any value of a run's record.
+    """Formats any value of a run's record.
 
     Args:
-        content: What JSON can contain.
-        exact: Whether a float keeps all its digits, to be typed again; else it has six at most.
+        content: A JSON value.
+        exact: Whether a float keeps all its digits, so that it can be typed again; otherwise it has
+            at most six.
 
     Example:
         value(0.1 + 0.2)  # "0.3"

@@ -1,8 +1,8 @@
-"""Layers of variational autoencoders, in Keras alone.
+"""Layers of variational autoencoders; they depend on Keras only.
 
-Their terms of the loss are in nats an example, averaged over the batch. None of them needs a
-training step of its own: `KLRegularization` adds its term by `add_loss`, and counts the steps in a
-weight, which is saved and restored with the others.
+Their loss terms are in nats per example, averaged over the batch. None needs a custom training
+step: `KLRegularization` adds its term with `add_loss` and counts steps in a weight, which is saved
+and restored like any other.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
-Tensor = Any  # a symbolic tensor, or one of whichever backend: Keras has no common type
+Tensor = Any  # a symbolic tensor, or one of any backend: Keras has no common type
 Shape = Sequence[Any]  # of ints, None where a size is not known yet
 _register = keras.saving.register_keras_serializable("kpipe")
 
@@ -24,7 +24,7 @@ def kl_to_normal(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
 
     Args:
         z_mean: float (..., latents).
-        z_log_var: float (..., latents), the natural logarithm of the variance.
+        z_log_var: float (..., latents), natural logarithm of the variance.
 
     Returns:
         float (..., latents), at least 0.
@@ -42,13 +42,13 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
     Dupont (2018), section 3: it bounds the capacity of a discrete latent.
 
     Args:
-        logits: float (..., n), logarithms of the probabilities but for a constant.
+        logits: float (..., n), logarithms of the probabilities up to a constant.
 
     Returns:
         float (...), from 0 to ln n.
 
     Example:
-        kl_to_uniform(np.array([0.0, -100.0]))  # ln 2 = 0.693
+        kl_to_uniform(np.array([0.0, -100.0]))  # equals np.log(2)
     """
     log_probabilities = ops.log_softmax(logits, axis=-1)
     entropy = -ops.sum(ops.exp(log_probabilities) * log_probabilities, axis=-1)
@@ -56,15 +56,14 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
 
 
 def linear_capacity(maximum: float, steps: float, limit: float | None = None) -> Schedule:
-    """A capacity that rises linearly from 0 to `maximum` within `steps`, and stays there.
+    """Returns a capacity that rises linearly from 0 to `maximum` within `steps`, then stays there.
 
     Dupont (2018), equation 7. It is Keras' `PolynomialDecay`, upwards.
 
     Args:
         maximum: The final capacity in nats.
         steps: Batches until it is reached.
-        limit: Largest capacity in nats, at which it stops rising: the KL of n classes is at most
-            ln n.
+        limit: Capacity in nats at which the rise stops: the KL of n classes is at most ln n.
 
     Example:
         linear_capacity(5.0, 25_000)(12_500)  # 2.5
@@ -83,7 +82,7 @@ class Sampling(keras.layers.Layer):
 
     Args:
         seed: Seed of the noise; by default it follows `keras.utils.set_random_seed`.
-        options: Keras' own, such as `name` and `dtype`.
+        options: Keras' layer options, such as `name` and `dtype`.
 
     Example:
         z = Sampling()(z_mean, z_log_var)  # both (batch, latents)
@@ -117,7 +116,7 @@ class _Stepwise(keras.layers.Layer):
         )
 
     def at_step(self, value: float | Schedule, training: bool, dtype: str) -> Tensor:
-        """Returns a number as it is, a schedule at this step: 1 in the first one."""
+        """Returns a number as it is, or a schedule's value at this step; the first step is 1."""
         if not isinstance(value, Schedule):
             return ops.cast(value, dtype)
         if training:
@@ -136,7 +135,7 @@ class GumbelSoftmax(_Stepwise):
         temperature: Above 0, a number or a Keras schedule over the training steps; the nearer to 0,
             the nearer to one-hot.
         seed: Seed of the noise; by default it follows `keras.utils.set_random_seed`.
-        options: Keras' own, such as `name` and `dtype`.
+        options: Keras' layer options, such as `name` and `dtype`.
 
     Raises:
         ValueError: The temperature is not above 0.
@@ -161,13 +160,13 @@ class GumbelSoftmax(_Stepwise):
     def call(self, logits: Tensor, training: bool = False) -> Tensor:
         if not training:
             return ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
-        # Not from 0 on, whose logarithm is infinite.
+        # Above 0, whose logarithm is infinite.
         drawn = keras.random.uniform(
             ops.shape(logits), minval=1e-7, dtype=logits.dtype, seed=self.seed_generator
         )
         noise = -ops.log(-ops.log(drawn))
         temperature = self.at_step(self.temperature, training, logits.dtype)
-        # The constant that logits leave open does not matter to a softmax.
+        # Softmax ignores the constant up to which logits are known.
         return ops.softmax((logits + noise) / temperature, axis=-1)
 
     def compute_output_shape(self, logits_shape: Shape) -> Shape:
@@ -183,20 +182,19 @@ class GumbelSoftmax(_Stepwise):
 
 @_register
 class KLRegularization(_Stepwise):
-    """Passes a code on, and adds the KL divergence of its latents to the loss.
+    """Returns a code unchanged, and adds the KL divergence of its latents to the loss.
 
     Without a capacity it adds weight * KL, beta of Higgins et al. (2017, equation 4); with one,
     weight * |C - KL|: Burgess et al. (2018, equation 8), Dupont (2018, equation 7). KL is the sum
     over the latents of the mean over the batch.
 
-    Its metrics, in nats: `NAME_kl`, `NAME_kl/0` and so on for each latent, and with a capacity
-    `NAME_capacity`, after the layer's own name.
+    Its metrics, in nats, are named after the layer: `NAME_kl`, `NAME_kl/0` and so on for each
+    latent, and with a capacity `NAME_capacity`.
 
     Args:
         weight: beta or gamma, at least 0.
-        capacity: Capacity in nats, a number or a Keras schedule over the training steps; None for
-            none.
-        options: Keras' own, such as `name` and `dtype`.
+        capacity: Capacity in nats: a number, a Keras schedule over the training steps, or None.
+        options: Keras' layer options, such as `name` and `dtype`.
 
     Example:
         z = KLRegularization(weight=4.0, name="continuous")(z, kl_to_normal(z_mean, z_log_var))

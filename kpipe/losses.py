@@ -1,4 +1,4 @@
-"""Reconstruction losses: uint8 images against reconstructions in 0 to 1, one number an image."""
+"""Reconstruction losses of uint8 images and reconstructions in 0 to 1: one number per image."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def bernoulli(images: Tensor, reconstructions: Tensor) -> Tensor:
 def bernoulli_mean_of_channels(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Binary cross-entropy of an image, averaged over the channels instead of summed.
 
-    It is the published JointVAE's mean over all values, times height and width: a third of
+    It equals the published JointVAE's mean over all values times height and width: a third of
     `bernoulli` for a colour image, and equal to it for a grey one.
 
     Args:
@@ -43,6 +43,9 @@ def bernoulli_mean_of_channels(images: Tensor, reconstructions: Tensor) -> Tenso
 
     Returns:
         float (batch,).
+
+    Example:
+        model.compile("adam", loss=losses.bernoulli_mean_of_channels)
     """
     return ops.sum(ops.mean(_crossentropy(images, reconstructions), axis=-1), axis=(1, 2))
 
@@ -57,18 +60,24 @@ def squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
 
     Returns:
         float (batch,).
+
+    Example:
+        squared_error(np.full((1, 2, 2, 1), 255, "uint8"), np.full((1, 2, 2, 1), 0.5))  # [0.25]
     """
     return ops.mean(ops.square(_scaled(images, reconstructions) - reconstructions), axis=(1, 2, 3))
 
 
 def reconstruction_metric(loss: Loss) -> keras.metrics.Metric:
-    """Returns the metric `reconstruction`: the mean of a loss without the terms that layers add.
+    """Returns the metric `reconstruction`: the mean of a loss, without terms added by layers.
+
+    Args:
+        loss: One of the losses above.
 
     Example:
         model.compile("adam", loss=bernoulli, metrics=[reconstruction_metric(bernoulli)])
     """
     metric = keras.metrics.MeanMetricWrapper(loss, name="reconstruction")
-    metric._direction = "down"  # as Keras' own error metrics declare that less is better
+    metric._direction = "down"  # less is better; Keras' own error metrics declare it like this
     return metric
 
 

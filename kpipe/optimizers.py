@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by hyperparameter."""
+"""Optimizers and learning-rate schedules from hyperparameters."""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ def from_hyperparameters(
     Keys: `optimizer` (one of `OPTIMIZERS`), `learning_rate`, `momentum` (sgd_momentum),
     `weight_decay` (adamw: decoupled, Loshchilov and Hutter 2019; kernels only, no biases and no
     normalization), `schedule` (one of `SCHEDULES`, see `learning_rate_schedule`), `decay_rate`,
-    `decay_steps`, and `gradient_accumulation_steps`: batches averaged for each update.
+    `decay_steps`, and `gradient_accumulation_steps`: number of batches averaged for each update.
     Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
 
     Example:
-        model.compile(optimizer=from_hyperparameters(hp, "sgd", learning_rate=0.1), ...)
+        model.compile(from_hyperparameters(hp, "sgd", learning_rate=0.1), loss="mse")
     """
     name = hp.Choice("optimizer", list(OPTIMIZERS), default=optimizer)
     rate = hp.Float("learning_rate", 1e-5, 1.0, sampling="log", default=learning_rate)
@@ -46,14 +46,14 @@ def from_hyperparameters(
         decay_rate = hp.Float("decay_rate", 1e-6, 0.1, sampling="log", default=decay_rate)
     with hp.conditional_scope("schedule", ["cosine", "stepwise"]):
         decay_steps = hp.Int("decay_steps", 10, 1_000_000, sampling="log", default=decay_steps)
-    # Fixed: it trades memory for time and is no dimension of a search.
+    # Fixed: it trades memory for time and is not a search dimension.
     accumulation = hp.Fixed("gradient_accumulation_steps", 1)
     if accumulation < 1:
         raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
 
     common: dict[str, Any] = {
         "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),
-        # None in Keras for one batch an update.
+        # Keras expects None for one batch per update.
         "gradient_accumulation_steps": accumulation if accumulation > 1 else None,
     }
     match name:
@@ -69,27 +69,27 @@ def from_hyperparameters(
             adamw = keras.optimizers.AdamW(weight_decay=weight_decay, **common)
             adamw.exclude_from_weight_decay(var_names=NOT_DECAYED)
             return adamw
-    raise ValueError(f"optimizer={name!r} is none of {', '.join(OPTIMIZERS)}")
+    raise ValueError(f"optimizer={name!r}: expected one of {', '.join(OPTIMIZERS)}")
 
 
 def learning_rate_schedule(
     schedule: str, rate: float, decay_rate: float, decay_steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate as a function of the step: of batches, as Keras counts them.
+    """Returns the learning rate as a function of the step, which is a batch, as in Keras.
 
     Without gradient accumulation a step is an update; with it Keras' schedules still count batches,
-    and an update takes the rate of its last one.
+    and an update uses the rate of its last batch.
 
     Args:
         schedule: "constant": `rate`. "exponential": rate * exp(-decay_rate * step). "stepwise": the
-            same, but only changed every `decay_steps` steps. "cosine": from `rate` to 0 within
+            same, but updated only every `decay_steps` steps. "cosine": from `rate` to 0 within
             `decay_steps` steps (Loshchilov and Hutter 2017, without restarts).
         rate: Learning rate of the first step.
-        decay_rate: Decay a step of "exponential" and "stepwise"; the others ignore it.
+        decay_rate: Decay per step of "exponential" and "stepwise"; the others ignore it.
         decay_steps: Steps of "stepwise" and "cosine"; the others ignore it.
 
     Raises:
-        ValueError: `schedule` is none of these.
+        ValueError: `schedule` is unknown.
 
     Example:
         learning_rate_schedule("cosine", 0.1, 0.0, 10_000)(5_000)  # 0.05
@@ -107,7 +107,7 @@ def learning_rate_schedule(
             )
         case "cosine":
             return keras.optimizers.schedules.CosineDecay(rate, decay_steps)
-    raise ValueError(f"schedule={schedule!r} is none of {', '.join(SCHEDULES)}")
+    raise ValueError(f"schedule={schedule!r}: expected one of {', '.join(SCHEDULES)}")
 
 
 def slow_down(
@@ -118,17 +118,19 @@ def slow_down(
 ) -> None:
     """Reduces the learning rate of some variables, such as those of a pretrained backbone.
 
-    Scaling their gradients would not do it: Adam's steps do not depend on the gradients' scale.
-    These variables have no weight decay, which would pull what was learned before towards zero. The
-    class of the optimizer stays the same, so that the model is saved and loaded as usual.
+    Scaling their gradients has no effect with Adam, whose steps do not depend on the gradients'
+    scale. These variables have no weight decay, which would pull pretrained weights towards zero.
+    The class of the optimizer stays the same, so that the model is saved and loaded as usual.
 
     Args:
         optimizer: An optimizer that is not built yet.
         variables: The variables to slow down.
-        factor: Factor of their learning rate.
-        warmup_steps: Updates at the start in which they do not change, while the head learns.
+        factor: Multiplier of their learning rate.
+        warmup_steps: Number of updates at the start in which they do not change, while the head
+            learns.
 
     Example:
+        model = models.cnn((32, 32, 3), 10)
         slow_down(optimizer, models.backbone(model).trainable_variables, 0.1, warmup_steps=200)
     """
     if optimizer.weight_decay is not None:
@@ -146,5 +148,12 @@ def slow_down(
 
 
 def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether the optimizer's learning rate follows a schedule of its own."""
+    """Whether the optimizer's learning rate follows a schedule.
+
+    Args:
+        optimizer: Any optimizer of Keras.
+
+    Example:
+        has_schedule(keras.optimizers.Adam(learning_rate_schedule("cosine", 0.1, 0.0, 10)))  # True
+    """
     return isinstance(optimizer.get_config()["learning_rate"], dict)

@@ -1,9 +1,9 @@
-"""Keeps the log of TensorFlow off the terminal, in a file.
+"""Redirects TensorFlow's log from the terminal to a file.
 
 TensorFlow writes its log from C++ to file descriptor 2, the first lines before it has read
-`TF_CPP_MIN_LOG_LEVEL`. So descriptor 2 becomes a pipe to a small process that sorts lines:
+`TF_CPP_MIN_LOG_LEVEL`. Therefore descriptor 2 becomes a pipe to a small process that sorts lines:
 information, warnings and errors of the C++ log go to the file; all others, such as a fatal check or
-the output of a child process, pass. `sys.stderr` writes to the terminal directly, as before.
+the output of a child process, go to the terminal. `sys.stderr` still writes to the terminal.
 """
 
 import atexit
@@ -21,10 +21,10 @@ import sys
 from . import files
 from .errors import UserError
 
-MAX_LOG_BYTES = 1_000_000  # a larger file is set aside, and replaces the one before it
+MAX_LOG_BYTES = 1_000_000  # a larger file is renamed, and replaces the previous renamed one
 
-# A line of absl's log begins with its severity and the date; F, a fatal one, passes. The process
-# ends when all writers are gone, however they ended.
+# A line of absl's log begins with its severity and the date; F, a fatal error, is shown. The
+# process ends when all writers have ended, for whatever reason.
 _SORT_LINES = """
 import re, sys
 log = open(sys.argv[1], "ab", buffering=0)
@@ -44,15 +44,15 @@ for line in sys.stdin.buffer:
 def move_logs() -> pathlib.Path | None:
     """Moves the logs of TensorFlow and absl to $KPIPE_HOME/logs/tensorflow.log.
 
-    For a command, before it imports TensorFlow: it holds for the process, until its end. On the
-    terminal remain what Python code writes to `sys.stderr` or logs as an error, what child
-    processes write, fatal errors of C++ code and the Python stack of a crash.
+    Call it before TensorFlow is imported; it applies until the process ends. The terminal still
+    shows text that Python code writes to `sys.stderr` or logs as an error, output of child
+    processes, fatal errors of C++ code and the Python stack of a crash.
 
     Returns:
         The file, or None if nothing was moved: on Windows, if `sys.stderr` is closed or replaced,
-        and if the file cannot be written.
+        or if the file cannot be written.
     """
-    if sys.stderr is None:  # closed: no file may be opened as descriptor 2 and receive the log
+    if sys.stderr is None:  # closed: else a file opened as descriptor 2 would receive the log
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         return None
@@ -70,7 +70,7 @@ def move_logs() -> pathlib.Path | None:
             stdin=reading,
             stdout=subprocess.DEVNULL,
             stderr=terminal,
-            start_new_session=True,  # ctrl-c is for the command; the sorter ends after it
+            start_new_session=True,  # Ctrl-C must not end the sorter before the command
         )
         sys.stderr.flush()
         os.dup2(writing, 2)
@@ -103,15 +103,15 @@ def _begin_log() -> pathlib.Path:
 
 
 def _restore(terminal: int, sorter: subprocess.Popen) -> None:
-    """Ends the sorter, so that all lines are shown before the command ends."""
+    """Ends the sorting process, so that all lines are shown before the command ends."""
     os.dup2(terminal, 2)
     with contextlib.suppress(subprocess.TimeoutExpired):  # a child process still writes
         sorter.wait(timeout=1)
 
 
 def _move_python_logs(path: pathlib.Path) -> None:
-    """Moves warnings of TensorFlow's Python code, such as those of retracing and AutoGraph."""
-    import absl.logging  # noqa: F401 - its logger must be created by itself
+    """Moves warnings of TensorFlow's Python code, such as those about retracing and AutoGraph."""
+    import absl.logging  # noqa: F401 - absl must create its logger itself
 
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -52,29 +52,32 @@ def search(
 ) -> Run:
     """Searches a pipeline's keys on val, retrains the best trial and evaluates it once on test.
 
-    The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` leaves it
-    the choice of these, for fields of the Trainer as well, and the search is then over the keys
-    with such choices alone. Trials never see the test split.
+    The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` restricts a
+    key, or a field of the Trainer, to these values; the search is then over the keys with such
+    choices only. Trials never see the test split.
 
     Args:
-        name: Of a bundled pipeline, or a path to a file of your own.
+        name: Name of a bundled pipeline, or path to your own file.
         tuner: One of `TUNERS`.
-        trials: At most so many, default 10; Hyperband sets its own number by the epochs.
-        seed: Of every trial and of the tuner.
-        data: See `kpipe.run`, also for those below.
-        data_dir: TFDS' data folder.
-        out: The search's folder, and that of the best trial's run, are made in it.
-        plan: The execution plan of every trial.
+        trials: Maximum number of trials, default 10; for Hyperband it follows from the epochs.
+        seed: Random seed of every trial and of the tuner.
+        data: See `kpipe.run`, also for the next two.
+        data_dir: Folder of the TFDS datasets.
+        out: Folder for results: the search's folder and that of the best trial's run.
+        plan: Execution plan of every trial.
         budget: Seconds of each trial's training.
-        fresh: Search anew; what stands there is kept under another name.
+        fresh: Whether to start over; an existing search is renamed and kept.
         **overrides: Values, or choices of values, of the pipeline's keys.
 
     Returns:
         The run of the best completed trial.
 
     Raises:
-        UserError: Something given is wrong.
+        UserError: An argument is wrong.
         RunError: No trial was completed.
+
+    Example:
+        run = kpipe.search("mnist_mlp", tuner="grid", dropout="0.1,0.3")
     """
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
@@ -88,7 +91,7 @@ def search(
         budget=budget,
         several=True,
     )
-    experiment.fingerprint()  # fails early on a bad path of word vectors
+    experiment.fingerprint()  # fails early on a bad embeddings path
     settings = experiment.settings
     named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     folder = run_folder(
@@ -108,7 +111,7 @@ def search(
         if fresh:
             set_aside(folder)
         best = _Search(experiment, overrides, folder).run(tuner, trials)
-    print("\nthe best trial, trained and evaluated as a run of its own:", flush=True)
+    print("\ntraining and evaluating the best trial as a separate run:", flush=True)
     return run(
         name,
         seed=seed,
@@ -123,7 +126,7 @@ def search(
 
 
 class _Search(keras_tuner.HyperModel):
-    """Builds and trains a trial as a run would: with the Trainer's callbacks, without test."""
+    """Builds and trains a trial like a run, with the Trainer's callbacks, but without test."""
 
     def __init__(
         self, experiment: Experiment, overrides: Mapping[str, object], folder: pathlib.Path
@@ -132,13 +135,13 @@ class _Search(keras_tuner.HyperModel):
         self.experiment, self.settings = experiment, experiment.settings
         self.module, self.overrides, self.folder = experiment.module, overrides, folder
         self.is_sample = experiment.source.kind == "sample"
-        self.tuner: Any = None  # made when the search begins
+        self.tuner: Any = None  # created when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
-        """Searches; the values of the best completed trial that differ from the defaults."""
+        """Searches; returns the best completed trial's values that differ from the defaults."""
         if kind == "grid" and (self.folder / "tuner").is_dir():
             # keras-tuner 1.4.8 cannot resume a grid: github.com/keras-team/keras-tuner/issues/1055
-            print("a grid search cannot be resumed: it begins anew")
+            print("a grid search cannot be resumed; starting over")
             shutil.rmtree(self.folder / "tuner")
         self.tuner = self._make_tuner(kind, trials)
         try:
@@ -147,7 +150,7 @@ class _Search(keras_tuner.HyperModel):
             if "consecutive failures" not in str(error):
                 raise
             where = self.folder / "trials.csv"
-            print(f"the search stops: three trials in a row failed; why: {where}", flush=True)
+            print(f"search stopped: three trials in a row failed; see {where}", flush=True)
         rows = self._table()
         files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
         print(_to_text(rows), flush=True)
@@ -168,27 +171,27 @@ class _Search(keras_tuner.HyperModel):
             directory=self.folder,
             project_name="tuner",
             overwrite=False,  # an unfinished search is resumed
-            # What is not in the space keeps its default, which may depend on what is chosen.
+            # Keys outside the space keep their defaults, which may depend on chosen values.
             tune_new_entries=not self.settings.choices,
             **limit,
         )
 
     def _objective(self) -> str | keras_tuner.Objective:
-        """What trials are ranked by: the Trainer's monitor, on val whatever is trained by."""
+        """Returns the metric that ranks trials: the Trainer's monitor, always on val."""
         monitor = self.settings.trainer.monitor
         name = monitor if monitor.startswith("val_") else f"val_{monitor}"
         if self.settings.trainer.monitor_mode != "auto":
             return keras_tuner.Objective(name, self.settings.trainer.monitor_mode)
-        # keras-tuner knows the direction of Keras' own metrics alone.
+        # keras-tuner knows the direction of Keras' own metrics only.
         return keras_tuner.Objective(name, "min") if name == "val_reconstruction" else name
 
     def _space(self) -> keras_tuner.HyperParameters:
-        """The keys with the choices given, or all that the pipeline has; overrides are fixed."""
+        """Builds the space: the keys with given choices, or all keys; overrides are fixed."""
         choices, values = self.settings.choices, self.settings.hp.values
-        # On sample data the trials have the defaults that the best one's run will have.
+        # On sample data trials use the same defaults as the run of the best one will.
         shorter = getattr(self.module, "sample", {}) if self.is_sample else {}
         fixed = {name for name in shorter if name in values} | self.overrides.keys()
-        # A key that applies with another one's value needs that other one in the space.
+        # A conditional key needs the key that it depends on in the space.
         for parameter in reversed(self.settings.hp.space):
             if choices and parameter.name in fixed | choices.keys():
                 fixed |= {parent.name for parent in parameter.conditions} - choices.keys()
@@ -209,12 +212,12 @@ class _Search(keras_tuner.HyperModel):
         return hp
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        if self.settings.choices and self.tuner:  # without a tuner it probes for conditions
-            # A grid hands the defaults that the trial before took on to the next one.
+        if self.settings.choices and self.tuner:  # without one, keras-tuner probes for conditions
+            # A grid search passes the defaults of the previous trial on to the next one.
             space = {parameter.name for parameter in self._space().space}
             kept = [name for name in hp.values if name in space or name.startswith("tuner/")]
             hp.values = {name: hp.values[name] for name in kept}
-        self.module.load_data(hp)  # its keys belong to the space too
+        self.module.load_data(hp)  # declares its keys, which are part of the space
         model, _ = self.experiment.build_model(hp=hp)
         return model
 
@@ -247,7 +250,7 @@ class _Search(keras_tuner.HyperModel):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
             )
-        except (RunError, UserError) as error:  # this trial has failed, the search goes on
+        except (RunError, UserError) as error:  # this trial has failed; the search continues
             print(f"failed: {error}", flush=True)
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         best = history.rows[history.best_epoch - 1 - initial_epoch]
@@ -255,7 +258,7 @@ class _Search(keras_tuner.HyperModel):
         return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
 
     def _trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
-        """The Trainer of the trial's keys, with what was overridden or chosen of its fields."""
+        """Builds the trial's Trainer, with the fields that were overridden or chosen."""
         fields = {field.name for field in dataclasses.fields(Trainer)}
         given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
         chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
@@ -265,14 +268,14 @@ class _Search(keras_tuner.HyperModel):
         return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
 
     def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:
-        """A schedule that the tuner chose takes the place of the pipeline's reduce-on-plateau."""
+        """Turns the pipeline's reduce-on-plateau off if the tuner chose a schedule."""
         scheduled = hp.values.get("schedule", "constant") != "constant"
         if scheduled and "reduce_lr_patience" not in self.overrides:
             return {"reduce_lr_patience": 0}
         return {}
 
     def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
-        """The values that this trial chose."""
+        """Returns the values that were chosen for this trial."""
         named = self.settings.choices
         return {
             p.name: hp.values[p.name]
@@ -283,13 +286,13 @@ class _Search(keras_tuner.HyperModel):
         }
 
     def _best_overrides(self, row: dict) -> dict:
-        """Overrides that make a run of a trial."""
+        """Returns the overrides with which a run repeats a trial."""
         hp = self.tuner.oracle.trials[row["trial"]].hyperparameters
         fixed = {k: v for k, v in self.overrides.items() if k not in self.settings.choices}
         return fixed | self._searched(hp) | self._plateau(hp)
 
     def _table(self) -> list[dict]:
-        """One row a trial, the best completed first."""
+        """Returns one row per trial, the best completed trial first."""
         oracle = self.tuner.oracle
         rows = []
         for trial in oracle.trials.values():
@@ -325,7 +328,7 @@ def _to_csv(rows: list[dict]) -> str:
 
 
 def _to_text(rows: list[dict]) -> str:
-    """The table for a terminal: without errors, and without keys that never varied."""
+    """Formats the table for a terminal, without errors and without keys that never varied."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
     varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1 or n == "trial"]
     cells = [tuple(formatting.short(row.get(name)) for name in varied) for row in rows]

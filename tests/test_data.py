@@ -90,7 +90,7 @@ def test_fewer_images_than_announced_are_refused(tmp_path):
 
 def test_an_empty_split_is_refused(tmp_path):
     source, _ = _source(tmp_path, None, {"train": 100, "val": 0, "test": 0})
-    with pytest.raises(UserError, match="0 examples in its val split"):
+    with pytest.raises(UserError, match="the val split is empty; expected at least 1 example"):
         data.prepare(datasets.celeba(), source)
 
 

@@ -130,7 +130,7 @@ def test_the_proof_runs_without_keras_and_kpipe(finished_run):
 
 def test_a_proof_that_breaks_down_says_why_in_one_line(copy, finished_run):
     (copy / "serving" / "1" / "saved_model.pb").unlink()
-    with pytest.raises(RunError, match="the proof of the export failed: OSError") as caught:
+    with pytest.raises(RunError, match="the proof of the export crashed: OSError") as caught:
         prove(copy, finished_run.data.test.column.files)
     assert "\n" not in str(caught.value)
 
@@ -229,7 +229,7 @@ def test_a_saved_model_folder_alone_can_be_loaded(copy):
 
 
 def test_a_folder_without_an_export_is_told(tmp_path):
-    with pytest.raises(UserError, match="no SavedModel there"):
+    with pytest.raises(UserError, match="contains no SavedModel"):
         kpipe.load(tmp_path)
 
 

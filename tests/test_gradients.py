@@ -67,6 +67,7 @@ SMALL = {
     ],
     "cifar10_mlp": [{"units_1": 16, "units_2": 8, "units_3": 8}],
     "cifar10_transfer": [{"filters": 8, "stem": "imagenet"}],
+    "diabetes_mlp": [{"units": 8}, {"num_layers": 0}],
     "dsprites_joint_vae": [{"drawn_sprites": 140, "capacity": "none", "continuous": 3}],
     "emotion_rnn": [
         {"embedding_dim": 8, "architecture": "simple_rnn", "units": 8},
@@ -592,11 +593,11 @@ def test_a_loss_that_depends_on_nothing_is_told(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which pipeline? expected NAME"),
+        ([], "no pipeline given; expected one of"),
         (["mnist_mpl"], "did you mean 'mnist_mlp'"),
         (["gmm", "activation=relux"], "activation=relux: expected one of"),
         (["gmm", "activation=relu,tanh"], "several values need --search"),
-        (["gmm", "seed=3"], "seed=3: no key; use --seed"),
+        (["gmm", "seed=3"], "seed=3: not a key; use --seed"),
         (["gmm", "--examples", "0"], "expected an integer from 1"),
         (["gmm", "--examples", "99999999"], "expected 1 to"),
         (["gmm", "--data", "fake"], "expected real, sample or auto"),

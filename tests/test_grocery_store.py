@@ -88,7 +88,7 @@ def test_without_a_clone_the_real_data_say_how_to_get_them(tmp_path):
 
 
 def test_labels_that_do_not_exist_are_refused():
-    with pytest.raises(ValueError, match="labels='medium' is neither 'fine' nor 'coarse'"):
+    with pytest.raises(ValueError, match="labels='medium': expected 'fine' or 'coarse'"):
         datasets.grocery_store("medium")
 
 

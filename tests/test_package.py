@@ -17,7 +17,7 @@ datasets inputs data export
 training measures runs
 figures report
 tasks experiments
-searching checking cli
+searching checking predicting cli
 """.split()
 # What knows Keras and nothing of kpipe.
 KERAS_ALONE = ("layers", "losses", "models", "optimizers", "gradients")

@@ -177,7 +177,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
     folder = tmp_path / "mnist_mlp-sample,epochs=1"
     folder.mkdir()
     (folder / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="exists and is no run; use --out or --fresh"):
+    with pytest.raises(UserError, match="exists but is not a run; use --out or --fresh"):
         kpipe.run("mnist_mlp", data="sample", out=tmp_path, epochs=1)
     assert (folder / "thesis.tex").read_text() == "mine"
 
@@ -204,7 +204,7 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
     first = kpipe.run(str(path), **options)
     assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
     path.write_text(source.replace("patience=10", "patience=4"))
-    with pytest.raises(UserError, match=r"another trainer: patience=10, now 4; --fresh trains"):
+    with pytest.raises(UserError, match=r"another trainer: patience=10, now 4; --fresh starts"):
         kpipe.run(str(path), **options)
     second = kpipe.run(str(path), fresh=True, **options)
     assert second.record.trainer["patience"] == 4
@@ -234,7 +234,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
             "except UserError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "another process is at work in it" in done.stdout
+    assert "in use by another process" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     [
         ("def f(:\n", r"mine\.py:1: not a Python file"),
         ("x = 1\nimport no_such_module\n", r"mine\.py:2: ModuleNotFoundError"),
-        ("def load_data(hp): pass\n", r"has no build_model\(hp\)"),
+        ("def load_data(hp): pass\n", r"no function build_model\(hp\)"),
     ],
 )
 def test_a_broken_pipeline_is_named_with_its_line(tmp_path, text, message):

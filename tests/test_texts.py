@@ -193,14 +193,14 @@ def test_train_examples_are_drawn_by_the_seed_and_stratified(kpipe_home):
     shares = [split.labels[split.rows].mean() for split in (first.train, whole)]
     assert abs(shares[0] - shares[1]) < 0.01
     too_many = text_dataset(train_examples=500)
-    with pytest.raises(UserError, match="train_examples=500: the train split has 360"):
+    with pytest.raises(UserError, match="train_examples=500: the train split has only 360"):
         data.prepare(too_many, dataset.find("sample"), seed=0)
 
 
 @pytest.mark.parametrize("count", [1, 359])
 def test_a_part_that_cannot_hold_every_class_is_refused(count, kpipe_home):
     dataset = text_dataset(train_examples=count)
-    with pytest.raises(UserError, match=rf"cannot be cut .* \(train_size={count}\)") as caught:
+    with pytest.raises(UserError, match=rf"cannot be divided .* \(train_size={count}\)") as caught:
         data.prepare(dataset, dataset.find("sample"), seed=0)
     assert "\n" not in str(caught.value)
 

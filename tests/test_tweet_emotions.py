@@ -67,12 +67,12 @@ def test_a_byte_order_mark_is_no_part_of_the_head(folder):
     [
         ("text,emotion\n", r"trainEmotions\.csv:1: expected the columns emotion,content"),
         ("", r"trainEmotions\.csv:1: expected the columns emotion,content"),
-        (HEAD, r"trainEmotions\.csv: no rows after the head"),
+        (HEAD, r"trainEmotions\.csv: no rows below the header"),
         (HEAD + "happiness,a\nanger,b\n", r"csv:3: expected one of happiness, .* found 'anger, b'"),
         (HEAD + "sadness,a, b\n", r"csv:2: expected one of .* found 'sadness, a,  b'"),
         (HEAD + "sadness\n", r"csv:2: expected one of .* found 'sadness'"),
         (HEAD + 'sadness,"two\nlines"\nx,y\n', r"csv:4: expected one of"),
-        (HEAD + 'happiness,a\nsadness,"open\n', r"csv:3: not a row of a CSV file"),
+        (HEAD + 'happiness,a\nsadness,"open\n', r"csv:3: not a valid CSV row"),
         (HEAD.encode() + b"sadness,a\nsadness,\xff\n", r"csv:3: not UTF-8"),
     ],
 )

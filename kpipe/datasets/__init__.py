@@ -1,4 +1,4 @@
-"""The catalogue: where raw examples come from. Nothing is read before it is asked for."""
+"""The catalogue of datasets: where raw examples come from. Data are read only when needed."""
 
 from .ag_news import ag_news
 from .base import Augmentation, Dataset, Source, Vectorization

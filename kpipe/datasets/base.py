@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Raw examples that were found, and are not read yet.
+    """Raw examples that were found but not read yet.
 
     Attributes:
         kind: "real" or "sample".
-        description: What it is, for people.
-        identity: Changes when the examples do.
-        examples: Their number in each split.
+        description: Description for people.
+        identity: String that changes when the examples do.
+        examples: Number of examples in each split.
         official: Whether sizes agree with those that the dataset declares.
-        read: From a split's name to a tf.data.Dataset of dicts `name` (string: file or index),
-            `input` (an encoded image, uint8 (height, width, channels), a float32 vector, or a
-            text as UTF-8) and `label` (int, or one 0 or 1 per label).
+        read: Function from a split's name to a tf.data.Dataset of dicts with `name` (string: file
+            or index), `input` (an encoded image, uint8 (height, width, channels), a float32 vector,
+            or a text as UTF-8) and `label` (int, or one 0 or 1 per label).
     """
 
     kind: str
@@ -44,19 +44,19 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training example, an image or a text; the label stays true.
+    """Random changes of a training example, an image or a text, that keep its label valid.
 
     Attributes:
         flip: Mirror half of the images left to right.
         shift: Largest shift in pixels, in both directions; edges are reflected.
-        rotate: Largest turn in degrees, in both directions; edges are reflected.
+        rotate: Largest rotation in degrees, in both directions; edges are reflected.
         zoom: Largest change of scale, as a fraction: 0.2 is from 0.8 to 1.2.
         brightness: Largest change of brightness, as a fraction of full white.
         contrast: Largest change of the distance from the image's mean, as a fraction.
         saturation: Largest change of the distance from grey, as a fraction.
         erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
             Taylor, 2017).
-        drop_words: Share of the words of a text that become the unknown word (Iyyer et al., 2015).
+        drop_words: Share of a text's words that become the unknown word (Iyyer et al., 2015).
     """
 
     flip: bool = False
@@ -72,14 +72,14 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Vectorization:
-    """How texts become token ids; the vocabulary comes from the train split alone.
+    """How texts become token ids; the vocabulary comes from the train split only.
 
     Attributes:
-        vocabulary_size: Largest number of token ids: padding (0), the unknown word (1) and the most
+        vocabulary_size: Maximum number of token ids: padding (0), the unknown word (1) and the most
             frequent words of train.
-        max_length: Tokens of a text that are kept, from its start; fewer where 99 % of the train
-            texts are shorter.
-        embeddings: A GloVe or word2vec text file whose vectors the embedding starts with, or "".
+        max_length: Maximum number of tokens kept of a text, from its start; fewer if 99 % of the
+            train texts are shorter.
+        embeddings: GloVe or word2vec text file whose vectors initialize the embedding, or "".
     """
 
     vocabulary_size: int = 20_000
@@ -89,7 +89,7 @@ class Vectorization:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Inputs with labels: what they are, and every place where they can be found.
+    """A dataset of inputs with labels, and all places where it can be found.
 
     Attributes:
         name: The TFDS name.
@@ -97,33 +97,33 @@ class Dataset:
         input_shape: (height, width, channels) of the prepared uint8 images, (size,) of float32
             vectors, or () of texts.
         label_names: One name per class; with several labels an example, one per label.
-        official_examples: Examples per split, as TFDS records them.
-        official_download_size: Bytes, as TFDS records them.
-        host: Where the download comes from.
-        make_sample: Makes the small synthetic dataset that is generated in code.
-        find_manual: Looks for the user's own files in a data folder.
-        make_builder: Builds our TFDS builder, for data that TFDS does not know, from a data folder
-            and the folder of the user's own files.
+        official_examples: Number of examples per split, as recorded by TFDS.
+        official_download_size: Download size in bytes, as recorded by TFDS.
+        host: Host of the download.
+        make_sample: Function that makes the small synthetic dataset.
+        find_manual: Function that looks for the user's own files in a data folder.
+        make_builder: For data that TFDS does not have: function from a data folder and the folder
+            of the user's own files to a TFDS builder.
         manual_files: Files that this builder needs, below the data folder's `downloads/manual`.
-        fixed: The source where it is always the same, such as a truth table.
-        tfds_splits: Our split names to those of TFDS, or to parts of them: "train[:50000]".
-        config: The TFDS configuration, where the dataset has several.
+        fixed: The source, if it is always the same, such as a truth table.
+        tfds_splits: Maps our split names to those of TFDS, or to parts of them: "train[:50000]".
+        config: The TFDS configuration, if the dataset has several.
         input: Function from a TFDS example to its input.
         label: Function from a TFDS example to its stored label.
         select_label: Function from the stored labels to those that are learned.
-        val_fraction: Share of train that becomes val where no official val exists.
+        val_fraction: Share of train that becomes val if there is no official val.
         train_examples: Number of training examples, drawn by the seed and stratified by class; 0
             for all.
         augmentation: Random changes of the training examples.
-        vectorization: How texts become token ids; needed where inputs are texts.
-        targets: What is to be learned: the "labels", "scaled labels", or the "inputs" themselves.
-        noise: Standard deviation of the Gaussian noise on inputs that are to be reconstructed, as a
-            fraction of full white; the targets stay clean.
+        vectorization: How texts become token ids; required if inputs are texts.
+        targets: Learning targets: "labels", "scaled labels", or "inputs" for reconstruction.
+        noise: Standard deviation of the Gaussian noise on inputs to reconstruct, as a fraction of
+            full white; the targets stay clean.
         input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
             default inputs of three dimensions are uint8 images, and others float32.
-        factors: Kinds of source, "real" or "sample", whose labels are all the factors that an image
-            was made from, so that disentanglement can be measured.
-        manual_help: How to get the data where no download is possible.
+        factors: Kinds of source, "real" or "sample", whose labels are all factors that an image was
+            generated from, so that disentanglement can be measured.
+        manual_help: How to get the data if they cannot be downloaded.
     """
 
     name: str
@@ -185,10 +185,10 @@ class Dataset:
         return dataclasses.replace(self, targets="inputs", noise=noise)
 
     def with_scaled_targets(self) -> "Dataset":
-        """Returns the same dataset, of which a network learns labels of mean 0 and deviation 1.
+        """Returns the same dataset with targets scaled to mean 0 and standard deviation 1.
 
-        Mean and deviation are those of the train split alone. Metrics, figures and the export are
-        in the unit of the labels.
+        Mean and deviation are those of the train split only. Metrics, figures and the export are in
+        the unit of the labels.
 
         Example:
             datasets.diabetes().with_scaled_targets()
@@ -196,15 +196,15 @@ class Dataset:
         return dataclasses.replace(self, targets="scaled labels")
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
-        """Finds the source that `kind` names.
+        """Finds the source of the requested kind.
 
         Args:
-            kind: "real", downloaded if it is not on the disk; "sample", synthetic data; or "auto",
-                real data if they are on the disk, else the sample.
+            kind: "real", downloaded if missing; "sample", small synthetic data; or "auto", real
+                data if found on disk, else the sample.
             data_dir: Folder of the TFDS datasets; by default `default_data_dir()`.
 
         Raises:
-            UserError: Real data was asked for, is not on the disk and cannot be downloaded.
+            UserError: Real data are requested, not on disk, and cannot be downloaded.
         """
         if self.fixed:
             return self.fixed
@@ -215,7 +215,7 @@ class Dataset:
         )
         if data_dir is not None and not folder.is_dir():
             raise UserError(
-                f"--data-dir {folder}: no such folder; name the folder that contains {self.name}/"
+                f"--data-dir {folder}: no such folder; expected one that contains {self.name}/"
             )
         found = (
             self._find_prepared(folder) or self.find_manual(folder) or self._build_manual(folder)
@@ -230,13 +230,13 @@ class Dataset:
         downloaded = self._find_prepared(folder)
         if downloaded is None:
             raise UserError(
-                f"TFDS prepared {self.name}, but not as {folder / self.name / self.config}; "
-                f"this kpipe knows version {self.version} of it: install a TFDS that has it"
+                f"TFDS prepared {self.name}, but not in {folder / self.name / self.config}; "
+                f"kpipe expects version {self.version}: install a TFDS that has it"
             )
         return downloaded
 
     def _find_prepared(self, folder: pathlib.Path) -> Source | None:
-        """Finds data prepared by TFDS in `folder`, and reads its sizes without importing TFDS."""
+        """Finds data prepared by TFDS in `folder`, and reads their sizes without importing TFDS."""
         versions = sorted(
             (folder / self.name / self.config).glob("*/dataset_info.json"), key=_version_key
         )
@@ -254,7 +254,7 @@ class Dataset:
                 if split["name"] == name
             }
             download_size = int(info.get("downloadSize", 0))
-            # Our own builders note there whether the files are the original ones.
+            # Our own builders record there whether the files are the original ones.
             metadata = path.with_name("metadata.json")
             noted = json.loads(metadata.read_bytes()) if metadata.is_file() else {}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -293,7 +293,7 @@ class Dataset:
         )
 
     def _build_manual(self, folder: pathlib.Path) -> Source | None:
-        """Prepares the user's own files by our TFDS builder; None if there are none."""
+        """Prepares the user's own files with our TFDS builder; None if there are none."""
         manual = folder / "downloads" / "manual"
         missing = [name for name in self.manual_files if not (manual / name).exists()]
         if self.make_builder is None or len(missing) == len(self.manual_files):
@@ -308,7 +308,7 @@ class Dataset:
         return self._find_prepared(folder)
 
     def _download(self, folder: pathlib.Path) -> None:
-        """Downloads and prepares the dataset by TFDS, if its host can be reached."""
+        """Downloads and prepares the dataset with TFDS, if its host can be reached."""
         size = self.official_download_size / 2**20
         try:
             # TFDS itself retries an unreachable host for minutes.
@@ -323,7 +323,7 @@ class Dataset:
         try:
             name = f"{self.name}/{self.config}".rstrip("/")
             tfds.builder(name, data_dir=folder).download_and_prepare()
-        except Exception as error:  # TFDS raises whatever its layers raise
+        except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
                 f"the download of {self.name} into {folder} failed: "
                 f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
@@ -342,7 +342,7 @@ def default_data_dir() -> pathlib.Path:
 def from_arrays(
     name: str, inputs: "np.ndarray | Sequence[str]", labels: "np.ndarray"
 ) -> "tf.data.Dataset":
-    """Makes the result of `Source.read` from arrays in memory; example i is called "`name` i"."""
+    """Makes the result of `Source.read` from arrays in memory; example i is named "`name` i"."""
     import tensorflow as tf
 
     names = [f"{name} {i}" for i in range(len(labels))]
@@ -354,12 +354,12 @@ def generated(
     examples: Mapping[str, int],
     what: str,
 ) -> Source:
-    """Returns the source of a sample that is generated in memory; each split has its own seed.
+    """Returns the source of a sample generated in memory; each split has its own seed.
 
     Args:
         generate: Function from (count, seed=) to inputs and labels.
         examples: Number of examples in each split.
-        what: Word for the examples, such as "reviews".
+        what: Noun for the examples, such as "reviews".
     """
     module = generate.__module__.rpartition(".")[2]
     description = f"{sum(examples.values()):,} {what} generated by {module}.{generate.__name__}"
@@ -371,7 +371,7 @@ def generated(
     return Source(
         kind="sample",
         description=description,
-        # Other code makes other examples.
+        # The examples change with the code.
         identity=files.sha256(pathlib.Path(inspect.getfile(generate))),
         examples=examples,
         official=False,

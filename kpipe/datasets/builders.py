@@ -1,4 +1,4 @@
-"""TFDS builders of the data that TFDS does not know; they read the user's own files.
+"""TFDS builders for data that TFDS does not have; they read the user's own files.
 
 Importing this module imports TFDS.
 """
@@ -24,10 +24,10 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
     """Points of a MATLAB file: Yt (d, n) and one-hot Ct (classes, n), Yv and Cv for the test split.
 
     Args:
-        mat_file: The file.
-        dimensions: Its d.
-        num_classes: Its number of classes.
-        official: Whether the file is the known one.
+        mat_file: Path of the file.
+        dimensions: Dimensions of a point, d.
+        num_classes: Number of classes.
+        official: Whether the file is the original one.
         kwargs: Keyword arguments of TFDS' builder.
     """
 
@@ -82,8 +82,8 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
         for i, (point, one_hot) in enumerate(zip(points.T, classes.T, strict=True)):
             if not np.isfinite(point).all() or sorted(one_hot)[-2:] != [0, 1]:
                 raise UserError(
-                    f"{self.mat_file}: column {i + 1} of Y{part} and C{part} is no point with one "
-                    f"class: {point.tolist()}, {one_hot.tolist()}"
+                    f"{self.mat_file}: column {i + 1} of Y{part} and C{part} is {point.tolist()}, "
+                    f"{one_hot.tolist()}; expected a finite point and a one-hot class"
                 )
             yield i, {"point": point.astype(np.float32), "label": int(one_hot.argmax())}
 
@@ -168,7 +168,7 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
             )
         image = self.folder / name
         if not image.is_file():
-            raise UserError(f"{image} is missing; {path}:{number} lists it")
+            raise UserError(f"{image} is missing; {path}:{number} lists it: clone the data again")
         return {"image": image, "label": fine, "coarse_label": coarse}
 
 
@@ -181,7 +181,7 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
     Args:
         folder: Contains trainEmotions.csv and testEmotions.csv.
         label_names: The emotions.
-        official: Whether the files are the known ones.
+        official: Whether the files are the original ones.
         kwargs: Keyword arguments of TFDS' builder.
     """
 
@@ -220,11 +220,13 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
         content = path.read_bytes()
         try:
-            # Spreadsheets write a byte order mark.
+            # Spreadsheets write a byte-order mark.
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-            raise UserError(f"{path}:{line}: not UTF-8 ({error.reason})") from None
+            raise UserError(
+                f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8"
+            ) from None
         yield from self._read(path, text)
 
     def _read(self, path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -244,9 +246,9 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
                     count += 1
                 start = reader.line_num + 1
         except csv.Error as error:
-            raise UserError(f"{path}:{start}: not a row of a CSV file ({error})") from None
+            raise UserError(f"{path}:{start}: not a valid CSV row ({error}); correct it") from None
         if not count:
-            raise UserError(f"{path}: no rows after the head; expected some")
+            raise UserError(f"{path}: no rows below the header; expected at least 1")
 
     def _example(self, path: pathlib.Path, line: int, row: list[str]) -> dict[str, Any]:
         if len(row) != 2 or row[0] not in self.label_names:

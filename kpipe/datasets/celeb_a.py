@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"
-# Bytes, as TFDS 4.9 records them in its checksums of celeb_a.
+# Sizes in bytes, from TFDS 4.9's checksums of celeb_a.
 FIVE_FILES = {
     f"{IMAGES}.zip": 1_443_490_838,
     ATTRIBUTES_FILE: 26_721_026,
@@ -46,6 +46,9 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
 
     Raises:
         ValueError: There is no such attribute.
+
+    Example:
+        datasets.celeba("Smiling").label_names  # ("not Smiling", "Smiling")
     """
     if attribute is None:
         label_names, select_label = tuple(faces.ATTRIBUTES), lambda labels: labels
@@ -56,9 +59,7 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
             lambda labels: labels[:, column],
         )
     else:
-        raise ValueError(
-            f"attribute={attribute!r} is none of CelebA's: {', '.join(faces.ATTRIBUTES)}"
-        )
+        raise ValueError(f"attribute={attribute!r}: expected one of {', '.join(faces.ATTRIBUTES)}")
     return Dataset(
         name="celeb_a",
         version="2.1.0",
@@ -73,7 +74,7 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
         label=_stack_attributes,
         select_label=select_label,
         factors=("sample",) if attribute is None else (),
-        manual_help=f"put {', '.join(FIVE_FILES)} into DIR/downloads/manual and say --data-dir DIR",
+        manual_help=f"put {', '.join(FIVE_FILES)} in DIR/downloads/manual and pass --data-dir DIR",
     )
 
 
@@ -132,13 +133,12 @@ def _check_five_files(folder: pathlib.Path) -> None:
         if path.suffix == ".zip" and not start.startswith(b"PK"):
             is_page = start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
             raise UserError(
-                f"{path} is not a zip file but {'an HTML page' if is_page else 'something else'}; "
-                "download it again in a browser, where its host can ask what it asks"
+                f"{path} is not a zip file{' but an HTML page' if is_page else ''}; download it in "
+                "a browser, where the host can ask for confirmation"
             )
         if path.stat().st_size != size:
             raise UserError(
-                f"{path} has {path.stat().st_size:,} bytes, CelebA's has {size:,}; "
-                "download it again"
+                f"{path} has {path.stat().st_size:,} bytes; expected {size:,}: download it again"
             )
 
 
@@ -167,7 +167,7 @@ def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -
 
 
 def _stamps(images: pathlib.Path) -> Iterator[bytes]:
-    """Yields name, size and time of every image file, or of the archive: they change with it."""
+    """Yields name, size and time of every image file or of the archive; they change with it."""
     entries: Iterable[pathlib.Path] = images.iterdir() if images.is_dir() else [images]
     for entry in sorted(entries, key=lambda entry: entry.name):
         stat = entry.stat()
@@ -183,7 +183,7 @@ def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
     """Reads the file names of each split, with their 40 attributes as 0 or 1.
 
     Raises:
-        UserError: A list is missing or a line of it is malformed; the line is named.
+        UserError: A list is missing or a line of it is malformed; the message names the line.
     """
     attributes: dict[str, list[int]] = {}
     order: list[int] = []  # columns, once the names are known
@@ -228,20 +228,20 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; put it beside {IMAGES}") from None
+        raise UserError(f"{path} is missing; put it in the folder of {IMAGES}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file; download it again") from None
 
 
 def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]) -> "tf.data.Dataset":
-    """Streams the encoded images one after the other, from a folder or from the zip file."""
+    """Streams the encoded images in order, from a folder or from the zip file."""
     import numpy as np
     import tensorflow as tf
 
     def from_folder() -> Iterator[dict[str, Any]]:
         for name, label in rows:
             path = images / name
-            # Empty when missing: the decoder names the file.
+            # Empty if missing: the decoder's error names the file.
             content = path.read_bytes() if path.is_file() else b""
             yield {"name": str(path), "input": content, "label": label}
 

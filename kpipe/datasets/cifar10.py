@@ -14,13 +14,16 @@ SAMPLE_EXAMPLES = {"train": 3000, "test": 1000}
 
 
 def cifar10(val_fraction: float = 0.1, grey: bool = False) -> Dataset:
-    """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9, or as grey (32, 32, 1) ones.
+    """CIFAR-10 as uint8 (32, 32, 3) images with labels 0 to 9, or as grey (32, 32, 1) images.
 
     The sample is 4,000 drawn shapes in the same ten classes.
 
     Args:
         val_fraction: Share of the 50,000 training images that becomes val; CIFAR-10 has none.
-        grey: Whether colours become grey.
+        grey: Whether images are converted to grey.
+
+    Example:
+        datasets.cifar10(grey=True).input_shape  # (32, 32, 1)
     """
     return Dataset(
         name="cifar10",

@@ -1,4 +1,4 @@
-"""Diabetes progression: ten measurements of a patient, and the disease a year later."""
+"""Diabetes progression: ten measurements of a patient, and disease progression a year later."""
 
 import hashlib
 
@@ -23,15 +23,15 @@ def diabetes(val_fraction: float = 0.2) -> Dataset:
 
     The 442 rows that ship with scikit-learn, in their own units: age in years, sex (1 or 2), body
     mass index in kg/m², mean blood pressure, six serum measurements. The value, from 25 to 346, is
-    a measure of disease progression one year later, without a unit. The data have no official
-    split: the test split are the 89 rows of scikit-learn's `train_test_split` with test_size=0.2
-    and random_state=0, whatever the run's seed.
+    a unitless measure of disease progression one year later. The data have no official split: the
+    test split is the 89 rows of scikit-learn's `train_test_split` with test_size=0.2 and
+    random_state=0, whatever the run's seed.
 
-    Nothing is standardized here: `scaled=True` of scikit-learn takes the deviations of all rows,
-    those of test included. `MEANS` and `DEVIATIONS` are those of the training rows, val included,
-    whichever that is; a network takes them as constants (`models.mlp(normalize=)`), so that the
-    exported model takes measurements in their own units, and a prediction never depends on the
-    other patients of its batch.
+    Nothing is standardized here: scikit-learn's `scaled=True` uses the deviations of all rows,
+    including test. `MEANS` and `DEVIATIONS` are those of the training rows, whichever of them are
+    val; a network uses them as constants (`models.mlp(normalize=)`), so that the exported model
+    takes measurements in their own units, and a prediction never depends on the other patients of
+    its batch.
 
     Args:
         val_fraction: Share of the 353 training rows that becomes val, by the run's seed.

@@ -24,20 +24,26 @@ def dsprites(
 
     The labels are the indices of the factors' values, int (5,) as in `sprites.FACTORS`: shape (3),
     scale (6), orientation (40), x (32) and y (32). TFDS has one split, in random order; as in VTAB
-    (Zhai et al., 2019) the first 80 % are train and the next 10 % val. The sample is a part of the
-    same combinations, drawn by `sprites`. There, orientations 0 and 39 show the same image, which
-    may therefore occur in two splits.
+    (Zhai et al., 2019) the first 80 % are train and the next 10 % val. The sample contains some of
+    the same combinations, drawn by `sprites`. In it, orientations 0 and 39 show the same image,
+    which may therefore occur in two splits.
 
     Args:
         train_examples: Number of images to train on; 0 for all.
-        sample_examples: Images in each split of the sample.
+        sample_examples: Number of images in each split of the sample.
 
     Raises:
-        ValueError: There are not so many combinations.
+        ValueError: More images are requested than there are combinations.
+
+    Example:
+        drawn = {"train": 800, "val": 100, "test": 100}
+        datasets.dsprites(sample_examples=drawn).find("sample").examples  # equals drawn
     """
     total, drawn = math.prod(sprites.SIZES), sum(sample_examples.values())
     if drawn > total:
-        raise ValueError(f"{drawn:,} sprites to be drawn: there are {total:,} combinations")
+        raise ValueError(
+            f"{drawn:,} sprites requested; expected at most {total:,}, all combinations"
+        )
     return Dataset(
         name="dsprites",
         version="2.0.0",
@@ -78,7 +84,7 @@ def _drawn_sprites(examples: Mapping[str, int]) -> Source:
     return Source(
         kind="sample",
         description=f"{count:,} sprites drawn by kpipe after dSprites",
-        # Other code and other numbers make other examples.
+        # The examples change with the code and with their number.
         identity=f"{files.sha256(pathlib.Path(sprites.__file__))} {list(examples.values())}",
         examples=examples,
         official=False,

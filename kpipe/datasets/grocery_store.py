@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .builders import GroceryStore
 
-# SHA-256 of the lists, as published; the repository states none for the photographs.
+# SHA-256 of the published lists; the repository has none for the photographs.
 LISTS = {
     "train.txt": "b6d6a4d25fc2a7604f4bbd4e8010516f3bb643f727fc60ef5fca042edd01294f",
     "val.txt": "a2a2bdf8ce34196c1a1dd554bd67e780793aab9363dd40d6cf50fe2d168a78b6",
@@ -40,9 +40,12 @@ def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
 
     Raises:
         ValueError: `labels` is neither.
+
+    Example:
+        len(datasets.grocery_store("coarse").label_names)  # 43
     """
     if labels not in ("fine", "coarse"):
-        raise ValueError(f"labels={labels!r} is neither 'fine' nor 'coarse'")
+        raise ValueError(f"labels={labels!r}: expected 'fine' or 'coarse'")
     return Dataset(
         name="grocery_store",
         version="1.0.0",
@@ -58,7 +61,7 @@ def grocery_store(labels: str = "fine", image_size: int = 64) -> Dataset:
         make_builder=_builder,
         manual_files=tuple(f"{MANUAL_FOLDER}/{name}" for name in LISTS),
         manual_help=(
-            f"git clone {REPOSITORY} DIR/downloads/manual/grocery_store and say --data-dir DIR"
+            f"git clone {REPOSITORY} DIR/downloads/manual/grocery_store and pass --data-dir DIR"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Tweets with an emotion: two CSV files of a course, read by a TFDS builder of ours."""
+"""Tweets with an emotion: two CSV files of a course, read by our own TFDS builder."""
 
 import functools
 import pathlib
@@ -36,9 +36,12 @@ def tweet_emotions(
 
     Args:
         vocabulary_size: See `Vectorization`, also for the next two.
-        max_length: Tokens of a text.
+        max_length: Maximum number of tokens of a text.
         embeddings: Path to word vectors.
         val_fraction: Share of train that becomes val.
+
+    Example:
+        datasets.tweet_emotions().label_names  # ("happiness", "neutral", "sadness")
     """
     return Dataset(
         name="tweet_emotions",
@@ -56,7 +59,7 @@ def tweet_emotions(
         val_fraction=val_fraction,
         vectorization=Vectorization(vocabulary_size, max_length, embeddings),
         manual_help=(
-            f"put {' and '.join(CSV_FILES)} into DIR/downloads/manual/{MANUAL_FOLDER} and say "
+            f"put {' and '.join(CSV_FILES)} into DIR/downloads/manual/{MANUAL_FOLDER} and pass "
             "--data-dir DIR"
         ),
     )

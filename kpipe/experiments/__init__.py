@@ -1,1 +1,1 @@
-"""Experiments: a pipeline by its name, its keys and data, and a run of it from data to report."""
+"""Experiments: finding a pipeline, resolving its keys and data, running it from data to report."""

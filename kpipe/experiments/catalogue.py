@@ -1,4 +1,4 @@
-"""The pipelines: their files, and what the files declare, read without running them."""
+"""Catalogue of the pipelines: their files, and their declarations, read without running them."""
 
 import ast
 import dataclasses
@@ -17,9 +17,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A pipeline file, parsed: its docstring and the literals `task`, `data` and `target`.
+    """A parsed pipeline file: its docstring and the literals `task`, `data` and `target`.
 
-    `code_sha256` changes with the code, and not with comments and docstrings.
+    `code_sha256` changes with the code, but not with comments and docstrings.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Entry:
 
 
 def folder() -> pathlib.Path:
-    """The bundled pipelines: installed as kpipe.pipelines, in a checkout beside kpipe."""
+    """Returns the folder of the bundled pipelines: kpipe/pipelines, or in a checkout pipelines."""
     installed = PACKAGE / "pipelines"
     return installed if installed.is_dir() else PACKAGE.parent / "pipelines"
 
 
 def names() -> list[str]:
-    """The names of the bundled pipelines: their file names."""
+    """Returns the names of the bundled pipelines, which are their file names."""
     files = folder().glob("[!_]*.py")
     return sorted(path.stem for path in files if path.stem != "run")
 
 
 def find(name: str) -> pathlib.Path:
-    """The file of a pipeline, by its name or by a path that ends in .py.
+    """Finds the file of a pipeline by its name, or by a path that ends in .py.
 
     Raises:
-        UserError: There is none; the nearest name is offered.
+        UserError: The pipeline does not exist; the message suggests the nearest name.
     """
     if name.endswith(".py"):
         path = pathlib.Path(name)
@@ -64,7 +64,7 @@ def find(name: str) -> pathlib.Path:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """What an error suggests for an unknown word: the nearest known one, and all of them."""
+    """Writes the suggestion of an error about an unknown word: the nearest known word, and all."""
     close = difflib.get_close_matches(word, known, n=1)
     offer = f"did you mean {close[0]!r}? " if close else ""
     return f"{offer}known: {', '.join(known)}"
@@ -74,7 +74,7 @@ def read(path: pathlib.Path) -> Entry:
     """Reads a pipeline's docstring and literals.
 
     Raises:
-        UserError: It is not Python; file and line are named.
+        UserError: It is not a Python file; the message names file and line.
     """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def read(path: pathlib.Path) -> Entry:
 
 
 def _code(tree: ast.Module) -> str:
-    """What a pipeline does, without its comments and docstrings: editing those is no change."""
+    """Returns a pipeline's code without comments and docstrings: editing those is not a change."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
@@ -124,7 +124,7 @@ def _target(call: ast.expr | None) -> str:
 
 
 def describe_target(target: Mapping) -> str:
-    """Accuracy >= 98.25 %, or log_loss <= 0.05."""
+    """Writes a target: "accuracy >= 98.25 %", or "log_loss <= 0.05"."""
     if target.get("at_least") is None:
         return f"{target['metric']} <= {target['at_most']:g}"
     if not target["metric"].endswith("accuracy"):
@@ -133,10 +133,10 @@ def describe_target(target: Mapping) -> str:
 
 
 def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
-    """The newest finished run of a pipeline in `out`: "98.66 % (real)".
+    """Writes the result of a pipeline's newest finished run in `out`: "98.66 % (real)".
 
-    The metric is the target's; it is named where `target`, as `describe_target` writes it, is of
-    another one.
+    The metric's name is added if it differs from that of `target`, which is written by
+    `describe_target`.
     """
     paths = {path: path.stat().st_mtime for path in out.glob(f"{name}*/run.json")}
     for path in sorted(paths, key=lambda path: paths[path], reverse=True):
@@ -155,7 +155,7 @@ def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
 
 
 def _headline(record: Mapping, metrics: Mapping) -> tuple[str, str]:
-    """The metric that a run is judged by, and its value: the target's, else accuracy or PSNR."""
+    """Returns a run's main metric and its value: the target's, else accuracy or PSNR."""
     metric = "accuracy" if "accuracy" in metrics else "psnr"
     if record["target"]:
         metric = record["target"]["metric"]
@@ -164,7 +164,7 @@ def _headline(record: Mapping, metrics: Mapping) -> tuple[str, str]:
 
 
 def table(out: pathlib.Path, width: int | None = None) -> str:
-    """All bundled pipelines: name, task, data, target, last result."""
+    """Writes a table of the bundled pipelines: name, task, data, target, last result."""
     rows = [("pipeline", "task", "data", "target", "last result")]
     for name in names():
         entry = read(folder() / f"{name}.py")
@@ -174,12 +174,12 @@ def table(out: pathlib.Path, width: int | None = None) -> str:
 
 
 def align(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Rows of text in columns, the first of them never wrapped.
+    """Aligns rows of text in columns.
 
     Args:
-        rows: Of equally many cells.
-        width: Characters of a line; cells of other columns are wrapped at blanks to fit, as few of
-            them as possible.
+        rows: Rows with the same number of cells.
+        width: Maximum width of a line in characters; cells are wrapped at spaces to fit, as few as
+            possible and none in the first column.
     """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

@@ -1,4 +1,4 @@
-"""A run on its way: data, training, evaluation, export, proof, report, in this direction."""
+"""Executes a run: data, training, evaluation, export, proof and report, in this order."""
 
 import dataclasses
 import datetime
@@ -36,14 +36,14 @@ from . import catalogue
 from .experiment import Experiment
 from .summary import summary
 
-# What an unfinished run must agree on to be resumed, and a finished one to be reported.
+# Fields that must be equal for an existing run to be resumed or, if finished, reported.
 IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
 
 Result = TypeVar("Result")
 
 
 class Execution:
-    """One run on its way; each method is a part of it, in the order in which they stand."""
+    """One run; its methods are the stages, listed in the order in which they are executed."""
 
     def __init__(
         self,
@@ -96,10 +96,10 @@ class Execution:
         files.write_json(self.folder / "run.json", record.to_json())
         self._write_manifest()
         print(summary(run), flush=True)
-        if not record.proof.passed:  # the checkpoints stay: a rerun exports again
+        if not record.proof.passed:  # the checkpoints are kept, so that a rerun exports again
             raise RunError(
-                f"{self.folder}: the export differs from the trained model; run.json says where, "
-                "and the same command exports again"
+                f"{self.folder}: the export differs from the trained model, see run.json; "
+                "the same command exports again"
             )
         self._remove_checkpoints()
         return run
@@ -111,34 +111,34 @@ class Execution:
         return result
 
     def _begin(self) -> Record:
-        """The record of this run: that of an existing one that agrees, or a new one."""
+        """Returns the record of an existing run with the same settings, or a new record."""
         record = self._new_record()
         path = self.folder / "run.json"
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise UserError(f"{self.folder} exists and is no run; use --out or --fresh")
+                raise UserError(f"{self.folder} exists but is not a run; use --out or --fresh")
             return record
         existing = read_record(path)
         for key in IDENTITY:
             if getattr(existing, key) != getattr(record, key):
                 difference = describe_difference(existing, record, key)
                 raise UserError(
-                    f"{self.folder} holds a run with another {key}: {difference}; "
-                    "--fresh trains anew, --out DIR elsewhere"
+                    f"{self.folder} contains a run with another {key}: {difference}; "
+                    "--fresh starts over and keeps it, --out DIR uses another folder"
                 )
-        # Killed between run.json and the manifest, a run is completed once more.
+        # A run that was killed between run.json and the manifest is completed again.
         finished = existing.status == "finished" and (self.folder / "manifest.json").is_file()
         try:
             fingerprint = self.experiment.fingerprint()
-        except UserError:  # the word vectors are gone; a finished run can do without
+        except UserError:  # the word vectors were deleted; a finished run does not need them
             if not finished:
                 raise
             return existing
         if (existing.data.fingerprint or fingerprint) != fingerprint:
             raise UserError(
-                f"{self.folder} holds a run on other data (fingerprint "
+                f"{self.folder} contains a run on other data (fingerprint "
                 f"{str(existing.data.fingerprint)[:12]}, now {fingerprint[:12]}); "
-                "--fresh trains anew, --out DIR elsewhere"
+                "--fresh starts over and keeps it, --out DIR uses another folder"
             )
         if finished:
             return existing
@@ -148,7 +148,7 @@ class Execution:
             for name, value in now.items():
                 if value != then.get(name):
                     print(
-                        f"resuming with {name} {value} what began with {then.get(name)}: "
+                        f"resuming with {name} {value}; the run began with {then.get(name)}: "
                         "the last bits may differ"
                     )
         return record
@@ -187,11 +187,11 @@ class Execution:
         return model
 
     def _build(self) -> keras.Model:
-        """The model, once it, the data and the trainer are known to agree."""
+        """Builds the model, and checks that it, the data and the Trainer fit together."""
         record, model = self.record, self._new_model()
         self.task.check(model, self.data)
         self.trainer.check(model, len(self.data.train), self.data.train)
-        self.trainer.check(model, len(self._seen.train))  # now, and not after the first training
+        self.trainer.check(model, len(self._seen.train))  # fails now, not after the first training
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record.model = ModelRecord(
             name=model.name,
@@ -252,9 +252,9 @@ class Execution:
         }
 
     def _retrain(self, training: TrainingRecord) -> keras.Model:
-        """The network trained anew, on train and val, for as many epochs as were best."""
+        """Retrains the network from scratch, on train and val, up to the best epoch."""
         epochs = training.best_epoch
-        print(f"training anew on train and val for {epochs} epochs", flush=True)
+        print(f"retraining from scratch on train and val for {epochs} epochs", flush=True)
         model, seen = self._new_model(), self._seen
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
         history = trainer.fit(model, seen, folder=self.folder / "retraining", **self._fit_options)
@@ -264,7 +264,7 @@ class Execution:
         return model
 
     def _save(self, model: keras.Model) -> None:
-        temporary = self.folder / ".model.part-0.keras"  # Keras insists on the suffix
+        temporary = self.folder / ".model.part-0.keras"  # Keras requires the suffix
         model.save(temporary)
         files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
         temporary.unlink()
@@ -274,7 +274,7 @@ class Execution:
         predictions = read_predictions(path, record.weights_sha256)
         if predictions is None:
             openings = count_opening(record.pipeline, self.data.name, self.data.kind, self.folder)
-            # What is compared with the network is fitted to what it was trained on.
+            # Baselines are fitted to the examples that the network was trained on.
             measured = self.task.measure(
                 model, self._seen, self.experiment.seed, **self.experiment.task_options
             )
@@ -295,12 +295,12 @@ class Execution:
                 verdict=verdict(target, metric, self.data.kind, self.data.official),
             )
         elif target:
-            print(f"no {target.metric} in this variant: the target does not apply", flush=True)
+            print(f"this variant has no {target.metric}: the target does not apply", flush=True)
         return predictions, metrics
 
     @property
     def _seen(self) -> data.Data:
-        """The data with all examples that the network was trained on as its train split."""
+        """The data, with all examples that the network was trained on as the train split."""
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
@@ -316,7 +316,7 @@ class Execution:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _write_manifest(self) -> None:
-        """The manifest says that everything is there: it comes last."""
+        """Writes the manifest, last: it marks the run as complete."""
         final = {
             path.relative_to(self.folder).as_posix(): {
                 "sha256": files.sha256(path),
@@ -332,7 +332,7 @@ class Execution:
 
 
 def _formula(layer: keras.Layer) -> str:
-    """How a layer's parameters are counted: "3 × 3 × 3 × 32 + 32", kernel and bias."""
+    """Writes how a layer's parameters are counted: "3 × 3 × 3 × 32 + 32", kernel and bias."""
     return " + ".join(" × ".join(map(str, weight.shape)) for weight in layer.weights)
 
 

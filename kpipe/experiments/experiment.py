@@ -18,17 +18,17 @@ from .keys import Settings
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What is run, searched or checked.
+    """A pipeline with its settings and data, to be run, searched or checked.
 
     Attributes:
-        module: The pipeline.
-        settings: Its keys.
-        dataset: What the examples are.
-        source: Where they come from.
-        seed: Of the weights, the order of the examples, augmentation, dropout and the val split.
-        plan: The execution plan; None: the fixed rule.
-        budget: Seconds of training; None: no limit.
-        dtype_policy: Keras' global policy in which the model is built.
+        module: The pipeline's module.
+        settings: The pipeline's keys and their values.
+        dataset: The dataset.
+        source: Where its examples come from.
+        seed: Random seed of weights, example order, augmentation, dropout and the val split.
+        plan: The execution plan; None for the fixed rule, see `training.choose_plan`.
+        budget: Seconds of training; None for no limit.
+        dtype_policy: Global Keras dtype policy with which the model is built.
     """
 
     module: types.ModuleType
@@ -51,7 +51,7 @@ class Experiment:
 
     @property
     def task_options(self) -> dict[str, Any]:
-        """What the pipeline says to its task, such as `likelihood_samples`."""
+        """Options that the pipeline sets for its task, such as `likelihood_samples`."""
         options = getattr(self.task, "OPTIONS", {})
         return {name: getattr(self.module, name, default) for name, default in options.items()}
 
@@ -66,21 +66,24 @@ class Experiment:
         return {p.name: hp.values[p.name] for p in hp.space if hp.is_active(p)}
 
     def fingerprint(self) -> str:
-        """Of the prepared data; fails early on a bad path of word vectors."""
+        """Fingerprint of the prepared data; fails early on a bad embeddings path."""
         return data.fingerprint_of(self.dataset, self.source)
 
     def prepare(self) -> Data:
-        """The data, see `data.prepare`."""
+        """Prepares the data, see `data.prepare`."""
         return data.prepare(self.dataset, self.source, self.seed)
 
     def build_model(
         self, prepared: Data | None = None, hp: keras_tuner.HyperParameters | None = None
     ) -> tuple[keras.Model, dict[str, Any]]:
-        """The compiled model, from the seed, and what of its start is worth a record.
+        """Builds the compiled model from the seed.
 
         Args:
-            prepared: Where the input gives a start, such as word vectors, it is loaded.
-            hp: Keys in place of the experiment's, in a search.
+            prepared: Data whose input initializes the model, such as with word vectors; or None.
+            hp: Keys of a search trial, which override those of the experiment.
+
+        Returns:
+            The model, and what the run's record contains about its initialization.
         """
         keras.utils.clear_session()  # forgets the policy
         keras.config.set_dtype_policy(self.dtype_policy)

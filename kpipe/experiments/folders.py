@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its lock, and what is put aside."""
+"""The folder of a run: its name, its lock, and renaming of existing folders."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ def run_folder(
     overrides: Mapping[str, object],
     options: Mapping[str, object],
 ) -> pathlib.Path:
-    """The folder whose name says what was run: name[-sample][,key=value ...][,seed=N]."""
+    """Returns the folder named after the settings: name[-sample][,key=value ...][,seed=N]."""
     parts = [name + ("-sample" if kind == "sample" else "")]
     named = {**overrides, **{k: v for k, v in options.items() if v}}
     for key, value in sorted(named.items()):
@@ -36,17 +36,17 @@ def run_folder(
 
 @contextlib.contextmanager
 def exclusive(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a run's folder for this process; a killed process leaves it free.
+    """Locks a run's folder for this process; a kill releases the lock.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process has locked it.
     """
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UserError(
-            f"{folder}: another process is at work in it; wait for it, or use --out"
+            f"{folder}: in use by another process; wait for it, or use --out DIR"
         ) from None
     try:
         yield
@@ -55,10 +55,10 @@ def exclusive(folder: pathlib.Path) -> Iterator[None]:
 
 
 def set_aside(folder: pathlib.Path) -> None:
-    """Renames a standing folder, so that nothing is lost."""
+    """Renames an existing folder, so that nothing is lost."""
     if folder.exists():
         number = 1
         while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
             number += 1
         folder.rename(kept)
-        print(f"the run that stood there is kept as {kept}", flush=True)
+        print(f"the existing run is kept as {kept}", flush=True)

@@ -1,9 +1,9 @@
-"""Tables of the keys of pipelines, as `NAME --help` shows them: read, and written for the bundled.
+"""Tables of a pipeline's keys, as shown by `kpipe run NAME --help`.
 
     python -m kpipe.experiments.key_table
 
-writes keys.json, the tables of the bundled pipelines: declaring keys builds models, which takes
-TensorFlow and its seconds. A table is read only if the code of its pipeline is still the same.
+writes keys.json, the tables of the bundled pipelines, because declaring keys builds models, which
+needs TensorFlow and takes seconds. A table is used only if its pipeline's code has not changed.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ TABLES = pathlib.Path(__file__).with_name("keys.json")
 
 
 def read(path: pathlib.Path) -> list[list[str]] | None:
-    """The rows of `keys.describe` for a pipeline file, or None if only TensorFlow can know them.
+    """Returns the rows of `keys.describe` for a pipeline file; None if that needs TensorFlow.
 
-    They are looked up among the bundled tables and among what `declare` has written, or read by
+    They come from the bundled tables, from those that `declare` has cached, or from
     `light.describe`.
     """
     table = _bundled().get(path.stem, {})
@@ -34,7 +34,7 @@ def read(path: pathlib.Path) -> list[list[str]] | None:
 
 
 def declare(path: pathlib.Path) -> list[list[str]]:
-    """The same rows from TensorFlow, kept for the next time."""
+    """Returns the same rows by importing TensorFlow, and caches them."""
     from . import keys, modules
 
     rows = [list(row) for row in keys.describe(modules.load(path)[0])]
@@ -42,19 +42,19 @@ def declare(path: pathlib.Path) -> list[list[str]]:
         cached = _cached(path)
         files.make_folder(cached.parent)
         files.write_json(cached, rows)
-    except (OSError, UserError):  # no home folder, or a full one: they are still shown
+    except (OSError, UserError):  # no home folder, or a full disk: the rows are still shown
         pass
     return rows
 
 
 def names_of(name: str | None) -> set[str]:
-    """The keys of a bundled pipeline; none if there is no such pipeline."""
+    """Returns the keys of a bundled pipeline; empty if there is no such pipeline."""
     rows = _bundled().get(name, {}).get("rows", [[]])
     return {row[0] for row in rows[1:]}
 
 
 def write(paths: Iterable[pathlib.Path], tables: pathlib.Path = TABLES) -> None:
-    """Writes the tables of some pipelines, a line a row."""
+    """Writes the tables of some pipelines, one line per row."""
     parts = []
     for path in paths:
         rows = ",\n".join(f"   {json.dumps(row, ensure_ascii=False)}" for row in declare(path))
@@ -73,7 +73,7 @@ def _bundled() -> dict:
 
 
 def _cached(path: pathlib.Path) -> pathlib.Path:
-    """Where `declare` keeps the rows: they hold for this code, beside these modules."""
+    """Returns the cache file of `declare`, named after the code of the pipeline and of kpipe."""
     digest = hashlib.sha256()
     for file in (path, *sorted(path.parent.glob("*.py")), *sorted(catalogue.PACKAGE.rglob("*.py"))):
         digest.update(file.read_bytes())

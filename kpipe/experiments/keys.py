@@ -1,4 +1,4 @@
-"""Keys of a pipeline: what it declares, what an override may be, how they are shown."""
+"""Keys of a pipeline: its declarations, valid overrides, and how they are shown."""
 
 import contextlib
 import dataclasses
@@ -22,10 +22,10 @@ class Settings:
 
     Attributes:
         hp: All hyperparameters with their values.
-        trainer: With its overrides applied.
-        dataset: What `load_data` gives for these values.
-        overrides: What was set and differs from the default.
-        choices: Keys with several values, for a search: the values.
+        trainer: The Trainer, with overrides applied.
+        dataset: The result of `load_data` for these values.
+        overrides: Values that were set and differ from their defaults.
+        choices: For a search: keys that were given several values, and these values.
     """
 
     hp: keras_tuner.HyperParameters
@@ -36,13 +36,14 @@ class Settings:
 
 
 class _Keys(keras_tuner.HyperParameters):
-    """Hyperparameters that take their overrides at once, when a pipeline declares them.
+    """Hyperparameters that apply overrides as soon as a pipeline declares a key.
 
-    A value can bring new keys into being, such as num_layers=4: they are met in the same pass.
+    This way keys that exist only for a given value, such as num_layers=4, are declared in the same
+    pass.
 
     Args:
-        overrides: Text from a command line, or values.
-        defaults: Values in place of the declared defaults.
+        overrides: Text from the command line, or values.
+        defaults: Values that override the declared defaults.
     """
 
     def __init__(self, overrides: Mapping[str, object], defaults: Mapping[str, object]):
@@ -85,7 +86,7 @@ class _Keys(keras_tuner.HyperParameters):
 
 @contextlib.contextmanager
 def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
-    """Turns what a pipeline's function finds wrong into one line."""
+    """Turns a ValueError of a pipeline's function into a one-line UserError."""
     try:
         yield
     except ValueError as error:
@@ -103,7 +104,7 @@ def _declare(module: types.ModuleType, keys: _Keys) -> tuple[Dataset, keras.Mode
 
 
 def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
-    """The dataset that a pipeline names; no data are read."""
+    """Returns a pipeline's dataset; no data are read."""
     keys = _Keys(overrides, {})
     with _declared(module, keys):
         return module.load_data(keys)
@@ -115,21 +116,21 @@ def resolve(
     """Runs a pipeline's three functions once; they read no data.
 
     Args:
-        module: The pipeline.
-        overrides: Text from a command line, or values, by key.
-        sample: Whether the data are a sample. Then a pipeline's `sample` overrides its defaults,
-            such as the steps of a schedule that a short training would not see the end of, and
-            `sample_epochs` limits the epochs, unless they are given.
+        module: The pipeline's module.
+        overrides: Text from the command line, or values, by key.
+        sample: Whether the data are a sample. If so, a pipeline's `sample` overrides its defaults,
+            such as a schedule too long for a short training, and `sample_epochs` limits the epochs
+            unless `epochs` is given.
 
     Raises:
-        UserError: A key is unknown or without effect, or a value has the wrong type or range.
+        UserError: A key is unknown or has no effect, or a value has the wrong type or range.
     """
     shorter = getattr(module, "sample", {}) if sample else {}
     keys = _Keys(overrides, shorter)
     dataset, model, trainer = _declare(module, keys)
     active = keys.active
     choices = {key: values for key, values in keys.parsed.items() if len(values) > 1}
-    # A pipeline's default that was asked for is another than the sample's.
+    # An override equal to the pipeline's default still differs from the sample's.
     changed = {
         key: values[0]
         for key, values in keys.parsed.items()
@@ -154,7 +155,7 @@ def resolve(
 
 
 def _is_text(parameter: Any) -> bool:
-    """Whether a key is free text, such as a path: its commas separate nothing."""
+    """Whether a key is free text, such as a path, whose commas do not separate values."""
     return isinstance(parameter, hp_types.Fixed) and isinstance(parameter.value, str)
 
 
@@ -165,12 +166,12 @@ def _several(value: object) -> list:
 def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> UserError:
     for parameter in hp.space:
         if parameter.name == key:
-            return UserError(f"{key} has no effect here: it applies with {conditions(parameter)}")
+            return UserError(f"{key} has no effect here; it applies with {conditions(parameter)}")
     return UserError(f"no key {key!r}; {nearest(key, known)}")
 
 
 def conditions(parameter: Any) -> str:
-    """When a key is active: "optimizer=adamw"; empty when always."""
+    """Writes when a key is active: "optimizer=adamw"; empty if always."""
     return " and ".join(
         f"{condition.name}={'|'.join(map(str, condition.values))}"
         for condition in parameter.conditions
@@ -190,7 +191,7 @@ def _parse_parameter(parameter: Any, value: object) -> object:
 
 
 def _settable() -> list[dataclasses.Field]:
-    """The fields of the Trainer that are keys of the command line."""
+    """Returns the fields of the Trainer that can be set on the command line."""
     return [f for f in dataclasses.fields(Trainer) if f.metadata.get("settable", True)]
 
 
@@ -226,7 +227,7 @@ def _parse_boolean(key: str, value: object) -> bool:
 
 
 def _parse_like(key: str, value: object, default: object) -> object:
-    """A Fixed parameter is not searched; any value of its type may take its place."""
+    """Parses a Fixed parameter, which is not searched; any value of its type overrides it."""
     if isinstance(default, bool):
         return _parse_boolean(key, value)
     if isinstance(default, str):
@@ -249,7 +250,7 @@ def _same(text: str, known: Any) -> bool:
 
 
 def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
-    """Rows of key, default, range and condition, for `NAME --help`."""
+    """Returns rows of key, default, range and condition, for `kpipe run NAME --help`."""
     keys = _Keys({}, {})
     _, _, trainer = _declare(module, keys)
     rows = [("key", "default", "range", "applies with")]

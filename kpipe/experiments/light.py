@@ -2,9 +2,9 @@
 
     python -c "from kpipe.experiments import light; light.main()" FILE
 
-runs the file in a process in which those packages are stand-ins: any attribute, call or sum of one
-is another stand-in. The keys are right or not read at all: a file that looks at a stand-in (in a
-condition, a loop, a text, a number), or hands `hp` to one, fails.
+runs the file in a process in which those packages are mocks: any attribute, call or sum of a mock
+is another mock. The keys are either read correctly or not at all: a file that inspects a mock (in a
+condition, a loop, a text, a number), or passes `hp` to one, fails.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ import sys
 import types
 from collections.abc import Sequence
 
-# Packages of which a pipeline's keys do not depend, and which take long to import.
+# Packages that take long to import and that a pipeline's keys do not depend on.
 STAND_INS = frozenset(
     "keras keras_hub tensorflow tensorflow_datasets sklearn scipy matplotlib grpc "
     "keras_tuner.src.backend kpipe.figures kpipe.gradients kpipe.layers kpipe.losses "
     "kpipe.models".split()
 )
-# Of keras-tuner the keys are real, and what its packages import besides is left out.
+# keras-tuner's keys are real; the other imports of its packages are skipped.
 EMPTY_PACKAGES = frozenset(
     "keras_tuner keras_tuner.engine keras_tuner.src keras_tuner.src.engine".split()
 )
-TIMEOUT = 20  # seconds; a file that needs longer is read in the ordinary way
+TIMEOUT = 20  # seconds; a file that takes longer is read with TensorFlow
 
 
 def describe(path: pathlib.Path) -> list[list[str]] | None:
-    """The rows of `keys.describe`, or None if they cannot be known without TensorFlow.
+    """Returns the rows of `keys.describe`, or None if they depend on TensorFlow.
 
     Example:
         rows = describe(pathlib.Path("my_experiment.py"))
@@ -56,9 +56,9 @@ def describe(path: pathlib.Path) -> list[list[str]] | None:
 
 
 def main() -> None:
-    """Prints the rows of the file that the command line names, as JSON."""
+    """Prints the rows of the file given on the command line, as JSON."""
     path = pathlib.Path(sys.argv[1])
-    with contextlib.redirect_stdout(sys.stderr):  # what the file prints
+    with contextlib.redirect_stdout(sys.stderr):  # the file's own output
         sys.meta_path.insert(0, _Finder())
         _import_keys()
         from . import keys
@@ -73,12 +73,12 @@ def main() -> None:
 
 
 def _import_keys() -> None:
-    """Imports keras-tuner's keys, and nothing else of it."""
+    """Imports keras-tuner's keys and no other part of it."""
     import keras_tuner
 
     tuner_keys = importlib.import_module("keras_tuner.engine.hyperparameters")
     vars(keras_tuner).update(HyperParameters=tuner_keys.HyperParameters)
-    # Conditions are copied by Keras' serialization; they do not change, so they need no copy.
+    # Keras' serialization copies conditions; they never change, so no copy is needed.
     conditions = importlib.import_module("keras_tuner.src.engine.conditions")
     vars(conditions).update(serialize=_same, deserialize=_same)
 
@@ -88,7 +88,7 @@ def _same(condition: object) -> object:
 
 
 class _StandIn:
-    """What a stand-in gives: more stand-ins, as long as nothing depends on what they are."""
+    """A mock, whose attributes and results are mocks; inspecting its value raises TypeError."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         _refuse_keys([*arguments, *options.values()])
@@ -102,7 +102,7 @@ class _StandIn:
         return _StandIn(*arguments, **options)
 
     def __mro_entries__(self, bases: tuple) -> tuple[type]:
-        return (_StandIn,)  # what a class inherits from
+        return (_StandIn,)  # the base of a class that inherits from a mock
 
 
 def _combined(*_: object) -> _StandIn:
@@ -110,7 +110,7 @@ def _combined(*_: object) -> _StandIn:
 
 
 def _unknown(*_: object) -> None:
-    raise TypeError("the keys depend on what a stand-in is")
+    raise TypeError("the keys depend on the value of a mock")
 
 
 _SUMS = "getitem or ror neg pow matmul add radd sub rsub mul rmul truediv rtruediv"
@@ -122,12 +122,12 @@ for _name in _LOOKS.split():
 
 
 def _refuse_keys(values: list) -> None:
-    """Refuses `hp`, and functions that use it: a stand-in would not declare their keys."""
+    """Refuses `hp`, and functions that use it: a mock would not declare their keys."""
     for value in values:
         inside = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         names = {kind.__name__ for part in [value, *inside] for kind in type(part).__mro__}
         if "HyperParameters" in names:
-            raise TypeError("the keys depend on what a stand-in declares")
+            raise TypeError("the keys depend on the declarations of a mock")
 
 
 class _StandInModule(types.ModuleType):
@@ -138,7 +138,7 @@ class _StandInModule(types.ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds stand-ins, and packages of which only named modules are imported."""
+    """Finds mocks, and packages of which only named modules are imported."""
 
     def find_spec(
         self,
@@ -161,4 +161,4 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None if spec.name in EMPTY_PACKAGES else _StandInModule(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """A stand-in has no content, and an empty package is left without its own."""
+        """Does nothing: a mock has no content, and an empty package stays empty."""

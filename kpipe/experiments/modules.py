@@ -16,11 +16,11 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
     """Imports a pipeline file under its own name.
 
     Returns:
-        The module, and Keras' global dtype policy as the file sets it.
+        The module, and the global Keras dtype policy that the file sets.
 
     Raises:
-        UserError: It cannot be imported, lacks a function or names no task; file and line are
-            named.
+        UserError: The file cannot be imported, or has no task or not all functions; the message
+            names file and line.
     """
     catalogue.read(path)  # a syntax error is reported with its line
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -39,10 +39,10 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
         keras.config.set_dtype_policy(before)
     for function in ("load_data", "build_model", "build_trainer"):
         if not callable(getattr(module, function, None)):
-            raise UserError(f"{path}: has no {function}(hp); a pipeline needs it")
+            raise UserError(f"{path}: no function {function}(hp); add it, a pipeline needs it")
     if not isinstance(getattr(module, "task", None), str):
         known = ", ".join(f'"{name}"' for name in tasks.TASKS)
-        raise UserError(f"{path}: has no task; a pipeline needs one: task = {known}")
+        raise UserError(f"{path}: no task; add the line task = NAME, with one of {known}")
     try:
         tasks.find(module.task)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Runs a pipeline by its name: finds it, applies overrides, finds the data."""
+"""Runs a pipeline: finds its file, applies overrides, finds the data."""
 
 import os
 import pathlib
@@ -31,25 +31,26 @@ def run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **overrides: object,
 ) -> Run:
-    """Trains, evaluates, exports and proves a pipeline, or resumes or reports its run.
+    """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
 
     Args:
-        name: Of a bundled pipeline, or a path to a file of your own.
-        seed: Of the weights, the order of the examples, augmentation, dropout and the val split.
-        data: "real", "sample", or "auto": real if it is on the disk.
-        data_dir: TFDS' data folder.
-        out: The run's folder is made in it.
+        name: Name of a bundled pipeline, or path to your own file.
+        seed: Random seed of weights, example order, augmentation, dropout and the val split.
+        data: "real", "sample", or "auto": real data if found on disk, else the sample.
+        data_dir: Folder of the TFDS datasets.
+        out: Folder for results, in which the run's folder is created.
         plan: "graph" or "fused:K"; by default a fixed rule, see `training.choose_plan`.
         budget: Seconds after which training stops.
-        fresh: Train anew; an existing run is kept under another name.
-        callbacks: More Keras callbacks. A resumed run does not know what they remembered.
+        fresh: Whether to start over; an existing run is renamed and kept.
+        callbacks: Additional Keras callbacks. A resumed run restores only the state named in
+            `training.callbacks.STATE`.
         **overrides: Values of the pipeline's keys.
 
     Returns:
         The finished run: `run.model`, `run.history`, `run.metrics`.
 
     Raises:
-        UserError: Something given is wrong; one line says what.
+        UserError: An argument is wrong; the message is one line.
         RunError: The run failed, or its export differs from the trained model.
 
     Example:
@@ -84,26 +85,26 @@ def open_experiment(
     budget: float | None = None,
     several: bool = False,
 ) -> Experiment:
-    """A pipeline with its keys resolved and its data found; a banner says what they are.
+    """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
 
-    `several` allows a key several values, for a search; everything else is as in `run`.
+    `several` allows several values per key, for a search; all other arguments are those of `run`.
 
     Raises:
-        UserError: Something given is wrong; one line says what.
+        UserError: An argument is wrong; the message is one line.
     """
     _check_plan(plan)
     environment.check_keras()
     environment.fix_threads()
     module, policy = modules.load(catalogue.find(name))
     found = None
-    if data != "real":  # what may be downloaded waits until all keys are known to be right
+    if data != "real":  # a download starts only after all keys are checked
         found = keys.load_dataset(module, overrides).find(data, data_dir)
     sample = found is not None and found.kind == "sample"
     settings = keys.resolve(module, overrides, sample=sample)
     if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
-    if found is None or sample:  # a sample's defaults can change what is drawn
+    if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
     _show_banner(name, settings.dataset, found)
     return Experiment(
@@ -128,21 +129,21 @@ def _check_plan(plan: str | None) -> None:
 
 
 def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
-    """Says what the data are, unmissably if they are not the official ones."""
+    """Prints a description of the data, in a box if they are not the official ones."""
     if source.kind == "real" and source.official:
         print(f"data: {source.description}", flush=True)
         return
     if source.kind == "sample":
         text = (
-            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show that the "
-            "code runs, and nothing about the real data.\n"
-            f"For those: kpipe run {name} --data real"
+            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show only that "
+            "the code runs, nothing about the real data.\n"
+            f"For real data: kpipe run {name} --data real"
             f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
         )
     else:
         text = (
-            f"NOT THE OFFICIAL DATA: {source.description}, of other sizes than {dataset.name}'s. "
-            "Results cannot be compared with published ones."
+            f"NOT THE OFFICIAL DATA: {source.description}, whose sizes differ from those of "
+            f"{dataset.name}. Results cannot be compared with published ones."
         )
     lines = [line for part in text.split("\n") for line in textwrap.wrap(part, 88)]
     print("\n".join(["=" * 88, *lines, "=" * 88]), flush=True)

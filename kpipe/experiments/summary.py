@@ -1,11 +1,11 @@
-"""The result of a run in a few lines, for the terminal."""
+"""Summary of a run for the terminal."""
 
 from .. import formatting, tasks
 from ..runs import ProofRecord, Run
 
 
 def summary(run: Run) -> str:
-    """The result of a finished run in a few lines, the last one the path of its report."""
+    """Writes the result of a finished run in a few lines; the last is the path of its report."""
     record = run.record
     result = tasks.find(record.task).summary(run)
     lines = [f"{record.pipeline} on {record.data.kind} data: {result}"]

@@ -1,4 +1,4 @@
-"""SavedModel out, the proof that it equals the trained model, and SavedModel in."""
+"""Export: writing a SavedModel, proving that it equals the trained model, and loading it."""
 
 from .golden import TEST, Case, Comparison, write_golden, write_npz
 from .writing import Endpoints, export, prove

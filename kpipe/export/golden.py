@@ -1,7 +1,7 @@
-"""Cases that an export must reproduce, `golden.npz`: what the model in memory gave.
+"""Cases that an export must reproduce, `golden.npz`: inputs and outputs of the trained model.
 
-Every case names an endpoint, what it is given and what it must give: `proof.py` replays all of them
-in one loop, and knows nothing else of the model.
+Every case names an endpoint, its inputs and its expected outputs: `proof.py` replays all of them in
+one loop, and knows nothing else about the model.
 """
 
 import dataclasses
@@ -15,21 +15,22 @@ import numpy as np
 from .. import files
 
 TOLERANCE = 1e-5
-TEST = "test"  # the test split's inputs, in the files that the proof is given
+TEST = "test"  # the test split's inputs, in files that are arguments of the proof
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What an output of an endpoint is compared with.
+    """The comparison of an endpoint's output with an expected array.
 
     Attributes:
-        output: Its name.
-        expected: An array, numbers or words; or the name of one in predictions.npz, for a case on
-            the test split.
-        rows: bool (n,), the rows that are compared, or the name of such an array in
-            predictions.npz; None: all.
-        columns: Only so many of the first columns are compared; None: all.
-        error: For images: their mean squared error from these is compared, and not they themselves.
+        output: Name of the output.
+        expected: Array of numbers or words; for a case on the test split, the name of an array in
+            predictions.npz.
+        rows: bool (n,), the rows to compare, or the name of such an array in predictions.npz; None
+            for all.
+        columns: Number of leading columns to compare; None for all.
+        error: For images: the originals. The output's mean squared error from them is compared
+            with `expected`, instead of the output itself.
     """
 
     output: str
@@ -41,19 +42,20 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An endpoint, what it is given and what it must give.
+    """An endpoint with its inputs and expected outputs.
 
     Attributes:
         endpoint: A signature of the SavedModel.
-        given: By argument: an array, a list of bytes, `TEST`, or the name of an array in
+        given: Inputs by argument: an array, a list of bytes, `TEST`, or the name of an array in
             predictions.npz.
-        expected: What is compared.
-        tolerance: The largest difference allowed, in units of 1 or of the largest expected value.
-        batches: Sizes of the batches; the test split is replayed in large ones.
-        complete: Whether all outputs of the endpoint are among the expected ones.
-        follows: Output -> (endpoint, argument): the output equals what that endpoint makes of this
-            one's output of that name.
-        about: What the inputs are, for people; "" for what is ordinary.
+        expected: Comparisons of the outputs.
+        tolerance: Largest difference allowed: absolute, or relative to the largest expected value
+            if that exceeds 1.
+        batches: Sizes of the batches; () for the test split, which is replayed in large batches.
+        complete: Whether `expected` must cover all outputs of the endpoint.
+        follows: Output -> (endpoint, argument): the output must equal that of the other endpoint,
+            applied to this case's output of that name.
+        about: Description of unusual inputs, for people; "" for ordinary ones.
     """
 
     endpoint: str
@@ -76,10 +78,10 @@ def write_golden(
     """Writes golden.npz.
 
     Args:
-        folder: The run's.
-        cases: At least one on the test split.
-        decided: bool (n,), test examples whose answer does not depend on the last bit; their
-            number is reported.
+        folder: The run's folder.
+        cases: The cases, at least one of them on the test split.
+        decided: bool (n,), test examples whose answer does not depend on the last bit; the number
+            of the others is reported.
     """
     store = _Store()
     listed = [
@@ -113,12 +115,12 @@ def write_golden(
 
 
 class _Store:
-    """Arrays under names, each kept once however many cases use it."""
+    """Named arrays, each stored once even if several cases use it."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
         self.keys: dict[int, str] = {}
-        self.kept: list[object] = []  # an id is that of one object as long as this exists
+        self.kept: list[object] = []  # an id is unique only while its object exists
 
     def key(self, value: np.ndarray | list[bytes] | str) -> str:
         if isinstance(value, str):
@@ -126,7 +128,7 @@ class _Store:
         if id(value) not in self.keys:
             name = self.keys[id(value)] = f"array{len(self.keys)}"
             self.kept.append(value)
-            if isinstance(value, list):  # strings of bytes would need pickle
+            if isinstance(value, list):  # byte strings would need pickle
                 self.arrays[name] = np.frombuffer(b"".join(value), dtype=np.uint8)
                 self.arrays[f"{name}_sizes"] = np.array([len(content) for content in value])
             else:
@@ -135,7 +137,7 @@ class _Store:
 
 
 def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    """`numpy.savez_compressed` under a temporary name first."""
+    """Writes arrays as `numpy.savez_compressed` does, but atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # no array has an option's name
     files.write_bytes(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""An export, loaded for inference: TensorFlow alone, no Keras."""
+"""Loads an export for inference with TensorFlow only, without Keras."""
 
 import dataclasses
 import functools
@@ -17,16 +17,16 @@ PREDICT_BATCH = 64
 
 
 def load(folder: str | os.PathLike) -> "SavedModel":
-    """Loads an export for inference: TensorFlow alone, no Keras.
+    """Loads an export for inference with TensorFlow only, without Keras.
 
     Args:
         folder: A run's folder, or a SavedModel folder with the same signatures.
 
     Returns:
-        A `SavedModel`, and where it can `decode` a `SavedAutoencoder`.
+        A `SavedModel`; a `SavedAutoencoder` if the export has the endpoint `decode`.
 
     Raises:
-        UserError: There is no export, or it is damaged.
+        UserError: The folder contains no export, or a damaged one.
 
     Example:
         model = kpipe.load("saved_models/celeba_gender")
@@ -36,7 +36,7 @@ def load(folder: str | os.PathLike) -> "SavedModel":
     model_folder = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
     if not (model_folder / "saved_model.pb").is_file():
         raise UserError(
-            f"{folder}: no SavedModel there; expected a run's folder, with serving/1 in it"
+            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
         )
     _check_manifest(folder)
     try:
@@ -45,7 +45,7 @@ def load(folder: str | os.PathLike) -> "SavedModel":
         ((_, spec),) = signatures["serving_default"].structured_input_signature[1].items()
         listed = model_folder / "assets" / "labels.txt"
         names = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    except Exception as error:  # what a damaged file raises has many types
+    except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "
             f"({str(error).splitlines()[0][:120]}); export it again"
@@ -55,7 +55,7 @@ def load(folder: str | os.PathLike) -> "SavedModel":
 
 
 def _check_manifest(folder: pathlib.Path) -> None:
-    """Compares the export with the SHA-256 that the run noted, where it did."""
+    """Compares the export with the SHA-256 in the run's manifest, if there is one."""
     path = folder / "manifest.json"
     if not path.is_file():
         return
@@ -67,7 +67,7 @@ def _check_manifest(folder: pathlib.Path) -> None:
             if name.startswith("serving/")
         }
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not a readable manifest; train or export again") from None
+        raise UserError(f"{path}: not a valid manifest; train or export again") from None
     for name, digest in expected.items():
         file = folder / name
         if not file.is_file() or files.sha256(file) != digest:
@@ -82,9 +82,9 @@ class SavedModel:
     """A loaded export.
 
     Attributes:
-        folder: Where it was loaded from.
-        label_names: One per class; () where it gives no labels.
-        input_spec: Name, shape and dtype of what `predict` takes.
+        folder: The folder that it was loaded from.
+        label_names: One per class; () if it outputs no labels.
+        input_spec: Name, shape and dtype of the input of `predict`.
     """
 
     folder: pathlib.Path
@@ -95,7 +95,7 @@ class SavedModel:
 
     @functools.cached_property
     def outputs(self) -> frozenset[str]:
-        """The names of what `predict` gives."""
+        """The names of the outputs of `predict`."""
         return frozenset(self._signatures["serving_default"].structured_outputs)
 
     @property
@@ -103,27 +103,27 @@ class SavedModel:
         return self.input_spec.dtype == tf.string
 
     def predict(self, examples: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
-        """The answers to inputs of the model's shape.
+        """Predicts for inputs of the model's shape.
 
         Args:
             examples: uint8 images (n, height, width, channels), float32 features (n, size), or n
                 texts.
 
         Returns:
-            Of a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); of a
-            regression `value`, float32 (n,); of an autoencoder `reconstruction` and `code`.
+            For a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); for a
+            regression `value`, float32 (n,); for an autoencoder `reconstruction` and `code`.
 
         Raises:
-            ValueError: Shape or dtype differ, or a number is not finite. TensorFlow itself would
-                convert in silence.
+            ValueError: Shape or dtype differ, or a number is not finite; TensorFlow itself would
+                silently convert.
         """
         return self._call("serving_default", inputs.check(examples, self.input_spec))
 
     def predict_files(self, paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
-        """The same for files: images of any size, lines of text, or tables of numbers.
+        """Predicts for files: images of any size, lines of text, or tables of numbers.
 
         Raises:
-            UserError: A file cannot be read; it is named.
+            UserError: A file cannot be read; the message names it.
         """
         spec = self._signatures["serving_bytes" if self._takes_files else "serving_default"]
         shape = tuple(self.input_spec.shape[1:])
@@ -164,32 +164,32 @@ class SavedAutoencoder(SavedModel):
 
     Example:
         model = kpipe.load("saved_models/mnist_vae")
-        model.decode(model.encode(images)["code"])  # what model.reconstruct(images) gives
+        model.decode(model.encode(images)["code"])  # equals model.reconstruct(images)
     """
 
     @property
     def code_size(self) -> int:
-        """Length of a code."""
+        """Number of values in a code."""
         ((_, spec),) = self._signatures["decode"].structured_input_signature[1].items()
         return int(spec.shape[1])
 
     def encode(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The codes of images, and what else the encoder gives.
+        """Encodes images.
 
         Args:
             images: uint8 (n, height, width, channels).
 
         Returns:
-            `code`, float32 (n, code_size), and of a variational autoencoder `z_mean`, `z_log_var`,
-            `kl` in nats, and `probabilities` and `logits` of discrete latents.
+            `code`, float32 (n, code_size); for a variational autoencoder also `z_mean`,
+            `z_log_var`, `kl` in nats, and `probabilities` and `logits` of discrete latents.
 
         Raises:
-            ValueError: Shape or dtype differ. TensorFlow itself would convert in silence.
+            ValueError: Shape or dtype differ; TensorFlow itself would silently convert.
         """
         return self._call("encode", inputs.check(images, self.input_spec))
 
     def decode(self, code: np.ndarray) -> np.ndarray:
-        """The images of codes: float32 (n, height, width, channels), white is 1.
+        """Decodes codes to images, float32 (n, height, width, channels), white is 1.
 
         Args:
             code: float32 (n, code_size).
@@ -201,5 +201,5 @@ class SavedAutoencoder(SavedModel):
         return self._call("decode", inputs.check(code, spec))["reconstruction"]
 
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
-        """The images reconstructed: float32 (n, height, width, channels), white is 1."""
+        """Reconstructs images: float32 (n, height, width, channels), white is 1."""
         return self.predict(images)["reconstruction"]

@@ -1,11 +1,11 @@
-"""Proves that a run's SavedModel gives what the trained model gave: without Keras and kpipe.
+"""Proves that a run's SavedModel reproduces the trained model, without Keras and kpipe.
 
     python -P proof.py RUN_FOLDER TEST_INPUTS.npy [TEST_ENDS.npy]
 
-replays the cases that golden.npz lists through the run's SavedModel and prints one JSON line. It is
-run as a file of its own, and needs TensorFlow and NumPy alone. `golden.py` says what a case is.
+replays the cases in golden.npz through the run's SavedModel and prints one JSON line. It is run as
+a script, and needs TensorFlow and NumPy only. `golden.py` defines a case.
 
-Texts of the test split are two arrays: their bytes, and where each of them ends.
+Texts of the test split are two arrays: their bytes, and the position at which each text ends.
 """
 
 import json
@@ -21,13 +21,13 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 TEST_BATCH = 512
-DIFFERENT = 1.0  # of what cannot be compared: another shape, NaN, other words
+DIFFERENT = 1.0  # difference of outputs that cannot be compared: missing, another shape, NaN
 
 Batch = tuple[Mapping[str, Any], Callable[[str], np.ndarray]]
 
 
 def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
-    """Replays everything; the result says what was compared and whether all of it agrees."""
+    """Replays all cases; returns what was compared and whether all of it agrees."""
     started = time.monotonic()
     endpoints = tf.saved_model.load(str(folder / "serving" / "1")).signatures
     arrays = _Arrays(folder, test_files)
@@ -55,7 +55,7 @@ def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
 
 
 def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float, bool]:
-    """The largest difference of a case, and whether all words are the same."""
+    """Returns the largest difference of a case, and whether all words are equal."""
     if case["endpoint"] not in endpoints:
         return DIFFERENT, False
     call = endpoints[case["endpoint"]]
@@ -70,7 +70,7 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
                 continue
             values: np.ndarray = outputs[comparison["output"]][..., : comparison["columns"]]
             if comparison["error"]:
-                # Mean squared error of an image, white is 1, from what it is of.
+                # Mean squared error of an image from its original; white is 1.
                 images = expected(comparison["error"]) / 255
                 values = np.mean(np.square(images - values), axis=(1, 2, 3))
             wanted: np.ndarray = expected(comparison["array"])[..., : comparison["columns"]]
@@ -81,8 +81,8 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
             else:
                 worst = max(worst, _relative_difference(values, wanted, rows))
         for output, (endpoint, argument) in case["follows"].items():
-            # The one explicit rule: an image equals what `decode` makes of the code beside it,
-            # whichever of two classes that are as good as equally probable the code has.
+            # The explicit rule: an image equals `decode` applied to the code that came with it,
+            # whichever of two almost equally probable classes the code has.
             if endpoint not in endpoints or not {output, argument} <= outputs.keys():
                 worst = DIFFERENT
                 continue
@@ -92,7 +92,7 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
 
 
 def _batches(case: Mapping, arrays: "_Arrays") -> Iterator[Batch]:
-    """What an endpoint is given, and what looks up the rows of any array that belong to it."""
+    """Yields batches of an endpoint's inputs, each with a lookup of any array's matching rows."""
     if not case["test"]:
         for size in case["batches"]:
             given = {name: arrays[key][:size] for name, key in case["given"].items()}
@@ -109,7 +109,7 @@ def _tensors(given: Mapping[str, Any]) -> dict[str, tf.Tensor]:
 
 
 def _relative_difference(values: np.ndarray, expected: np.ndarray, rows: Any) -> float:
-    """The largest, in units of 1 or of the largest expected value if that is more."""
+    """Returns the largest difference, relative to the largest expected value if that exceeds 1."""
     if values.shape != expected.shape:
         return DIFFERENT
     if not (np.isfinite(values).all() and np.isfinite(expected).all()):  # max hides a NaN
@@ -125,7 +125,7 @@ class _Arrays:
         self.arrays: dict[str, Any] = dict(np.load(folder / "golden.npz", allow_pickle=False))
         predictions = np.load(folder / "predictions.npz", allow_pickle=False)
         self.arrays |= {f"predictions/{name}": predictions[name] for name in predictions.files}
-        # Strings of bytes are kept as one array of bytes and their sizes.
+        # Byte strings are stored as one array of bytes and their sizes.
         for name in [name for name in self.arrays if f"{name}_sizes" in self.arrays]:
             stops = np.cumsum(self.arrays.pop(f"{name}_sizes"))
             content = self.arrays[name].tobytes()
@@ -140,7 +140,7 @@ class _Arrays:
         self.ends = ends[0] if ends else None
         if self.ends is not None:
             self.starts = np.concatenate([[0], self.ends[:-1]])
-            # Texts of like length together: a batch is padded to its longest.
+            # Texts of similar length together: a batch is padded to its longest text.
             self.order = np.argsort((self.ends - self.starts)[self.rows], kind="stable")
 
     def __contains__(self, key: str) -> bool:
@@ -150,7 +150,7 @@ class _Arrays:
         return self.arrays[key]
 
     def test_rows(self, key: str, part: np.ndarray) -> Any:
-        """Rows of an array with a row for each test example, or of the test inputs."""
+        """Returns rows of an array that has one row per test example, or of the test inputs."""
         if key != "test":
             return self.arrays[key][part]
         rows = self.rows[part]

@@ -1,4 +1,4 @@
-"""SavedModel out, and its proof."""
+"""Writes the SavedModel of a run, and runs its proof."""
 
 import json
 import os
@@ -19,9 +19,9 @@ class Endpoints(NamedTuple):
     """The signatures of a SavedModel.
 
     Attributes:
-        signatures: By name: the function, and what it takes.
+        signatures: Function and input spec of each signature, by name.
         resources: Keras models whose variables and tables the functions use.
-        assets: Lists of words, written beside the graph for people.
+        assets: Lists of words for people, written as text files next to the graph.
     """
 
     signatures: Mapping[str, tuple[Callable[..., dict[str, tf.Tensor]], tf.TensorSpec]]
@@ -30,11 +30,11 @@ class Endpoints(NamedTuple):
 
 
 def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
-    """Writes the SavedModel `folder`/serving/1, all or nothing.
+    """Writes the SavedModel `folder`/serving/1 atomically.
 
     Args:
-        folder: The run's.
-        endpoints: See a task's `endpoints`.
+        folder: The run's folder.
+        endpoints: The result of a task's `endpoints`.
     """
     archive = keras.export.ExportArchive()
     for resource in endpoints.resources:
@@ -51,17 +51,17 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
 
 
 def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """Runs proof.py on a run's export in a fresh process; its result, see `runs.ProofRecord`.
+    """Runs proof.py on a run's export in a fresh process; returns the fields of `runs.ProofRecord`.
 
     Args:
-        folder: The run's.
-        test_files: The arrays of the test split's inputs.
+        folder: The run's folder.
+        test_files: Files of the arrays of the test split's inputs.
 
     Raises:
-        RunError: The process itself failed.
+        RunError: The process failed.
     """
     script = pathlib.Path(__file__).with_name("proof.py")
-    # -P: the script's folder, which is kpipe's, stays off the import path.
+    # -P keeps the script's folder, which is inside kpipe, off the import path.
     command = [sys.executable, "-P", str(script), str(folder), *map(str, test_files)]
     done = subprocess.run(
         command,
@@ -73,4 +73,4 @@ def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str,
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunError(f"{folder}: the proof of the export failed: {lines[-1]}") from None
+        raise RunError(f"{folder}: the proof of the export crashed: {lines[-1]}") from None

@@ -53,8 +53,8 @@ def baseline_regressions(
         Predicted values of each baseline, float64 (m,).
 
     Example:
-        baseline_regressions(np.array([[1.0], [2.0]]), np.array([3.0, 5.0]), np.array([[4.0]]))
-        # {"mean_baseline": [4.0], "linear_regression": [9.0]}
+        train_x, train_y = np.array([[1.0], [2.0]]), np.array([3.0, 5.0])
+        baseline_regressions(train_x, train_y, np.array([[4.0]]))["linear_regression"]  # [9.0]
     """
     from sklearn.dummy import DummyRegressor  # takes a second to import
 

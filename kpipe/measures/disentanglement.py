@@ -61,8 +61,8 @@ def mig(
         bins: Bins of a continuous latent.
 
     Example:
-        mig(Codes(np.empty((4, 0)), np.array([[0], [0], [1], [1]])), np.array([[3], [3], [7], [7]]))
-        # 1.0
+        codes = Codes(np.empty((4, 0)), np.array([[0], [0], [1], [1]]))
+        mig(codes, np.array([[3], [3], [7], [7]]))  # 1.0
     """
     train, _ = split(len(codes), num_train, 0, np.random.default_rng(seed))
     factors = factors[train][:, varying(factors[train])]

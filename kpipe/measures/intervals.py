@@ -49,7 +49,7 @@ def ratio_of_means(first: np.ndarray, second: np.ndarray) -> dict:
         second: (n,), of a mean other than 0.
 
     Example:
-        ratio_of_means(np.array([2.0, 4.0]), np.array([1.0, 2.0]))  # 2, and no doubt about it
+        ratio_of_means(np.array([2.0, 4.0]), np.array([1.0, 2.0]))  # value 2, low 2, high 2
     """
     first, second = first.astype(float), second.astype(float)
     ratio = first.mean() / second.mean()

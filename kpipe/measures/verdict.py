@@ -21,6 +21,9 @@ class Target:
 
     Raises:
         ValueError: Both limits are given, or none.
+
+    Example:
+        Target("accuracy", at_least=0.9825, source="lab course")
     """
 
     metric: str

@@ -48,7 +48,7 @@ def autoencoder(
         its layer "decoder" one from there.
 
     Example:
-        model = autoencoder((32, 32, 1), 64, units=(256, 128))
+        model = autoencoder((28, 28, 1), 64, units=(256, 128))
         model.compile("adam", loss=losses.squared_error)
         model.get_layer("encoder").predict(images)["code"]
     """

@@ -39,7 +39,8 @@ def load_embeddings(
             The model is left unchanged.
 
     Example:
-        load_embeddings(model, "glove.6B.100d.txt", data.vocabulary)["coverage"]
+        model = models.recurrent(2, vocabulary_size=len(vocabulary), embedding_dim=100)
+        load_embeddings(model, "glove.6B.100d.txt", vocabulary)["coverage"]
     """
     path = pathlib.Path(path).expanduser()
     layer = model.get_layer(EMBEDDING)

@@ -200,6 +200,9 @@ def bag_of_embeddings(
 def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
     """Builds the function that computes the attention weights of every layer of a transformer.
 
+    Args:
+        model: Built by `transformer`.
+
     Returns:
         Function from tokens, int (batch, length), to {"attention_1": float32 (batch, heads, length,
         length), ...}; a row is how much the word of that row attends to each word.
@@ -208,7 +211,8 @@ def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
         ValueError: The model has no attention layers.
 
     Example:
-        attention_scores(model)(tokens)["attention_1"][0].mean(axis=(0, 1))
+        model = transformer(2, num_heads=8)
+        attention_scores(model)(tokens)["attention_1"].shape[1]  # 8
     """
     attention = {
         layer.name: layer for layer in model.layers if isinstance(layer, layers.MultiHeadAttention)

@@ -12,10 +12,14 @@ HUB_PRESETS = {"imagenet": "resnet_18_imagenet"}
 def backbone(model: keras.Model) -> keras.Model:
     """Returns the part of a model up to its layer "features"; it shares the model's layers.
 
+    Args:
+        model: A model with a layer "features", such as `cnn` and `resnet18` build.
+
     Raises:
         ValueError: The model has no such layer.
 
     Example:
+        model = models.cnn((32, 32, 3), 10)
         backbone(model).save_weights("backbone.weights.h5")
     """
     if FEATURES not in [layer.name for layer in model.layers]:
@@ -39,6 +43,7 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
         ValueError: The weights cannot be read, or a layer is missing in them or has another shape.
 
     Example:
+        model = models.cnn((32, 32, 3), 10)
         load_backbone(model, "saved_models/grocery_cnn")
     """
     target = backbone(model)

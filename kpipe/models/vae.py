@@ -70,7 +70,14 @@ class Latents:
 
 
 def latents(model: keras.Model) -> Latents:
-    """Describes the codes of an autoencoder, see `autoencoder`, `vae` and `joint_vae`."""
+    """Describes the codes of an autoencoder.
+
+    Args:
+        model: Built by `autoencoder`, `vae` or `joint_vae`.
+
+    Example:
+        latents(joint_vae((32, 32, 1), 4, discrete=(10, 2))).discrete  # (10, 2)
+    """
     encoded = model.get_layer("encoder").output
     discrete = [
         size
@@ -210,6 +217,9 @@ def joint_vae(
 
 def discrete_sizes(text: str) -> tuple[int, ...]:
     """Parses the classes of each discrete latent: "10", "40x2" for forty of two, "10+2", "none".
+
+    Args:
+        text: Numbers of classes.
 
     Raises:
         ValueError: The text is none of these.

@@ -54,7 +54,7 @@ def write(
         The path of `report.html`; the figures are beside it as `figures/NAME.png` or `.gif`.
 
     Example:
-        write(run, (figures.learning_curves,), tasks.regression.facts(run))
+        write(run, (figures.learning_curves,), tasks.find(run.record.task).facts(run))
     """
     drawn, failures = pictures.draw(run, plots)
     sections = tuple(sections)

@@ -11,7 +11,7 @@ def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimi
     """The optimizers that update weights: what a `LossScaleOptimizer` or `MultiOptimizer` wraps.
 
     Example:
-        parts(keras.optimizers.LossScaleOptimizer(adam))  # [adam]
+        parts(keras.optimizers.LossScaleOptimizer(adam))  # equals [adam]
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return parts(optimizer.inner_optimizer)

@@ -68,7 +68,7 @@ def by_class(class_weight: Mapping[int, float]) -> Weigh:
     """Weights of examples by their class, 1 for one that is not named.
 
     Example:
-        by_class({2: 5.0})(images, [0, 2])  # [1, 5]
+        by_class({2: 5.0})(images, tf.constant([0, 2]))  # [1, 5]
     """
     table = np.ones(max(class_weight) + 1, np.float32)
     table[list(class_weight)] = list(class_weight.values())

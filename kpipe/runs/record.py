@@ -244,7 +244,7 @@ def _convert(wanted: Any, value: object) -> Any:
         options = [option for option in typing.get_args(wanted) if option is not types.NoneType]
         return None if value is None else _convert(options[0], value)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin in (list, tuple) and isinstance(value, list):
+    if origin in (list, tuple) and isinstance(value, (list, tuple)):
         return origin(_convert(arguments[0], item) for item in value)
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _convert(arguments[1], item) for key, item in value.items()}

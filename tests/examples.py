@@ -42,7 +42,9 @@ def of_docstrings():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for name, node in _documented(ast.parse(path.read_text()), module):
             lines = ast.get_docstring(node).split("\n")
-            for start in [i for i, line in enumerate(lines, 1) if line in ("Example:", "Examples:")]:
+            for start in [
+                i for i, line in enumerate(lines, 1) if line in ("Example:", "Examples:")
+            ]:
                 code = textwrap.dedent("\n".join(_indented(lines[start:])))
                 yield Example(name, path, node.body[0].lineno + start, code, module)
 

@@ -119,6 +119,12 @@ def test_the_python_of_a_page_runs(block, workspace, monkeypatch, request):
 
 def run_example(example, names, request):
     example = examples.dataclasses.replace(example, code=smaller(example.code))
-    code = example.code.replace(">>> ", "").replace("\n    ", "\n#") if example.code.startswith(">>>") else example.code
+    code = (
+        example.code.replace(">>> ", "").replace("\n    ", "\n#")
+        if example.code.startswith(">>>")
+        else example.code
+    )
     wanted = set() if example.code.startswith(">>>") else examples.free_names(code) - names.keys()
-    return examples.run(example, {**names, **{name: request.getfixturevalue(name) for name in wanted}})
+    return examples.run(
+        example, {**names, **{name: request.getfixturevalue(name) for name in wanted}}
+    )

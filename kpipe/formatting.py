@@ -1,7 +1,7 @@
 """Formats numbers and names for people, the same way in reports, summaries, figures and tables."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 # A metric: "value", "low" and "high", the 95 % interval, and "n" examples; any may be missing.
 Entry = Mapping[str, float | None]
@@ -139,6 +139,25 @@ def limit(metric: str, value: float | None) -> str:
     if value is None:
         return MISSING
     return f"{100 * value:g} %" if is_share(metric) else f"{value:g}"
+
+
+def target(metric: str, at_least: float | None = None, at_most: float | None = None) -> str:
+    """Formats a target: "accuracy >= 98.25 %", "log_loss <= 0.05"."""
+    if at_least is None:
+        return f"{metric} <= {limit(metric, at_most)}"
+    return f"{metric} >= {limit(metric, at_least)}"
+
+
+def headline(of_target: str | None, of_task: str, metrics: Collection[str]) -> str:
+    """Returns the metric by which a run is known: the target's, or else that of its task.
+
+    Args:
+        of_target: Metric of the target, if there is one.
+        of_task: Metric that stands first in the task; "" in runs of format 1, which do not say.
+        metrics: Names of all metrics of the run.
+    """
+    names = [of_target, of_task, "accuracy", "psnr", *metrics]
+    return next((name for name in names if name and name in metrics), "")
 
 
 def small(value: float | None) -> str:

@@ -4,10 +4,14 @@ Ten measurements of a patient (Efron et al., 2004) predict a measure of the dise
 442 patients, so few that linear regression is hard to beat: the run compares the two on the same
 test examples. Width, penalty, dropout, activation, rate and loss were chosen by cross-validation
 within the training rows. num_layers=0 is linear regression by gradient descent, with a penalty.
+Measured on the 89 test rows, seeds 0, 1 and 2: mean absolute error 43.99 [36.31, 51.66], 43.92
+[36.28, 51.56] and 44.31 [36.48, 52.15]; R2 0.36, 0.36 and 0.34; scikit-learn's linear regression
+46.05, 45.88 and 46.16, the paired difference -2.07 [-4.40, +0.27], -1.96 [-4.31, +0.40] and -1.85
+[-4.42, +0.72]: no seed shows the network to be better. Some 20 seconds of training on a shared CPU.
 
-    python pipelines/run.py diabetes_mlp
-    python pipelines/run.py diabetes_mlp num_layers=0
-    python pipelines/run.py diabetes_mlp l2=0.005,0.02,0.05,0.2 --search grid
+    kpipe run diabetes_mlp
+    kpipe run diabetes_mlp num_layers=0
+    kpipe run diabetes_mlp l2=0.005,0.02,0.05,0.2 --search grid
 """
 
 from kpipe import Trainer, datasets, figures, models, optimizers

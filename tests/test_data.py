@@ -84,7 +84,7 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
 def test_fewer_images_than_announced_are_refused(tmp_path):
     _, good = _source(tmp_path, None, None)
     source, _ = _source(tmp_path, [good], {"train": 3, "val": 1, "test": 1})
-    with pytest.raises(UserError, match="train holds 1 of 3 examples"):
+    with pytest.raises(UserError, match="train contains 1 of 3 examples"):
         data.prepare(datasets.celeba(), source)
 
 

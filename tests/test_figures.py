@@ -102,10 +102,10 @@ def write_single_task(run, folder, name, right, **changes):
 @pytest.mark.parametrize(
     ("label", "say", "title"),
     [
-        ([0, 0, 0, 1], lambda x, y: x + y > 1.5, "All 4 samples are right"),
-        ([0, 1, 1, 0], lambda x, y: x + y > 0.5, "The sample (1, 1) stays misclassified"),
-        ([0, 1, 1, 0], lambda x, y: x > 9, "The samples (0, 1) and (1, 0) stay misclassified"),
-        ([1, 1, 1, 0], lambda x, y: x > 9, "The samples (0, 0), (0, 1) and (1, 0) stay"),
+        ([0, 0, 0, 1], lambda x, y: x + y > 1.5, "All 4 samples correct"),
+        ([0, 1, 1, 0], lambda x, y: x + y > 0.5, "The sample (1, 1) remains misclassified"),
+        ([0, 1, 1, 0], lambda x, y: x > 9, "The samples (0, 1) and (1, 0) remain misclassified"),
+        ([1, 1, 1, 0], lambda x, y: x > 9, "The samples (0, 0), (0, 1) and (1, 0) remain"),
     ],
 )
 def test_a_truth_table_names_what_stays_misclassified(label, say, title):
@@ -138,7 +138,7 @@ def test_all_mistakes_are_drawn_and_a_thousand_of_the_rest(limit):
     right, mistakes = figure.axes[0].collections
     assert len(right.get_offsets()) == min(1000, (~wrong).sum())
     assert len(mistakes.get_offsets()) == wrong.sum()
-    assert f"the {wrong.sum():,} mistakes are ringed" in texts(figure)
+    assert f"the {wrong.sum():,} mistakes are circled" in texts(figure)
     expected = [matplotlib.colors.to_rgba(figures.style.CLASS_COLORS[i]) for i in (0, 1)]
     for drawn in (right, mistakes):  # in the colour of the true class
         colors = np.take(expected, (drawn.get_offsets()[:, 0] > 0.5).astype(int), axis=0)
@@ -173,7 +173,7 @@ def test_augmented_examples_stand_beside_their_originals(channels):
 
 def test_augmented_examples_say_what_changes():
     run = make_images(augmentation=Augmentation(shift=2, rotate=15.0, brightness=0.1))
-    assert "moved ± 2 pixels, turned ± 15°, brightness ± 10 %" in texts(
+    assert "shifted ± 2 pixels, rotated ± 15°, brightness ± 10 %" in texts(
         figures.augmented_examples(run)
     )
 
@@ -195,13 +195,13 @@ def test_labels_are_sorted_by_their_gain_over_the_majority():
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["Male", "Bald", "Young One"]
     found = texts(figure)
-    assert "Mean accuracy 83.33 %; always saying each label's majority 70.00 %" in found
+    assert "Mean accuracy 83.33 %; always predicting each label's majority 70.00 %" in found
     assert "left out" not in found
 
 
 def test_labels_that_never_vary_are_counted():
     run = make_labels([f"label {i}" for i in range(40)], constant=38)
-    assert "38 of 40 labels never vary in train: left out" in texts(figures.label_accuracies(run))
+    assert "left out: 38 of 40 labels, constant in train" in texts(figures.label_accuracies(run))
     run.metrics = {}
     assert figures.label_accuracies(run) is None
 
@@ -266,7 +266,7 @@ def test_broken_folders_are_named_and_left_out(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     named = [line.partition(" is not compared: ")[0] for line in lines]
     assert named == ["cut", "empty", "list", "missing", "other_weights", "sound"]
-    assert "other test examples" in lines[-1]
+    assert "its test examples differ" in lines[-1]
     for line, file in zip(lines, ["predictions.npz", "run.json", "run.json"], strict=False):
         assert f"{line.split()[0]}/{file}" in line
 

@@ -224,11 +224,11 @@ def test_every_figure_has_a_caption():
 @pytest.mark.parametrize(
     ("gains", "title", "crossing"),
     [
-        ({"0.1": -1, "0.2": 3, "0.4": 5}, "PSNR from a noise of about 0.12 on", 0.125),
-        ({"0.1": 1, "0.2": 3}, "at every level of noise, from 0.1 on", None),
-        ({"0.1": -1, "0.2": 0}, "at no level of noise up to 0.2", None),
-        ({"0.1": -1, "0.2": 2, "0.4": -2}, "at a noise of 0.2 alone", None),
-        ({"0.4": 4, "5e-2": -1, "0.1": -4}, "PSNR from a noise of about 0.25 on", 0.25),
+        ({"0.1": -1, "0.2": 3, "0.4": 5}, "PSNR from a noise level of about 0.12 on", 0.125),
+        ({"0.1": 1, "0.2": 3}, "at every noise level, from 0.1 on", None),
+        ({"0.1": -1, "0.2": 0}, "at no noise level up to 0.2", None),
+        ({"0.1": -1, "0.2": 2, "0.4": -2}, "only at a noise level of 0.2", None),
+        ({"0.4": 4, "5e-2": -1, "0.1": -4}, "PSNR from a noise level of about 0.25 on", 0.25),
     ],
 )
 def test_denoising_says_from_which_level_on_it_helps(gains, title, crossing):
@@ -349,7 +349,7 @@ def test_traversals_are_ordered_by_kl_and_vary_one_latent_each():
         "z3  0.50 nats",
         "z1  0.05 nats",
     ]
-    assert "z2 says most, 2.41 nats; 1 of 4 latents say less than 0.1" in texts(figure)
+    assert "z2 has most KL, 2.41 nats; 1 of 4 latents have less than 0.1" in texts(figure)
     (codes,) = run.decoded
     frequent = np.bincount(run.predictions["code"][:, 3:].argmax(axis=1)).argmax()
     expected = np.zeros((34, 7))
@@ -493,7 +493,7 @@ def test_values_of_the_discrete_latent_are_matched_to_the_classes():
     shares = pixels(figure)
     np.testing.assert_allclose(np.diag(shares), [0.75, 1, 0.5])
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert "c1 (4) matched with one class on these very images: 75.0 % of 8 agree" in texts(figure)
+    assert "c1 (4) matched with one class, on these same images: 75.0 % of 8 agree" in texts(figure)
     assert sorted(text.get_text() for text in axes.texts) == ["100", "25", "50", "50", "75"]
 
 

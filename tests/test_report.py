@@ -242,8 +242,8 @@ def test_figures_are_written_beside_the_report(digits):
     }
     image = matplotlib.image.imread(digits.folder / "figures" / "learning_curves.png")
     assert image.shape[1] == 800 and image.std() > 0.05
-    assert "Loss, metrics and a varying learning rate over the epochs" in page.text
-    assert "true and false positives" not in page.text.lower()
+    assert "Loss, metrics and (if it varies) learning rate by epoch" in page.text
+    assert "roc curve" not in page.text.lower()
     assert {path.name for path in digits.folder.iterdir()} == {"figures", "report.html"}
 
 
@@ -543,7 +543,7 @@ def test_a_section_of_a_task_keeps_its_metrics_out_of_the_table_of_all(digits):
 def test_a_run_without_mistakes_shows_none(tmp_path):
     run = make_run(tmp_path, error=0)
     assert figures.worst_mistakes(run) is None
-    assert "2,000 of 2,000 test examples are right" in texts(figures.confusion_matrix(run))
+    assert "2,000 of 2,000 test examples are correct" in texts(figures.confusion_matrix(run))
 
 
 def test_learning_curves_mark_the_best_epoch(digits):
@@ -572,7 +572,8 @@ def test_confusion_matrix_counts(tmp_path):
     }
     found = texts(figures.confusion_matrix(run))
     assert "2\n66.7 %" in found and "1\n33.3 %" in found and "1\n100.0 %" in found
-    assert "3 of 4 test examples are right" in found and "Female is taken for Male (1×)" in found
+    assert "3 of 4 test examples are correct" in found
+    assert "Female is predicted as Male (1×)" in found
 
 
 def test_many_classes_have_no_numbers(tmp_path):
@@ -594,8 +595,8 @@ def test_a_matrix_of_very_many_classes_shows_those_with_most_mistakes(tmp_path):
     figure = figures.confusion_matrix(run)
     title = " ".join(figure.get_suptitle().split())
     assert title == (
-        "5,000 of 5,212 test examples are right; most often class 7 is taken for class 8 (2×); "
-        "shown: the 60 of 5,000 classes with most mistakes"
+        "5,000 of 5,212 test examples are correct; most often class 7 is predicted as class 8 "
+        "(2×); shown: the 60 of 5,000 classes with the most mistakes"
     )
     axes = figure.axes[0]
     listed = [label.get_text() for label in axes.get_yticklabels()]
@@ -627,7 +628,7 @@ def test_a_chart_of_very_many_classes_shows_the_lowest(tmp_path):
 
 def test_roc_curve_takes_the_second_class_as_positive(faces):
     found = texts(figures.roc_curve(faces))
-    assert "AUC 0.981 [0.975, 0.986]" in found and "Female taken for Male" in found
+    assert "AUC 0.981 [0.975, 0.986]" in found and "Female predicted as Male" in found
 
 
 def test_roc_curve_needs_both_of_two_classes(digits, faces):

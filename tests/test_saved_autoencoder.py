@@ -12,7 +12,7 @@ import tensorflow as tf
 from proving import Golden, change_predictions, leave_undecided, load_proof
 
 import kpipe
-from kpipe import cli
+from kpipe import cli, formatting
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.export import export
@@ -338,7 +338,7 @@ def test_the_list_names_a_run_by_its_targets_metric(run):
     assert catalogue.last_result("mnist_joint_vae", out, target) == shown
     assert catalogue.last_result("mnist_joint_vae", out) == f"unsupervised_accuracy {shown}"
     target = {"metric": "factor_vae_score", "at_least": 0.69}
-    assert catalogue.describe_target(target) == "factor_vae_score >= 0.69"
+    assert formatting.target(target["metric"], target["at_least"]) == "factor_vae_score >= 0.69"
 
 
 def test_figures_of_the_training_leave_the_parts_of_a_metric_to_others(run):

@@ -165,7 +165,10 @@ def test_the_share_of_cut_texts_is_told(tmp_path):
     [
         (entry(0.05), "The network is 5.00 points above TF-IDF [+3.00, +7.00]"),
         (entry(-0.05), "The network does NOT beat TF-IDF: -5.00 points [-7.00, -3.00]"),
-        (entry(0.01), "Network and TF-IDF cannot be told apart: +1.00 points [-1.00, +3.00]"),
+        (
+            entry(0.01),
+            "No significant difference between network and TF-IDF: +1.00 points [-1.00, +3.00]",
+        ),
     ],
 )
 def test_the_bag_of_words_is_beaten_only_where_it_is(above, said, tmp_path):
@@ -191,10 +194,10 @@ def test_texts_of_both_classes_and_mistakes_are_shown(tmp_path):
     run.data.sequence_length = 5
     titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
     assert titles == [
-        "negative (80.0 %), right",
-        "positive (90.0 %), right",
-        "negative (90.0 %), wrong: it is positive",
-        "positive (70.0 %), wrong: it is negative",
+        "negative (80.0 %), correct",
+        "positive (90.0 %), correct",
+        "negative (90.0 %), wrong: true class positive",
+        "positive (70.0 %), wrong: true class negative",
     ]
 
 
@@ -236,7 +239,7 @@ def test_the_rank_of_queen_is_told_whatever_it_is(tmp_path):
     rank, candidates, _ = words.rank_analogy(vectors, VOCABULARY, ("man", "king", "woman", "queen"))
     assert candidates == len(VOCABULARY) - 5
     title = title_of(figures.analogies(run))
-    assert f"queen is at rank {rank} of {candidates}" in title
+    assert f"queen ranks {rank} of {candidates}" in title
     without = types.SimpleNamespace(**(vars(run.data) | {"vocabulary": VOCABULARY[:6]}))
     assert figures.analogies(text_run(tmp_path, data=without)) is None
 
@@ -405,7 +408,7 @@ def test_regularizers_are_compared_by_the_gap_that_is_left(tmp_path):
         "gap 0.25",
     ]
     assert title_of(figure) == (
-        "Validation loss is 0.50 above the training's with no regularizer, 0.25 with early stopping"
+        "Validation loss is 0.50 above training loss with no regularizer, 0.25 with early stopping"
     )
 
 

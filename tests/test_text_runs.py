@@ -175,8 +175,8 @@ def test_texts_may_come_one_by_one_and_broken(loaded):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"so happy": 1}, "texts are one dict; expected a list"),
-        ("one text", "texts are one str; expected a list"),
+        ({"so happy": 1}, "texts is a dict; expected a list"),
+        ("one text", "texts is a str; expected a list"),
         (["a", 3], r"texts\[1\] is int; expected str"),
         ([None], r"texts\[0\] is NoneType; expected str"),
     ],

@@ -8,8 +8,9 @@ import itertools
 import json
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from .. import formatting
 from ..errors import UserError
 
 PACKAGE = pathlib.Path(__file__).parent.parent
@@ -118,25 +119,17 @@ def _target(call: ast.expr | None) -> str:
     nodes |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     try:
         target = {name: ast.literal_eval(node) for name, node in nodes.items()}
-        return describe_target(target)
+        target.pop("source", None)
+        return formatting.target(**target)
     except (KeyError, ValueError, TypeError):
         return "-"
-
-
-def describe_target(target: Mapping) -> str:
-    """Writes a target: "accuracy >= 98.25 %", or "log_loss <= 0.05"."""
-    if target.get("at_least") is None:
-        return f"{target['metric']} <= {target['at_most']:g}"
-    if not target["metric"].endswith("accuracy"):
-        return f"{target['metric']} >= {target['at_least']:g}"
-    return f"{target['metric']} >= {100 * target['at_least']:g} %"
 
 
 def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
     """Writes the result of a pipeline's newest finished run in `out`: "98.66 % (real)".
 
     The metric's name is added if it differs from that of `target`, which is written by
-    `describe_target`.
+    `formatting.target`.
     """
     paths = {path: path.stat().st_mtime for path in out.glob(f"{name}*/run.json")}
     for path in sorted(paths, key=lambda path: paths[path], reverse=True):
@@ -145,22 +138,15 @@ def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
             metrics = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
             if record["pipeline"] != name or record["status"] != "finished":
                 continue
-            metric, value = _headline(record, metrics)
+            of_target = (record["target"] or {}).get("metric")
+            metric = formatting.headline(of_target, record.get("headline", ""), metrics)
+            value = formatting.number(metric, metrics[metric]["value"])
             kind = record["data"]["kind"]
         except (OSError, ValueError, KeyError, TypeError):  # unfinished, or not ours
             continue
         named = "" if target.split(" ", 1)[0] == metric else f"{metric} "
         return f"{named}{value} ({kind})"
     return "-"
-
-
-def _headline(record: Mapping, metrics: Mapping) -> tuple[str, str]:
-    """Returns a run's main metric and its value: the target's, else accuracy or PSNR."""
-    metric = "accuracy" if "accuracy" in metrics else "psnr"
-    if record["target"]:
-        metric = record["target"]["metric"]
-    value = metrics[metric]["value"]
-    return metric, f"{100 * value:.2f} %" if metric.endswith("accuracy") else f"{value:.4g}"
 
 
 def table(out: pathlib.Path, width: int | None = None) -> str:

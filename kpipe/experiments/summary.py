@@ -10,11 +10,9 @@ def summary(run: Run) -> str:
     result = tasks.find(record.task).summary(run)
     lines = [f"{record.pipeline} on {record.data.kind} data: {result}"]
     if target := record.target:
-        at_most = target.at_least is None
-        limit = formatting.limit(target.metric, target.at_most if at_most else target.at_least)
+        limit = formatting.target(target.metric, target.at_least, target.at_most)
         source = f" ({target.source})" if target.source else ""
-        sign = "<=" if at_most else ">="
-        lines.append(f"target {target.metric} {sign} {limit}{source}: {target.verdict}")
+        lines.append(f"target {limit}{source}: {target.verdict}")
     if (openings := record.data.test_openings) is not None:
         shared = formatting.count(record.data.duplicates)
         lines.append(

@@ -1,8 +1,8 @@
-"""Figures of a finished run: one function a figure, `f(run) -> Figure | None`.
+"""Figures of a finished run: one function per figure, `f(run) -> Figure | bytes | None`.
 
-None means that the figure does not apply to this run, bytes are those of an animated GIF. A
-function's name is its file name, and the first line of its docstring its caption in the report, so
-a pipeline's own functions fit in:
+Bytes are an animated GIF; None means that the figure does not apply to the run. The function's name
+becomes the file name, and the first line of its docstring the caption in the report, so a pipeline
+can add functions of its own:
 
     plots = (figures.learning_curves, figures.confusion_matrix, my_own_figure)
 """

@@ -1,4 +1,4 @@
-"""Figures of an autoencoder: its reconstructions, and noise removed."""
+"""Figures of an autoencoder: reconstructions and denoising."""
 
 import io
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 
 COLUMNS = 10
-NAME_WIDTH = 1.2  # inches, of the names at the left of rows of images
+NAME_WIDTH = 1.2  # inches, of the names to the left of rows of images
 SIDE = (WIDTH - NAME_WIDTH) / COLUMNS  # inches, of an image in such a row
-MIN_SIDE = 0.28  # inches: if images would be smaller, blocks of rows become longer
-MAX_LINES = 20  # of images below each other, where another block has room beside them
+MIN_SIDE = 0.28  # inches: blocks of rows become longer rather than images smaller
+MAX_LINES = 20  # rows of images in a block, if there is room for another block next to it
 NOISE_SEED = (0, 0)
 FRAME_MILLISECONDS = 80  # twelve frames a second; a GIF counts in hundredths of a second
 CELL = 64  # pixels of an animated image
@@ -24,7 +24,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 
 def reconstructions(run: Run) -> Figure | None:
-    """Test images and what the decoder makes of their codes."""
+    """Test images and their reconstructions."""
     if "latents" not in run.record.details or not style.has_images(run):
         return None
     svd = run.predictions.get("svd_shown")
@@ -103,30 +103,30 @@ def _value(run: Run, metric: str, kind: str, level: str) -> float:
 
 
 def _crossing(levels: np.ndarray, gain: np.ndarray) -> tuple[float | None, str]:
-    """The level from which on `gain` stays above 0, interpolated; and that in words."""
+    """Interpolates the noise level above which `gain` stays positive; returns it and a sentence."""
     helps = gain > 0
     if helps.all():
-        return None, f"Denoising raises PSNR at every level of noise, from {levels[0]:g} on"
+        return None, f"Denoising raises PSNR at every noise level, from {levels[0]:g} on"
     if not helps.any():
-        return None, f"Denoising raises PSNR at no level of noise up to {levels[-1]:g}"
+        return None, f"Denoising raises PSNR at no noise level up to {levels[-1]:g}"
     last = np.flatnonzero(~helps)[-1]  # the last level at which it does not help
     if last == len(levels) - 1:
         which = ", ".join(f"{level:g}" for level in levels[helps])
-        return None, f"Denoising raises PSNR at a noise of {which} alone"
+        return None, f"Denoising raises PSNR only at a noise level of {which}"
     step = gain[last] / (gain[last] - gain[last + 1])
     crossing = float(levels[last] + step * (levels[last + 1] - levels[last]))
-    return crossing, f"Denoising raises PSNR from a noise of about {crossing:.2f} on"
+    return crossing, f"Denoising raises PSNR from a noise level of about {crossing:.2f} on"
 
 
 def decode(run: Run, codes: np.ndarray) -> np.ndarray:
-    """Images of codes, between 0 and 1."""
+    """Decodes codes to images, clipped to 0..1."""
     decoder = run.model.get_layer("decoder")
     images = decoder.predict(codes.astype(np.float32), verbose=0)["reconstruction"]
     return np.clip(images, 0, 1)
 
 
 def spread(run: Run, count: int, among: int) -> np.ndarray:
-    """Positions of `count` of the first `among` test examples: over the classes, and sorted so."""
+    """Chooses `count` of the first `among` test examples, spread over the classes and sorted."""
     label = run.predictions["label"][:among]
     if label.ndim > 1:
         return np.linspace(0, among - 1, min(count, among)).astype(int)
@@ -139,7 +139,7 @@ def spread(run: Run, count: int, among: int) -> np.ndarray:
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images side by side, row by row, white between them: (height, width, channels)."""
+    """Tiles images row by row with white gaps: (height, width, channels)."""
     _, height, width, channels = images.shape
     gap = max(1, width // 16)
     padded = np.pad(images, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1)
@@ -148,10 +148,10 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def draw_rows(axes: Axes, images: np.ndarray, columns: int, names: Sequence[str]) -> None:
-    """Images in rows of `columns`, and the name of each row at its left."""
+    """Draws images in rows of `columns`, with the name of each row to its left."""
     canvas = tile(images, columns)
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
-    axes.set_anchor("NW")  # centred, the names could lie outside of what the layout keeps for them
+    axes.set_anchor("NW")  # if centred, names could be outside the space that the layout reserves
     height = (canvas.shape[0] + 1) / len(names)
     axes.set_yticks((np.arange(len(names)) + 0.5) * height - 1, names, fontsize=8)
     axes.set_xticks([])
@@ -162,20 +162,20 @@ def draw_rows(axes: Axes, images: np.ndarray, columns: int, names: Sequence[str]
 def draw_blocks(
     figure: Figure, strips: Sequence[np.ndarray], names: Sequence[str], widest: float
 ) -> float:
-    """Draws named strips of images below each other, in several blocks where there are many.
+    """Draws named strips of images below each other, in several blocks if there are many.
 
     Args:
-        figure: An empty one; it becomes as wide as it must.
-        strips: Images of each row; more than COLUMNS take several lines.
-        names: The name of each row.
-        widest: Inches that the figure may have.
+        figure: An empty figure; its width is set.
+        strips: Images of each row; more than COLUMNS need several lines.
+        names: Name of each row.
+        widest: Maximum width of the figure in inches.
 
     Returns:
         The height of the blocks in inches.
     """
     widths = np.array([min(len(strip), COLUMNS) for strip in strips])
     lines = np.array([-(-len(strip) // COLUMNS) for strip in strips])
-    if lines.sum() > MAX_LINES:  # the widest first, or else short ones would leave holes
+    if lines.sum() > MAX_LINES:  # the widest first, otherwise short strips would leave holes
         order = np.argsort(-widths, kind="stable")
         strips, names = [strips[i] for i in order.tolist()], [names[i] for i in order.tolist()]
         widths, lines = widths[order], lines[order]
@@ -205,7 +205,7 @@ def draw_blocks(
 
 
 def to_gif(frames: list[np.ndarray], names: list[str], colors: int) -> bytes:
-    """Frames, there and back, in one palette, with the names of their columns above."""
+    """Encodes frames, forwards then backwards, with one palette and names above the columns."""
     from PIL import Image, ImageDraw
 
     height, width = frames[0].shape[:2]
@@ -220,7 +220,7 @@ def to_gif(frames: list[np.ndarray], names: list[str], colors: int) -> bytes:
         film.paste(Image.fromarray(pixels).resize(size, Image.Resampling.BOX), (0, top + header))
         for column, name in enumerate(names):
             draw.text((column * CELL + 1, top + 1), name, INK)
-    # A palette from every sixteenth pixel is found at once, and nearly as good as from all.
+    # A palette from every sixteenth pixel is fast to compute and nearly as good as from all.
     few = film.resize((film.width // 4, film.height // 4), Image.Resampling.NEAREST)
     film = film.quantize(palette=few.quantize(colors), dither=Image.Dither.NONE)
     heights = range(0, film.height, header + size[1])

@@ -1,4 +1,4 @@
-"""Figures of the answers of a classifier: an example has one class."""
+"""Figures of a classifier's predictions; an example has one class."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from ..runs import Run
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
 
-MAX_ROOMY_CLASSES = 4  # cells of a confusion matrix that have room for the share beside the count
-MAX_MATRIX_CLASSES = 60  # a matrix grows with their square
+MAX_ROOMY_CLASSES = 4  # up to here, cells of a confusion matrix have room for count and share
+MAX_MATRIX_CLASSES = 60  # a matrix grows with the square of the classes
 MAX_LISTED_CLASSES = 100  # rows of a chart
 KINDS = ("precision", "recall")
 
@@ -32,12 +32,12 @@ def confusion_matrix(run: Run) -> Figure | None:
 
     names = [style.shorten(run.label_names[i], 18 if numbered else 40) for i in shown]
     width, height = WIDTH, WIDTH + 0.9
-    if not numbered:  # names and cells decide, in inches
+    if not numbered:  # sized by names and cells, in inches
         sides = 0.05 * max(map(len, names)) + 0.1 * num_classes
         width, height = max(WIDTH, 0.5 + sides), max(WIDTH + 0.9, 1.5 + sides)
     figure = style.new_figure(height, width)
     axes = figure.subplots()
-    # A square root makes rare mistakes visible beside a diagonal close to 100 %.
+    # A square root makes rare mistakes visible next to a diagonal close to 100 %.
     look: Any = {"cmap": "Blues", "norm": PowerNorm(0.5, vmin=0, vmax=1)}
     image = axes.imshow(shares, aspect="equal" if numbered else "auto", **look)
     ticks = [0, 0.05, 0.25, 0.5, 1]
@@ -46,9 +46,9 @@ def confusion_matrix(run: Run) -> Figure | None:
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
     size = 9 if numbered else 6
-    upright = sum(map(len, names)) <= 24  # short names fit beside one another
+    upright = sum(map(len, names)) <= 24  # short names fit next to each other
     axes.set_xticks(range(num_classes), names, fontsize=size, rotation=0 if upright else 90)
-    turned = upright and num_classes <= MAX_ROOMY_CLASSES  # leaves more width to the cells
+    turned = upright and num_classes <= MAX_ROOMY_CLASSES  # leaves more width for the cells
     axes.set_yticks(range(num_classes), names, fontsize=size, rotation=90 if turned else 0)
     for label in axes.get_yticklabels():
         label.set_verticalalignment("center")
@@ -59,13 +59,13 @@ def confusion_matrix(run: Run) -> Figure | None:
         _write_counts(axes, counts, shares)
 
     mistakes = counts - np.diag(np.diag(counts))
-    title = f"{np.sum(predicted == truth):,} of {len(truth):,} test examples are right"
+    title = f"{np.sum(predicted == truth):,} of {len(truth):,} test examples are correct"
     if mistakes.any():
         i, j = np.unravel_index(mistakes.argmax(), mistakes.shape)
-        title += f"; most often {names[i]} is taken for {names[j]} ({mistakes[i, j]:,}×)"
+        title += f"; most often {names[i]} is predicted as {names[j]} ({mistakes[i, j]:,}×)"
     if num_classes < len(run.label_names):
         title += (
-            f"; shown: the {num_classes} of {len(run.label_names):,} classes with most mistakes"
+            f"; shown: the {num_classes} of {len(run.label_names):,} classes with the most mistakes"
         )
     style.set_title(figure, title)
     return figure
@@ -74,10 +74,10 @@ def confusion_matrix(run: Run) -> Figure | None:
 def _count_pairs(
     truth: np.ndarray, predicted: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The classes that are shown, and how often each of them was predicted as each.
+    """Chooses the classes to show, and counts how often each of them was predicted as each.
 
-    A matrix of all of very many classes would take all memory: the pair that is confused most
-    often and the classes with most mistakes are kept, in the order of the classes.
+    With very many classes a full matrix would not fit into memory: the most frequently confused
+    pair and the classes with the most mistakes are kept, in the order of the classes.
     """
     shown = np.arange(num_classes)
     if num_classes > MAX_MATRIX_CLASSES:
@@ -100,7 +100,7 @@ def _count_pairs(
 
 
 def roc_curve(run: Run) -> Figure | None:
-    """True against false positives over all thresholds; the second class is the positive one."""
+    """ROC curve: true against false positive rate; the second class is the positive one."""
     truth = run.predictions["label"]
     if not style.is_classifier(run) or style.is_multilabel(run):
         return None
@@ -126,14 +126,14 @@ def roc_curve(run: Run) -> Figure | None:
     rate = (said[truth == 0].mean(), said[truth == 1].mean())
     axes.plot(*rate, "o", color=VERMILION, markersize=8, label="decision at probability 0.5")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_xlabel(f"false positive rate ({negative} taken for {positive})")
-    axes.set_ylabel(f"true positive rate ({positive} found)")
+    axes.set_xlabel(f"false positive rate ({negative} predicted as {positive})")
+    axes.set_ylabel(f"true positive rate ({positive} predicted as {positive})")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.grid(color=style.GRID)
     axes.legend(loc="lower right")
     mistaken, found = (f"{100 * share:.1f} %" for share in rate)
-    title = f"{found} of {positive} found; {mistaken} of {negative} taken for {positive}"
+    title = f"{found} of {positive} detected; {mistaken} of {negative} predicted as {positive}"
     style.set_title(figure, title)
     return figure
 
@@ -150,7 +150,7 @@ def per_class(run: Run) -> Figure | None:
         return None
     listed = np.arange(measured.shape[1])
     if cut := len(listed) > MAX_LISTED_CLASSES:
-        # What is not defined comes last.
+        # Undefined values come last.
         weakest = np.where(np.isnan(measured[..., 0]), 2, measured[..., 0]).min(axis=0)
         listed = np.sort(np.argsort(weakest, kind="stable")[:MAX_LISTED_CLASSES])
     many = len(listed) > MAX_NUMBERED_CLASSES
@@ -183,7 +183,7 @@ def per_class(run: Run) -> Figure | None:
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    """Writes each count into its cell, and the share as well where there is room."""
+    """Writes each count into its cell, and the share too if there is room."""
     roomy = len(counts) <= MAX_ROOMY_CLASSES
     size = 12 if roomy else 8 if len(counts) <= 10 else 6.5
     for (row, column), count in np.ndenumerate(counts):

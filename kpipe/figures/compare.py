@@ -11,7 +11,7 @@ from ..runs import Run
 from . import style
 from .style import BLUE, CLASS_COLORS, GREY, INK, VERMILION
 
-BEHIND = 0.02  # of the best validation accuracy: what an architecture is timed to reach
+BEHIND = 0.02  # below the best validation accuracy: the threshold whose time is measured
 COLUMNS = (
     "",
     "test accuracy",
@@ -20,14 +20,14 @@ COLUMNS = (
     "s an epoch",
     "time to {threshold}",
 )
-# What figures draw of a run.
+# Columns of the history that the figures draw.
 DRAWN = ("epoch", "seconds", "accuracy", "val_accuracy", "loss", "val_loss")
 
 
 def variants(run: Run, key: str) -> dict[Any, Run]:
-    """This run and its siblings that differ in one key alone, by their value of it.
+    """Returns this run and its siblings that differ only in one key, by their value of that key.
 
-    A sibling without the values that are drawn is named and left out.
+    A sibling that lacks values to draw is left out, and a line is printed.
     """
     found = {}
     if key in run.record.hyperparameters:
@@ -36,14 +36,14 @@ def variants(run: Run, key: str) -> dict[Any, Run]:
         lambda record: key in record.hyperparameters and run.is_variant(record, {key})
     ):
         if missing := _missing(other):
-            print(f"{other.folder.name} is not compared: it has no {missing}", flush=True)
+            print(f"{other.folder.name} is not compared: {missing} is missing", flush=True)
         else:
             found.setdefault(other.record.hyperparameters[key], other)
     return found
 
 
 def _missing(run: Run) -> str:
-    """A value that is drawn of every run and that this one lacks, or an empty string."""
+    """Names a value that is drawn of every run and missing in this one, or returns ""."""
     record = run.record
     for name in DRAWN:
         values = run.history.get(name)
@@ -61,7 +61,7 @@ def _missing(run: Run) -> str:
 
 
 def architectures(run: Run) -> Figure | None:
-    """The architectures that were run into this folder: accuracy, size and time."""
+    """Architectures run into this folder, compared by accuracy, size and time."""
     found = variants(run, "architecture")
     if len(found) < 2:
         return None
@@ -69,7 +69,7 @@ def architectures(run: Run) -> Figure | None:
     threshold = best - BEHIND
     figure = style.new_figure(3.9 + 0.33 * (len(found) + 2), 7.5)
     table, axes = figure.subplots(2, height_ratios=(0.33 * (len(found) + 2), 3))
-    # By name, so that an architecture has one colour in the reports of all of them.
+    # Sorted by name, so that an architecture has the same colour in all reports.
     colors = dict(zip(sorted(found), [*CLASS_COLORS, INK, GREY] * len(found), strict=False))
     rows = sorted(found.items(), key=lambda item: -_accuracy(item[1])[0])
     for name, other in rows:
@@ -131,7 +131,7 @@ def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run: 
 
 
 def regularizers(run: Run) -> Figure | None:
-    """Accuracy and loss on train and validation, with and without each regularizer."""
+    """Accuracy and loss on train and validation, for each regularizer."""
     found = variants(run, "regularizer")
     if len(found) < 2:
         return None
@@ -165,10 +165,10 @@ def regularizers(run: Run) -> Figure | None:
     rows[1, 0].set_ylabel("loss")
     rows[0, 0].yaxis.set_major_formatter(style.percent_formatter(rows[0, 0].get_ylim()))
     rows[0, -1].legend(loc="lower right", fontsize=8)
-    figure.supxlabel("epoch; dotted: the best one, at which the gaps are measured", fontsize=9)
+    figure.supxlabel("epoch; dotted: the best epoch, where gaps are measured", fontsize=9)
     widest, narrowest = (choose(gaps, key=lambda name: gaps[name]) for choose in (max, min))
     title = (
-        f"Validation loss is {gaps[widest]:.2f} above the training's with {_named(widest)}, "
+        f"Validation loss is {gaps[widest]:.2f} above training loss with {_named(widest)}, "
         f"{gaps[narrowest]:.2f} with {_named(narrowest)}"
     )
     style.set_title(figure, title)

@@ -1,4 +1,4 @@
-"""Figures of the training."""
+"""Figures of training."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .style import BLUE, GREEN, INK, VERMILION
 
 
 def learning_curves(run: Run) -> Figure | None:
-    """Loss, metrics and a varying learning rate over the epochs, on train and validation."""
+    """Loss, metrics and (if it varies) learning rate by epoch, on train and validation."""
     history = {name: np.array(values, float) for name, values in run.history.items()}
     epochs = history.pop("epoch", np.array([]))
     if not epochs.size:

@@ -15,11 +15,11 @@ LONGEST_NAME = 40
 
 
 def gradient_check(check: GradientCheck, name: str) -> Figure:
-    """The error of every entry that was compared, and the Taylor test of all variables together.
+    """Draws the error of every compared entry, and the Taylor test of all variables together.
 
     Args:
-        check: Its result.
-        name: What was checked.
+        check: Result of the gradient check.
+        name: Name of the model or pipeline.
     """
     variables = check.variables
     figure = style.new_figure(3.4 + 0.19 * len(variables), width=6.0)
@@ -55,7 +55,7 @@ def _draw_entries(axes: Axes, check: GradientCheck) -> None:
 
 
 def _name(variable: VariableCheck) -> str:
-    """The end of a long path says more than its start."""
+    """Shortens a long path to its end, which is more informative than its start."""
     name = variable.name
     name = (
         name if len(name) <= LONGEST_NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - LONGEST_NAME :]
@@ -67,13 +67,13 @@ def _draw_taylor(axes: Axes, table: np.ndarray) -> None:
     steps, first, second = table.T
     for values, color, slope, label in (
         (first, BLUE, 1, "change of the loss"),
-        (second, VERMILION, 2, "what the gradient leaves of it"),
+        (second, VERMILION, 2, "remainder after the gradient term"),
     ):
         shown = values > 0  # not NaN either
         if not shown.any():
             continue
         axes.plot(steps[shown], values[shown], color=color, marker=".", linewidth=1.4, label=label)
-        # A guide of the slope that must be there, through a small step well above rounding.
+        # A guide with the expected slope, through a small step well above rounding.
         start = min(np.argmax(values > 1e3 * SMALLEST) + 2, len(steps) - 1)
         guide = values[start] * (steps / steps[start]) ** slope
         seen = (guide > max(values[shown].min() / 10, SMALLEST)) & (guide < 10 * first.max())
@@ -88,4 +88,4 @@ def _draw_taylor(axes: Axes, table: np.ndarray) -> None:
         style.legend_above(axes, ncols=2, fontsize=8)
     else:
         center: Any = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-        axes.text(0.5, 0.5, "nothing that changes and is finite", **center)
+        axes.text(0.5, 0.5, "no finite change of the loss", **center)

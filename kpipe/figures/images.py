@@ -14,11 +14,11 @@ MAX_MISTAKES = 20
 MAX_FILTERS = 64
 NUM_ORIGINALS, NUM_AUGMENTED = 8, 6
 
-# How a change of `Augmentation` is said; {0} is its value, {1} the same in percent.
+# Text for each change of `Augmentation`; {0} is its value, {1} the value in percent.
 _CHANGES = {
     "flip": "mirrored",
-    "shift": "moved ± {0} pixels",
-    "rotate": "turned ± {0:g}°",
+    "shift": "shifted ± {0} pixels",
+    "rotate": "rotated ± {0:g}°",
     "zoom": "scaled ± {1:g} %",
     "brightness": "brightness ± {1:g} %",
     "contrast": "contrast ± {1:g} %",
@@ -28,7 +28,7 @@ _CHANGES = {
 
 
 def worst_mistakes(run: Run) -> Figure | None:
-    """The surest mistakes on the test split: true → predicted class and its probability."""
+    """The most confident mistakes on the test split: true → predicted class, its probability."""
     if not (style.is_classifier(run) and style.has_images(run)) or style.is_multilabel(run):
         return None
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
@@ -58,7 +58,7 @@ def worst_mistakes(run: Run) -> Figure | None:
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         pair = names[truth[position]] + arrow + names[predicted[position]]
         axes.set_title(f"{pair}\n{_probability(highest[position])}", fontsize=size)
-    which = f"{len(shown)} surest of {wrong.size:,} mistakes"
+    which = f"The {len(shown)} most confident of {wrong.size:,} mistakes"
     if len(shown) == wrong.size:
         which = f"All {wrong.size} mistakes" if wrong.size > 1 else "The only mistake"
     style.set_title(figure, f"{which}: true → predicted")
@@ -66,7 +66,7 @@ def worst_mistakes(run: Run) -> Figure | None:
 
 
 def augmented_examples(run: Run) -> Figure | None:
-    """Training images and, beside each, what random changes make of it in training."""
+    """Training images, each next to random augmentations of it."""
     data = run.data
     if data is None or not style.has_images(run) or data.augmentation == Augmentation():
         return None
@@ -106,7 +106,7 @@ def augmented_examples(run: Run) -> Figure | None:
 
 
 def first_layer_filters(run: Run) -> Figure | None:
-    """The first layer's filters, or units, before and after training, each scaled on its own."""
+    """The first layer's filters, or units, before and after training, each scaled separately."""
     before = run.initial_kernel
     after = None if before is None else run.final_kernel  # loads the model of an opened run
     if before is None or after is None:
@@ -135,7 +135,7 @@ def first_layer_filters(run: Run) -> Figure | None:
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
-    """Images as matplotlib wants them: grey ones without an axis of channels."""
+    """Converts images for matplotlib: grey ones have no channel axis."""
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
@@ -145,26 +145,26 @@ def _in_two_lines(name: str) -> str:
 
 
 def _probability(value: float) -> str:
-    """Percent that never rounds up to certainty."""
+    """Formats a probability in percent, never rounded up to 100 %."""
     return "> 99.99 %" if value > 0.9999 else f"{100 * value:.2f} %"
 
 
 def _mosaic(kernel: np.ndarray, columns: int) -> np.ndarray:
-    """Filters side by side on white: RGB for three channels, else grey from their mean."""
+    """Tiles filters on white: RGB for three channels, otherwise the mean in grey."""
     filters = np.moveaxis(kernel, -1, 0).astype(float)
     if filters.shape[-1] != 3:
         filters = np.repeat(filters.mean(axis=-1, keepdims=True), 3, axis=-1)
     low = filters.min(axis=(1, 2, 3), keepdims=True)
     span = filters.max(axis=(1, 2, 3), keepdims=True) - low
-    # A constant filter has no span; it is shown in middle grey.
+    # A constant filter is shown in middle grey.
     filters = np.where(span > 0, (filters - low) / np.where(span > 0, span, 1), 0.5)
-    zoom = -(-24 // max(filters.shape[1:3]))  # small filters grow to 24 pixels
+    zoom = -(-24 // max(filters.shape[1:3]))  # small filters are enlarged to 24 pixels
     filters = filters.repeat(zoom, axis=1).repeat(zoom, axis=2)
     return _tiles(filters, columns, gap=4)
 
 
 def _tiles(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """Images of one size side by side, row by row, on white."""
+    """Tiles images of one size, row by row, on white."""
     count, height, width = images.shape[:3]
     rows = -(-count // columns)
     white = 255 if images.dtype == np.uint8 else 1

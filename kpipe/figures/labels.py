@@ -1,4 +1,4 @@
-"""Figures of networks with several labels: each alone, and against a network of its own."""
+"""Figures of multilabel networks: each label, and comparison with single-label networks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
 
 
 def label_accuracies(run: Run) -> Figure | None:
-    """Accuracy of each label on the test split beside that of always saying its majority."""
+    """Accuracy of each label on the test split, compared with always predicting its majority."""
     if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
     entries = {
@@ -40,7 +40,7 @@ def label_accuracies(run: Run) -> Figure | None:
     rows = np.arange(len(names))
     axes.hlines(rows, baseline, value, color=BLUE, linewidth=4 if many else 9, alpha=0.25)
     ticks: Any = {"marker": "|", "markersize": 9 if many else 16, "markeredgewidth": 2}
-    axes.plot(baseline, rows, color=GREY, linestyle="", label="majority alone", **ticks)
+    axes.plot(baseline, rows, color=GREY, linestyle="", label="majority class", **ticks)
     size: Any = {"markersize": 6, "elinewidth": 1.8}
     if many:
         size = {"markersize": 3, "elinewidth": 1}
@@ -50,7 +50,7 @@ def label_accuracies(run: Run) -> Figure | None:
     style.list_rows(axes, spoken, size=6.5 if many else 10)
     note = "accuracy, whiskers: 95 % interval"
     if left_out:
-        note += f"\n{left_out} of {len(run.label_names)} labels never vary in train: left out"
+        note += f"\nleft out: {left_out} of {len(run.label_names)} labels, constant in train"
     axes.set_xlabel(note)
     axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     style.legend_above(axes, ncols=2)
@@ -58,13 +58,13 @@ def label_accuracies(run: Run) -> Figure | None:
         formatting.number("accuracy", run.metrics[key]["value"])
         for key in ("accuracy", "majority_baseline")
     )
-    title = f"Mean accuracy {mean}; always saying each label's majority {always}"
+    title = f"Mean accuracy {mean}; always predicting each label's majority {always}"
     style.set_title(figure, title)
     return figure
 
 
 def against_single_task(run: Run) -> Figure | None:
-    """Accuracy minus that of networks trained on one label alone, on the same test examples."""
+    """Accuracy minus that of networks trained on a single label, on the same test examples."""
     if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
     rows = list(_single_task_differences(run))
@@ -75,7 +75,7 @@ def against_single_task(run: Run) -> Figure | None:
         for key in ("value", "low", "high")
     )
     several = len({name for _, name, _ in rows}) > 1
-    # Whole names: those of folders often differ at their ends only.
+    # Full names: folder names often differ only at their ends.
     texts = [
         "\n".join(style.break_lines(f"{name}: {folder}" if several else folder, 62))
         for folder, name, _ in rows
@@ -98,7 +98,7 @@ def against_single_task(run: Run) -> Figure | None:
     axes.set_xlim(-reach, reach)
     axes.set_yticks([])
     axes.set_xlabel(
-        "difference in points, whiskers: 95 % interval\n← alone better    together better →"
+        "difference in points, whiskers: 95 % interval\n← single label better    joint better →"
     )
     axes.grid(axis="x", color=style.GRID)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -114,7 +114,7 @@ def against_single_task(run: Run) -> Figure | None:
 
 
 def _single_task_differences(run: Run) -> Iterator[tuple[str, str, dict]]:
-    """Folder, label and difference of each finished single-task run beside this one."""
+    """Yields folder, label and difference of each finished single-label run in the same folder."""
     for other in run.siblings(lambda record: _single_task(record, run) is not None):
         name = _single_task(other.record, run)
         try:
@@ -125,11 +125,11 @@ def _single_task_differences(run: Run) -> Iterator[tuple[str, str, dict]]:
         if name and difference:
             yield other.folder.name, name, difference
         else:
-            print(f"{other.folder.name} is not compared: it has other test examples", flush=True)
+            print(f"{other.folder.name} is not compared: its test examples differ", flush=True)
 
 
 def _single_task(record: Record, run: Run) -> str | None:
-    """The label that a run on the same data was trained on, if it was one alone."""
+    """Returns the label of a single-label run on the same data, else None."""
     data = record.data
     if data.fingerprint != run.record.data.fingerprint or len(data.label_names) != 2:
         return None
@@ -138,7 +138,7 @@ def _single_task(record: Record, run: Run) -> str | None:
 
 
 def _difference(run: Run, name: str, alone: Mapping[str, np.ndarray]) -> dict | None:
-    """The run's accuracy on a label minus that of predictions of this label alone."""
+    """Returns the run's accuracy on a label minus that of a single-label run's predictions."""
     column = run.label_names.index(name)
     truth = run.predictions["label"][:, column]
     same = (

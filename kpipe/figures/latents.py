@@ -1,6 +1,6 @@
-"""Figures of latent codes: where images are in them, and how much each latent says of one.
+"""Figures of latent codes: how images are distributed, and how much information latents carry.
 
-Latents are named z1, z2 ... if they are continuous, and c1 (10) if discrete, with ten values.
+Continuous latents are named z1, z2 ..., discrete ones c1 (10), with the number of values.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILIO
 MAX_WIDTH = 10.0  # inches
 MAX_POINTS = 5000
 GRID_SIDE = 15  # images; odd, so that the middle one is decoded from zeros
-UNUSED = 0.1  # nats: a latent with less says next to nothing
+UNUSED = 0.1  # nats: a latent with less counts as unused
 LOW, HIGH = 0.05, 0.95  # quantiles between which a continuous latent is varied
 
 
@@ -35,7 +35,7 @@ class Latent(NamedTuple):
 
 
 def latents_of(run: Run) -> list[Latent]:
-    """The latents in the order of a code; none where there is no prior to draw codes from."""
+    """Returns the latents in the order of a code; none if there is no prior to sample from."""
     if not has_prior(run.record):
         return []
     structure = run.record.details["latents"]
@@ -48,12 +48,12 @@ def latents_of(run: Run) -> list[Latent]:
 
 
 def has_prior(record: Record) -> bool:
-    """Whether a run has latents with a prior to draw codes from."""
+    """Whether a run has latents with a prior to sample from."""
     return bool((record.details.get("latents") or {}).get("has_prior"))
 
 
 def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
-    """Codes (len(places), n, D) in which one latent moves through its range, from 0 to 1."""
+    """Varies one latent of codes: (len(places), n, D); a place is a position in its range, 0..1."""
     if latent.is_discrete:
         size = latent.columns.stop - latent.columns.start
         values = np.eye(size)[np.minimum((places * size).astype(int), size - 1)]
@@ -65,14 +65,14 @@ def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
 
 
 def code_scatter(run: Run) -> Figure | None:
-    """The codes of test images in the plane, by class."""
+    """Codes of test images in the plane, coloured by class."""
     dimensions = (run.record.details.get("latents") or {}).get("continuous", 0)
     if dimensions < 2:
         return None
     codes, label = run.predictions["code"][:, :dimensions], run.predictions["label"]
     values, names, by = np.arange(len(run.label_names)), [*run.label_names], "class"
     if label.ndim == 2:
-        # The first that varies: of 40 attributes not all may be known.
+        # The first label that varies: not all of 40 attributes may be known.
         varying = int(np.ptp(label, axis=0).astype(bool).argmax())
         by = names[varying]
         label = label[:, varying]
@@ -113,8 +113,8 @@ def code_scatter(run: Run) -> Figure | None:
 
 
 def _name_apart(figure: Figure, axes: Axes, places: list[np.ndarray], names: list[str]) -> None:
-    """Names the places, where there is room, in the order given."""
-    figure.draw_without_rendering()  # the layout decides where there is room
+    """Writes names at places, in the given order, where they do not overlap."""
+    figure.draw_without_rendering()  # applies the layout, which sets the positions
     look: Any = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
     taken: list[Bbox] = []
     for place, name in zip(places, names, strict=True):
@@ -136,14 +136,14 @@ def _class_colors(count: int) -> list:
 
 
 def decoded_plane(run: Run) -> Figure | None:
-    """Images decoded from the plane of the two latents, at the prior's quantiles."""
+    """Images decoded from the plane of the two latents, at quantiles of the prior."""
     latents = latents_of(run)
     if sum(not latent.is_discrete for latent in latents) != 2:
         return None
     values = norm.ppf(np.linspace(LOW, HIGH, GRID_SIDE))
     codes = np.zeros((GRID_SIDE**2, latents[-1].columns.stop))
     codes[:, 0] = np.tile(values, GRID_SIDE)
-    codes[:, 1] = np.repeat(values[::-1], GRID_SIDE)  # as in a graph, the largest on top
+    codes[:, 1] = np.repeat(values[::-1], GRID_SIDE)  # the largest on top, as in a plot
     for latent in latents[2:]:
         codes[:, latent.columns.start] = 1
     canvas = tile(decode(run, codes), GRID_SIDE)
@@ -159,13 +159,13 @@ def decoded_plane(run: Run) -> Figure | None:
     others = f"\nat value 0 of {', '.join(x.name for x in latents[2:4])}" if latents[2:] else ""
     axes.set(xlabel=f"z1{others}", ylabel="z2")
     axes.spines[:].set_visible(False)
-    title = f"What the decoder draws over the middle {100 * (HIGH - LOW):.0f} % of each latent"
+    title = f"Decoded images over the middle {100 * (HIGH - LOW):.0f} % of each latent"
     style.set_title(figure, title)
     return figure
 
 
 def latent_kl(run: Run) -> Figure | None:
-    """The KL of each latent over the training, and of all together against their capacity."""
+    """KL of each latent over training, and total KL compared with the capacity."""
     history = {name: np.array(values, float) for name, values in run.history.items()}
     kinds = [kind for kind in ("continuous", "discrete") if f"{kind}_kl" in history]
     latents = latents_of(run)
@@ -213,7 +213,7 @@ def latent_kl(run: Run) -> Figure | None:
 
 
 def used_nats(ends: Mapping[str, float]) -> list[str]:
-    """The KL of the continuous and of the discrete latents, each against its capacity."""
+    """Writes the KL of continuous and discrete latents, each with its capacity."""
     found = []
     for kind in ("continuous", "discrete"):
         if f"{kind}_kl" in ends:
@@ -226,7 +226,7 @@ def used_nats(ends: Mapping[str, float]) -> list[str]:
 
 
 def discrete_code_by_class(run: Run) -> Figure | None:
-    """Test images by class and by the value of the first discrete latent, as shares of a class."""
+    """Test images by class and by value of the first discrete latent, as shares of a class."""
     latent = next((latent for latent in latents_of(run) if latent.is_discrete), None)
     if latent is None or style.is_multilabel(run):
         return None
@@ -235,7 +235,7 @@ def discrete_code_by_class(run: Run) -> Figure | None:
     size = latent.columns.stop - latent.columns.start
     counts = np.zeros((len(run.label_names), size), int)
     np.add.at(counts, (truth, value), 1)
-    # One value a class, so that most examples have the value of their class.
+    # Matches each class with one value, so that most examples agree.
     matched = dict(zip(*linear_sum_assignment(counts, maximize=True), strict=True))
     values = [int(matched[c]) for c in sorted(matched)]
     agree = counts[sorted(matched), values].sum() / counts.sum()
@@ -261,6 +261,6 @@ def discrete_code_by_class(run: Run) -> Figure | None:
                 look: Any = {"ha": "center", "va": "center", "fontsize": 8}
                 color = "white" if share > 0.6 else INK
                 axes.text(j, i, f"{100 * share:.0f}", color=color, **look)
-    title = f"Each value of {latent.name} matched with one class on these very images: "
+    title = f"Each value of {latent.name} matched with one class, on these same images: "
     style.set_title(figure, title + f"{100 * agree:.1f} % of {len(truth):,} agree")
     return figure

@@ -12,13 +12,13 @@ from ..runs import Run
 from . import style
 from .style import INK
 
-MAX_RIGHT_POINTS = 1000  # drawn; mistakes are drawn all
-MAX_NAMED_POINTS = 16  # such as the rows of a truth table
+MAX_RIGHT_POINTS = 1000  # correct points drawn at most; all mistakes are drawn
+MAX_NAMED_POINTS = 16  # up to here, points are annotated, such as the rows of a truth table
 GRID_SIZE = 400  # cells on a side
 
 
 def decision_regions(run: Run) -> Figure | None:
-    """The plane by predicted class, with test points by true class; mistakes are ringed."""
+    """The plane coloured by predicted class, test points by true class; mistakes are circled."""
     if style.is_multilabel(run) or run.data is None or tuple(run.data.input_shape) != (2,):
         return None
     truth = run.predictions["label"]
@@ -46,14 +46,14 @@ def decision_regions(run: Run) -> Figure | None:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     note = ""
     if (right := int(np.sum(~wrong))) > MAX_RIGHT_POINTS:
-        note = f"\ndrawn: all mistakes, {MAX_RIGHT_POINTS:,} of {right:,} right points"
+        note = f"\ndrawn: all mistakes, {MAX_RIGHT_POINTS:,} of {right:,} correct points"
     axes.set(xlabel=f"first input{note}", ylabel="second input")
     style.set_title(figure, _finding(points, wrong, few))
     return figure
 
 
 def _class_colors(count: int) -> list:
-    """A colour for each class, as RGB."""
+    """Returns a colour for each class, as RGB."""
     if count <= len(style.CLASS_COLORS):
         return [to_rgb(color) for color in style.CLASS_COLORS[:count]]
     from matplotlib import colormaps
@@ -64,7 +64,7 @@ def _class_colors(count: int) -> list:
 def _color_regions(
     axes: Axes, model: keras.Model, low: np.ndarray, high: np.ndarray, colors: list
 ) -> None:
-    """Asks the model for its class on a grid, and draws that in the classes' light colours."""
+    """Predicts the class on a grid, and draws it in light colours."""
     steps = (np.arange(GRID_SIZE) + 0.5) / GRID_SIZE
     x, y = (low[:, None] + (high - low)[:, None] * steps).astype(np.float32)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -83,7 +83,7 @@ def _draw_many(
     colors: list,
     names: list[str],
 ) -> None:
-    """Small points, the mistakes last and larger."""
+    """Draws small points, mistakes last and larger."""
     right, mistakes = np.flatnonzero(~wrong), np.flatnonzero(wrong)
     shown = min(len(right), MAX_RIGHT_POINTS)
     right = np.random.default_rng(0).choice(right, shown, replace=False)
@@ -105,7 +105,7 @@ def _draw_few(
     colors: list,
     names: list[str],
 ) -> None:
-    """Large points, each with its inputs and its class."""
+    """Draws large points, each annotated with its inputs and its class."""
     for point, label, mistaken in zip(points, truth, wrong, strict=True):
         axes.plot(*point, "o", color=colors[label], markersize=14, markeredgecolor="white")
         if mistaken:
@@ -119,12 +119,12 @@ def _draw_few(
 def _finding(points: np.ndarray, wrong: np.ndarray, few: bool) -> str:
     count = int(wrong.sum())
     if not few:
-        share = f"{100 * (1 - count / len(points)):.1f} % of {len(points):,} test points are right"
-        return f"{share}; the {count:,} mistakes are ringed" if count else share
+        share = f"{100 * (1 - count / len(points)):.1f} % of {len(points):,} test points correct"
+        return f"{share}; the {count:,} mistakes are circled" if count else share
     if not count:
-        return f"All {len(points)} samples are right" if len(points) > 1 else "The sample is right"
+        return f"All {len(points)} samples correct" if len(points) > 1 else "The sample is correct"
     if count > 4:
-        return f"{count} of {len(points)} samples stay misclassified"
+        return f"{count} of {len(points)} samples remain misclassified"
     names = [f"({', '.join(f'{value:g}' for value in point)})" for point in points[wrong]]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return f"The sample{'s' * (count > 1)} {listed} stay{'s' * (count == 1)} misclassified"
+    return f"The sample{'s' * (count > 1)} {listed} remain{'s' * (count == 1)} misclassified"

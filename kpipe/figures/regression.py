@@ -1,4 +1,4 @@
-"""Figures of a regression: what was predicted against what is true, and what is left over."""
+"""Figures of a regression: predicted against true values, and residuals."""
 
 import math
 from typing import Any
@@ -16,13 +16,13 @@ from ..runs import Run
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 
-MAX_POINTS = 5000  # drawn one by one; more of them are counted in hexagons
+MAX_POINTS = 5000  # drawn individually; more points are counted in hexagons
 CELLS = 40  # hexagons across
-GROUP, MAX_GROUPS = 20, 10  # least examples of a mean of residuals, and most means
+GROUP, MAX_GROUPS = 20, 10  # minimum examples per mean of residuals, and maximum number of means
 MAX_BINS = 60
 MINUS, _SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 LARGE = 1e5  # from here on an axis counts in thousands, millions, ...
-# From a blue that can be told from white on.
+# Starts with a blue that is distinct from white.
 COUNTS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1, 256)))
 # The line of exact predictions can be seen on white and on the darkest blue.
 EXACT: dict[str, Any] = {
@@ -34,7 +34,7 @@ EXACT: dict[str, Any] = {
 
 
 def predicted_against_true(run: Run) -> Figure | None:
-    """Predicted against true values of the test examples; exact ones lie on the line."""
+    """Predicted against true values of the test examples; exact predictions lie on the line."""
     values = _values(run)
     if values is None:
         return None
@@ -67,7 +67,7 @@ def predicted_against_true(run: Run) -> Figure | None:
 
 
 def residuals(run: Run) -> Figure | None:
-    """True minus predicted value of the test examples, by prediction, and how they spread."""
+    """Residuals (true minus predicted value) of the test examples, and their distribution."""
     values = _values(run)
     if values is None:
         return None
@@ -100,7 +100,7 @@ def residuals(run: Run) -> Figure | None:
 
 
 def _values(run: Run) -> tuple[np.ndarray, np.ndarray, str] | None:
-    """True and predicted values, where both are finite, and in words where they are not."""
+    """Returns true and predicted values where both are finite, and a sentence about the others."""
     if "value" not in run.predictions:
         return None
     true, predicted = (run.predictions[key].astype(float) for key in ("label", "value"))
@@ -119,7 +119,7 @@ def _name(run: Run) -> str:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """The range of the values and a margin."""
+    """Returns the range of the values, with a margin."""
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
     return low - margin, high + margin
@@ -128,7 +128,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 def _set_limits(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     axes.set(xlim=x, ylim=y)
     for axis, limits in ((axes.xaxis, x), (axes.yaxis, y)):
-        if max(map(abs, limits)) >= LARGE:  # else 1e7 would be written apart
+        if max(map(abs, limits)) >= LARGE:  # otherwise 1e7 would be written apart from the ticks
             axis.set_major_formatter(EngFormatter(sep=_SPACE))
 
 
@@ -140,18 +140,18 @@ def _draw_points(
     extent: tuple[float, float, float, float],
     shape: float,
 ) -> None:
-    """Every example as a point, or where they are too many their number in each hexagon.
+    """Draws every example as a point, or with too many of them their number in each hexagon.
 
     Args:
-        figure: Of the axes.
-        axes: To draw in.
+        figure: Figure of the axes.
+        axes: Axes to draw in.
         x: (n,).
         y: (n,).
         extent: Left, right, lower and upper limit.
-        shape: Height of the axes over their width.
+        shape: Ratio of the axes' height to their width.
     """
     if len(x) <= MAX_POINTS:
-        # Many points are small and let those below them show through.
+        # Many points are drawn small and transparent.
         size, alpha = (24, 0.8) if len(x) <= 100 else (14, 0.6) if len(x) <= 1000 else (7, 0.4)
         axes.scatter(x, y, s=size, color=BLUE, alpha=alpha, linewidths=0)
         return
@@ -165,7 +165,7 @@ def _draw_points(
 
 
 def _draw_means(axes: Axes, predicted: np.ndarray, left: np.ndarray) -> None:
-    """Means of the residuals of equally many examples, by prediction, with their intervals."""
+    """Draws mean residuals of equally large groups, by prediction, with their intervals."""
     groups = min(MAX_GROUPS, len(left) // GROUP)
     if groups < 2:
         return
@@ -185,7 +185,7 @@ def _draw_means(axes: Axes, predicted: np.ndarray, left: np.ndarray) -> None:
 
 
 def _finding(left: np.ndarray) -> str:
-    """Whether predictions are too high or too low on average, and how far they are off."""
+    """Writes whether predictions are too high or too low on average, and their typical error."""
     half = f"half lie within ±{_number(float(np.median(np.abs(left))))}"
     mean = interval_of_mean(left)
     if len(left) < 2:
@@ -199,7 +199,7 @@ def _finding(left: np.ndarray) -> str:
 
 
 def _interval(entry: dict, signed: bool = False) -> str:
-    """A value and its interval, to the same decimals: three digits of half the interval."""
+    """Formats a value and its interval with equal decimals: three digits of half the interval."""
     value, low, high = (entry[key] for key in ("value", "low", "high"))
     if low is None or high <= low:
         return _number(value, signed)
@@ -213,6 +213,6 @@ def _interval(entry: dict, signed: bool = False) -> str:
 
 
 def _number(value: float, signed: bool = False) -> str:
-    """Three digits, or all before the point."""
+    """Formats three significant digits, or all digits before the point."""
     form = ",.0f" if 1000 <= abs(value) < 1e7 else ".3g"
     return f"{value:{'+' if signed else ''}{form}}".replace("-", MINUS)

@@ -1,7 +1,7 @@
-"""What all figures share: size, colours, titles, and texts that fit.
+"""Style of all figures: size, colours, titles, and texts that fit.
 
 Only matplotlib's objects are used, never pyplot: nothing is global and no display is needed.
-Figures are five inches wide, so that 10 point text can be read on a phone and in a printed column.
+Figures are five inches wide, so that 10-point text is readable on a phone and in a printed column.
 """
 
 import io
@@ -16,30 +16,30 @@ from matplotlib.ticker import PercentFormatter
 
 from ..runs import Run
 
-# Okabe and Ito's colours, told apart with every kind of colour blindness.
+# Okabe and Ito's colours, which are distinct with every kind of colour blindness.
 BLUE, VERMILION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#767676", "#222222"
 CLASS_COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 GRID = "#e6e6e6"
 WIDTH = 5.0  # inches
 DPI = 160  # a figure of five inches becomes 800 pixels wide
 
-MAX_NUMBERED_CLASSES = 15  # with more of them the text is small, and a matrix shows colours only
+MAX_NUMBERED_CLASSES = 15  # with more classes the text is small, and a matrix shows colours only
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, in inches, whose layout keeps every text inside."""
+    """Creates an empty figure, with sizes in inches, whose layout keeps all text inside."""
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """Returns the figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
 def set_title(figure: Figure, text: str) -> int:
-    """States what the figure shows, in as many lines as it needs; returns their number."""
+    """Sets the title, wrapped to the figure's width; returns the number of lines."""
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.wrap(text, int(9.2 * figure.get_figwidth()), break_on_hyphens=False)
     look: Any = {"horizontalalignment": "left", "fontsize": 11, "fontweight": "bold"}
@@ -48,7 +48,7 @@ def set_title(figure: Figure, text: str) -> int:
 
 
 def legend_above(axes: Axes, **options: Any) -> None:
-    """A legend between the title and the axes."""
+    """Draws a legend between the title and the axes."""
     place: Any = {
         "loc": "lower left",
         "bbox_to_anchor": (0, 1),
@@ -59,7 +59,7 @@ def legend_above(axes: Axes, **options: Any) -> None:
 
 
 def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:
-    """Names the rows of a chart, the first on top, on lines that guide the eye."""
+    """Labels the rows of a chart, the first on top, with guide lines."""
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color=GRID)
@@ -68,13 +68,13 @@ def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:
 
 
 def shorten(name: str, longest: int) -> str:
-    """A class name that fits; a dollar sign would start a formula."""
+    """Shortens a class name, and escapes dollar signs, which would start a formula."""
     name = name if len(name) <= longest else name[: longest - 1] + "…"
     return name.replace("$", r"\$")
 
 
 def break_lines(text: str, width: int) -> list[str]:
-    """Text in lines of at most `width` characters, broken after spaces, commas, hyphens and _."""
+    """Breaks text into lines of at most `width` characters after spaces, commas, hyphens and _."""
     lines = [""]
     for piece in re.findall(r"[^\s,_-]*[\s,_-]*", text):
         if lines[-1] and len(lines[-1] + piece) > width:
@@ -84,12 +84,12 @@ def break_lines(text: str, width: int) -> list[str]:
 
 
 def percent_formatter(limits: Sequence[float]) -> PercentFormatter:
-    """Percent on an axis, with a decimal where its ticks are closer than one percent."""
+    """Returns a percent formatter, with one decimal if ticks are closer than one percent."""
     return PercentFormatter(1.0, decimals=1 if limits[1] - limits[0] < 0.06 else 0, symbol=" %")
 
 
 def bounds(metric: Mapping[str, float | None]) -> tuple[float, float, float]:
-    """Value, low and high of a metric; NaN where it is not defined."""
+    """Returns value, low and high of a metric; NaN if undefined."""
     value, low, high = (metric.get(key) for key in ("value", "low", "high"))
     missing = float("nan")
     return (
@@ -110,5 +110,5 @@ def is_classifier(run: Run) -> bool:
 
 
 def has_images(run: Run) -> bool:
-    """Whether inputs are images, and at hand: a run that was opened again has none."""
+    """Whether inputs are images and available: a run loaded from its folder has none."""
     return run.data is not None and len(run.data.input_shape) == 3

@@ -1,4 +1,4 @@
-"""Figures of what each latent changes in an image."""
+"""Figures of latent traversals: how each latent changes an image."""
 
 import io
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .style import WIDTH
 
 MAX_LATENTS = 64  # rows of traversals
 MAX_BYTES = 500_000  # of an animation
-# Keys by which networks side by side are named, and all in which they may differ.
+# Keys that label networks shown side by side, and all keys in which they may differ.
 NAMED = ("capacity", "discrete")
 VARIED = (
     *NAMED,
@@ -29,7 +29,7 @@ VARIED = (
 
 
 def traversals(run: Run) -> Figure | None:
-    """What each latent alone changes in the decoded image, the one with the largest KL on top."""
+    """Effect of each latent on the decoded image, the latent with the largest KL on top."""
     latents = latents_of(run)
     if not latents:
         return None
@@ -52,12 +52,12 @@ def traversals(run: Run) -> Figure | None:
     height = draw_blocks(figure, strips, names, MAX_WIDTH)
     parts = []
     if any(not latent.is_discrete for latent in latents):
-        parts.append(f"z: from the {100 * LOW:.0f} % to the {100 * HIGH:.0f} % quantile, else at 0")
+        parts.append(f"z: from the {100 * LOW:.0f} % to the {100 * HIGH:.0f} % quantile, rest at 0")
     if any(latent.is_discrete for latent in latents):
-        parts.append("c: each value, else at the most frequent one")
+        parts.append("c: each value, rest at the most frequent one")
     figure.supxlabel("\n".join(parts), fontsize=8)
-    title = f"{latents[order[0]].name} says most, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
-    title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents say less than {UNUSED}"
+    title = f"{latents[order[0]].name} has most KL, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
+    title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents have less than {UNUSED}"
     if len(order) < len(latents):
         title += f"; the {len(order)} largest are shown"
     title_lines = style.set_title(figure, title)
@@ -66,7 +66,7 @@ def traversals(run: Run) -> Figure | None:
 
 
 def traversal_animation(run: Run) -> bytes | None:
-    """Test images whose latents sweep through their range, one in each column: an animated GIF."""
+    """Test images while one latent per column moves through its range: an animated GIF."""
     latents = latents_of(run)
     if not latents:
         return None
@@ -75,7 +75,7 @@ def traversal_animation(run: Run) -> bytes | None:
     codes = run.predictions["code"]
     codes = codes[spread(run, 4, len(codes))]
     size = max(latents[i].columns.stop - latents[i].columns.start for i in shown)
-    # Less and less, until it is small enough.
+    # Smaller and smaller, until the file is small enough.
     for count, steps, colors in (
         (5, max(24, min(size, 40)), 128),
         (5, 20, 64),
@@ -95,7 +95,7 @@ def traversal_animation(run: Run) -> bytes | None:
 
 
 def compare_traversals(run: Run) -> Figure | None:
-    """The traversals of networks with other latents or capacities, side by side with this one's."""
+    """Traversals of this network next to those of networks with other latents or capacities."""
     own = traversals(run)
     others = [] if own is None else _sheets(run)
     if own is None or not others:
@@ -119,7 +119,7 @@ def compare_traversals(run: Run) -> Figure | None:
         axes.imshow(sheet.image)
         said = "\n".join([sheet.name, *sheet.nats])
         axes.set_title(said, fontsize=9, loc="left")
-    style.set_title(figure, f"What each latent changes in {len(sheets)} networks, side by side")
+    style.set_title(figure, f"Effect of each latent in {len(sheets)} networks, side by side")
     return figure
 
 
@@ -130,13 +130,13 @@ class _Sheet(NamedTuple):
 
 
 def _describe(record: Record) -> str:
-    """How the network's code is limited: "capacity rising, discrete 10"."""
+    """Describes the network's code and capacity: "capacity rising, discrete 10"."""
     values = record.hyperparameters
     return ", ".join(f"{key} {values[key]}" for key in NAMED if key in values)
 
 
 def _sheets(run: Run) -> list[_Sheet]:
-    """The finished runs beside this one that differ in their latents and capacities alone."""
+    """Returns the finished runs in the same folder that differ only in latents and capacities."""
 
     def is_wanted(record: Record) -> bool:
         # Without a prior there are no traversals.

@@ -1,4 +1,4 @@
-"""Figures of networks on texts: their lengths, the bag of words, and what decides an answer."""
+"""Figures of networks on texts: lengths, comparison with a bag of words, and explanations."""
 
 import functools
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ MONOSPACE = "DejaVu Sans Mono"
 
 
 class TextData(NamedTuple):
-    """The texts of a run; `sequence_length` tokens of each are read."""
+    """The texts of a run; the first `sequence_length` tokens of each are read."""
 
     vocabulary: tuple[str, ...]
     sequence_length: int
@@ -33,7 +33,7 @@ class TextData(NamedTuple):
 
 
 def texts_of(run: Run) -> TextData | None:
-    """The texts, if inputs are texts and at hand: a run that was opened again has none."""
+    """Returns the texts; None if inputs are not texts or the run was loaded from its folder."""
     data = run.data
     if data is None or not getattr(data, "vocabulary", None):
         return None
@@ -41,13 +41,13 @@ def texts_of(run: Run) -> TextData | None:
 
 
 def lengths_of(split: Split) -> np.ndarray:
-    """Tokens of each text before it was cut: int (n,)."""
+    """Returns the number of tokens of each text before truncation: int (n,)."""
     assert split.column.lengths is not None
     return split.column.lengths[split.rows]
 
 
 def printable(text: str, family: str = "DejaVu Sans") -> str:
-    """Text that can be drawn: what the font lacks becomes a box, and no dollar starts a formula."""
+    """Makes text drawable: characters missing in the font become boxes, dollars are escaped."""
     known = _characters(family)
     return "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in text).replace("$", r"\$")
 
@@ -58,13 +58,13 @@ def _characters(family: str) -> frozenset[int]:
 
 
 def text_lengths(run: Run) -> Figure | None:
-    """Training texts by their length, and what is read of them."""
+    """Training texts by length, and how many tokens are read."""
     texts = texts_of(run)
     if texts is None:
         return None
     lengths, kept = lengths_of(texts.train), texts.sequence_length
     longest = max(kept, int(np.quantile(lengths, 0.995)))
-    # Lengths are whole numbers: bars with room for one more of them than others would stand out.
+    # Lengths are integers: bars that cover one more integer than others would look too high.
     step = -(-longest // BARS)
     edges = np.arange(0.5, longest + step, step)
     last = int(edges[-2] + 0.5)
@@ -83,13 +83,13 @@ def text_lengths(run: Run) -> Figure | None:
     axes.spines[["top", "right"]].set_visible(False)
     style.legend_above(axes, ncols=2)
     cut = np.mean(lengths > kept)
-    title = f"{100 * cut:.1f} % of the training texts are longer than what is read of them"
+    title = f"{100 * cut:.1f} % of the training texts are truncated"
     style.set_title(figure, title)
     return figure
 
 
 def against_bag_of_words(run: Run) -> Figure | None:
-    """Test accuracy of the network beside TF-IDF with logistic regression and the majority."""
+    """Test accuracy of the network, TF-IDF with logistic regression, and the majority class."""
     names = {
         "accuracy": "this network",
         "bag_of_words_baseline": "TF-IDF with\nlogistic regression",
@@ -123,7 +123,7 @@ def against_bag_of_words(run: Run) -> Figure | None:
     interval = formatting.interval("above_bag_of_words", above)
     titles = {
         1: f"The network is {points.lstrip('+')} points above TF-IDF {interval}",
-        0: f"Network and TF-IDF cannot be told apart: {points} points {interval}",
+        0: f"No significant difference between network and TF-IDF: {points} points {interval}",
         -1: f"The network does NOT beat TF-IDF: {points} points {interval}",
     }
     style.set_title(figure, titles[sign_of(above)])
@@ -131,7 +131,7 @@ def against_bag_of_words(run: Run) -> Figure | None:
 
 
 def telling_words(run: Run) -> Figure | None:
-    """What each word of a test text does to the answer: blue speaks for it, red against it."""
+    """Effect of each word of a test text on the prediction: blue supports it, red opposes it."""
     texts = texts_of(run)
     if texts is None or style.is_multilabel(run):
         return None
@@ -150,19 +150,21 @@ def telling_words(run: Run) -> Figure | None:
     for axes, (title, lines, effects) in zip(all_axes, drawn, strict=True):
         _draw_words(axes, lines, effects)
         axes.set_title(title, loc="left", fontsize=9, color=INK)
-    style.set_title(figure, "Words that change the answer most when they are made unknown")
+    style.set_title(figure, "Effect of replacing each word by the unknown word")
     return figure
 
 
 def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
-    """How far the answer's log-odds fall when a word becomes the unknown one (Li et al., 2016).
+    """Computes the drop in the prediction's log-odds without each word (Li et al., 2016).
+
+    Each word in turn is replaced by the unknown word.
 
     Args:
-        model: From tokens to {"probabilities": ...}.
+        model: Model from tokens to {"probabilities": ...}.
         tokens: int (length,), padded with 0 on the right.
 
     Returns:
-        float (words,): positive where the word speaks for the answer.
+        float (words,): positive if the word supports the prediction.
     """
     without = np.repeat(tokens[None], np.count_nonzero(tokens) + 1, axis=0)
     np.fill_diagonal(without[1:], UNKNOWN_ID)
@@ -173,7 +175,7 @@ def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
 
 
 def attention_map(run: Run) -> Figure | None:
-    """What each head of the last layer attends to in a test text, averaged over its words."""
+    """Attention of each head of the last layer to the words of a test text, averaged over words."""
     texts = texts_of(run)
     if texts is None or style.is_multilabel(run):
         return None
@@ -199,12 +201,12 @@ def attention_map(run: Run) -> Figure | None:
         bar = figure.colorbar(image, ax=axes, pad=0.01)
         bar.outline.set_visible(False)
         bar.set_label("attention", fontsize=8)
-    style.set_title(figure, "Attention that each word receives, mean over the words that give it")
+    style.set_title(figure, "Attention that each word receives, averaged over all attending words")
     return figure
 
 
 def _choose_texts(run: Run, texts: TextData, count: int) -> np.ndarray:
-    """Short test texts: the surest right answers of different classes, then the surest mistakes."""
+    """Chooses short test texts: the most confident correct ones by class, then mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     lengths = lengths_of(texts.test)
@@ -225,11 +227,11 @@ def _title_of(run: Run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
     said = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
-    # Never rounded up to certainty.
+    # Never rounded up to 100 %.
     share = "> 99.9 %" if probabilities[said] > 0.999 else f"{100 * probabilities[said]:.1f} %"
     if said == truth:
-        return f"{names[said]} ({share}), right"
-    return f"{names[said]} ({share}), wrong: it is {names[truth]}"
+        return f"{names[said]} ({share}), correct"
+    return f"{names[said]} ({share}), wrong: true class {names[truth]}"
 
 
 def _monospaced(word: str) -> str:
@@ -250,7 +252,7 @@ def _lines(words: list[str]) -> list[list[str]]:
 
 
 def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None:
-    """Words in monospace on boxes, whose colour says what the word does."""
+    """Draws words in monospace on boxes whose colour shows the word's effect."""
     largest = max(np.abs(effects).max(), 1e-9)
     axes.set(xlim=(0, LINE + 16), ylim=(len(lines) - 0.4, -0.6))
     axes.axis("off")
@@ -265,7 +267,7 @@ def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None
                 "alpha": 0.75 * abs(effect),
                 "linewidth": 0,
             }
-            # The box is drawn apart: its transparency is not the word's.
+            # The box is drawn separately, so that its transparency does not affect the word.
             look: Any = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
             axes.text(x, row, word, color="none", bbox=box, **look)
             axes.text(x, row, word, color=INK, **look)

@@ -1,4 +1,4 @@
-"""Figures of a learned embedding: which words are near each other."""
+"""Figures of a learned embedding: nearest words, analogies, projection to the plane."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from .style import CLASS_COLORS, GREY, INK
 from .texts import TextData, printable, texts_of
 
 NEAREST = 5
-SEEN = 5000  # most frequent words among which neighbours are looked for
+SEEN = 5000  # most frequent words, among which neighbours are searched
 ANALOGY_WORDS = 10_000
 PROBES = (
     "good bad great terrible love hate happy sad funny boring king woman war money game president "
     "computer music school sleep rain oil team software minister actor father police"
 ).split()
-# a is to b as c is to what is expected.
+# (a, b, c, d): a is to b as c is to d.
 ANALOGIES = (
     ("man", "king", "woman", "queen"),
     ("man", "actor", "woman", "actress"),
@@ -40,13 +40,13 @@ EXAMPLES_MAPPED = 5000
 
 
 def embedding_of(run: Run) -> np.ndarray:
-    """The vectors of all words, scaled to length 1: float (vocabulary, dim)."""
+    """Returns the vectors of all words, scaled to length 1: float (vocabulary, dim)."""
     vectors = run.model.get_layer("embedding").get_weights()[0][: len(_texts(run).vocabulary)]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def nearest_words(run: Run) -> Figure | None:
-    """Words and those nearest to them in the learned embedding, with their cosines."""
+    """Words and their nearest neighbours in the learned embedding, with cosine similarities."""
     if texts_of(run) is None:
         return None
     vocabulary = _texts(run).vocabulary
@@ -79,18 +79,18 @@ def nearest_words(run: Run) -> Figure | None:
 def rank_analogy(
     vectors: np.ndarray, vocabulary: Sequence[str], words: Sequence[str]
 ) -> tuple[int, int, list[str]]:
-    """At which rank d answers "a is to b as c is to d": 1 is the answer itself.
+    """Ranks d as the answer to "a is to b as c is to ?"; rank 1 is the best candidate.
 
-    The cosine to b - a + c decides (Mikolov et al., 2013); the three words of the question are no
-    answers, nor are padding and the unknown word.
+    Candidates are ranked by their cosine similarity to b - a + c (Mikolov et al., 2013); a, b, c,
+    padding and the unknown word are excluded.
 
     Args:
         vectors: float (n, dim), of length 1.
-        vocabulary: The word of each.
+        vocabulary: The word of each vector.
         words: a, b, c and d, all of them in the vocabulary.
 
     Returns:
-        Rank, number of candidates and the up to three nearest words.
+        Rank, number of candidates, and up to three nearest words.
 
     Example:
         rank_analogy(vectors, vocabulary, ("man", "king", "woman", "queen"))
@@ -106,7 +106,7 @@ def rank_analogy(
 
 
 def analogies(run: Run) -> Figure | None:
-    """Analogies such as king - man + woman: the rank of the expected word, and what came first."""
+    """Analogies such as king - man + woman: rank of the expected word, and the nearest words."""
     if texts_of(run) is None:
         return None
     vocabulary = _texts(run).vocabulary[:ANALOGY_WORDS]
@@ -121,7 +121,7 @@ def analogies(run: Run) -> Figure | None:
     axes.set(xlim=(0, 10), ylim=(len(asked) - 0.4, -1.4))
     axes.axis("off")
     columns = (0, 3.9, 5.6, 6.9)
-    for x, head in zip(columns, ("question", "expected", "its rank", "nearest"), strict=True):
+    for x, head in zip(columns, ("question", "expected", "rank", "nearest"), strict=True):
         axes.text(x, -1, head, color=GREY, va="center", fontsize=9)
     for row, ((a, b, c, expected), (rank, _, nearest)) in enumerate(
         zip(asked, answers, strict=True)
@@ -133,9 +133,9 @@ def analogies(run: Run) -> Figure | None:
             axes.text(x, row, cell, va="center", fontsize=9, fontweight=weight)
         axes.axhline(row + 0.5, color=style.GRID, linewidth=0.8)
     first, candidates = sum(rank == 1 for rank, _, _ in answers), answers[0][1]
-    title = f"{first} of {len(asked)} analogies have the expected word at rank 1"
+    title = f"{first} of {len(asked)} analogies rank the expected word first"
     if asked[0] == ANALOGIES[0]:
-        title += f"; king - man + woman: queen is at rank {answers[0][0]:,} of {candidates:,}"
+        title += f"; king - man + woman: queen ranks {answers[0][0]:,} of {candidates:,}"
     style.set_title(figure, title)
     return figure
 
@@ -160,7 +160,7 @@ def embedding_map(run: Run) -> Figure | None:
     for c, name in enumerate(run.label_names):
         of_class = places[speaks_for == c]
         color = CLASS_COLORS[c % len(CLASS_COLORS)]
-        label = f"speaks for {style.shorten(name, 18)}"
+        label = f"indicates {style.shorten(name, 18)}"
         axes.plot(*of_class.T, "o", color=color, markersize=3.5, alpha=0.7, label=label)
     _name_apart(figure, axes, places, [_word(vocabulary[i]) for i in chosen])
     axes.set(xlabel="first principal component", ylabel="second principal component")
@@ -173,7 +173,7 @@ def embedding_map(run: Run) -> Figure | None:
 
 
 def class_log_odds(run: Run) -> np.ndarray:
-    """How much each word speaks for each class in train: smoothed log odds, weighted by certainty.
+    """Computes how strongly each word indicates each class in train: smoothed log odds, z-scored.
 
     Monroe, Colaresi and Quinn, 2008, eq. 16 and 22, with a flat prior.
 
@@ -181,7 +181,7 @@ def class_log_odds(run: Run) -> np.ndarray:
         float (vocabulary, classes), z-scores.
     """
     train, vocabulary = _texts(run).train, _texts(run).vocabulary
-    # All over train, which may be sorted by class.
+    # Spread over train, which may be sorted by class.
     positions = np.linspace(0, len(train) - 1, min(EXAMPLES_MAPPED, len(train))).astype(int)
     tokens, labels = train.take(positions)
     counts = np.zeros((len(vocabulary), len(run.label_names)))
@@ -193,7 +193,7 @@ def class_log_odds(run: Run) -> np.ndarray:
 
 
 def _texts(run: Run) -> TextData:
-    """The texts of a run that has them."""
+    """Returns the texts of a run that has texts."""
     texts = texts_of(run)
     assert texts is not None
     return texts
@@ -204,8 +204,8 @@ def _word(word: str) -> str:
 
 
 def _name_apart(figure: Figure, axes: Axes, places: np.ndarray, names: list[str]) -> None:
-    """Names as many points as have room, in the order given."""
-    figure.draw_without_rendering()  # the layout decides where there is room
+    """Labels points in the given order, where labels do not overlap."""
+    figure.draw_without_rendering()  # applies the layout, which sets the positions
     taken: list[Bbox] = []
     for place, name in zip(places, names, strict=True):
         text = axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=7.5)

@@ -1,8 +1,8 @@
-"""Whether the gradient of a loss is right: differences, Taylor and Jacobian tests, in float64.
+"""Checks the gradient of a loss in float64: finite differences, Taylor and Jacobian tests.
 
     kpipe.gradients.check(my_model, my_loss, x, y).passed
 
-It knows Keras and TensorFlow, and nothing of kpipe.
+It depends on Keras and TensorFlow only, not on the rest of kpipe.
 """
 
 from .checks import HEADING, GradientCheck, VariableCheck, check

@@ -1,4 +1,4 @@
-"""Whether gradients are right: central differences, Taylor test, Jacobian-transpose test."""
+"""Gradient checks: central differences, Taylor test, Jacobian-transpose test."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,20 +26,20 @@ from .taylor import taylor_picture, taylor_test
 
 @dataclasses.dataclass(frozen=True)
 class VariableCheck:
-    """The result of the tests for one variable, or one input.
+    """The result of the tests for one variable or one input.
 
     Attributes:
         name: The variable's path; "input ..." for an input.
         shape: Shape of the variable.
-        errors: Relative error of every entry that was compared with differences, (entries,).
-        kinks: Entries at a kink, of a ReLU or a max pooling, where there is no derivative. They
-            were compared close by, or left out where kinks are too dense for that.
-        slopes: Slopes of the loss' change and of what the gradient leaves of it, along a random
-            direction: about 1 and 2; a word where there are none, such as "flat" for a gradient
+        errors: Relative error of every entry compared with finite differences, (entries,).
+        kinks: Number of entries at a kink of a ReLU or max pooling, where no derivative exists.
+            They were compared at a nearby point, or left out if kinks are too dense.
+        slopes: Slopes of the loss' change, and of its remainder after the gradient term, along a
+            random direction: about 1 and 2; a word if there are none, such as "flat" for a gradient
             of 0.
-        transpose_error: Relative difference of u'(J v) and v'(J'u); NaN where kinks are too dense.
-        verdict: "ok", "WRONG", or "NOT CHECKED" where differences cannot decide.
-        reasons: Reasons of a verdict that is not "ok", in words.
+        transpose_error: Relative difference of u'(J v) and v'(J'u); NaN if kinks are too dense.
+        verdict: "ok", "WRONG", or "NOT CHECKED" if differences cannot decide.
+        reasons: Reasons for a verdict other than "ok", in words.
     """
 
     name: str
@@ -61,7 +61,7 @@ class VariableCheck:
         return self.verdict == "ok"
 
     def row(self) -> tuple[str, ...]:
-        """Its row in a table with the columns `HEADING`."""
+        """Returns the result as a table row with the columns `HEADING`."""
         return (
             self.name,
             "x".join(map(str, self.shape)) or "scalar",
@@ -80,10 +80,10 @@ class GradientCheck:
 
     Attributes:
         model: The model's name.
-        variables: One entry for each trainable variable and each input of floats.
+        variables: One entry for each trainable variable and each float input.
         tolerance: Largest relative error that passes.
-        taylor: Step, change of the loss, and what the gradient leaves of it, along one direction of
-            all variables together, (steps, 3): for a picture.
+        taylor: Step, change of the loss, and its remainder after the gradient term, along one
+            direction in all variables, (steps, 3): for a figure.
     """
 
     model: str
@@ -102,7 +102,7 @@ class GradientCheck:
         return self.verdict == "ok"
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table: its heading, then a row for each variable."""
+        """Returns a table: the heading, then a row for each variable."""
         return [HEADING, *(variable.row() for variable in self.variables)]
 
     def to_json(self) -> dict[str, Any]:
@@ -151,38 +151,38 @@ def check(
     seed: int = 0,
     progress: Callable[[VariableCheck], None] | None = None,
 ) -> GradientCheck:
-    """Checks the gradient of a loss in every trainable variable and every input of floats.
+    """Checks the gradient of a loss in every trainable variable and every float input.
 
-    Everything is computed in float64, whatever the model's dtype; the model is left as it was.
-    Dropout, sampling layers and other random ones draw the same numbers at every evaluation, and
-    batch normalization takes the statistics of `x`, so that the loss is a function to be derived.
-    Three tests, each on every variable:
+    Everything is computed in float64, whatever the model's dtype; the model is unchanged
+    afterwards. Dropout, sampling and other random layers draw the same numbers at every evaluation,
+    and batch normalization uses the statistics of `x`, so that the loss is a deterministic
+    function. Three tests are applied to every variable:
 
-    - central differences, extrapolated once (Richardson), of single entries, each with a smaller
-      step where the function bends too much;
-    - the Taylor test: along a random direction d, L(w + t d) - L(w) falls as t does, and
-      L(w + t d) - L(w) - t d'g as t^2; and d'g agrees with differences;
+    - central differences of single entries, extrapolated once (Richardson), with a smaller step if
+      the function bends too much;
+    - the Taylor test: along a random direction d, L(w + t d) - L(w) falls like t, and the remainder
+      L(w + t d) - L(w) - t d'g like t^2; and d'g agrees with differences;
     - the Jacobian-transpose test: for random u and v, u'(J v) = v'(J'u), with J v from differences
-      of the outputs and J'u from back-propagation.
+      of the outputs and J'u from backpropagation.
 
-    At a kink of a ReLU or a max pooling there is no derivative. There the one-sided differences
-    disagree however small the step, which no wrong gradient does; such an entry or direction is
-    compared at a point close by.
+    At a kink of a ReLU or max pooling no derivative exists. There the one-sided differences
+    disagree however small the step, unlike for a wrong gradient; such an entry or direction is
+    compared at a nearby point.
 
     Args:
         model: A model, compiled or not, or a layer.
-        loss: A Keras name, loss or function of (y, outputs), a dict or list of them for several
-            outputs; losses that layers add are counted as well. None: those alone, or, where there
-            are none, half the mean square of the outputs.
-        x: Inputs, a few examples: every evaluation takes all of them.
+        loss: A Keras name, loss or function of (y, outputs), or a dict or list of them for several
+            outputs; losses added by layers are included. None: added losses only or, if there are
+            none, half the mean square of the outputs.
+        x: Inputs of a few examples; every evaluation uses all of them.
         y: Targets, or None.
-        samples: Entries of each variable that are compared, at random, half of them where the
-            gradient is not 0; all of a smaller one.
-        tolerance: Largest relative error that passes. A deviation below the rounding error of the
-            differences counts as none.
-        training: Whether layers behave as in training.
-        seed: Seed of the entries and directions.
-        progress: Called with each variable's result, as soon as it is known.
+        samples: Number of random entries to compare in each variable, half of them where the
+            gradient is not 0; a smaller variable is compared completely.
+        tolerance: Largest relative error that passes. Deviations below the rounding error of the
+            differences are ignored.
+        training: Whether layers run in training mode.
+        seed: Random seed of the entries and directions.
+        progress: Function called with each variable's result as soon as it is available.
 
     Raises:
         ValueError: There is nothing to check, or the model computes in less than float64.
@@ -244,7 +244,7 @@ def _check_variable(
 def _compare_entries(
     points: Points, i: int, samples: int, tolerance: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, list[str]]:
-    """Compares single entries: relative errors, number at kinks, and the worst one in words."""
+    """Compares single entries: returns relative errors, number of kinks, worst entry in words."""
     errors: list[float] = []
     worst: list[str] = []
     kinks, largest = 0, tolerance
@@ -271,7 +271,7 @@ def _compare_entries(
 
 
 def _entries(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """Chooses all entries of a small variable, or some of a large one, half with a gradient."""
+    """Chooses all entries of a small variable, or some of a large one, half with gradients."""
     chosen = np.arange(gradient.size)
     if gradient.size > samples:
         felt = np.flatnonzero(gradient)
@@ -282,10 +282,10 @@ def _entries(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> li
 
 
 def _is_narrow(point: Point, i: int) -> bool:
-    """Whether the loss is a staircase where the gradient is largest, as a cast to float32 makes it.
+    """Whether the loss is a staircase where the gradient is largest, as after a cast to float32.
 
-    The eight steps together are shorter than one of float32, so that they cross two of those at
-    most; a thousand are visible, unlike in a loss that does not depend on the entry at all.
+    The eight steps together are shorter than one float32 step, so that they cross at most two of
+    these; a thousand float32 steps are visible, unlike in a loss that does not depend on the entry.
     """
     gradient = point.gradients[LOSS][i]
     entry = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
@@ -293,7 +293,7 @@ def _is_narrow(point: Point, i: int) -> bool:
     direction[entry] = max(abs(point.values[i][entry]), size_of(point.values[i]))
     step = 1e-9
     if abs(gradient[entry] * direction[entry]) * step < READABLE * point.noise[LOSS]:
-        return False  # it could not be seen
+        return False  # too small to be visible
     value = point.line(i, direction, LOSS)
     return len({value(k * step) for k in range(9)}) < 5 and value(1e5 * step) != value(0.0)
 
@@ -301,9 +301,9 @@ def _is_narrow(point: Point, i: int) -> bool:
 def _along_a_direction(
     points: Points, i: int, which: int, tolerance: float, rng: np.random.Generator
 ) -> Comparison:
-    """Compares the derivative along the first random direction in whose way no kink lies.
+    """Compares the derivative along the first random direction that crosses no kink.
 
-    For the projection of the outputs on u, and a direction v, that compares v'(J'u) with u'(J v).
+    For the projection of the outputs on u and a direction v this compares v'(J'u) with u'(J v).
     """
     for attempt in range(DIRECTIONS):
         number = attempt * POINTS // DIRECTIONS

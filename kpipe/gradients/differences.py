@@ -1,4 +1,4 @@
-"""Derivatives of an objective, compared with differences of it."""
+"""Compares derivatives of an objective with finite differences."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,22 +9,22 @@ import tensorflow as tf
 from .objective import Objective
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of a difference, as a share of the variable's size
-JITTER = 1e-2  # how far a point beside the given one is, as a share of the variable's size
-CHAOTIC = 1e-6  # share of a value that rounding of its arguments never changes it by
+JITTER = 1e-2  # distance of a nearby point, as a share of the variable's size
+CHAOTIC = 1e-6  # relative change of a value that rounding of its arguments never causes
 LOSS, PROJECTION = 0, 1
-POINTS = 3  # the given one, and others close by, where no kink is hit exactly
-DIRECTIONS = 12  # random ones that a test may try, since kinks can lie in the way of one
-# What the loss must change by, in units of its rounding error, before a slope is read from it.
+POINTS = 3  # the given point, and nearby ones where no kink is hit exactly
+DIRECTIONS = 12  # random directions that a test may try, since one can cross kinks
+# Minimum change of the loss, in units of its rounding error, for a slope to be read from it.
 READABLE = 50.0
 
 
 class Point:
-    """Values at which derivatives are compared, with the loss and its gradients there.
+    """A point at which derivatives are compared, with the loss and its gradients.
 
     Attributes:
         center: The loss and the projection, float64 (2,).
-        gradients: Gradients of each of the two in every value.
-        noise: Rounding error of each of the two, float64 (2,).
+        gradients: Gradients of loss and projection in every value.
+        noise: Rounding errors of loss and projection, float64 (2,).
 
     Raises:
         ValueError: The objective changes from one evaluation to the next.
@@ -38,10 +38,10 @@ class Point:
         self.center: np.ndarray = objective.evaluate(self.tensors).numpy()
         gradients = objective.differentiate(self.tensors)
         self.gradients: list[list[np.ndarray]] = [[g.numpy() for g in part] for part in gradients]
-        # The rounding error of the function, from arguments that differ by their own.
+        # Rounding error of the function, from arguments that differ by their rounding error.
         spread = self._spread(values, rng)
         if (spread > CHAOTIC * np.abs(self.center)).any():
-            # An input at a threshold, such as a mask's value: variables alone.
+            # An input at a threshold, such as a mask value: nudge variables only.
             spread = self._spread(values[: objective.count], rng)
         again = np.abs(objective.evaluate(self.tensors).numpy() - self.center)
         if (again > CHAOTIC * np.abs(self.center)).any():
@@ -63,7 +63,7 @@ class Point:
         return np.abs(np.array(found) - self.center).max(axis=0)
 
     def line(self, i: int, direction: np.ndarray, which: int) -> Callable[[float], float]:
-        """Returns the function t -> value at t times `direction` from here, in variable `i`."""
+        """Returns the function t -> value at this point plus t * `direction` in variable `i`."""
 
         def value(t: float) -> float:
             tensors = list(self.tensors)
@@ -74,11 +74,11 @@ class Point:
 
 
 class Points:
-    """The given point, and others close by, without exact kinks.
+    """The given point, and nearby points without exact kinks.
 
-    The first of them moves the variables alone: an input that is padding or a mask's value means
-    something else close by. For an input it moves everything: ties of a max pooling remain while
-    the input stays.
+    The first nearby point moves the variables only, because an input that is padding or a mask
+    value changes its meaning when moved. For an input it moves everything, because ties of a max
+    pooling remain while the input stays.
     """
 
     def __init__(self, objective: Objective, rng: np.random.Generator) -> None:
@@ -86,7 +86,7 @@ class Points:
         self.made: dict[tuple[int, int], Point] = {}
 
     def at(self, number: int, i: int = 0) -> Point:
-        """Returns the point of that number, close enough for variable or input `i`."""
+        """Returns point `number`, for the comparison of variable or input `i`."""
         count, values = self.objective.count, self.objective.values
         moved = 0 if number == 0 else count if number == 1 and i < count else len(values)
         if (number, moved) not in self.made:
@@ -106,12 +106,12 @@ def size_of(value: np.ndarray) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A derivative, compared with the difference of the function.
+    """The comparison of a derivative with finite differences.
 
     Attributes:
         error: Relative error.
-        difference: The derivative that the differences yield.
-        state: "equal", "wrong", or "rough": at a kink.
+        difference: The derivative from differences.
+        state: "equal", "wrong", or "rough" (at a kink).
     """
 
     error: float
@@ -119,11 +119,11 @@ class Comparison:
     state: str
 
     def settles(self, point: int) -> bool:
-        """Whether the comparison at the point of that number decides, without another point.
+        """Whether the comparison at point number `point` is final, so that no other is needed.
 
-        Exactly at several kinks, as where all biases are 0, back-propagation may return a number
-        that is no derivative from any side (Kakade and Lee, 2018). A wrong gradient is wrong close
-        by as well.
+        Exactly at several kinks, such as with all biases at 0, backpropagation may return a number
+        that is not a one-sided derivative from any side (Kakade and Lee, 2018). A wrong gradient is
+        wrong at nearby points as well.
         """
         if self.state == "wrong":
             return point > 0 or not np.isfinite(self.error)
@@ -133,11 +133,11 @@ class Comparison:
 def compare(
     point: Point, i: int, direction: np.ndarray, which: int, slope: float, tolerance: float
 ) -> Comparison:
-    """Compares a derivative along a direction with differences of the function.
+    """Compares a derivative along a direction with finite differences.
 
-    Where a step crosses a kink, the differences with it and with its half, and the two second
-    differences, disagree by about as much as the slopes on its sides. Where two steps on end are
-    smooth and agree on another derivative, the gradient is wrong.
+    If a step crosses a kink, the differences with the step and with its half, and the two second
+    differences, disagree about as much as the slopes on both sides of the kink. If two consecutive
+    steps are smooth and agree on another derivative, the gradient is wrong.
     """
     if not np.isfinite(slope):
         return Comparison(np.inf, np.nan, "wrong")

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 
 def as_model(model: keras.Layer, x: object) -> keras.Model:
-    """Returns the model, built; a layer is wrapped in one.
+    """Returns the built model; a layer is wrapped in a model.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: `model` is neither.
     """
     if isinstance(model, keras.Model):
         if not model.built:
@@ -36,7 +36,7 @@ _LOCK = threading.RLock()
 def in_float64(model: keras.Model) -> Iterator[None]:
     """Makes all layers, casts and losses compute in float64 until the block ends.
 
-    It affects the whole process: one thread at a time, and none should train meanwhile.
+    It affects the whole process: one thread at a time, and no other thread should train.
     """
     with _LOCK, contextlib.ExitStack() as changes:
         _change_to_float64(model, changes)
@@ -44,7 +44,7 @@ def in_float64(model: keras.Model) -> Iterator[None]:
 
 
 def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> None:
-    """Sets private names: the public ones do not reach everything that casts, docs/design.md."""
+    """Sets private attributes: public ones do not reach everything that casts, docs/design.md."""
 
     def change(owner: object, attribute: str, value: object) -> None:
         changes.callback(setattr, owner, attribute, getattr(owner, attribute))
@@ -60,7 +60,7 @@ def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> Non
             change(layer, "_dtype", "float64")
         if not isinstance(layer, keras.Model):
             continue
-        # A functional model casts its inputs, and the tensors that its graph says.
+        # A functional model casts its inputs and tensors of its graph.
         for tensor in getattr(layer, "inputs", None) or ():
             if keras.backend.is_float_dtype(tensor.dtype):
                 change(tensor, "_dtype", "float64")
@@ -70,10 +70,10 @@ def _change_to_float64(model: keras.Model, changes: contextlib.ExitStack) -> Non
                 continue
             if keras.backend.is_float_dtype(dtype):
                 change(operation, "dtype", "float64")
-    for variable in model.variables:  # a scope without state casts to it
+    for variable in model.variables:  # a StatelessScope casts to their dtype
         if keras.backend.is_float_dtype(variable.dtype):
             change(variable, "_dtype", "float64")
-    # All loss objects, also those inside a function or a layer.
+    # All loss objects, including those inside a function or a layer.
     change(keras.losses.Loss, "dtype", property(lambda loss: "float64"))
 
 
@@ -84,13 +84,13 @@ class Objective:
     of random layers, which therefore draw the same numbers at every evaluation.
 
     Attributes:
-        values: Float64 arrays: the trainable variables, then the inputs of floats.
-        names: The name of each.
+        values: Float64 arrays: the trainable variables, then the float inputs.
+        names: The name of each value.
         evaluate: Function from such values to the loss and the projection, float64 (2,).
-        differentiate: Function from such values to the gradients of these two in every value.
+        differentiate: Function from such values to the gradients of both in every value.
 
     Raises:
-        ValueError: There is nothing to derive by, or the outputs are not float64.
+        ValueError: There is no variable or float input, or the outputs are not float64.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class Objective:
         self.names += [f"input {i}" if len(self.inputs) > 1 else "input" for i in self.free]
         if not self.values:
             raise ValueError(
-                f"model {model.name!r} has no trainable variables and no inputs of floats: "
-                "there is no gradient to check"
+                f"model {model.name!r} has no trainable variables and no float inputs; expected "
+                "one of them: there is no gradient to check"
             )
         outputs = self._floats(self._call(self.values)[0])
         narrow = sorted({o.dtype.name for o in outputs if o.dtype != tf.float64})
         if narrow or not outputs:
             raise ValueError(
-                f"model {model.name!r} gives {' and '.join(narrow) or 'no floats'} although all "
-                "layers were asked for float64: differences need it; a layer casts its outputs"
+                f"model {model.name!r} outputs {' and '.join(narrow) or 'no floats'}; expected "
+                "float64, which differences need: remove the layer that casts its outputs"
             )
         self.projectors = [rng.standard_normal(o.shape) for o in outputs]
         specs = [tf.TensorSpec(value.shape, tf.float64) for value in self.values]
@@ -138,7 +138,7 @@ class Objective:
         self.differentiate = tf.function(self._gradients).get_concrete_function(specs)
 
     def _call(self, values: Sequence[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
-        """Computes the outputs, and the losses that layers add."""
+        """Computes the outputs, and the losses added by layers."""
         inputs = list(self.inputs)
         for i, value in zip(self.free, values[self.count :], strict=True):
             inputs[i] = value
@@ -194,10 +194,10 @@ def _loss_of(loss: Any, y: Any, outputs: Any) -> tf.Tensor:
     several = keras.tree.flatten(outputs)
     if len(several) > 1:
         raise ValueError(
-            f"loss={loss!r} for {len(several)} outputs: expected a dict or list with one for each"
+            f"loss={loss!r} for {len(several)} outputs; expected a dict or list with one for each"
         )
     if y is None:
-        raise ValueError(f"loss={loss!r} and y=None: expected the targets of x")
+        raise ValueError(f"loss={loss!r} and y=None; expected the targets of x")
     y = tf.convert_to_tensor(y)  # as in training, and as precise as the outputs
     y = tf.cast(y, tf.float64) if y.dtype.is_floating else y
     return tf.reduce_mean(keras.losses.get(loss)(y, several[0]))

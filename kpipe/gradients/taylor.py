@@ -1,4 +1,4 @@
-"""The Taylor test: what a gradient leaves of the loss' change falls as the step's square."""
+"""The Taylor test: the change of the loss minus the gradient term falls as the step squared."""
 
 import numpy as np
 
@@ -11,19 +11,19 @@ TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readab
 def taylor_test(
     points: Points, i: int, rng: np.random.Generator
 ) -> tuple[tuple[float | str, float | str], bool]:
-    """Computes slopes along the first direction in whose way no kink lies; are they right?
+    """Computes slopes along the first direction that crosses no kink; returns whether they fit.
 
-    What a wrong gradient leaves of the loss' change falls as the step does, with slope 1, in every
-    direction; between dense kinks the slopes are irregular, and prove nothing.
+    With a wrong gradient the remainder falls like the step, with slope 1, in every direction;
+    between dense kinks slopes are irregular and prove nothing.
     """
     slopes: tuple[float | str, float | str] = ("kinks", "kinks")
     beside: list[float | str] = []
     for attempt in range(DIRECTIONS):
         number = attempt * POINTS // DIRECTIONS
         if number == POINTS - 1 and all(map(_is_linear, beside)):
-            return slopes, False  # a single unit may be right, all together are not
+            return slopes, False  # a single unit may be right, but all units together are not
         point = points.at(number, i)
-        # In the end one unit's weights alone: fewer kinks than those of all units.
+        # Finally the weights of one unit only: they cross fewer kinks.
         direction = _direction(point, i, rng, one_unit=number == POINTS - 1)
         slopes = _slopes(point, i, direction)
         if all(
@@ -37,7 +37,7 @@ def taylor_test(
 
 
 def taylor_picture(point: Point, rng: np.random.Generator) -> np.ndarray:
-    """Tables the step, the loss' change and what the gradient leaves of it, in all variables."""
+    """Tabulates step, change of the loss, and remainder, along a direction in all variables."""
     count = len(point.values)
     directions = [_direction(point, i, rng) for i in range(count)]
     slope = sum(np.sum(point.gradients[LOSS][i] * directions[i]) for i in range(count))
@@ -50,18 +50,18 @@ def taylor_picture(point: Point, rng: np.random.Generator) -> np.ndarray:
 
 
 def _is_linear(slope: float | str) -> bool:
-    """Whether what the gradient leaves of the loss' change falls as a wrong gradient's does."""
+    """Whether the remainder falls like that of a wrong gradient."""
     return isinstance(slope, str) or abs(slope - 1) <= SLOPE_TOLERANCE
 
 
 def _direction(
     point: Point, i: int, rng: np.random.Generator, one_unit: bool = False
 ) -> np.ndarray:
-    """Draws a direction that is not across the gradient, so that the first slope can be seen."""
+    """Draws a direction not orthogonal to the gradient, so that the first slope is visible."""
     gradient, size = point.gradients[LOSS][i], size_of(point.values[i])
     direction = rng.standard_normal(gradient.shape)
     if norm := np.linalg.norm(gradient):
-        if np.sum(direction * gradient) < 0:  # or they cancel, in a variable of one entry
+        if np.sum(direction * gradient) < 0:  # else they cancel in a variable with one entry
             direction = -direction
         direction += gradient / norm * np.linalg.norm(direction)
     felt = np.flatnonzero(gradient)
@@ -72,10 +72,10 @@ def _direction(
 
 
 def _slopes(point: Point, i: int, direction: np.ndarray) -> tuple[float | str, float | str]:
-    """Computes how fast the loss' change, and what the gradient leaves of it, fall with the step.
+    """Computes how fast the change of the loss, and its remainder, fall with the step.
 
-    It takes the smallest steps at which the latter exceeds rounding: at larger ones a slightly
-    wrong gradient would not show, and more kinks lie in the way.
+    It uses the smallest steps at which the remainder exceeds rounding: at larger ones a slightly
+    wrong gradient would not be visible, and more kinks would be crossed.
     """
     slope = float(np.sum(point.gradients[LOSS][i] * direction))
     value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]

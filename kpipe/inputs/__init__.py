@@ -1,4 +1,4 @@
-"""Inputs: one way from a file to what a network takes, for data, export and prediction."""
+"""Inputs: the single conversion from files to network inputs, for data, export and prediction."""
 
 import pathlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Column = Rows | Tokens
 
 
 def of(dataset: Dataset) -> Input:
-    """The input of a dataset: texts, images, or arrays of numbers."""
+    """Returns the kind of a dataset's inputs: texts, images, or arrays of numbers."""
     if dataset.vectorization:
         return TextInput(dataset.vectorization)
     if len(dataset.input_shape) == 3 and not dataset.input_dtype:
@@ -26,13 +26,17 @@ def of(dataset: Dataset) -> Input:
 
 
 def read_files(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> np.ndarray | list:
-    """What a model of this input takes, from a user's files.
+    """Reads a model's inputs from a user's files.
+
+    Args:
+        paths: Paths of the files.
+        spec: Spec of the model's input.
 
     Returns:
         Encoded images, texts, or rows of numbers.
 
     Raises:
-        UserError: A file cannot be read; it is named.
+        UserError: A file cannot be read; the message names it.
     """
     if spec.dtype == tf.string:
         return [line.encode("utf-8", "replace") for path in paths for line in read_lines(path)]
@@ -42,7 +46,7 @@ def read_files(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> np.ndarray
 
 
 def name_examples(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> list[str]:
-    """What each example of `read_files` is called: its text, its file, or its file and row."""
+    """Names each example of `read_files`: by its text, its file, or its file and row."""
     if spec.dtype == tf.string:
         return [line for path in paths for line in read_lines(path)]
     if spec.dtype == tf.uint8 and len(spec.shape) == 4:
@@ -51,10 +55,10 @@ def name_examples(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> list[st
 
 
 def check(examples: np.ndarray | Sequence[str], spec: tf.TensorSpec) -> np.ndarray | list[bytes]:
-    """Inputs as an array of the very dtype and shape, or texts as UTF-8.
+    """Returns inputs as an array, or texts as UTF-8, without any conversion of dtype or shape.
 
     Raises:
-        ValueError: They are something else.
+        ValueError: Dtype or shape differ from `spec`.
     """
     if spec.dtype == tf.string:
         return encode_texts(examples)

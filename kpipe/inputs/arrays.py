@@ -1,4 +1,4 @@
-"""Arrays: vectors and other numbers of one shape, which a network takes as they are."""
+"""Arrays: vectors and other numbers of fixed shape, passed to the network unchanged."""
 
 import csv
 import dataclasses
@@ -21,15 +21,15 @@ Endpoints = dict[str, tuple[Serve, tf.TensorSpec]]
 
 
 class Given(NamedTuple):
-    """What an endpoint is given in a proof, and what the network takes in its place.
+    """Inputs of an endpoint in a proof, and the corresponding inputs of the network.
 
     Attributes:
         endpoint: A signature of the SavedModel.
-        argument: The name of what it takes.
-        values: An array, or a list of bytes.
-        inputs: The same as the network takes it.
-        batches: Sizes of the batches in which it is replayed.
-        about: What it is, for people; "" for what is ordinary.
+        argument: Name of the endpoint's argument.
+        values: Inputs of the endpoint: an array, or a list of bytes.
+        inputs: The same inputs in the form that the network takes.
+        batches: Sizes of the batches in which they are replayed.
+        about: Description of unusual inputs, for people; "" for ordinary ones.
     """
 
     endpoint: str
@@ -42,11 +42,11 @@ class Given(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Inputs of one shape, a row an example.
+    """Inputs of one shape, one row per example.
 
     Attributes:
-        values: (n, ...), as the network takes them; memory-mapped where they come from the cache.
-        lengths: None: all are equally long.
+        values: (n, ...), in the form that the network takes; memory-mapped if from the cache.
+        lengths: None, because all rows have the same length.
     """
 
     values: np.ndarray
@@ -56,66 +56,66 @@ class Rows:
         return len(self.values)
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
-        """The inputs of some rows."""
+        """Returns the inputs of some rows."""
         return self.values[rows]
 
     def content(self, row: int) -> bytes:
-        """What is compared when duplicates are counted."""
+        """Returns the bytes that are compared when duplicates are counted."""
         return np.ascontiguousarray(self.values[row]).tobytes()
 
     def shortest_first(self, rows: np.ndarray) -> np.ndarray:
-        """An order of the positions of `rows` that wastes no padding."""
+        """Returns an order of the positions of `rows` that needs little padding."""
         return np.arange(len(rows))
 
     def joined(self, rows: np.ndarray, other: "Rows", other_rows: np.ndarray) -> "Rows":
-        """Some rows of this one, then some of another."""
+        """Concatenates some rows of this column and some of another."""
         return Rows(np.concatenate([self.take(rows), other.take(other_rows)]))
 
     @property
     def files(self) -> list[pathlib.Path]:
-        """The files that hold the values, for the proof."""
+        """The files that contain the values, for the proof."""
         return [pathlib.Path(self.values.filename)]  # type: ignore[attr-defined]
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayInput:
-    """Numbers of one shape.
+    """Inputs that are arrays of fixed shape.
 
     Attributes:
-        shape: Of one example.
-        dtype: "float32", or what `Dataset.input_dtype` says.
+        shape: Shape of one example.
+        dtype: "float32", or `Dataset.input_dtype`.
     """
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
-    # Of what an endpoint takes, where the model's input has no name of its own.
+    # Name of an endpoint's argument, if the model's input has no name.
     name: ClassVar[str] = "features"
-    usage: ClassVar[str] = "ROWS.csv"  # what `kpipe predict` is given
+    usage: ClassVar[str] = "ROWS.csv"  # arguments of `kpipe predict`
 
     def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
-        """An example from the source as the network takes it."""
+        """Converts an example of the source to the form that the network takes."""
         return tf.ensure_shape(tf.cast(value, self.dtype), self.shape)
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
         """Writes `SPLIT_inputs.npy` and `SPLIT_labels.npy`.
 
         Raises:
-            UserError: An example is not what it should be; it is named.
+            UserError: An example is invalid; the message names it.
         """
         write_rows(self, folder, dataset_name, source, split)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
-        """Refuses what is no number; `names` says which example a position is."""
+        """Refuses values that are not finite; `names` names the example at a position."""
         bad = ~np.isfinite(values.astype(np.float64)).reshape(len(values), -1).all(axis=1)
         if bad.any():
             raise UserError(
-                f"{names(int(bad.argmax()))} contains a value that is NaN or infinite "
-                f"({int(bad.sum())} such examples here); replace it or leave the example out"
+                f"{names(int(bad.argmax()))} contains NaN or infinity ({int(bad.sum())} such "
+                "examples in this batch); expected finite numbers: replace it or remove the example"
             )
 
     def explain(self, example: Mapping[str, tf.Tensor]) -> str:
-        """Why `prepare_one` refused an example."""
+        """Describes why `prepare_one` refused an example."""
         shape = tuple(example["input"].shape)
         return f"has shape {shape}; expected {self.shape} numbers"
 
@@ -125,57 +125,57 @@ class ArrayInput:
     def fitted(
         self, folder: pathlib.Path, columns: Mapping[str, Rows], train_rows: np.ndarray
     ) -> "tuple[ArrayInput, Mapping[str, Rows]]":
-        """Nothing is learned from the train split."""
+        """Returns input and columns unchanged: nothing is fitted to the train split."""
         return self, columns
 
     def fingerprint_parts(self) -> list[Any]:
-        """What of the preparation changes the arrays, beside shape and source."""
+        """Returns the settings that change the arrays, besides shape and source."""
         return [] if self.dtype == "float32" else [self.dtype]
 
     def written_parts(self) -> list[Any]:
-        """The part of these that changes what `write` writes."""
+        """Returns those of `fingerprint_parts` that change the files written by `write`."""
         return self.fingerprint_parts()
 
     def augment(self, inputs: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-        """Numbers are not changed."""
+        """Returns the inputs unchanged: arrays are not augmented."""
         return inputs
 
     def initialize(self, model: keras.Model) -> dict[str, Any]:
-        """Gives a new model the start that the dataset names; what a record says about it."""
+        """Initializes a new model as the dataset requires; returns values for the record."""
         return {}
 
     def describe(self, column: Rows, rows: np.ndarray) -> dict[str, Any]:
-        """What a record says about the inputs."""
+        """Returns values about the inputs for the record."""
         return {}
 
     def facts(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What a report says about the inputs.
+        """Returns facts about the inputs for the report.
 
         Args:
-            about: See `describe` and `initialize`.
+            about: The results of `describe` and `initialize`.
         """
         return []
 
     def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
-        """The signatures that take inputs, and what the export must track beside the model.
+        """Returns the signatures that take inputs, and resources to track besides the model.
 
         Args:
-            serve: From what the network takes to the outputs.
-            spec: Of what the network takes.
+            serve: Function from the network's inputs to the outputs.
+            spec: Spec of the network's input.
         """
         return {"serving_default": (serve, spec)}, []
 
     @property
     def assets(self) -> dict[str, Sequence[str]]:
-        """Lists of words that are written beside the graph, for people."""
+        """Lists of words for people, written as text files next to the graph."""
         return {}
 
     def golden(self, column: Rows, rows: np.ndarray, argument: str) -> list[Given]:
-        """Inputs that the export is to be proven with.
+        """Returns inputs with which the export is verified.
 
         Args:
-            column: Of val.
-            rows: 64 of its rows.
+            column: Inputs of the val split.
+            rows: 64 rows of it.
             argument: Name of the model's input.
         """
         values = column.take(rows)
@@ -183,7 +183,7 @@ class ArrayInput:
 
 
 def load_array(path: pathlib.Path) -> np.ndarray:
-    """A memory-mapped array."""
+    """Opens an array memory-mapped."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -210,7 +210,10 @@ def write_rows(
         prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         for input_batch, label_batch in prepared.batch(256).prefetch(2).as_numpy_iterator():
             if written + len(input_batch) > count:
-                raise UserError(f"{source.description}: {split} holds more than {count} examples")
+                raise UserError(
+                    f"{source.description}: {split} contains more than {count} examples; "
+                    "prepare it again"
+                )
             kind.check_values(input_batch, name)
             inputs[written : written + len(input_batch)] = input_batch
             labels.append(label_batch)
@@ -226,13 +229,13 @@ def write_rows(
 
 def incomplete(source: Source, split: str, written: int) -> UserError:
     return UserError(
-        f"{source.description}: {split} holds {written} of {source.examples[split]} examples; "
+        f"{source.description}: {split} contains {written} of {source.examples[split]} examples; "
         "prepare it again"
     )
 
 
 def _report_progress(name: str, split: str, done: int, count: int, started: float) -> None:
-    """A line every 10 % once the preparation takes more than a few seconds."""
+    """Prints a line every 10 % once the preparation has taken more than a few seconds."""
     seconds = time.monotonic() - started
     if seconds > 5 and done * 10 // count != max(0, done - 256) * 10 // count:
         left = seconds / done * (count - done)
@@ -242,7 +245,7 @@ def _report_progress(name: str, split: str, done: int, count: int, started: floa
 def _name_culprit(
     examples: tf.data.Dataset, kind: Any, prepare: Callable, error: Exception
 ) -> Exception:
-    """tf.data does not say which example it failed on: reads again, one by one, and says so."""
+    """Finds the example that failed, which tf.data does not report, by reading one by one."""
     for example in examples:
         try:
             prepare(example)
@@ -252,16 +255,17 @@ def _name_culprit(
 
 
 def read_table(path: pathlib.Path, spec: tf.TensorSpec) -> np.ndarray:
-    """The rows of a CSV file of numbers, or of a NumPy file, as a model takes them.
+    """Reads the rows of a CSV or NumPy file as inputs of a model.
 
     Args:
-        path: `.npy`, or text with a row an example; a first line of names is skipped.
-        spec: Of the model's input.
+        path: Path of a `.npy` file, or of a CSV file with one row per example, whose first line may
+            be a header.
+        spec: Spec of the model's input.
 
     Raises:
-        UserError: The file cannot be read, or a row is not what the model takes; it is named.
+        UserError: The file cannot be read, or a row does not fit the model; the message names it.
     """
-    expected = f"{' × '.join(map(str, spec.shape[1:])) or '1'} numbers a row"
+    expected = f"{' × '.join(map(str, spec.shape[1:])) or '1'} numbers per row"
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -282,19 +286,21 @@ def _numbers(
         try:
             numbers = [float(cell) for cell in row]
         except ValueError:
-            if line == 1:  # names of the columns
+            if line == 1:  # header
                 continue
-            raise UserError(f"{path}:{line}: not a number in {','.join(row)!r}") from None
+            raise UserError(
+                f"{path}:{line}: {','.join(row)!r}; expected numbers separated by commas"
+            ) from None
         if width is not None and len(numbers) != width:
             raise UserError(f"{path}:{line}: {len(numbers)} numbers; expected {width}")
         yield numbers
 
 
 def check_array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
-    """Inputs as an array of the very dtype and shape.
+    """Returns inputs as an array, without any conversion of dtype or shape.
 
     Raises:
-        ValueError: They have others, or a number is not finite.
+        ValueError: Dtype or shape differ from `spec`, or a number is not finite.
     """
     values = np.asarray(values)
     if values.dtype != spec.dtype.as_numpy_dtype or values.shape[1:] != tuple(spec.shape[1:]):
@@ -305,5 +311,5 @@ def check_array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise ValueError(f"{spec.name}[{row}] contains NaN or infinity; expected numbers")
+        raise ValueError(f"{spec.name}[{row}] contains NaN or infinity; expected finite numbers")
     return values

@@ -1,4 +1,4 @@
-"""Random changes of training examples: a pure function of a seed."""
+"""Random augmentation of training examples: a pure function of a seed."""
 
 import math
 
@@ -8,11 +8,11 @@ from ..datasets import Augmentation
 
 
 def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Changes every image at random, see `Augmentation`; the same seed gives the same images.
+    """Augments every image at random; the same seed gives the same images.
 
     Args:
         images: uint8 (batch, height, width, channels).
-        augmentation: What to change.
+        augmentation: The changes to apply.
         seed: int64 (2,).
     """
     if augmentation == Augmentation():
@@ -21,7 +21,7 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
     seeds = iter(tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 8), num=8))
 
     def uniform(low: float, high: float) -> tf.Tensor:
-        """One number an image."""
+        """Draws one number per image."""
         return tf.random.stateless_uniform(shape, next(seeds), low, high)
 
     if augmentation.flip:
@@ -53,11 +53,11 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
 def drop_words(
     tokens: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor, unknown: int
 ) -> tf.Tensor:
-    """Makes words unknown at random, so that none is relied on alone; padding stays.
+    """Replaces random words by the unknown word, so that none is relied on; padding stays.
 
     Args:
         tokens: int32 (batch, length).
-        augmentation: Its `drop_words`.
+        augmentation: The changes to apply; only `drop_words` is used.
         seed: int64 (2,).
         unknown: The id of the unknown word.
     """
@@ -69,10 +69,10 @@ def drop_words(
 
 
 def _turn(images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Turns every image by its angle (radians) and enlarges it by its scale, about its centre."""
+    """Rotates every image by its angle (radians) and scales it, both about its centre."""
     height, width = images.shape[1], images.shape[2]
     angle, scale = tf.reshape(angle, (-1,)), tf.reshape(scale, (-1,))
-    # From a pixel of the result to one of the image: x' = a x - b y + c, y' = b x + a y + d.
+    # Maps a pixel of the result to one of the image: x' = a x - b y + c, y' = b x + a y + d.
     a, b = tf.cos(angle) / scale, tf.sin(angle) / scale
     x, y, zero = (width - 1) / 2, (height - 1) / 2, tf.zeros_like(angle)
     rows = [a, -b, x - a * x + b * y, b, a, y - b * x - a * y, zero, zero]
@@ -87,7 +87,7 @@ def _turn(images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 def _erase(images: tf.Tensor, fraction: float, seed: tf.Tensor) -> tf.Tensor:
-    """Sets a square of every image, some of it perhaps outside, to middle grey."""
+    """Sets a square in every image, possibly partly outside, to middle grey."""
     batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     centre = tf.random.stateless_uniform((batch, 2), seed)
     half = fraction / 2
@@ -102,7 +102,7 @@ def _erase(images: tf.Tensor, fraction: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _shift(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
-    """Moves every image by up to `pixels` in both directions; edges are reflected."""
+    """Shifts every image by up to `pixels` in both directions; edges are reflected."""
     batch, height, width = (tf.shape(images)[axis] for axis in range(3))
     padded = tf.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)], mode="REFLECT")
     offsets = tf.random.stateless_uniform((batch, 2), seed, 0, 2 * pixels + 1, dtype=tf.int32)

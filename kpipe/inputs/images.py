@@ -1,4 +1,4 @@
-"""Images: from a file to the pixels of a network, for preparation and export."""
+"""Images: conversion from files to the network's pixels, in preparation and export."""
 
 import dataclasses
 import pathlib
@@ -28,7 +28,7 @@ class ImageInput(ArrayInput):
     usage: ClassVar[str] = "IMAGE ..."
 
     def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
-        """An encoded image, or pixels, as the network takes them."""
+        """Converts an encoded image, or pixels, to the form that the network takes."""
         if value.dtype == tf.string:
             return decode_image(value, self.shape)
         if value.dtype != tf.uint8:
@@ -36,7 +36,7 @@ class ImageInput(ArrayInput):
         return fit_image(value, self.shape)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
-        """All bytes are pixels."""
+        """Accepts all values: every byte is a valid pixel."""
 
     def explain(self, example: Mapping[str, tf.Tensor]) -> str:
         value = example["input"]
@@ -44,12 +44,12 @@ class ImageInput(ArrayInput):
             what = "is not an image that can be decoded"
             if not len(value.numpy()):
                 what = "is missing or empty"
-            return f"{what}; replace it, or take it out of the lists"
+            return f"{what}; replace it, or remove it from the lists"
         if value.dtype == tf.uint8:
             return f"has shape {tuple(value.shape)}; expected (height, width, channels)"
         return (
             f"has {value.dtype.name} pixels; expected uint8 from 0 to 255, or "
-            f'input_dtype="{value.dtype.name}" in the dataset, to be taken as they are'
+            f'input_dtype="{value.dtype.name}" in the dataset to use them unchanged'
         )
 
     def fingerprint_parts(self) -> list[Any]:
@@ -59,7 +59,7 @@ class ImageInput(ArrayInput):
         return augment(inputs, augmentation, seed)
 
     def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
-        """Pixels, and `serving_bytes` for encoded images of any size."""
+        """Returns `serving_default` for pixels, `serving_bytes` for encoded images of any size."""
 
         def serve_bytes(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images = tf.map_fn(
@@ -74,7 +74,7 @@ class ImageInput(ArrayInput):
         return endpoints, []
 
     def golden(self, column: Rows, rows: np.ndarray, argument: str) -> list[Given]:
-        """Images, and files of other sizes."""
+        """Returns images, and encoded files of other sizes."""
         images = column.take(rows)
         encoded = _encode_at_other_sizes(images[:8])
         decoded = np.stack([decode_image(tf.constant(file), self.shape) for file in encoded])
@@ -86,7 +86,7 @@ class ImageInput(ArrayInput):
 
 
 def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
-    """JPEG and PNG in turn, each image larger, smaller, wider or higher than the model's."""
+    """Encodes images as JPEG and PNG alternately, in sizes and proportions unlike the model's."""
     encoded = []
     height, width = images.shape[1:3]
     for i, image in enumerate(images):
@@ -104,10 +104,10 @@ def call_on_images(
     shape: tuple[int, ...],
     batch_size: int,
 ) -> list[Mapping[str, tf.Tensor]]:
-    """What an endpoint of encoded images gives for files, batch by batch.
+    """Calls an endpoint of encoded images on files, batch by batch.
 
     Raises:
-        UserError: A file cannot be decoded; it is named.
+        UserError: A file cannot be decoded; the message names it.
     """
     parts = []
     for start in range(0, len(contents), batch_size):
@@ -120,10 +120,10 @@ def call_on_images(
 
 
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
-    """The content of files.
+    """Reads the content of files.
 
     Raises:
-        UserError: One cannot be read; it is named.
+        UserError: A file cannot be read; the message names it.
     """
     contents = []
     for path in paths:
@@ -137,7 +137,7 @@ def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
 def _unreadable(
     paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
 ) -> UserError:
-    """Which of some files cannot be decoded."""
+    """Returns an error that names the files that cannot be decoded."""
     bad = []
     for path, content in zip(paths, contents, strict=True):
         try:
@@ -150,7 +150,7 @@ def _unreadable(
 def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """Decodes one JPEG, PNG, BMP or GIF of any size to the model's uint8 `shape`.
 
-    The one way from a file to pixels: preparation and the exported model both take it.
+    Both preparation and the exported model use this function.
 
     Args:
         content: Scalar string, the encoded image.
@@ -161,10 +161,10 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def fit_image(image: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """Cuts the central part of the shape's proportions and resizes it, with antialiasing.
+    """Crops the largest central box with the shape's proportions and resizes it with antialiasing.
 
     Args:
-        image: uint8 (height, width, channels); colours become grey where the shape asks for it.
+        image: uint8 (height, width, channels); RGB is converted to grey if the shape has 1 channel.
         shape: The model's (height, width, channels).
     """
     if image.shape[-1] == 3 and shape[2] == 1:
@@ -185,13 +185,13 @@ def fit_image(image: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def encode_png(image: tf.Tensor) -> bytes:
-    """A PNG file of an image, float (height, width, channels), where white is 1."""
+    """Encodes an image, float (height, width, channels) with white 1, as a PNG file."""
     pixels = tf.round(255 * tf.clip_by_value(image, 0, 1))
     return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
 
 
 def add_noise(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
-    """Images with Gaussian noise, cut and rounded as a noisy file would be.
+    """Adds Gaussian noise to images, then clips and rounds them to uint8.
 
     Args:
         images: uint8 (batch, height, width, channels).

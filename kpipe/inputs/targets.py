@@ -1,4 +1,4 @@
-"""Targets: what a network is to learn of an example, besides its input."""
+"""Learning targets of a network: labels, scaled labels, or the inputs themselves."""
 
 import dataclasses
 
@@ -11,34 +11,34 @@ from .images import add_noise
 
 @dataclasses.dataclass(frozen=True)
 class LabelTargets:
-    """The labels as they are."""
+    """Targets that are the unchanged labels."""
 
     def fitted(self, train_labels: np.ndarray) -> "LabelTargets":
-        """What is learned from the labels of the train split."""
+        """Returns the targets fitted to the labels of the train split."""
         return self
 
     def learned(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The targets of some examples."""
+        """Returns the targets of some examples."""
         return labels
 
     def inputs_and_targets(
         self, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the network takes, and what it is to learn, in a tf.data pipeline."""
+        """Returns network inputs and targets of a batch, in a tf.data pipeline."""
         return inputs, labels
 
     def unscale(self, outputs: tf.Tensor | np.ndarray) -> tf.Tensor | np.ndarray:
-        """A network's outputs in the unit of the labels."""
+        """Converts a network's outputs to the unit of the labels."""
         return outputs
 
 
 @dataclasses.dataclass(frozen=True)
 class ScaledTargets(LabelTargets):
-    """Labels less their mean, over their deviation; both are of the train split alone.
+    """Targets that are labels standardized by mean and deviation of the train split only.
 
     Attributes:
-        mean: In the unit of the labels.
-        deviation: The same; 1 where all labels are equal.
+        mean: Mean, in the unit of the labels.
+        deviation: Standard deviation, in the same unit; 1 if all labels are equal.
     """
 
     mean: float = 0.0
@@ -63,10 +63,10 @@ class ScaledTargets(LabelTargets):
 
 @dataclasses.dataclass(frozen=True)
 class InputTargets(LabelTargets):
-    """The inputs themselves; the network takes them with noise.
+    """Targets that are the inputs themselves; the network's input is a noisy copy.
 
     Attributes:
-        noise: Standard deviation, as a fraction of full white.
+        noise: Standard deviation of the noise, as a fraction of full white.
     """
 
     noise: float = 0.0
@@ -81,7 +81,7 @@ class InputTargets(LabelTargets):
 
 
 def targets_of(dataset: Dataset) -> LabelTargets:
-    """The targets that a dataset names, before anything is known of its labels."""
+    """Returns the kind of a dataset's targets, not fitted yet."""
     if dataset.targets == "inputs":
         return InputTargets(dataset.noise)
     return ScaledTargets() if dataset.targets == "scaled labels" else LabelTargets()

@@ -1,4 +1,4 @@
-"""Texts: from a string to what a network takes."""
+"""Texts: conversion from strings to token ids."""
 
 import dataclasses
 import hashlib
@@ -25,12 +25,12 @@ VECTORIZATION_VERSION = 2
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """Texts as token ids, a row an example.
+    """Texts as token ids, one row per example.
 
     Attributes:
         values: int32 (n, longest), padded with 0 on the right.
-        lengths: int32 (n,), tokens of every text before it was cut.
-        texts: What the token ids were made of.
+        lengths: int32 (n,), number of tokens of every text before truncation.
+        texts: The texts that the token ids were computed from.
     """
 
     values: np.ndarray
@@ -41,24 +41,24 @@ class Tokens:
         return len(self.values)
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
-        """The token ids of some rows, padded to the longest of these, or else of all."""
+        """Returns the token ids of some rows, padded to the longest of them, or else of all."""
         ids = self.values[rows]
         return ids[:, : self.lengths[rows].max()] if trim and len(rows) else ids
 
     def content(self, row: int) -> bytes:
-        """What is compared when duplicates are counted."""
+        """Returns the bytes that are compared when duplicates are counted."""
         return self.texts[row]
 
     def strings(self, rows: np.ndarray) -> list[str]:
-        """The texts of some rows."""
+        """Returns the texts of some rows."""
         return [text.decode(errors="replace") for text in self.texts.take(rows)]
 
     def shortest_first(self, rows: np.ndarray) -> np.ndarray:
-        """An order of the positions of `rows` that wastes no padding."""
+        """Returns an order of the positions of `rows` that needs little padding."""
         return np.argsort(self.lengths[rows], kind="stable")
 
     def joined(self, rows: np.ndarray, other: "Tokens", other_rows: np.ndarray) -> "Tokens":
-        """Some rows of this one, then some of another."""
+        """Concatenates some rows of this column and some of another."""
         return Tokens(
             np.concatenate([self.take(rows, trim=False), other.take(other_rows, trim=False)]),
             np.concatenate([self.lengths[rows], other.lengths[other_rows]]),
@@ -67,19 +67,19 @@ class Tokens:
 
     @property
     def files(self) -> list[pathlib.Path]:
-        """The files that hold the texts, for the proof."""
+        """The files that contain the texts, for the proof."""
         arrays = (self.texts.content, self.texts.ends)
         return [pathlib.Path(array.filename) for array in arrays]  # type: ignore[attr-defined]
 
 
 @dataclasses.dataclass(frozen=True)
 class TextInput:
-    """Texts of any length.
+    """Inputs that are texts of any length.
 
     Attributes:
-        vectorization: How they become token ids.
-        vocabulary: The word of each id, once it is known.
-        length: Tokens of a text that are kept, once it is known.
+        vectorization: How texts become token ids.
+        vocabulary: The word of each id, once fitted.
+        length: Number of tokens kept of a text, once fitted.
     """
 
     vectorization: Vectorization
@@ -90,10 +90,10 @@ class TextInput:
     usage: ClassVar[str] = '--text "A TEXT"'
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
-        """Writes the texts as they are: their bytes in one array, the end of each in another.
+        """Writes the unchanged texts: their bytes in one array, the end of each in another.
 
         Raises:
-            UserError: There are fewer than were promised.
+            UserError: The source has fewer or more examples than declared.
         """
         content, labels = [], []
         for example in source.read(split).prefetch(2).as_numpy_iterator():
@@ -113,12 +113,12 @@ class TextInput:
     def fitted(
         self, folder: pathlib.Path, columns: Mapping[str, Texts], train_rows: np.ndarray
     ) -> "tuple[TextInput, Mapping[str, Tokens]]":
-        """The vocabulary of the train rows alone, and all texts as token ids; both are cached.
+        """Fits the vocabulary to the train rows only, converts all texts to token ids, caches both.
 
         Args:
-            folder: Of the prepared texts.
-            columns: The texts by name; those of "train" are where the vocabulary comes from.
-            train_rows: Those of the train split among them.
+            folder: Folder of the prepared texts.
+            columns: The texts by name; the vocabulary comes from "train".
+            train_rows: Rows of "train" that belong to the train split.
         """
         key = [*self._key(), hashlib.sha256(train_rows.tobytes()).hexdigest()]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
@@ -142,7 +142,7 @@ class TextInput:
         return settings.vocabulary_size, settings.max_length, VECTORIZATION_VERSION
 
     def fingerprint_parts(self) -> list[Any]:
-        """What changes the token ids, or the vectors that they start with.
+        """Returns what changes the token ids or their initial vectors.
 
         Raises:
             UserError: The file of word vectors cannot be read.
@@ -159,20 +159,20 @@ class TextInput:
         return parts
 
     def written_parts(self) -> list[Any]:
-        """The part of these that changes what `write` writes: texts are kept as they are."""
+        """Returns nothing: `write` writes unchanged texts."""
         return []
 
     def augment(self, inputs: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
         return drop_words(inputs, augmentation, seed, UNKNOWN_ID)
 
     def initialize(self, model: keras.Model) -> dict[str, Any]:
-        """Starts the embedding with the word vectors that the dataset names, if it does.
+        """Initializes the embedding with the dataset's word vectors, if it has any.
 
         Returns:
-            `embeddings`: what was found, see `models.load_embeddings`, and the file.
+            `embeddings`: the result of `models.load_embeddings`, and the file.
 
         Raises:
-            UserError: The file cannot be read or does not fit; file and line are named.
+            UserError: The file cannot be read or does not fit; the message names file and line.
         """
         path = self.vectorization.embeddings
         if not path:
@@ -183,17 +183,17 @@ class TextInput:
             raise UserError(str(error)) from None
         print(
             f"{path}: vectors for {coverage['found']:,} of the {coverage['words']:,} words "
-            f"({100 * coverage['coverage']:.1f} %); the others learn from a random start",
+            f"({100 * coverage['coverage']:.1f} %); the others are initialized randomly",
             flush=True,
         )
         return {"embeddings": {"file": path, **coverage}}
 
     def describe(self, column: Tokens, rows: np.ndarray) -> dict[str, Any]:
-        """What was chosen on the train texts; it is printed, too."""
+        """Prints and returns vocabulary size, length and share of truncated training texts."""
         cut = float(np.mean(column.lengths[rows] > self.length))
         print(
-            f"texts: a vocabulary of {len(self.vocabulary):,} words, the first {self.length} "
-            f"tokens of a text; {100 * cut:.1f} % of the training texts are longer",
+            f"texts: vocabulary of {len(self.vocabulary):,} words, first {self.length} tokens of "
+            f"each text; {100 * cut:.1f} % of the training texts are longer",
             flush=True,
         )
         return {
@@ -203,7 +203,7 @@ class TextInput:
         }
 
     def facts(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Vocabulary, length and word vectors, for a report."""
+        """Returns vocabulary, length and word vectors for the report."""
         size, length = (formatting.count(about[key]) for key in ("vocabulary", "sequence_length"))
         cut = formatting.percent(about["cut_texts"])
         found = [
@@ -222,14 +222,14 @@ class TextInput:
         return Vectorizer(self.vocabulary, self.length)
 
     def endpoints(self, serve: Serve, spec: tf.TensorSpec) -> tuple[Endpoints, list[Any]]:
-        """Texts of any length, and `serving_tokens` for token ids."""
+        """Returns `serving_default` for texts of any length, `serving_tokens` for token ids."""
         vectorizer = self.vectorizer
 
         def serve_texts(texts: tf.Tensor) -> dict[str, tf.Tensor]:
             return serve(vectorizer(texts))
 
         def serve_tokens(tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-            # As the vectorizer has it: cut, and at least one unknown word.
+            # As the vectorizer's output: truncated, and with at least one unknown word.
             tokens = tokens[:, : self.length]
             return serve(tf.concat([tf.maximum(tokens[:, :1], UNKNOWN_ID), tokens[:, 1:]], axis=1))
 
@@ -241,11 +241,11 @@ class TextInput:
 
     @property
     def assets(self) -> dict[str, Sequence[str]]:
-        """For people; the graph has its own."""
+        """The vocabulary for people; the graph contains its own."""
         return {"vocabulary.txt": self.vocabulary}
 
     def golden(self, column: Tokens, rows: np.ndarray, argument: str) -> list[Given]:
-        """Texts, odd ones among them, and token ids."""
+        """Returns texts, including unusual ones, and token ids."""
         ordinary = column.strings(rows)
         odd = odd_texts(ordinary)
         texts = [*odd, *(text.encode() for text in ordinary[len(odd) :])]
@@ -258,10 +258,10 @@ class TextInput:
 
 
 def odd_texts(texts: Sequence[str]) -> list[bytes]:
-    """Texts that a service is sent one day: empty, very long, in every script, no UTF-8 at all.
+    """Makes unusual texts that a service may receive: empty, very long, mixed scripts, not UTF-8.
 
     Args:
-        texts: Ordinary ones.
+        texts: Ordinary texts.
     """
     odd = [
         "",
@@ -281,17 +281,17 @@ def odd_texts(texts: Sequence[str]) -> list[bytes]:
 
 
 def read_lines(path: pathlib.Path) -> list[str]:
-    """The lines of a UTF-8 file, a text each.
+    """Reads the lines of a UTF-8 file, one text each.
 
     Raises:
-        UserError: It is not UTF-8; file and byte are named.
+        UserError: The file cannot be read or is not UTF-8; the message names file and byte.
     """
     try:
-        # Not splitlines: a form feed or U+2028 within a text ends no line of a file.
+        # Not splitlines: a form feed or U+2028 within a text does not end a line of a file.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: not UTF-8 at byte {error.start}; expected a text a line"
+            f"{path}: not UTF-8 at byte {error.start}; expected one text per line"
         ) from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
@@ -299,16 +299,16 @@ def read_lines(path: pathlib.Path) -> list[str]:
 
 
 def encode_texts(texts: Any) -> list[bytes]:
-    """Texts as UTF-8.
+    """Encodes texts as UTF-8.
 
     Raises:
-        ValueError: They are no list of texts.
+        ValueError: `texts` is not a list of texts.
     """
     if isinstance(texts, (str, bytes, Mapping)):
-        raise ValueError(f"texts are one {type(texts).__name__}; expected a list of them")
+        raise ValueError(f"texts is a {type(texts).__name__}; expected a list of str")
     texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, (str, bytes)):
             raise ValueError(f"texts[{i}] is {type(text).__name__}; expected str")
-    # A lone surrogate, such as the command line makes of a broken byte, is no UTF-8.
+    # Lone surrogates, which the command line makes of invalid bytes, cannot be encoded as UTF-8.
     return [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in texts]

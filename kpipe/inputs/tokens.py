@@ -1,4 +1,4 @@
-"""Token ids of texts: one function from a string to them, in preparation and in the export."""
+"""Conversion of texts to token ids: one function, used in preparation and in the export."""
 
 import dataclasses
 import json
@@ -13,22 +13,22 @@ from .. import files
 
 PADDING, UNKNOWN = "", "[UNK]"  # the words of the ids 0 and 1
 UNKNOWN_ID = 1
-# Share of the train texts that are kept whole, where `max_length` allows it.
+# Share of the train texts that are not truncated, if `max_length` allows it.
 WHOLE = 0.99
 BATCH = 512
 
-# RE2, in this order; what is not written in ASCII stays.
+# RE2 patterns, applied in this order; non-ASCII letters are kept.
 _RULES = (
     (r"<br\s*/?>|</?[a-z][^<>]*>", " "),  # markup
     (r"https?://\S+|\bwww\.\w\S*", " http "),
     (r"@[\p{L}\p{M}\p{N}_]+", " @user "),
     ("[\ufe00-\ufe0f\u200d]", ""),  # how an emoji is drawn
     ("[\u2019\u2018\u00b4`]", "'"),
-    (r"\s?&?#39;", "'"),  # what is left of HTML's &#39; in AG News
+    (r"\s?&?#39;", "'"),  # remains of HTML's &#39; in AG News
     (r"(?:&|\b)(?:quot|amp|lt|gt);", " "),
-    # Letters, marks, digits, symbols such as emoji, and what tells a mood.
+    # Keeps letters, marks, digits, symbols such as emoji, and ! and ?, which express sentiment.
     ("[^\\p{L}\\p{M}\\p{N}\\p{So}\U0001f3fb-\U0001f3ff'@!?]+", " "),
-    # Words of their own, also where no spaces are written.
+    # Separate words, even where no spaces are written.
     (r"([!?\p{So}\p{Han}\p{Hiragana}\p{Katakana}])", r" \1 "),
     (r"(^|\s)'+", " "),  # quotes, not the apostrophe in don't; two rules, since one space can
     (r"'+(\s|$)", " "),  # end a word and begin the next
@@ -36,10 +36,10 @@ _RULES = (
 
 
 def standardize(texts: tf.Tensor) -> tf.Tensor:
-    """Lower case, words and signs between spaces; an empty text becomes one unknown word.
+    """Lowercases texts and separates words and signs by spaces; empty texts become "[UNK]".
 
     Args:
-        texts: string (n,), UTF-8; bytes that are none become spaces.
+        texts: string (n,), UTF-8; invalid bytes become spaces.
 
     Example:
         standardize(tf.constant(["<b>Don't</b> panic!"]))  # ["don't panic !"]
@@ -55,11 +55,11 @@ def standardize(texts: tf.Tensor) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Many texts in two arrays that can be memory-mapped: no pickles, and one file for all.
+    """Many texts in two arrays that can be memory-mapped, without pickles.
 
     Attributes:
-        content: uint8, the texts as UTF-8, one after the other.
-        ends: int64 (n,), where each ends in it.
+        content: uint8, the texts as UTF-8, concatenated.
+        ends: int64 (n,), the position in `content` at which each text ends.
     """
 
     content: np.ndarray
@@ -77,16 +77,16 @@ class Texts:
         return self.content[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
 
     def take(self, rows: Iterable[int]) -> list[bytes]:
-        """The texts of some rows, as UTF-8."""
+        """Returns the texts of some rows, as UTF-8."""
         return [self[row] for row in rows]
 
 
 class Vectorizer:
-    """Texts to token ids: the one way, for training and in the exported graph.
+    """Converts texts to token ids, in training and in the exported graph alike.
 
     Args:
         vocabulary: The word of each id; it begins with `PADDING` and `UNKNOWN`.
-        max_length: Tokens of a text that are kept, from its start; None keeps all.
+        max_length: Number of tokens kept of a text, from its start; None keeps all.
     """
 
     def __init__(self, vocabulary: Sequence[str], max_length: int | None = None):
@@ -94,22 +94,22 @@ class Vectorizer:
         layer = keras.layers.TextVectorization(
             standardize=standardize, vocabulary=list(vocabulary)[2:]
         )
-        # A functional model is what Keras exports whole, the lookup table with it.
+        # Keras exports a functional model completely, including the lookup table.
         inputs = keras.Input((), dtype="string", name="texts")
         self.model = keras.Model(inputs, layer(inputs), name="vectorizer")
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """int32 (n, length of the longest), padded with 0 on the right."""
+        """Returns int32 (n, length of the longest), padded with 0 on the right."""
         return tf.cast(self.model(texts)[:, : self.max_length], tf.int32)
 
 
 def adapt(texts: Texts, rows: np.ndarray, vocabulary_size: int) -> tuple[str, ...]:
-    """The vocabulary of some texts by Keras' TextVectorization: most frequent words first.
+    """Computes a vocabulary with Keras' TextVectorization, most frequent words first.
 
     Args:
-        texts: All of them.
-        rows: Those of the train split.
-        vocabulary_size: At most so many, padding and the unknown word included.
+        texts: All texts.
+        rows: Rows of the train split.
+        vocabulary_size: Maximum size, including padding and the unknown word.
     """
     layer = keras.layers.TextVectorization(vocabulary_size, standardize=standardize)
     for start in range(0, len(rows), BATCH):
@@ -119,10 +119,10 @@ def adapt(texts: Texts, rows: np.ndarray, vocabulary_size: int) -> tuple[str, ..
 
 
 def choose_length(lengths: np.ndarray, max_length: int) -> int:
-    """Tokens that are kept: enough for `WHOLE` of the texts, at most `max_length`.
+    """Chooses how many tokens are kept: enough for `WHOLE` of the texts, at most `max_length`.
 
     Args:
-        lengths: Tokens of every train text.
+        lengths: Number of tokens of every train text.
         max_length: The limit.
     """
     return int(min(max_length, max(1, np.quantile(lengths, WHOLE, method="higher"))))
@@ -135,12 +135,12 @@ def write_tokens(
     vocabulary_size: int,
     max_length: int,
 ) -> tuple[tuple[str, ...], dict]:
-    """Makes token ids of texts and writes them, all or nothing; what `open_tokens` then gives.
+    """Converts texts to token ids, writes them atomically, and returns the result of `open_tokens`.
 
     Args:
-        folder: Becomes theirs.
-        texts: By name; those of "train" are where the vocabulary and the length come from.
-        train_rows: Those of the train split among them.
+        folder: Folder to write.
+        texts: Texts by name; vocabulary and length come from "train".
+        train_rows: Rows of "train" that belong to the train split.
         vocabulary_size: See `adapt`.
         max_length: See `choose_length`.
     """
@@ -161,9 +161,9 @@ def write_tokens(
 def open_tokens(
     folder: pathlib.Path, texts: Mapping[str, Texts]
 ) -> tuple[tuple[str, ...], dict] | None:
-    """The vocabulary, and by name token ids, int32 (n, longest), and lengths before cutting.
+    """Opens the vocabulary and, by name, token ids (int32 (n, longest)) and untruncated lengths.
 
-    None where they are missing or not whole.
+    Returns None if they are missing or incomplete.
     """
     try:
         vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def open_tokens(
 
 
 def _flat_tokens(vectorizer: Vectorizer, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of all texts, one after the other, and how many each has."""
+    """Returns the tokens of all texts, concatenated, and the number of tokens of each."""
     function = tf.function(vectorizer, input_signature=[tf.TensorSpec((None,), tf.string)])
     tokens, lengths = [], []
     for start in range(0, len(texts), BATCH):
@@ -193,7 +193,7 @@ def _flat_tokens(vectorizer: Vectorizer, texts: Texts) -> tuple[np.ndarray, np.n
 
 
 def _pad(tokens: np.ndarray, lengths: np.ndarray, longest: int) -> np.ndarray:
-    """int32 (n, longest): every text cut, or filled with 0 on the right."""
+    """Truncates or pads every text with 0 on the right: int32 (n, longest)."""
     place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     padded = np.zeros((len(lengths), longest), np.int32)
     padded[np.arange(longest) < lengths[:, None]] = tokens[place < longest]

@@ -33,8 +33,8 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
     | heavy tails, 500 | 94.7, 94.6 | 92.3, 92.2 | 93.8, 93.5 | 93.6, 93.4           |
 
     The bootstrap, percentile or BCa, was within 2.5 points of that for `r2` and
-    `explained_variance`. With 3 degrees of freedom squared errors have no variance: only `mae`
-    keeps its interval then.
+    `explained_variance`. With 3 degrees of freedom squared errors have no variance, and
+    coverage falls: 88 to 95 % for `mae`, 70 to 80 % for `rmse`, 80 to 86 % for the other two.
 
     Args:
         values: float (n,), the true values.

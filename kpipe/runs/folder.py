@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import keras
 import numpy as np
 
-from .. import files
+from .. import files, formatting
 from ..data import Data
 from ..errors import UserError
 from ..training import leaf_layers
@@ -73,7 +73,8 @@ class Run:
     @property
     def headline(self) -> str:
         """The metric by which the run is known: the target's, or that of its task."""
-        return headline_of(self.record, self.metrics)
+        of_target = self.record.target.metric if self.record.target else None
+        return formatting.headline(of_target, self.record.headline, self.metrics)
 
     def test_inputs(self, positions: np.ndarray) -> np.ndarray:
         """Test inputs at positions of `predictions`; only while the run is being reported."""
@@ -183,15 +184,6 @@ def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.nd
     except Exception:  # what a damaged file raises has many types
         return None
     return arrays if str(arrays.get("weights_sha256")) == weights else None
-
-
-def headline_of(record: Record, metrics: Mapping[str, Mapping]) -> str:
-    """The metric by which a run is known: the target's, or that of its task."""
-    if record.target and record.target.metric in metrics:
-        return record.target.metric
-    # Runs of format 1 do not say.
-    names = [record.headline, "accuracy", "psnr", *metrics]
-    return next((name for name in names if name in metrics), "")
 
 
 def first_kernel(model: keras.Model) -> np.ndarray | None:

@@ -286,7 +286,7 @@ def test_a_constant_factor_is_left_out_and_a_constant_latent_useless(factors, pe
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_factors_that_never_vary_cannot_be_judged(name, perfect):
-    with pytest.raises(ValueError, match="factor.*; expected at least one"):
+    with pytest.raises(ValueError, match="expected at least one"):
         measure(name, perfect, np.ones((3000, 2), int))
 
 

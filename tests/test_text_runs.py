@@ -219,7 +219,7 @@ def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path,
         ([text_run.folder, tmp_path / "no.txt"], r"no.txt: no such file"),
         ([text_run.folder, broken], "not UTF-8 at byte 5"),
         ([text_run.folder, empty], "empty.txt: no lines"),
-        ([finished_run.folder, "--text", "a"], "takes images, no texts"),
+        ([finished_run.folder, "--text", "a"], "takes images, not texts"),
     ):
         assert cli.main(["predict", *map(str, arguments)]) == 2
         error = capsys.readouterr().err

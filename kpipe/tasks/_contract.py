@@ -45,7 +45,9 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
                 f"{_given(data)}: make the Input of the model and the dataset agree"
             )
     try:
-        outputs = model(x, training=False)
+        # As a graph, like training: some functions with gradients of their own cannot run eagerly.
+        forward = tf.autograph.experimental.do_not_convert(lambda x: model(x, training=False))
+        outputs = tf.function(forward)(tf.constant(x))
     except Exception as error:  # what a layer raises has many types
         raise UserError(
             f"{model.name} cannot take {_given(data)}: {first_line(error)}; "
@@ -182,7 +184,9 @@ def inference_model(
     inputs = model.inputs
     if not inputs:  # a subclassed model
         spec = data.train.inputs
-        inputs = [keras.Input(_batch_shape(data), dtype=spec.dtype.name, name=data.input.name)]
+        inputs = [
+            keras.Input(data.train.column.row_shape, dtype=spec.dtype.name, name=data.input.name)
+        ]
     outputs = model.output if model.inputs else model(inputs[0])
     if model.inputs and transform is None and isinstance(outputs, dict) and name in outputs:
         return model
@@ -340,11 +344,7 @@ def first_line(error: Exception) -> str:
 
 def _given(data: Data) -> str:
     inputs = data.train.inputs
-    return f"{data.input.name} of shape {_shape(_batch_shape(data))}, {inputs.dtype}"
-
-
-def _batch_shape(data: Data) -> tuple[int | None, ...]:
-    return data.train.inputs.shape[1:] if data.train.column.lengths is None else (None,)
+    return f"{data.input.name} of shape {_shape(data.train.column.row_shape)}, {inputs.dtype}"
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -23,6 +23,7 @@ TINY = {
     "cifar10_cnn": {"filters": 8, "num_blocks": 3, "convolutions": 1, "dropout": 0},
     "cifar10_mlp": {"units_1": 64, "num_layers": 1, "learning_rate": 1e-3},
     "cifar10_transfer": {"filters": 8, "stem": "imagenet"},
+    "diabetes_mlp": {"learning_rate": 1e-2},
     "dsprites_joint_vae": {
         "drawn_sprites": 1400,
         "continuous": 4,
@@ -62,7 +63,7 @@ def test_every_default_lies_within_its_range(name):
         elif isinstance(parameter, (hp_types.Int, hp_types.Float)):
             assert parameter.min_value <= parameter.default <= parameter.max_value
     for field in dataclasses.fields(trainer):
-        if field.metadata["low"] is not None:
+        if field.metadata.get("low") is not None:
             value = getattr(trainer, field.name)
             assert field.metadata["low"] <= value <= field.metadata["high"]
 
@@ -81,8 +82,9 @@ def test_every_pipeline_has_tiny_settings_here():
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(name, tmp_path):
-    few = {"logic_gates": 8, "one_example": 50, "celeba_joint_vae": 2, "dsprites_joint_vae": 2}
-    epochs = few.get(name, 3)
+    other = {"celeba_joint_vae": 2, "dsprites_joint_vae": 2}
+    other |= {"logic_gates": 8, "one_example": 50, "diabetes_mlp": 30}
+    epochs = other.get(name, 3)
     run = kpipe.run(name, data="sample", out=tmp_path, epochs=epochs, **TINY[name])
     if name in FIXED_DATA:
         assert run.metrics["accuracy"]["value"] == 1.0
@@ -93,6 +95,8 @@ def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(name, tm
         images = run.data.test.take(np.arange(len(run.data.test)))[0]
         assert run.metrics["squared_error"]["high"] < np.var(images / 255, axis=(0, 1, 2)).mean()
         assert run.record.target.verdict == "not comparable: sample data"
+    elif run.record.task == "regression":
+        assert run.metrics["mae"]["high"] < run.metrics["mean_baseline_mae"]["low"]
     else:
         assert run.metrics["accuracy"]["low"] > run.metrics["majority_baseline"]["high"]
         assert run.record.target.verdict == "not comparable: sample data"

@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import pathlib
-import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
@@ -146,11 +145,16 @@ def read_metrics(path: pathlib.Path) -> Metrics:
         UserError: The file is missing or damaged; it is named.
     """
     content = files.read_json(path)
-    if isinstance(content, Mapping) and all(
-        isinstance(entry, Mapping) and "value" in entry for entry in content.values()
-    ):
+    if isinstance(content, Mapping) and all(map(_is_metric, content.values())):
         return {name: dict(entry) for name, entry in content.items()}
     raise UserError(f"{path}: not the metrics of a run; use --fresh")
+
+
+def _is_metric(entry: object) -> bool:
+    """Whether it has a value, and numbers or nothing in every place."""
+    if not isinstance(entry, Mapping) or "value" not in entry:
+        return False
+    return all(number is None or type(number) in (int, float) for number in entry.values())
 
 
 def read_history(path: pathlib.Path) -> dict[str, list]:
@@ -177,7 +181,7 @@ def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.nd
         # NumPy leaves a damaged file open, if it opens it itself.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except Exception:  # what a damaged file raises has many types
         return None
     return arrays if str(arrays.get("weights_sha256")) == weights else None
 

@@ -47,7 +47,7 @@ def numbers(logs: Mapping) -> dict[str, float]:
     """Logs as plain numbers.
 
     Raises:
-        UserError: A metric is an array, of which a history has no place for.
+        UserError: A metric is an array, and a history has columns of numbers.
     """
     for name, value in logs.items():
         if np.size(value) != 1:

@@ -95,7 +95,7 @@ class Trainer:
         rare = {"monitor_mode": "auto", "class_weight": None, "sample_weight": None}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
         if self.class_weight is not None:
-            values["class_weight"] = {str(k): float(v) for k, v in self.class_weight.items()}
+            values["class_weight"] = {str(int(k)): float(v) for k, v in self.class_weight.items()}
         if self.sample_weight is not None:
             values["sample_weight"] = getattr(self.sample_weight, "__qualname__", "function")
         return values
@@ -156,12 +156,13 @@ class Trainer:
     ) -> History:
         """Trains the model; afterwards it has the weights of its best epoch.
 
-        The same batches give `Model.fit` the same bits. Two things are different. With an
-        optimizer that averages weights (`use_ema=True`) validation, `on_test_*`, `on_epoch_end` and
-        the best weights are of the averages, while training goes on from its own weights; without
-        val the averages of the last step stay, as `fit` leaves them. And training can be resumed:
-        what a callback keeps to itself is not, but for `EarlyStopping`, `ReduceLROnPlateau` and the
-        best value of a `ModelCheckpoint`.
+        It is what `Model.fit` does with the same batches, to the bit where rounding does not depend
+        on whether TensorFlow knows the batch size when it traces, but for two things. With an
+        optimizer that averages weights (`use_ema=True`) validation, the hooks `on_test_*` and
+        `on_epoch_end`, and the best weights are those of the averages, while training goes on from
+        its own weights; without val the last averages stay, as in `fit`. And training can be
+        resumed: what a callback keeps to itself is not, but for `EarlyStopping`,
+        `ReduceLROnPlateau` and the best value of a `ModelCheckpoint`.
 
         Args:
             model: Compiled.

@@ -1,6 +1,7 @@
 """Weights of training examples in the loss, by their class or by a function of one's own."""
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -29,8 +30,8 @@ def check(
     if class_weight is not None and sample_weight is not None:
         raise UserError("class_weight and sample_weight exclude each other; give one of them")
     for name, weight in (class_weight or {}).items():
-        number = isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0
-        if not isinstance(name, int) or not number:
+        is_class = isinstance(name, numbers.Integral) and name >= 0
+        if not is_class or not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise UserError(
                 f"class_weight={{{name!r}: {weight!r}}}: expected classes, counted from 0, and "
                 "their weights, 0 or more"

@@ -198,7 +198,7 @@ def test_the_page_of_a_classifier(tmp_path):
     assert "accuracy on the test split 90.00 % 95 % interval [82.56, 94.48], n = 100" in top
     assert "Always saying the most frequent class 34.00 %" in top
     assert "✓ Export verified: it equals the trained model to 2.4e-07 (allowed: 1e-05) in 1 " in top
-    assert "endpoint, at batches of 1, 7, 64, on 4 odd rows and on all 100 test examples." in top
+    assert "endpoint, with batches of 1, 7, 64, on 4 odd rows and on all 100 test examples." in top
     assert "Data: mine, as found (800 train, 100 val, 100 test) · trained 2026-11-25 14:03" in top
     assert page.sections["Classes"].startswith("class test examples precision recall cat 34 ")
     listed = re.findall(r"(\w[\w ]*?) [\d.]+(?: %)? \[", page.sections["Metrics"])

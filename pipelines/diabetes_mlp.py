@@ -1,13 +1,14 @@
-"""Disease progression of diabetes patients, by a small network with a strong penalty.
+"""Disease progression of diabetes patients, by a small network with a strong L2 penalty.
 
-Ten measurements of a patient (Efron et al., 2004) predict a measure of the disease a year later;
-442 patients, so few that linear regression is hard to beat: the run compares the two on the same
-test examples. Width, penalty, dropout, activation, rate and loss were chosen by cross-validation
-within the training rows. num_layers=0 is linear regression by gradient descent, with a penalty.
+Ten measurements of a patient (Efron et al., 2004) predict a measure of disease progression a year
+later. With only 442 patients linear regression is hard to beat; the run compares both on the same
+test examples. Width, penalty, dropout, activation, learning rate and loss were chosen by
+cross-validation within the training rows. num_layers=0 is linear regression by gradient descent,
+with a penalty.
 
-    python pipelines/run.py diabetes_mlp
-    python pipelines/run.py diabetes_mlp num_layers=0
-    python pipelines/run.py diabetes_mlp l2=0.003,0.01,0.03,0.1 --search grid
+    kpipe run diabetes_mlp
+    kpipe run diabetes_mlp num_layers=0
+    kpipe run diabetes_mlp l2=0.003,0.01,0.03,0.1 --search grid
 """
 
 from kpipe import Trainer, datasets, figures, models, optimizers
@@ -19,7 +20,7 @@ plots = (figures.learning_curves, figures.predicted_against_true, figures.residu
 
 
 def load_data(hp):
-    """Measurements as float32 (10,) in their own units, and values scaled by those of train."""
+    """Measurements as float32 (10,) in their own units; targets are standardized by train."""
     return datasets.diabetes(val_fraction=0.2).with_scaled_targets()
 
 
@@ -53,5 +54,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the smallest validation loss; some 90 of 9 steps each reach it."""
+    """The epoch with the smallest validation loss is kept, after about 90 epochs of 9 steps."""
     return Trainer(batch_size=32, epochs=300, monitor="val_loss", patience=30)

@@ -48,11 +48,19 @@ class Latents:
         return self.continuous + sum(self.discrete)
 
     def blocks(self, values: np.ndarray) -> list[np.ndarray]:
-        """Splits columns (n, sum of classes) into those of each discrete latent, (n, classes)."""
+        """Splits columns into those of each discrete latent, (n, classes).
+
+        Args:
+            values: float (n, sum of classes).
+        """
         return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []
 
     def classes(self, code: np.ndarray) -> np.ndarray:
-        """Returns the class of each discrete latent of codes (n, size): int (n, latents)."""
+        """The class of each discrete latent in codes: int (n, discrete latents).
+
+        Args:
+            code: float (n, size).
+        """
         chosen = [block.argmax(axis=1) for block in self.blocks(code[:, self.continuous :])]
         return np.stack(chosen, axis=1) if chosen else np.zeros((len(code), 0), int)
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import types
 
 import examples
@@ -19,6 +20,7 @@ from kpipe.experiments import catalogue, running
 
 ROOT = examples.ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.remove(ROOT / "CHANGELOG.md")  # it says what was
 PIPELINES = [catalogue.find(name) for name in catalogue.names()]
 # The first words of a command.
 COMMANDS = "git kpipe make pip pre-commit python source .venv/bin/python".split()
@@ -116,8 +118,8 @@ BUILT = {}
 
 
 @pytest.fixture
-def check(monkeypatch, tmp_path, capsys):
-    """Asserts that a command is understood; nothing is trained, downloaded or installed."""
+def not_understood(monkeypatch, tmp_path, capsys):
+    """Those of some commands that are not understood; none of them trains or installs anything."""
 
     def open_experiment(name, *, seed, plan=None, tuner=None, **options):
         others = "data data_dir out budget fresh trials examples samples".split()
@@ -139,14 +141,12 @@ def check(monkeypatch, tmp_path, capsys):
     (pipeline,) = (e for e in examples.of_page(ROOT / "README.md") if "build_trainer" in e.code)
     (tmp_path / "my_experiment.py").write_text(pipeline.code)
     monkeypatch.chdir(tmp_path)
-    checked = set()
 
-    def check(words):
-        if tuple(words) not in checked:
-            checked.add(tuple(words))
-            assert exists(words), f"{shlex.join(words)}: {capsys.readouterr().err}"
+    def not_understood(commands):
+        unique = dict.fromkeys(map(tuple, commands))
+        return [f"{shlex.join(c)}: {capsys.readouterr().err}" for c in unique if not exists([*c])]
 
-    return check
+    return not_understood
 
 
 def exists(words):
@@ -155,7 +155,11 @@ def exists(words):
         case ["kpipe", command] if not command.startswith("-"):  # its name alone
             return f"kpipe {command} " in cli.HELP
         case ["kpipe", "predict", *arguments]:
-            return bool(cli._predict_parser().parse(arguments).folder)
+            try:
+                return bool(cli._predict_parser().parse(arguments).folder)
+            except UserError as error:
+                print(error, file=sys.stderr)
+                return False
         case ["kpipe", *arguments]:
             return cli.main(arguments) == 0
         case ["python", "pipelines/run.py", *arguments]:
@@ -177,7 +181,7 @@ def exists(words):
             return extra is None or extra in setup()["options.extras_require"]
         case ["pre-commit", "install"]:
             return (ROOT / ".pre-commit-config.yaml").is_file()
-    raise AssertionError(f"{shlex.join(words)}: no check for such a command")
+    return False  # no check for such a command
 
 
 def setup():
@@ -188,16 +192,13 @@ def setup():
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_command_of_a_page_is_understood(path, check, tmp_path):
-    for words in typed_in(path, tmp_path):
-        check(words)
+def test_every_command_of_a_page_is_understood(path, not_understood, tmp_path):
+    assert not_understood(typed_in(path, tmp_path)) == []
 
 
-def test_every_command_of_a_pipelines_docstring_is_understood(check):
+def test_every_command_of_a_pipelines_docstring_is_understood(not_understood):
     commands = [words for path in PIPELINES for words in typed_in_docstring(path)]
-    assert len(commands) > len(PIPELINES)
-    for words in commands:
-        check(words)
+    assert len(commands) > len(PIPELINES) and not_understood(commands) == []
 
 
 @pytest.mark.parametrize(
@@ -224,9 +225,8 @@ def test_every_command_of_a_pipelines_docstring_is_understood(check):
         "conda install kpipe",
     ],
 )
-def test_a_command_that_does_not_exist_is_found(line, check):
-    with pytest.raises((AssertionError, UserError)):
-        check(shlex.split(line))
+def test_a_command_that_does_not_exist_is_found(line, not_understood):
+    assert len(not_understood([["make", "test"], shlex.split(line)])) == 1
 
 
 def test_commands_are_found_wherever_they_are_shown(tmp_path):

@@ -59,6 +59,7 @@ QUICKER = {
     "train_examples=1000": "train_examples=120",
     "for rate in (1e-3, 3e-3)": "for rate in (3e-3,)",
     "for l2 in (1e-4, 1e-3, 1e-2)": "for l2 in (0.0, 1e-4)",
+    "bag_of_embeddings(4, l2=l2)": "bag_of_embeddings(4, l2=l2, vocabulary_size=500, units=(16,))",
     "epochs=30": "epochs=15",
     "cv=3": "cv=2",
 }

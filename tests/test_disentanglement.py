@@ -62,7 +62,7 @@ def test_mutual_information_and_entropy_by_hand():
     # joint 1/2, 1/4, 1/4; margins 1/2, 1/2 and 3/4, 1/4
     by_hand = 0.5 * np.log(4 / 3) + 0.25 * np.log(2 / 3) + 0.25 * np.log(2)
     assert disentanglement._mutual_information(first, second) == pytest.approx(by_hand)
-    # Of a list with itself: its entropy.
+    # The information of a list about itself is its entropy.
     assert disentanglement._mutual_information(first, first) == pytest.approx(np.log(2))
     itself = disentanglement._mutual_information(second, second)
     assert itself == pytest.approx(2 * np.log(2) - 0.75 * np.log(3))

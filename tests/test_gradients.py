@@ -372,7 +372,7 @@ def test_a_gradient_that_passes_through_rounding_is_wrong_and_not_a_cast():
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_a_kink_is_recognised_and_is_no_error(activation):
-    """On a black image, before training, every unit of every hidden layer stands at its kink."""
+    """On a black image, before training, every unit of every hidden layer is at its kink."""
     model = models.mlp((4, 4, 1), 3, units=(6, 5), activation=activation)
     x = images()
     x[0] = 0

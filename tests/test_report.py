@@ -588,7 +588,7 @@ def test_a_matrix_of_very_many_classes_shows_those_with_most_mistakes(tmp_path):
     names = tuple(f"class {i}" for i in range(5000))
     run = make_run(tmp_path, names[:2])
     run.record.data.label_names = names
-    # Of all classes one example is right. Seventy classes have three more, taken for three others
+    # One example of each class is correct. Seventy classes have three more, taken for three others
     # that are not shown; two of class 7 are taken for class 8, more than of any other pair.
     truth = np.concatenate([np.arange(5000), np.repeat(np.arange(100, 170), 3), [7, 7]])
     predicted = np.concatenate([np.arange(5000), np.arange(1000, 1210), [8, 8]])

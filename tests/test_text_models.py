@@ -157,7 +157,7 @@ def test_l2_is_on_every_kernel_and_not_on_the_embedding():
     ],
 )
 def test_the_order_of_words_is_learned(kind, options):
-    """Whether 2 stands before 3: no bag of words can tell."""
+    """Whether 2 comes before 3, which no bag of words can represent."""
     rng = np.random.default_rng(1)
     tokens = rng.integers(4, 10, (512, 6)).astype(np.int32)
     labels = rng.integers(0, 2, 512)

@@ -44,30 +44,36 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
                 f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
                 f"{_given(data)}: change the model's Input or the dataset"
             )
+    if _is_mixed(model) and not model.inputs:
+        raise UserError(
+            f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
+            "float32: build it with keras.Model(inputs, outputs), or train it in float32"
+        )
+    given = ""  # the outputs, once there are any
+
+    def forward(x: tf.Tensor, y: tf.Tensor) -> Any:
+        nonlocal given
+        outputs = model(x, training=False)
+        if model.compiled:
+            given = _describe(outputs)
+            model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+        return outputs
+
     try:
         # As a graph, like training: some functions with custom gradients cannot run eagerly.
-        forward = tf.autograph.experimental.do_not_convert(lambda x: model(x, training=False))
-        outputs = tf.function(forward)(tf.constant(x))
+        outputs = tf.function(tf.autograph.experimental.do_not_convert(forward))(x, y)
     except Exception as error:  # layers raise errors of many types
+        if given:
+            raise UserError(
+                f"the loss of {model.name} cannot compare outputs {given} with targets of shape "
+                f"{_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; change loss, outputs or "
+                "labels so that they fit"
+            ) from error
         raise UserError(
             f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
             "change build_model or load_data so that they fit"
         ) from error
-    if _is_mixed(model) and not model.inputs:
-        raise UserError(
-            f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
-            "float32; build it with keras.Model(inputs, outputs), or train it in float32"
-        )
-    if model.compiled:
-        try:
-            model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
-        except Exception as error:
-            raise UserError(
-                f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
-                f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
-                "change loss, outputs or labels so that they fit"
-            ) from error
-        model.reset_metrics()
+    model.reset_metrics()
     return outputs
 
 

@@ -44,11 +44,6 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
                 f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
                 f"{_given(data)}: change the model's Input or the dataset"
             )
-    if _is_mixed(model) and not model.inputs:
-        raise UserError(
-            f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
-            "float32: build it with keras.Model(inputs, outputs), or train it in float32"
-        )
     given = ""  # the outputs, once there are any
 
     def forward(x: tf.Tensor, y: tf.Tensor) -> Any:
@@ -73,6 +68,11 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
             f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
             "change build_model or load_data so that they fit"
         ) from error
+    if _is_mixed(model) and not model.inputs:
+        raise UserError(
+            f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
+            "float32; build it with keras.Model(inputs, outputs), or train it in float32"
+        )
     model.reset_metrics()
     return outputs
 

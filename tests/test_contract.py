@@ -5,7 +5,6 @@ data.
 """
 
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -15,8 +14,11 @@ from proving import load_proof
 from sklearn import metrics as sklearn_metrics
 
 import kpipe
+from kpipe import tasks
+from kpipe.checking import check_gradients
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import execution
+from kpipe.searching import search
 from kpipe.training.loop import Loop
 
 BASE = '''"""Three blobs."""
@@ -85,21 +87,24 @@ def untrained(monkeypatch):
     monkeypatch.setattr(execution, "count_opening", must_not)
 
 
+# Keras' words on a subclassed model that a pipeline builds.
+pytestmark = pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer")
+
 # --- what is ordinary -------------------------------------------------------------------------
 
-FUNCTIONAL = '''
+FUNCTIONAL = """
 def build_model(hp):
     inputs = keras.Input({shape})
     return compiled(keras.Model(inputs, {output}), loss={loss})
-'''
+"""
 SPARSE = '"sparse_categorical_crossentropy"'
 LOGITS = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
 SOFTMAX = 'keras.layers.Dense(3, activation="softmax")(inputs)'
-TWO_CLASSES = '''
+TWO_CLASSES = """
 def load_data(hp):
     return own.dataset(own.both(own.blobs, 2), ("no", "yes"))
-'''
-SUBCLASSED = '''
+"""
+SUBCLASSED = """
 class Net(keras.Model):
     def __init__(self):
         super().__init__()
@@ -114,20 +119,20 @@ def build_model(hp):
     model = Net()
     model.build((None, 5))
     return compiled(model)
-'''
-TEXTS = '''
+"""
+TEXTS = """
 def load_data(hp):
     texts = own.both(own.texts, {options})
     return own.dataset(texts, ("no", "yes"), vectorization=datasets.Vectorization(100, 8))
 
 
 def build_model(hp):
-    return compiled(models.bag_of_embeddings(2, 100, embedding_dim=4, units=(4,)))
-'''
-IMAGES = '''
+    return compiled(models.bag_of_embeddings(2, vocabulary_size=100, embedding_dim=4, units=(4,)))
+"""
+IMAGES = """
 def load_data(hp):
     return own.dataset(own.both(own.pictures, channels={channels}){options})
-'''
+"""
 
 
 def functional(output, loss=SPARSE, shape="(5,)"):
@@ -136,16 +141,16 @@ def functional(output, loss=SPARSE, shape="(5,)"):
 
 WORKS = {
     "base": "",
-    "sequential": '''
+    "sequential": """
 def build_model(hp):
     layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3, "softmax")]
     return compiled(keras.Sequential([keras.Input((5,)), *layers]))
-''',
-    "sequential that is built by its data": '''
+""",
+    "sequential that is built by its data": """
 def build_model(hp):
     layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3, "softmax")]
     return compiled(keras.Sequential(layers))
-''',
+""",
     "a plain output": functional(SOFTMAX),
     "a list of one output": functional(f"[{SOFTMAX}]"),
     "an output of another name": functional(f'{{"species": {SOFTMAX}}}'),
@@ -162,6 +167,9 @@ def build_model(hp):
     "subclassed with a name": SUBCLASSED.replace(
         "{answer}", '{"probabilities": self.last(self.hidden(inputs))}'
     ),
+    "subclassed that is built by its data": SUBCLASSED.replace(
+        "{answer}", "self.last(self.hidden(inputs))"
+    ).replace("    model.build((None, 5))\n", ""),
     "images as floats": IMAGES.format(channels=1, options="")
     + functional(
         'keras.layers.Dense(3, activation="softmax")'
@@ -169,28 +177,28 @@ def build_model(hp):
         shape="(8, 8, 1)",
     ),
     "two channels as they are": IMAGES.format(channels=2, options=', input_dtype="uint8"')
-    + '''
+    + """
 def build_model(hp):
     return compiled(models.cnn((8, 8, 2), 3, filters=(4,), dense_units=0))
-''',
+""",
     "mixed precision": 'keras.mixed_precision.set_global_policy("mixed_float16")',
-    "no val": '''
+    "no val": """
 def load_data(hp):
     return own.dataset(own.both(own.blobs), val_fraction=0.0)
-''',
-    "no val, retrained": '''
+""",
+    "no val, retrained": """
 def load_data(hp):
     return own.dataset(own.both(own.blobs), val_fraction=0.0)
 
 
 def build_trainer(hp):
     return Trainer(batch_size=20, epochs=1, retrain=True)
-''',
-    "a val of its own": '''
+""",
+    "a val of its own": """
 def load_data(hp):
     return own.dataset({**own.both(own.blobs), "val": own.blobs(30, seed=2)})
-''',
-    "a metric of its own": '''
+""",
+    "a metric of its own": """
 def certainty(labels, probabilities):
     return keras.ops.max(probabilities, axis=-1)
 
@@ -201,14 +209,14 @@ def build_model(hp):
 
 def build_trainer(hp):
     return Trainer(batch_size=20, epochs=2, monitor="val_certainty", monitor_mode="max")
-''',
-    "averaged weights": '''
+""",
+    "averaged weights": """
 def build_model(hp):
     model = models.mlp((5,), 3, units=(8,))
     optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-''',
+""",
     "a target of two classes": TWO_CLASSES
     + 'target = Target("roc_auc", at_least=0.5)\n'
     + functional('keras.layers.Dense(2, activation="softmax")(inputs)'),
@@ -232,7 +240,8 @@ def test_an_ordinary_pipeline_goes_the_whole_way(case, pipeline, tmp_path, verif
     np.testing.assert_allclose(probabilities, run.predictions["probabilities"], atol=1e-5)
     said = [names.index(label) for label in answers["label"]]
     assert run.metrics["accuracy"]["value"] == sklearn_metrics.accuracy_score(labels, said)
-    expected = sklearn_metrics.log_loss(labels, probabilities.astype(float), labels=[*range(3)][: len(names)])
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
+    expected = sklearn_metrics.log_loss(labels, exact, labels=np.arange(len(names)))
     assert run.metrics["log_loss"]["value"] == pytest.approx(expected, abs=1e-5)
     assert keras.config.dtype_policy().name == before
 
@@ -240,7 +249,7 @@ def test_an_ordinary_pipeline_goes_the_whole_way(case, pipeline, tmp_path, verif
 def test_one_sigmoid_is_the_probability_of_the_second_class(pipeline, tmp_path, verified_here):
     lines = WORKS["one sigmoid"] + "\n\ndef build_trainer(hp):\n    return Trainer(epochs=60)\n"
     run = kpipe.run(pipeline(lines), out=tmp_path, batch_size=20)
-    assert run.metrics["accuracy"]["value"] > 0.9
+    assert run.metrics["accuracy"]["value"] > 0.75  # not the other way round
     answers = kpipe.load(run.folder).predict(own.blobs(40, 2, seed=1)[0])
     likely = answers["probabilities"][:, 1] > 0.5
     assert answers["label"].tolist() == np.where(likely, "yes", "no").tolist()
@@ -259,7 +268,8 @@ def test_mixed_precision_trains_in_float16_and_answers_in_float32(
     monkeypatch.setattr(Loop, "_step", watched)
     run = kpipe.run(pipeline(WORKS["mixed precision"]), out=tmp_path)
     assert "float16" in computed[0]
-    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
+    layers = [layer for layer in run.model.layers if layer.name != "features"]
+    assert {layer.compute_dtype for layer in layers} == {"float32"}
     assert {weight.dtype for weight in run.model.weights} == {"float32"}
 
 
@@ -268,12 +278,16 @@ def test_averaged_weights_are_those_that_are_measured_and_exported(
 ):
     lines = WORKS["averaged weights"]
     averaged = kpipe.run(pipeline(lines), out=tmp_path / "averaged")
-    last = kpipe.run(pipeline(lines.replace("use_ema=True", "use_ema=False")), out=tmp_path / "last")
+    last = kpipe.run(
+        pipeline(lines.replace("use_ema=True", "use_ema=False")), out=tmp_path / "last"
+    )
     pairs = zip(averaged.model.get_weights(), last.model.get_weights(), strict=True)
     assert all(np.abs(a - b).max() > 1e-3 for a, b in pairs)
 
 
-@pytest.mark.parametrize("options", ["classes=1", 'words=("\\N{CRYING FACE}", "\\N{GRINNING FACE}")'])
+@pytest.mark.parametrize(
+    "options", ["classes=1", 'words=("\\N{CRYING FACE}", "\\N{GRINNING FACE}")']
+)
 def test_a_bag_of_words_that_cannot_be_fitted_is_left_out(
     options, pipeline, tmp_path, verified_here, capsys
 ):
@@ -300,7 +314,7 @@ def test_a_broken_figure_costs_the_run_nothing_else(pipeline, tmp_path, verified
     assert len(said) == 1 and "ZeroDivisionError" in said[0] and "mine.py" in said[0]
 
 
-NUMBERS = '''
+NUMBERS = """
 task = "regression"
 plots = (figures.learning_curves,)
 
@@ -311,7 +325,7 @@ def numbers(inputs, labels):
 
 def load_data(hp):
     return own.dataset(own.both(own.blobs, change=numbers), ("price",))
-'''
+"""
 REGRESSION = NUMBERS.replace("{labels}", '(inputs[:, 0] * 0.3 + 7).astype("float32")')
 
 
@@ -337,14 +351,14 @@ def test_numbers_are_learned_as_numbers(output, scaled, pipeline, tmp_path, veri
 
 def labels(change):
     """Data whose labels are changed in train and test."""
-    return f'''
+    return f"""
 def changed(inputs, labels):
     return inputs, {change}
 
 
 def load_data(hp):
     return own.dataset(own.both(own.blobs, change=changed))
-'''
+"""
 
 
 def inputs(split, change):
@@ -370,12 +384,12 @@ WRONG = {
         r"takes \(5, 1\) .*; the data are features of shape \(5\), float32",
     ),
     "two inputs": (
-        '''
+        """
 def build_model(hp):
     parts = keras.Input((5,), name="first"), keras.Input((5,), name="second")
     outputs = keras.layers.Dense(3, "softmax")(keras.layers.Concatenate()(parts))
     return compiled(keras.Model(parts, outputs))
-''',
+""",
         r"takes 2 inputs \(first, second\); expected one, .*: join them in load_data",
     ),
     "two outputs": (
@@ -390,7 +404,10 @@ def build_model(hp):
         "def build_model(hp):\n    return models.mlp((5,), 3, units=(8,))",
         r"is not compiled; end build_model with model\.compile\(",
     ),
-    "no model": ("def build_model(hp):\n    pass", r"build_model\(hp\) returned NoneType; expected"),
+    "no model": (
+        "def build_model(hp):\n    pass",
+        r"build_model\(hp\) returned NoneType; expected",
+    ),
     "no trainer": (
         "def build_trainer(hp):\n    return {}",
         r"build_trainer\(hp\) returned dict; expected a kpipe\.Trainer",
@@ -449,11 +466,11 @@ def build_model(hp):
         r'labels of train are float32; expected integers from 0 to 2, or task = "regression" for',
     ),
     "test without labels": (
-        '''
+        """
 def load_data(hp):
     inputs, labels = own.blobs(40)
     return own.dataset({"train": own.blobs(100), "test": (inputs, labels * 0 - 1)})
-''',
+""",
         r"labels of test go from -1 to -1",
     ),
     "fewer names than classes": (
@@ -475,20 +492,20 @@ def load_data(hp):
     ),
     "several numbers": (
         NUMBERS.replace("{labels}", "inputs[:, :2]"),
-        r"labels of train have the shape \(2\) an example; expected one number",
+        r"labels of train have \(2,\) values an example; expected one number",
     ),
     "several values of a number": (
         REGRESSION + functional("keras.layers.Dense(2)(inputs)", '"mse"'),
-        r"gives \(2\) an example; expected one value: end it with keras\.layers\.Dense\(1\)",
+        r"gives \(2,\) an example; expected one value: end it with keras\.layers\.Dense\(1\)",
     ),
     # inputs
     "NaN in train": (
         inputs("train", "inputs[3, 2] = np.nan"),
-        r"^mine train 3 contains a value that is NaN or infinite \(1 such examples here\); replace",
+        r"^mine train 3 contains NaN or infinity \(1 such examples in this batch\); .*: replace it",
     ),
     "infinity in test": (
         inputs("test", "inputs[7:9, 0] = np.inf"),
-        r"^mine test 7 contains a value that is NaN or infinite \(2 such examples here\); replace",
+        r"^mine test 7 contains NaN or infinity \(2 such examples in this batch\); .*: replace it",
     ),
     "another width in test": (
         inputs("test", "inputs = inputs[:, :4]"),
@@ -499,19 +516,19 @@ def load_data(hp):
         r"images of 2 channels, .*; expected 1 \(grey\) or 3 \(RGB\), or input_dtype=\"uint8\"",
     ),
     "pixels as floats": (
-        '''
+        """
 def scaled(inputs, labels):
     return (inputs / 255).astype("float32"), labels
 
 
 def load_data(hp):
     return own.dataset(own.both(own.pictures, change=scaled))
-''',
+""",
         r"^mine train 0 has float32 pixels; expected uint8 from 0 to 255, or input_dtype=\"float32",
     ),
     "an empty test split": (
         inputs("test", "inputs, labels = inputs[:0], labels[:0]"),
-        r"0 examples in its test split",
+        r"my mine: the test split is empty; expected at least 1 example",
     ),
     # the task and its target
     "an unknown task": (
@@ -540,29 +557,29 @@ def load_data(hp):
     ),
     # autoencoders
     "vectors to be reconstructed": (
-        '''
+        """
 task = "reconstruction"
 
 
 def load_data(hp):
     return own.dataset(own.both(own.blobs)).as_autoencoder_data()
-''',
+""",
         r"mine has features of shape \(5,\); expected images to be reconstructed",
     ),
     "a classifier of what is to be reconstructed": (
-        '''
+        """
 def load_data(hp):
     return own.dataset(own.both(own.pictures)).as_autoencoder_data()
 
 
 def build_model(hp):
     return compiled(models.mlp((8, 8, 1), 3, units=(8,)))
-''',
+""",
         r"mine is to be reconstructed, and the task learns labels: leave as_autoencoder_data\(\) "
         r'out of load_data, or say task = "reconstruction"',
     ),
     "an autoencoder of labels": (
-        '''
+        """
 task = "reconstruction"
 
 
@@ -572,11 +589,11 @@ def load_data(hp):
 
 def build_model(hp):
     return compiled(models.autoencoder((8, 8, 1), 2), losses.squared_error, [])
-''',
+""",
         r"reconstructs images, and mine has labels as targets: call as_autoencoder_data\(\)",
     ),
     "a classifier as an autoencoder": (
-        '''
+        """
 task = "reconstruction"
 
 
@@ -586,7 +603,7 @@ def load_data(hp):
 
 def build_model(hp):
     return compiled(models.mlp((8, 8, 1), 3, units=(8,)))
-''',
+""",
         r"has no layers named encoder and decoder, which reconstruction needs",
     ),
 }
@@ -615,15 +632,12 @@ def test_a_wrong_pipeline_ends_in_one_line_before_any_work(case, pipeline, tmp_p
 
 def test_a_fault_that_only_training_shows_is_one_line_too(pipeline, tmp_path):
     lines = WORKS["averaged weights"].replace("SGD(0.5,", "SGD(1e30,")
-    with pytest.raises(RunError, match="NaN|infinite|finite") as caught:
+    with pytest.raises(RunError, match=r"NaN|not finite") as caught:
         kpipe.run(pipeline(lines), out=tmp_path / "out")
     assert "\n" not in str(caught.value)
 
 
 def test_a_search_and_a_check_of_gradients_refuse_the_same(pipeline, tmp_path, untrained):
-    from kpipe.checking import check_gradients
-    from kpipe.searching import search
-
     for lines, message in (WRONG["no compile"], WRONG["a target that the task does not measure"]):
         path = pipeline(lines + "\n\n")
         with pytest.raises(UserError, match=message):
@@ -632,19 +646,7 @@ def test_a_search_and_a_check_of_gradients_refuse_the_same(pipeline, tmp_path, u
             check_gradients(path, out=tmp_path / "out")
 
 
-def test_all_metrics_of_a_task_may_be_targets(finished_run, joint_vae_run):
-    for run in (finished_run, joint_vae_run):
-        task = kpipe_task(run.record.task)
-        known = task.METRICS
-        for name in run.metrics:
-            start, slash, _ = name.partition("/")
-            assert f"{start}{slash}" in known, name
-
-
-def kpipe_task(name):
-    from kpipe import tasks
-
-    return tasks.find(name)
-
-
-assert pathlib.Path(own.__file__).is_file()
+@pytest.mark.parametrize("run", ["finished_run", "joint_vae_run"])
+def test_whatever_is_measured_can_be_a_target(run, request):
+    run = request.getfixturevalue(run)
+    assert run.metrics.keys() <= set(tasks.find(run.record.task).metric_names(run.label_names))

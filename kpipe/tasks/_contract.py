@@ -1,6 +1,7 @@
 """What a model must take and give, checked on a few examples before any work."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from ..data import Data, Split
 from ..errors import UserError
 from ..export import TEST, Case, Comparison
+from ..inputs import InputTargets
 
 EXAMPLES = 4  # of the dry batch
 # Of the sum of a row of probabilities from 1: above what float16 rounds away.
@@ -21,20 +23,20 @@ Transform = Callable[[Any], Any]
 
 
 def dry_batch(model: keras.Model, data: Data) -> Any:
-    """What the model gives for a few training examples; its loss is computed too.
+    """Calls the model on a few training examples.
 
     Raises:
-        UserError: The model does not take the inputs, or its loss not the targets.
+        UserError: The model does not take the inputs.
     """
-    if len(getattr(model, "inputs", None) or [None]) > 1:
-        names = ", ".join(tensor.name for tensor in model.inputs)
+    inputs = _inputs_of(model)
+    if len(inputs) > 1:
+        names = ", ".join(tensor.name for tensor in inputs)
         raise UserError(
-            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, "
+            f"{model.name} takes {len(inputs)} inputs ({names}); expected one, "
             f"{_given(data)}: join them in load_data, or split them inside of the model"
         )
-    positions = np.arange(min(EXAMPLES, len(data.train)))
-    x, y = data.train.take_pairs(positions)
-    for tensor in model.inputs or ():
+    x, _ = data.train.take_pairs(_dry_positions(data))
+    for tensor in inputs:
         wanted = tuple(tensor.shape[1:])
         fits = len(wanted) == x.ndim - 1 and all(
             size in (None, given) for size, given in zip(wanted, x.shape[1:], strict=True)
@@ -51,22 +53,41 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
             f"{model.name} cannot take {_given(data)}: {first_line(error)}; "
             "make build_model and load_data agree"
         ) from error
-    if _is_mixed(model) and not model.inputs:
+    if _is_mixed(model) and not inputs:
         raise UserError(
             f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
             "float32: build it with keras.Model(inputs, outputs), or train it in float32"
         )
-    if model.compiled:
-        try:
-            model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
-        except Exception as error:
-            raise UserError(
-                f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
-                f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
-                "make loss, outputs and labels agree"
-            ) from error
-        model.reset_metrics()
     return outputs
+
+
+def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
+    """Computes the loss of a dry batch.
+
+    Args:
+        model: Compiled, or there is no loss.
+        data: What it is trained on.
+        outputs: See `dry_batch`.
+
+    Raises:
+        UserError: The loss does not take the outputs or the targets.
+    """
+    if not model.compiled:
+        return
+    x, y = data.train.take_pairs(_dry_positions(data))
+    try:
+        model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
+    except Exception as error:  # what a loss raises has many types
+        raise UserError(
+            f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
+            f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
+            "make loss, outputs and labels agree"
+        ) from error
+    model.reset_metrics()
+
+
+def _dry_positions(data: Data) -> np.ndarray:
+    return np.arange(min(EXAMPLES, len(data.train)))
 
 
 def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None, np.ndarray]:
@@ -112,13 +133,15 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
         UserError: The output cannot be probabilities; one line says how to mend it.
     """
     names = data.label_names
-    output, values = one_output(model, dry_batch(model, data), "probabilities")
+    outputs = dry_batch(model, data)
+    output, values = one_output(model, outputs, "probabilities")
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
             f"{model.name} gives {_shape(values.shape[1:])} an example; the data have "
             f"{len(names)} label names ({_listed(names)}): expected {len(names)} probabilities"
         )
+    check_loss(model, data, outputs)
     logits = takes_logits(model, output)
     if single:
 
@@ -179,13 +202,15 @@ def inference_model(
     """
     if _is_mixed(model):
         model = _in_float32(model)
-    inputs = model.inputs
-    if not inputs:  # a subclassed model
-        spec = data.train.inputs
-        inputs = [keras.Input(_batch_shape(data), dtype=spec.dtype.name, name=data.input.name)]
-    outputs = model.output if model.inputs else model(inputs[0])
-    if model.inputs and transform is None and isinstance(outputs, dict) and name in outputs:
-        return model
+    if inputs := _inputs_of(model):
+        # Keras' Sequential knows its output by the other name alone.
+        outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+        if transform is None and isinstance(outputs, dict) and name in outputs:
+            return model
+    else:
+        dtype = data.train.inputs.dtype.name
+        inputs = [keras.Input(_batch_shape(data), dtype=dtype, name=data.input.name)]
+        outputs = model(inputs[0])
     if isinstance(outputs, (list, tuple)):
         outputs = outputs[0]
     elif isinstance(outputs, dict):
@@ -194,6 +219,11 @@ def inference_model(
         outputs = transform(outputs)
     outputs = keras.layers.Activation("linear", dtype="float32")(outputs)
     return keras.Model(inputs[0], {name: outputs}, name=model.name)
+
+
+def _inputs_of(model: keras.Model) -> list[Any]:
+    """The model's symbolic inputs; none of a subclassed model."""
+    return list(getattr(model, "inputs", None) or ())
 
 
 def _is_mixed(model: keras.Model) -> bool:
@@ -216,12 +246,26 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return clone
 
 
+def check_learns_labels(data: Data) -> None:
+    """Checks that the dataset is not one to be reconstructed.
+
+    Raises:
+        UserError: It is.
+    """
+    if isinstance(data.targets, InputTargets):
+        raise UserError(
+            f"{data.name} is to be reconstructed, and the task learns labels: leave "
+            'as_autoencoder_data() out of load_data, or say task = "reconstruction"'
+        )
+
+
 def check_classes(data: Data) -> None:
     """Labels are classes, from 0 to the number of names less 1, in all splits.
 
     Raises:
         UserError: They are not; it says in which split, and how to mend it.
     """
+    check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 1:
@@ -246,6 +290,7 @@ def check_classes(data: Data) -> None:
 
 def check_several(data: Data) -> None:
     """Labels are 0 or 1, one for each name, in all splits."""
+    check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 2 or labels.shape[1] != len(names):
@@ -335,6 +380,7 @@ def first_line(error: Exception) -> str:
     """What an error says, without its pages of explanation."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    text = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", text)  # TensorFlow's own names
     return text[:200].rstrip(".") or type(error).__name__
 
 

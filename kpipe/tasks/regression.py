@@ -5,6 +5,8 @@ for it. With `Dataset.with_scaled_targets` it learns scaled values: predictions,
 export are in the unit of the labels all the same.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -26,12 +28,19 @@ FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.resi
 _ABOVE = "mae_above_linear_regression"
 
 
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["mae", "rmse", "r2", "explained_variance"]
+    return [*names, "mean_baseline_mae", "linear_regression_mae", _ABOVE]
+
+
 def check(model: keras.Model, data: Data) -> None:
     """Model and values agree, before any work.
 
     Raises:
         UserError: They do not; one line says what to do.
     """
+    _contract.check_learns_labels(data)
     for split, labels in _contract.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
@@ -44,12 +53,14 @@ def check(model: keras.Model, data: Data) -> None:
                 f"{data.name}: example {bad[0]} of {split} has the value {labels[bad[0]]} "
                 f"({bad.size} such examples); expected a number: leave them out"
             )
-    _, values = _contract.one_output(model, _contract.dry_batch(model, data), "value")
+    outputs = _contract.dry_batch(model, data)
+    _, values = _contract.one_output(model, outputs, "value")
     if values.shape[1:] not in ((), (1,)):
         raise UserError(
             f"{model.name} gives {values.shape[1:]} an example; expected one value: end it with "
             "keras.layers.Dense(1)"
         )
+    _contract.check_loss(model, data, outputs)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:

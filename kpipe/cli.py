@@ -182,7 +182,7 @@ def _run_parser() -> _Parser:
     add(
         "--plan",
         metavar="PLAN",
-        help="graph: one training step a call; fused:K: K steps; default: chosen by a fixed rule",
+        help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
     )
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
     _add_verbose(parser)
@@ -268,7 +268,11 @@ def _check_gradients(arguments: list[str]) -> int:
     add = parser.add_argument
     add("--examples", type=_positive, default=3, metavar="N", help="training examples (default 3)")
     add(
-        "--samples", type=_positive, default=20, metavar="N", help="entries a variable (default 20)"
+        "--samples",
+        type=_positive,
+        default=20,
+        metavar="N",
+        help="entries per variable (default 20)",
     )
     _add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help")

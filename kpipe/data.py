@@ -101,9 +101,8 @@ class Split:
         """`take` as a step of a tf.data pipeline."""
         dtypes = (self.inputs.dtype, self.labels.dtype)
         taken, labels = tf.numpy_function(lambda at: self.take(at, trim), [positions], dtypes)
-        shape = self.inputs.shape[1:] if self.column.lengths is None else (None,)
         return (
-            tf.ensure_shape(taken, (None, *shape)),
+            tf.ensure_shape(taken, (None, *self.column.row_shape)),
             tf.ensure_shape(labels, (None, *self.labels.shape[1:])),
         )
 

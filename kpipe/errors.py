@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can fix; the message says what was given, expected and to be done.
+    """A mistake that the user can fix; states what was given, what was expected and what to do.
 
     The command line prints it without a traceback and ends with exit code 2.
     """

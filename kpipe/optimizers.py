@@ -26,11 +26,22 @@ def from_hyperparameters(
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer that `hp` names; the arguments are the defaults of its keys.
 
-    Keys: `optimizer` (one of `OPTIMIZERS`), `learning_rate`, `momentum` (sgd_momentum),
-    `weight_decay` (adamw: decoupled, Loshchilov and Hutter 2019; kernels only, no biases and no
-    normalization), `schedule` (one of `SCHEDULES`, see `learning_rate_schedule`), `decay_rate`,
-    `decay_steps`, and `gradient_accumulation_steps`: number of batches averaged for each update.
+    One more key is `gradient_accumulation_steps`: number of batches averaged for each update.
     Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
+
+    Args:
+        hp: Keys are declared in it, and have their values from it.
+        optimizer: One of `OPTIMIZERS`.
+        learning_rate: Learning rate of the first step.
+        momentum: Momentum of sgd_momentum.
+        weight_decay: Decoupled weight decay of adamw (Loshchilov and Hutter 2019); kernels only, no
+            biases and no normalization.
+        schedule: One of `SCHEDULES`, see `learning_rate_schedule`, also for the next two.
+        decay_rate: Decay per step.
+        decay_steps: Number of steps.
+
+    Raises:
+        ValueError: `gradient_accumulation_steps` is below 1, or a name is unknown.
 
     Example:
         model.compile(from_hyperparameters(hp, "sgd", learning_rate=0.1), loss="mse")

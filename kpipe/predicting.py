@@ -34,22 +34,19 @@ def predict(
     folder, given = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
     model = load(folder)
     task = tasks.answering(folder, model.outputs)
-    if texts and not model.takes_texts:
-        raise UserError(f"--text: {folder} takes {model.input_spec.name}, not texts; give files")
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
-    names = [*texts, *inputs.name_examples(given, model.input_spec)]
-    if not names:
+    examples = inputs.read_examples(given, model.input_spec, texts)
+    if not examples.names:
         listed = ", ".join(map(str, given))
         raise UserError(f"{listed}: no lines; expected one text or one row per line")
-    outputs = model.predict(names) if model.takes_texts else model.predict_files(given)
-    written = _write_images(pathlib.Path(images), names, outputs) if images else {}
-    kind = "text" if model.takes_texts else "file"
-    for i, name in enumerate(names):
+    outputs = model.predict_examples(examples)
+    written = _write_images(pathlib.Path(images), examples.names, outputs) if images else {}
+    for i, name in enumerate(examples.names):
         words, content = task.answer(outputs, i, model.label_names)
         if as_json:
             image = {"image": written[i]} if written else {}
-            print(json.dumps({kind: name, **content, **image}, ensure_ascii=False))
+            print(json.dumps({examples.kind: name, **content, **image}, ensure_ascii=False))
         else:
             print(f"{name}: {words}{f'  {written[i]}' if written else ''}")
 

@@ -1,11 +1,11 @@
 """CelebA faces at 32x32 pixels: all 40 attributes at once, by a convolutional network.
 
-Reproduces task B of the lab course's second exercise: the last layer of celeba_gender's network
-gives 40 attributes instead of one, and what that does to the accuracy of Male is asked. Train
+Reproduces task B of the lab course's second exercise: the network of celeba_gender predicts 40
+attributes instead of one; the question is how this affects the accuracy of Male. Train
 celeba_gender first, into the same folder: the report then shows the difference with its interval.
-Attributes that never vary in the training images are not known there, and left out. Measured on
-UTKFace in CelebA's form, where only Male and Young are known, n = 2,277: their mean 89.28 [88.41,
-90.16] % against 61.26 % of their majorities, in 17 minutes of training on two shared CPU cores;
+Attributes that are constant in the training images are left out. Measured on UTKFace in CelebA's
+format, where only Male and Young are known, n = 2,277: their mean accuracy is 89.28 [88.41, 90.16]
+%, compared with 61.26 % of the majority classes, in 17 minutes of training on two shared CPU cores;
 Male 91.13 %, which is -0.18 points [-1.09, 0.74] from celeba_gender.
 
     kpipe run celeba_attributes
@@ -27,7 +27,7 @@ plots = (
 
 
 def load_data(hp):
-    """Faces as uint8 (32, 32, 3) images with 40 labels; train is flipped, moved and lit."""
+    """Faces as uint8 (32, 32, 3) images with 40 labels; train is augmented."""
     return datasets.celeba(attribute=None, image_size=32).augmented(
         flip=hp.Boolean("flip", default=True),
         shift=hp.Int("shift", 0, 8, default=2),
@@ -36,7 +36,7 @@ def load_data(hp):
 
 
 def build_model(hp):
-    """The network of celeba_gender with 40 outputs, each a probability of its own."""
+    """The network of celeba_gender with 40 independent probabilities."""
     filters = hp.Int("filters", 8, 128, sampling="log", default=32)
     num_blocks = hp.Int("num_blocks", 1, 4, default=4)
     model = models.cnn(
@@ -58,7 +58,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """A smaller learning rate, and then the end, when the validation loss no longer falls."""
+    """On a plateau of the validation loss the learning rate is reduced, then training stops."""
     return Trainer(
         batch_size=128,
         epochs=25,

@@ -1,12 +1,12 @@
 """CelebA faces at 32x32 pixels: the attribute Male, by a convolutional network.
 
-Reproduces task A of the lab course's second exercise, which asks for two optimizers to be compared
-(here optimizer=adam and optimizer=sgd) and for the first layer's filters. No test accuracy is
-documented there; 96 % is this project's own aim on the official data, which have not been run yet.
-Measured on another set in CelebA's form (UTKFace, 19,065 training images, n = 2,277, majority class
-53.36 %), seeds 0 and 1: Adam 91.57 [90.36, 92.64] and 91.30 [90.08, 92.39] % in 10 to 15 minutes of
-training on a shared CPU core; SGD at 0.1 90.43 [89.15, 91.57] and 90.16 [88.87, 91.32] %, clearly
-behind at both.
+Reproduces task A of the lab course's second exercise, which compares two optimizers (optimizer=adam
+and optimizer=sgd) and shows the first layer's filters. It documents no test accuracy; 96 % is this
+project's own aim on the official data, which have not been run yet. Measured on another dataset in
+CelebA's format (UTKFace, 19,065 training images, n = 2,277, majority class 53.36 %), seeds 0 and 1:
+Adam 91.57 [90.36, 92.64] and 91.30 [90.08, 92.39] % in 10 to 15 minutes of training on a shared CPU
+core; SGD at 0.1 90.43 [89.15, 91.57] and 90.16 [88.87, 91.32] %, significantly worse with both
+seeds.
 
     kpipe run celeba_gender
     kpipe run celeba_gender optimizer=sgd learning_rate=0.1
@@ -28,7 +28,7 @@ plots = (
 
 
 def load_data(hp):
-    """Faces as uint8 (32, 32, 3) images, label 1 for Male; train is flipped, moved and lit."""
+    """Faces as uint8 (32, 32, 3) images with label 1 for Male; train is augmented."""
     return datasets.celeba(attribute="Male", image_size=32).augmented(
         flip=hp.Boolean("flip", default=True),
         shift=hp.Int("shift", 0, 8, default=2),
@@ -37,7 +37,7 @@ def load_data(hp):
 
 
 def build_model(hp):
-    """The compiled network; every default is this experiment."""
+    """The compiled network; the defaults are this experiment."""
     filters = hp.Int("filters", 8, 128, sampling="log", default=32)
     num_blocks = hp.Int("num_blocks", 1, 4, default=4)
     model = models.cnn(
@@ -58,7 +58,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """A smaller learning rate, and then the end, when the validation loss no longer falls."""
+    """On a plateau of the validation loss the learning rate is reduced, then training stops."""
     return Trainer(
         batch_size=128,
         epochs=25,

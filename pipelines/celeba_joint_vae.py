@@ -1,13 +1,13 @@
-"""JointVAE on CelebA faces at 64x64 pixels: 32 continuous latents and discrete ones.
+"""JointVAE on CelebA faces at 64x64 pixels, with 32 continuous and some discrete latents.
 
-Reproduces the basics course's third exercise: model 1 without capacities, model 2 with them and
-ten classes, model 3 with 40. "Capacity ranges [30, 100]" is read as 30 nats and gamma 100. The
-exercise's Adam at 0.004 kills the decoder here (it draws one face, 2,710 nats after the second
-epoch and after the sixth): the default is the paper's 5e-4. Measured on another set in CelebA's
-form (UTKFace, 19,065 training images, n = 2,277), epochs=12 capacity_steps=2800, 8 minutes on a
-shared CPU core each: continuous KL 30.22 [30.15, 30.29] nats with ten classes, 28.24 [28.11,
-28.38] with 40, of 30; 24.12 [23.91, 24.34] without capacities. With capacities the discrete latent
-is sure of one class for all.
+Reproduces the basics course's third exercise: model 1 without capacities, model 2 with capacities
+and ten classes, model 3 with 40. "Capacity ranges [30, 100]" is interpreted as 30 nats and gamma
+100. The exercise's Adam at 0.004 kills the decoder here (it outputs one face for all, 2,710 nats
+after the second and after the sixth epoch): the default is the paper's 5e-4. Measured on another
+dataset in CelebA's format (UTKFace, 19,065 training images, n = 2,277), epochs=12
+capacity_steps=2800, 8 minutes on a shared CPU core each: continuous KL 30.22 [30.15, 30.29] nats
+with ten classes, 28.24 [28.11, 28.38] with 40, of 30; 24.12 [23.91, 24.34] without capacities. With
+capacities the discrete latent has the same class, with certainty, for all faces.
 
     kpipe run celeba_joint_vae capacity=none
     kpipe run celeba_joint_vae
@@ -32,12 +32,12 @@ plots = (
     figures.discrete_code_by_class,
     figures.traversal_animation,
 )
-# A sample's short training is to see the end of the rise.
+# On sample data the capacity reaches its maximum within the short training.
 sample = {"capacity_steps": 300}
 
 
 def load_data(hp):
-    """Faces as uint8 (64, 64, 3), to be given back."""
+    """Faces as uint8 (64, 64, 3), to be reconstructed."""
     return datasets.celeba(attribute=None, image_size=64).as_autoencoder_data()
 
 
@@ -62,7 +62,7 @@ def build_model(hp):
         discrete_capacity=(discrete, steps) if rising else None,
         temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
     )
-    # The published code takes the mean over the colours, a likelihood their sum.
+    # The published code averages over channels; a likelihood sums over them.
     channels = hp.Choice("channels", ["mean", "sum"], default="mean")
     loss = losses.bernoulli if channels == "sum" else losses.bernoulli_mean_of_channels
     model.compile(
@@ -74,7 +74,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the best reconstruction is kept: the loss grows with the capacity."""
+    """The epoch with the best reconstruction is kept, since the loss grows with the capacity."""
     return Trainer(
         batch_size=64,
         epochs=100,

@@ -1,12 +1,12 @@
-"""Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep, denoising; beside them the SVD.
+"""Autoencoders of CIFAR-10 in grey: linear, sigmoid, deep, denoising; compared with the SVD.
 
-Reproduces homework 5 with 64 numbers for 1,024 pixels. Measured on a lossy JPEG copy, official
-test split, n = 10,000, squared errors in thousandths: truncated SVD 6.496 [6.426, 6.567], linear
-6.572 [6.501, 6.644], sigmoid 8.305 [8.213, 8.397], deep 8.989 [8.895, 9.084], in seconds to 4
-minutes of training on a shared CPU core. On train the linear network's error is 1.011 times the
-SVD's, which mathematics says it cannot fall below. "Sigmoid beats linear" is not reproduced.
-Denoising raises PSNR from a noise of about 0.1 on: by 0.46 dB at 0.1, 5.31 at 0.2, 9.09 at 0.5,
-and costs 5.13 at 0.05.
+Reproduces homework 5 with codes of 64 numbers for 1,024 pixels. Measured on a lossy JPEG copy,
+official test split, n = 10,000, squared errors in thousandths: truncated SVD 6.496 [6.426, 6.567],
+linear 6.572 [6.501, 6.644], sigmoid 8.305 [8.213, 8.397], deep 8.989 [8.895, 9.084], in seconds to
+4 minutes of training on a shared CPU core. On train the linear network's error is 1.011 times that
+of the SVD, which is its lower bound. "Sigmoid beats linear" is not reproduced. Denoising raises
+PSNR from a noise level of about 0.1 on: by 0.46 dB at 0.1, 5.31 at 0.2, 9.09 at 0.5; at 0.05 it
+lowers PSNR by 5.13 dB.
 
     kpipe run cifar10_autoencoder
     kpipe run cifar10_autoencoder architecture=sigmoid
@@ -41,12 +41,12 @@ ARCHITECTURES = {
 
 
 def architecture(hp):
-    """What the layers are."""
+    """The layers of the architecture."""
     return ARCHITECTURES[hp.Choice("architecture", list(ARCHITECTURES), default="linear")]
 
 
 def load_data(hp):
-    """Grey images as uint8 (32, 32, 1), given back clean of noise."""
+    """Grey images as uint8 (32, 32, 1), to be reconstructed without noise."""
     noise = hp.Float("noise", 0.0, 1.0, default=architecture(hp).get("noise", 0.0))
     return datasets.cifar10(val_fraction=0.1, grey=True).as_autoencoder_data(noise=noise)
 
@@ -79,5 +79,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the least validation error is kept."""
+    """The epoch with the smallest validation error is kept."""
     return Trainer(batch_size=128, epochs=30, sample_epochs=10, monitor="val_loss", patience=0)

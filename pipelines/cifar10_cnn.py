@@ -1,12 +1,12 @@
 """CIFAR-10 with convolutional networks, from one layer to nine.
 
 Reproduces the third homework's networks: architecture=simple is one convolution, max pooling,
-flatten and a dense layer; architecture=deep is more layers and more filters, in which the document
-saw accuracy drop; architecture=tuned, the default, adds what such a network needs: batch
-normalization, augmentation, average pooling, dropout and a falling learning rate. The document
-states no accuracy. Measured on a lossy JPEG copy, official test split, n = 10,000: tuned 86.48
-[85.80, 87.14] % in 65 minutes of training on two shared CPU cores. After four epochs simple has
-61.91 [60.95, 62.86] % and deep 74.40 [73.54, 75.25] %: no drop.
+flatten and a dense layer; architecture=deep has more layers and filters, with which the document
+reports a drop in accuracy; architecture=tuned, the default, adds batch normalization, augmentation,
+average pooling, dropout and a falling learning rate. The document states no accuracy. Measured on a
+lossy JPEG copy, official test split, n = 10,000: tuned 86.48 [85.80, 87.14] % in 65 minutes of
+training on two shared CPU cores. After four epochs simple has 61.91 [60.95, 62.86] % and deep 74.40
+[73.54, 75.25] %: no drop.
 
     kpipe run cifar10_cnn
     kpipe run cifar10_cnn architecture=simple
@@ -68,12 +68,12 @@ TRAINING_STEPS = EPOCHS * 352  # 45,000 examples at 128 a step
 
 
 def defaults(hp):
-    """What the architecture stands for."""
+    """The defaults of the architecture."""
     return ARCHITECTURES[hp.Choice("architecture", list(ARCHITECTURES), default="tuned")]
 
 
 def load_data(hp):
-    """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and moved."""
+    """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and shifted."""
     augmented = defaults(hp)["augmented"]
     return datasets.cifar10(val_fraction=0.1).augmented(
         flip=hp.Boolean("flip", default=augmented),
@@ -113,7 +113,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the best validation accuracy is kept."""
+    """The epoch with the best validation accuracy is kept."""
     return Trainer(
         batch_size=128, epochs=EPOCHS, sample_epochs=5, monitor="val_accuracy", patience=10
     )

@@ -1,12 +1,12 @@
-"""CIFAR-10 with a ResNet18 whose backbone has learned something else before.
+"""CIFAR-10 with a ResNet18 whose backbone can be pretrained.
 
-Reproduces the third homework: a pretrained ResNet18 with a dense head, fine-tuned. weights= says
-where the backbone comes from: nothing (the same network from scratch, to compare at the same
-budget), imagenet (Keras Hub's preset; needs kpipe[hub], filters=64 stem=imagenet upsample=4), a
-.keras or .weights.h5 file, or the folder of another run of this network. Measured on a lossy JPEG
-copy, n = 10,000, three epochs each (epochs=3 decay_steps=1056), in 5 minutes of training on two
-shared CPU cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a run on groceries 68.08
-[67.16, 68.99] %.
+Reproduces the third homework: a pretrained ResNet18 with a dense head, fine-tuned. weights= is the
+source of the backbone: none (the same network from scratch, for comparison at the same budget),
+imagenet (Keras Hub's preset; needs kpipe[hub], filters=64 stem=imagenet upsample=4), a .keras or
+.weights.h5 file, or the folder of another run of this network. Measured on a lossy JPEG copy, n =
+10,000, three epochs each (epochs=3 decay_steps=1056), in 5 minutes of training on two shared CPU
+cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a run on groceries 68.08 [67.16,
+68.99] %.
 
     kpipe run cifar10_transfer
     kpipe run cifar10_transfer weights=saved_models/grocery_cnn,architecture=resnet18
@@ -28,14 +28,14 @@ plots = (
 
 
 def load_data(hp):
-    """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and moved."""
+    """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and shifted."""
     return datasets.cifar10(val_fraction=0.1).augmented(
         flip=hp.Boolean("flip", default=True), shift=hp.Int("shift", 0, 8, default=4)
     )
 
 
 def build_model(hp):
-    """The compiled network, its backbone loaded, frozen or slowed as the keys say."""
+    """The compiled network; keys load, freeze or slow down its backbone."""
     weights = hp.Fixed("weights", "none")
     model = models.resnet18(
         input_shape=(32, 32, 3),
@@ -69,5 +69,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The budget of both networks: five epochs."""
+    """Five epochs, the budget of both networks."""
     return Trainer(batch_size=128, epochs=5, monitor="val_accuracy", patience=0)

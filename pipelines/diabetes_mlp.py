@@ -1,13 +1,14 @@
-"""Disease progression of diabetes patients, by a small network with a strong penalty.
+"""Disease progression of diabetes patients, by a small network with a strong L2 penalty.
 
-Ten measurements of a patient (Efron et al., 2004) predict a measure of the disease a year later;
-442 patients, so few that linear regression is hard to beat: the run compares the two on the same
-test examples. Width, penalty, dropout, activation, rate and loss were chosen by cross-validation
-within the training rows. num_layers=0 is linear regression by gradient descent, with a penalty.
-Measured on the 89 test rows, seeds 0, 1 and 2: mean absolute error 43.99 [36.31, 51.66], 43.92
-[36.28, 51.56] and 44.31 [36.48, 52.15]; R2 0.36, 0.36 and 0.34; scikit-learn's linear regression
-46.05, 45.88 and 46.16, the paired difference -2.07 [-4.40, +0.27], -1.96 [-4.31, +0.40] and -1.85
-[-4.42, +0.72]: no seed shows the network to be better. Some 20 seconds of training on a shared CPU.
+Ten measurements of a patient (Efron et al., 2004) predict a measure of disease progression a year
+later. With only 442 patients linear regression is hard to beat; the run compares both on the same
+test examples. Width, penalty, dropout, activation, learning rate and loss were chosen by
+cross-validation within the training rows. num_layers=0 is linear regression by gradient descent,
+with a penalty. Measured on the 89 test rows, seeds 0, 1 and 2: mean absolute error 43.99 [36.31,
+51.66], 43.92 [36.28, 51.56] and 44.31 [36.48, 52.15]; R2 0.36, 0.36 and 0.34; scikit-learn's linear
+regression 46.05, 45.88 and 46.16; paired difference -2.07 [-4.40, +0.27], -1.96 [-4.31, +0.40] and
+-1.85 [-4.42, +0.72], so that no seed shows the network to be better. Training takes some 20 seconds
+on a shared CPU.
 
     kpipe run diabetes_mlp
     kpipe run diabetes_mlp num_layers=0
@@ -23,7 +24,7 @@ plots = (figures.learning_curves, figures.predicted_against_true, figures.residu
 
 
 def load_data(hp):
-    """Measurements as float32 (10,) in their own units, and values scaled by those of train."""
+    """Measurements as float32 (10,) in their own units; targets are standardized by train."""
     return datasets.diabetes(val_fraction=0.2).with_scaled_targets()
 
 

@@ -1,13 +1,13 @@
-"""JointVAE on dSprites, whose factors are known, to measure how far it tells them apart.
+"""JointVAE on dSprites, whose factors are known, so that disentanglement can be measured.
 
 This project's own experiment, with the published constants (Dupont, 2018): 6 continuous latents
 and one of three classes, 40 and 1.1 nats within 300,000 steps, gamma 150. Measured on sprites
-drawn by kpipe after dSprites, not the original images: 20,000 for training, 6,000 for the
-measures, one seed, drawn_sprites=28000 epochs=20 capacity_steps=6000 gamma=30, 13 minutes on a
-shared CPU core: MIG 0.187, FactorVAE score 0.785 [0.784, 0.787], where a plain beta-VAE (beta=4)
-has 0.020 and 0.363 [0.352, 0.375] at the same budget. With gamma=150 and so fast a rise the
-decoder died. The discrete latent tells nothing. The target is the paper's number as remembered; it
-was not checked.
+drawn by kpipe like dSprites, not the original images: 20,000 for training, 6,000 for the measures,
+one seed, drawn_sprites=28000 epochs=20 capacity_steps=6000 gamma=30, 13 minutes on a shared CPU
+core: MIG 0.187, FactorVAE score 0.785 [0.784, 0.787]; a plain beta-VAE (beta=4) has 0.020 and 0.363
+[0.352, 0.375] at the same budget. With gamma=150 and such a fast rise the decoder died. The
+discrete latent carries no information. The target is the paper's number as remembered; it was not
+checked.
 
     kpipe run dsprites_joint_vae
     kpipe run dsprites_joint_vae discrete=none continuous=10 capacity=none beta=4
@@ -28,13 +28,13 @@ plots = (
     figures.discrete_code_by_class,
     figures.traversal_animation,
 )
-# A sample's short training is to see the end of the rise.
+# On sample data the capacity reaches its maximum within the short training.
 sample = {"capacity_steps": 500, "drawn_sprites": 7_000}
 
 
 def load_data(hp):
-    """Sprites as uint8 (64, 64, 1), to be given back; labels are their five factors."""
-    # Of the stand-in: so many, of which a fourteenth is val and three fourteenths are test.
+    """Sprites as uint8 (64, 64, 1), to be reconstructed; labels are their five factors."""
+    # Size of the sample: one fourteenth is val, three fourteenths are test.
     drawn = hp.Fixed("drawn_sprites", 70_000)
     val, test = drawn // 14, 3 * drawn // 14
     examples = {"train": drawn - val - test, "val": val, "test": test}
@@ -71,7 +71,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the best reconstruction is kept: the loss grows with the capacity."""
+    """The epoch with the best reconstruction is kept, since the loss grows with the capacity."""
     return Trainer(
         batch_size=64,
         epochs=30,

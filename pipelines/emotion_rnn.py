@@ -1,11 +1,12 @@
 """Emotions of tweets (happiness, neutral, sadness) by recurrent networks and a transformer.
 
 Reproduces the basics course's second exercise: architecture=simple_rnn is its network of ReLU
-layers, gru, lstm and bidirectional_lstm its better ones, with a goal of 47 % on the test split;
-embeddings=PATH starts from a GloVe or word2vec text file (embedding_dim= its width). Measured on a
-public copy of the files, n = 4,837: bidirectional_lstm 54.17 [52.76, 55.57], 49.80 [48.40, 51.21]
-and 51.79 [50.38, 53.19] % for the seeds 0, 1, 2, where TF-IDF with logistic regression has 50.8,
-50.3 and 50.7 %, in 40 seconds of training on a shared CPU core; the others 52.0 to 53.7 %.
+layers, gru, lstm and bidirectional_lstm are its improved ones, with a goal of 47 % on the test
+split; embeddings=PATH initializes word vectors from a GloVe or word2vec text file (embedding_dim=
+its width). Measured on a public copy of the files, n = 4,837: bidirectional_lstm 54.17 [52.76,
+55.57], 49.80 [48.40, 51.21] and 51.79 [50.38, 53.19] % for seeds 0, 1, 2, compared with 50.8, 50.3
+and 50.7 % of TF-IDF with logistic regression, in 40 seconds of training on a shared CPU core; the
+other architectures 52.0 to 53.7 %.
 
     kpipe run emotion_rnn
     kpipe run emotion_rnn architecture=simple_rnn
@@ -44,18 +45,18 @@ ARCHITECTURES = {
 
 
 def defaults(hp):
-    """What the architecture stands for."""
+    """The defaults of the architecture."""
     names = list(ARCHITECTURES)
     return ARCHITECTURES[hp.Choice("architecture", names, default="bidirectional_lstm")]
 
 
 def vocabulary_size(hp):
-    """Words with an embedding of their own."""
+    """Number of words in the vocabulary."""
     return hp.Int("vocabulary_size", 1000, 100_000, sampling="log", default=10_000)
 
 
 def max_length(hp):
-    """Tokens of a tweet that are read, from its start."""
+    """Maximum number of tokens of a tweet that are read, from its start."""
     return hp.Int("max_length", 8, 256, sampling="log", default=64)
 
 
@@ -116,5 +117,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the best validation accuracy is kept."""
+    """The epoch with the best validation accuracy is kept."""
     return Trainer(batch_size=64, epochs=15, sample_epochs=8, monitor="val_accuracy", patience=4)

@@ -2,11 +2,11 @@
 
 Reproduces the practical assignment: recipe=document is its network, tanh 10, tanh 7, linear 5, with
 plain SGD at 0.1, batch 64, 250 epochs, and a documented test accuracy of 98.57 %; num_layers=0
-epochs=200 is its softmax regression, which it found not to fit. recipe=wide is this project's own.
+epochs=200 is its softmax regression, which did not fit there. recipe=wide is this project's own.
 Measured on a public copy of the file, n = 6,250: 96.66 [96.18, 97.07] and 95.97 [95.45, 96.43] %
-for the seeds 0 and 1, in 4 minutes of training on a shared CPU core; softmax regression 50.37
-[49.13, 51.61] %; wide 97.33 [96.90, 97.70] % in 1 minute. The documented number is out of reach of
-this copy: 51 nearest neighbours have 97.34 %.
+for seeds 0 and 1, in 4 minutes of training on a shared CPU core; softmax regression 50.37 [49.13,
+51.61] %; wide 97.33 [96.90, 97.70] % in 1 minute. The documented number cannot be reached on this
+copy: 51 nearest neighbours have 97.34 %.
 
     kpipe run gmm
     kpipe run gmm num_layers=0 epochs=200
@@ -86,7 +86,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """All epochs, as the document has it; the one of the best validation accuracy is kept."""
+    """All epochs are run, as documented; the one with the best validation accuracy is kept."""
     default = recipe(hp)
     return Trainer(
         batch_size=default["batch_size"],

@@ -1,11 +1,11 @@
-"""Logic gates by a perceptron and by a network of two layers.
+"""Logic gates by a perceptron and by a two-layer network.
 
 Reproduces the first homework: hidden_units=0 is the perceptron, which learns AND, OR and NAND and
-must leave a sample of XOR misclassified; with 2-k-1 hidden units XOR can be learned, from about k=4
-on from nearly every start. The truth table is train, val and test alike: nothing is left to
-generalize to. Measured: of 20 starts 11 learned XOR with k=2, 19 with k=3 and all with k=4, in some
-5 seconds of training each. The perceptron has two outputs instead of one, and the softmax
-likelihood for loss.
+must misclassify a sample of XOR; with 2-k-1 units XOR can be learned, with k=4 or more from almost
+every initialization. Train, val and test are all the truth table, so generalization is not tested.
+Measured: of 20 initializations 11 learned XOR with k=2, 19 with k=3 and all with k=4, in about 5
+seconds of training each. The perceptron here has two outputs instead of one, and the softmax
+likelihood as its loss.
 
     kpipe run logic_gates
     kpipe run logic_gates hidden_units=0
@@ -45,9 +45,9 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """An epoch presents the table 64 times; the epoch of the smallest loss is kept.
+    """An epoch presents the table 64 times; the epoch with the smallest loss is kept.
 
-    A perceptron's loss on XOR is smallest where every answer is a tie: there accuracy decides.
+    For a perceptron accuracy decides, since its loss on XOR is smallest if every answer is a tie.
     """
     monitor = "val_loss" if hp.get("hidden_units") else "val_accuracy"
     return Trainer(batch_size=4, epochs=20, monitor=monitor, patience=0)

@@ -1,8 +1,8 @@
-"""JointVAE on MNIST: ten continuous latents and a ten-way one that is to find the digits.
+"""JointVAE on MNIST: ten continuous latents and a ten-way discrete one that should find the digits.
 
-Reproduces the paper of the basics course's VAE (Dupont, 2018): capacities from 0 to 5 nats over
-25,000 steps, gamma 30, Adam at 5e-4, batches of 64; 30 epochs, until the capacity is reached, of
-the paper's 100. Measured on the official test split, n = 10,000, seeds 0, 1, 2: unsupervised
+Reproduces the paper behind the basics course's VAE (Dupont, 2018): capacities from 0 to 5 nats over
+25,000 steps, gamma 30, Adam at 5e-4, batches of 64; 30 of the paper's 100 epochs, until the
+capacity is reached. Measured on the official test split, n = 10,000, seeds 0, 1, 2: unsupervised
 accuracy 64.44 [63.50, 65.37], 62.19 [61.24, 63.14] and 82.86 [82.11, 83.59] %, in 18 to 28 minutes
 of training on a shared CPU core. The target is the paper's number as remembered; it was not
 checked.
@@ -27,12 +27,12 @@ plots = (
     figures.discrete_code_by_class,
     figures.traversal_animation,
 )
-# A sample's short training is to see the end of the rise.
+# On sample data the capacity reaches its maximum within the short training.
 sample = {"capacity_steps": 400}
 
 
 def load_data(hp):
-    """Digits as uint8 (32, 32, 1), to be given back."""
+    """Digits as uint8 (32, 32, 1), to be reconstructed."""
     return datasets.mnist(val_fraction=0.1, image_size=32).as_autoencoder_data()
 
 
@@ -66,7 +66,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the best reconstruction is kept: the loss grows with the capacity."""
+    """The epoch with the best reconstruction is kept, since the loss grows with the capacity."""
     return Trainer(
         batch_size=64,
         epochs=30,

@@ -1,6 +1,6 @@
-"""Levels of the peaks surface from points of the plane, by softmax regression or tanh.
+"""Levels of the peaks surface at points of the plane, by softmax regression or a tanh network.
 
-Reproduces the practical assignment, which names this set for softmax regression (num_layers=0
+Reproduces the practical assignment, which uses this dataset for softmax regression (num_layers=0
 epochs=200) and states no accuracy. recipe=document is its network, tanh 10, tanh 7, linear 5, with
 plain SGD at 0.1, batch 64, 250 epochs; recipe=wide is this project's own. Measured on a public copy
 of the file, n = 6,250: 92.22 [91.53, 92.86] % in 7 minutes of training on a shared CPU core;
@@ -89,7 +89,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """All epochs, as the document has it; the one of the best validation accuracy is kept."""
+    """All epochs are run, as documented; the one with the best validation accuracy is kept."""
     default = recipe(hp)
     return Trainer(
         batch_size=default["batch_size"],

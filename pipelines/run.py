@@ -1,9 +1,9 @@
-"""Runs a pipeline: `kpipe run` for a checkout that is not installed."""
+"""Runs a pipeline like `kpipe run`, in a checkout that is not installed."""
 
 import pathlib
 import sys
 
-# A checkout that is not installed works too, and the experiments are no top-level modules.
+# Makes kpipe importable without installation, and keeps pipelines from being top-level modules.
 sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from kpipe.cli import main  # noqa: E402

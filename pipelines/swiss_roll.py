@@ -3,9 +3,9 @@
 Reproduces the practical assignment: recipe=document is its network, tanh 10, tanh 7, linear 2, with
 plain SGD at 0.1, batch 64, 250 epochs, and a documented test accuracy of 100 %; recipe=wide is this
 project's own. Measured on a public copy of the file, n = 5,000: 97.08 [96.58, 97.51] and 97.24
-[96.75, 97.66] % for the seeds 0 and 1, in 3 minutes of training on a shared CPU core; softmax
+[96.75, 97.66] % for seeds 0 and 1, in 3 minutes of training on a shared CPU core; softmax
 regression 56.62 [55.24, 57.99] %; wide 97.26, 97.38 and 97.20 % in 2 minutes. The documented number
-is out of reach of this copy: 51 nearest neighbours have 97.40 %.
+cannot be reached on this copy: 51 nearest neighbours have 97.40 %.
 
     kpipe run swiss_roll
     kpipe run swiss_roll num_layers=0 epochs=200
@@ -90,7 +90,7 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """All epochs, as the document has it; the one of the best validation accuracy is kept."""
+    """All epochs are run, as documented; the one with the best validation accuracy is kept."""
     default = recipe(hp)
     return Trainer(
         batch_size=default["batch_size"],

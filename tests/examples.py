@@ -97,20 +97,28 @@ def prose(path):
     return re.sub(r"^    .*$", "", text, flags=re.M)
 
 
-def free_names(code):
-    """The names that code uses without defining them."""
-    tree = ast.parse(code)
-    used, defined = set(), set(dir(builtins))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            defined.add(node.name)
-        elif isinstance(node, ast.arg):
-            defined.add(node.arg)
-        elif isinstance(node, ast.alias):
-            defined.add((node.asname or node.name).split(".")[0])
-    return used - defined
+def free_names(example):
+    """The names that an example uses before it defines them."""
+    code = example.code
+    if code.startswith(">>>"):
+        code = "".join(part.source for part in doctest.DocTestParser().get_examples(code))
+    free, defined = set(), set(dir(builtins))
+    for statement in ast.parse(code).body:
+        used, bound = set(), set()
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name):
+                (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                bound.add(node.name)
+            elif isinstance(node, ast.arg):
+                bound.add(node.arg)
+            elif isinstance(node, ast.alias):
+                bound.add((node.asname or node.name).partition(".")[0])
+        targets = [n for target in getattr(statement, "targets", ()) for n in ast.walk(target)]
+        # z = f(z) uses a z from before.
+        free |= used - defined - (bound - {getattr(n, "id", "") for n in targets})
+        defined |= bound
+    return free
 
 
 def run(example, names):
@@ -131,7 +139,8 @@ def run(example, names):
         test = doctest.DocTestParser().get_doctest(
             example.code, names, example.name, where, example.line
         )
-        doctest.DebugRunner(optionflags=doctest.ELLIPSIS).run(test, clear_globs=False)
+        with np.printoptions(legacy="1.25"):  # 0.5 and not np.float32(0.5)
+            doctest.DebugRunner(optionflags=doctest.ELLIPSIS).run(test, clear_globs=False)
         return names
     said = {line: text for line, text, is_alone in comments(example.code) if not is_alone}
     for statement in ast.parse(example.code).body:

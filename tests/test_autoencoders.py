@@ -111,7 +111,7 @@ def test_joint_vae_has_the_published_layers(size, channels):
     ]
     kernels = [w.shape for w in decoder.trainable_weights if len(w.shape) > 1]
     more = [(4, 4, 64, 64)] if size == 64 else []
-    # Of a transposed convolution the filters come before what it takes.
+    # In a transposed convolution's kernel the filters come before the input channels.
     published = [(4, 4, 32, 64), (4, 4, 32, 32), (4, 4, channels, 32)]
     assert kernels == [(20, 256), (256, 1024), *more, *published]
 

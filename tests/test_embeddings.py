@@ -71,7 +71,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(model, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"vectors\.txt: no vectors in it"),
+        ("", r"vectors\.txt: contains no vectors"),
         ("good 1 2 3\nbad 1 2\n", r"vectors\.txt:2: .* expected"),
         ("good 1 2 3\nbad 1 2 3 4\n", r"vectors\.txt:2: .* expected 3 finite numbers"),
         ("good\nbad 1 2 3\n", r"vectors\.txt:1: expected a word and 3 numbers"),
@@ -81,11 +81,14 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(model, tmp_path):
         ("good 1 2 3\n\nbad 1 2 3\n", r"vectors\.txt:2: .* expected"),
         ("good 1 2 3\n1 2 3\n", r"vectors\.txt:2: .* expected"),
         (b"good 1 2 3\n\xff\xfe 1 2 3\n", r"vectors\.txt:2: .* UTF-8"),
-        ("good 1 2\n", r"vectors\.txt:1: vectors of 2 numbers, .* has 3; say embedding_dim=2"),
+        ("good 1 2\n", r"vectors\.txt:1: vectors of 2 numbers, .* has 3; set embedding_dim=2"),
         ("2 4\ngood 1 2 3 4\n", r"vectors\.txt:1: vectors of 4 numbers"),
-        ("3 3\ngood 1 2 3\nbad 1 2 3\n", r"vectors\.txt:1: says 3 vectors, the file contains 2"),
+        (
+            "3 3\ngood 1 2 3\nbad 1 2 3\n",
+            r"vectors\.txt:1: expected 3 vectors, the file contains 2",
+        ),
         (b"2 3\ngood \x00\x01\xfe\x80\x90\n\x00", r"vectors\.txt:2: .* binary"),
-        ("other 1 2 3\n", r"none of the 5 words of the vocabulary is in it"),
+        ("other 1 2 3\n", r"contains none of the 5 words of the vocabulary"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line_and_changes_nothing(

@@ -141,10 +141,10 @@ def test_an_mlp_normalizes_vectors_by_constants_that_it_keeps(tmp_path):
 
 
 def test_outputs_and_inputs_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="output='values' is neither 'probabilities' nor 'value'"):
+    with pytest.raises(ValueError, match="output='values': expected 'probabilities' or 'value'"):
         models.mlp((2,), 1, output="values")
     with pytest.raises(
-        ValueError, match=r"normalize= is for vectors, and .* \(8, 8, 3\) are images"
+        ValueError, match=r"normalize= with images of shape \(8, 8, 3\); expected vectors"
     ):
         models.mlp((8, 8, 3), 1, normalize=((0.0,), (1.0,)))
 
@@ -166,5 +166,5 @@ def test_labels_that_stand_for_themselves_have_probabilities_of_their_own():
 
 
 def test_a_pooling_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="pooling='max' is neither 'flatten' nor 'average'"):
+    with pytest.raises(ValueError, match="pooling='max': expected 'flatten' or 'average'"):
         models.cnn((8, 8, 3), 2, pooling="max")

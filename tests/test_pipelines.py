@@ -338,12 +338,7 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
 @pytest.mark.parametrize(
     ("name", "there", "here", "message"),
     [
-        (
-            "mnist_vae",
-            ".as_autoencoder_data()",
-            "",
-            r"call as_autoencoder_data\(\) where load_data names",
-        ),
+        ("mnist_vae", ".as_autoencoder_data()", "", r"call as_autoencoder_data\(\) on the dataset"),
         (
             "mnist_mlp",
             "datasets.mnist(val_fraction=0.1)",

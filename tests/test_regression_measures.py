@@ -236,8 +236,8 @@ def spoilt(name):
     [
         ("missing", "contains NaN"),
         ("infinite at test", "contains infinity"),
-        ("token ids", "inputs are int32, not vectors or images"),
-        ("texts", "not vectors or images"),
+        ("token ids", "inputs are int32, not floats or images"),
+        ("texts", "not floats or images"),
         ("empty", "0 feature"),
         ("huge", ""),
         ("huge at test", "a prediction is not finite"),
@@ -261,7 +261,7 @@ def test_without_true_values_there_is_no_baseline(capsys):
     train_x, train_y, test_x, _ = make_data()
     assert baselines.baseline_regressions(train_x, train_y * np.nan, test_x) == {}
     assert baselines.baseline_regressions(train_x[:0], train_y[:0], test_x) == {}
-    assert capsys.readouterr().out.count("no baselines to compare with: a true value") == 2
+    assert capsys.readouterr().out.count("no baselines to compare with: train has no values") == 2
 
 
 def test_the_difference_to_linear_regression_is_paired():

@@ -262,11 +262,11 @@ def test_numbers_are_for_people(digits):
         "95 % interval [98.04, 98.55], n = 2,000",
         "✓ target reached",
         "at least 98.25 % (lab course, exercise 1)",
-        "Always saying the most frequent class 11.35 %",
+        "Always predicting the most frequent class 11.35 %",
         "Test split opened 2 times so far",
         "Test examples that also occur in train 3",
         "✓ Export verified: it equals the trained model to 2.4e-07 (allowed: 1e-05) in 2 endpoints,"
-        " at batches of 1, 7, 64, on 8 encoded files and on all 2,000 test examples.",
+        " with batches of 1, 7, 64, on 8 encoded files and on all 2,000 test examples.",
         "1,115,560 parameters, all trainable",
         "dense Dense (None, 900) 706,500",
         "log loss 0.0623 2,000",
@@ -303,7 +303,9 @@ def test_sample_data_are_announced_first(digits):
     page = write(digits)
     text = page.text
     assert "<title>mnist_mlp, sample data, seed 0</title>" in page.source
-    assert text.startswith("SAMPLE DATA: these numbers say that the code runs, nothing about mnist")
+    assert text.startswith(
+        "SAMPLE DATA: these numbers show only that the code runs, nothing about mnist"
+    )
     assert "kpipe run mnist_mlp --data real" in text[:200]
     assert "not comparable: sample data" in text and "target reached" not in text
 
@@ -321,7 +323,7 @@ def test_parameters_are_counted_where_the_record_says_how(digits):
     first, second = digits.record.model.layers
     first.formula, second.formula = "784 × 900 + 900", ""
     text = write(digits).text
-    assert "layer type output shape how parameters" in text
+    assert "layer type output shape weight shapes parameters" in text
     assert "dense Dense (None, 900) 784 × 900 + 900 706,500" in text
     assert "probabilities Dense (None, 10) 4,510" in text
 
@@ -340,17 +342,17 @@ def test_labels_have_a_table_of_their_own(tmp_path):
     page = write(run)
     assert "Male 91.00 % [89.70, 92.20] 60.00 % 0.9500 [0.9400, 0.9600]" in page.text
     assert "Young 91.00 % [89.70, 92.20] 60.00 % –" in page.text
-    assert "1 of 3 labels never vary in the training examples" in page.text
+    assert "1 of 3 labels are constant in the training examples" in page.text
     assert "accuracy on the test split" in page.text
     assert "The accuracy is the mean over the 2 of 3 labels that vary in train" in page.text
-    assert "Always saying each label's majority 11.35 %" in page.text
+    assert "Always predicting each label's majority 11.35 %" in page.text
     metrics = page.text.split("metric on the test split")[1].split("Architecture")[0]
     assert "Male" not in metrics and "log loss 0.0623 2,000" in metrics
 
 
 def test_one_class_an_example_has_no_table_of_labels(faces):
     text = write(faces).text
-    assert "majority class alone" not in text and "mean over the" not in text
+    assert "majority class" not in text and "mean over the" not in text
     assert "ROC AUC 0.9812" in text.split("metric on the test split")[1]
 
 
@@ -359,8 +361,8 @@ def test_a_network_trained_anew_is_said_to_be(digits):
     training.retrained_epochs, training.retrained_examples = 7, 60_000
     training.retraining_seconds = 423.1
     text = write(digits).text
-    assert "trained anew on train and val, 60,000 examples, for 7 epochs." in text
-    assert "training anew 7 min 3 s" in text and "retrained" not in text
+    assert "again from scratch, on train and val, 60,000 examples, for 7 epochs." in text
+    assert "retraining 7 min 3 s" in text and "retrained" not in text
 
 
 def test_a_target_can_be_an_upper_limit(digits):
@@ -385,7 +387,7 @@ def test_vectors_are_not_predicted_from_image_files(digits):
         (None, "The export is not verified."),
         (
             ProofRecord(passed=False, max_difference=0.02),
-            "✗ The export is not the trained model: it differs by 0.02 (allowed: 1e-05).",
+            "✗ The export is not the trained model: largest difference 0.02 (allowed: 1e-05).",
         ),
         (
             ProofRecord(
@@ -394,12 +396,11 @@ def test_vectors_are_not_predicted_from_image_files(digits):
                 differences={"encode": 0.0, "decode": 0.02, "reconstruct": 0.01},
                 labels_agree=False,
             ),
-            "it differs by 0.02 (allowed: 1e-05), most of all in decode, it answers with other "
-            "labels.",
+            "largest difference 0.02 (allowed: 1e-05), in decode, predicted labels differ.",
         ),
         (
             ProofRecord(passed=False, max_difference=0.0, labels_agree=False),
-            "✗ The export is not the trained model: it answers with other labels.",
+            "✗ The export is not the trained model: predicted labels differ.",
         ),
     ],
 )
@@ -411,7 +412,9 @@ def test_a_missing_or_failed_proof_is_said(digits, proof, expected):
 
 def test_the_proof_of_a_run_of_format_1_reads_well(digits):
     digits.record.proof = ProofRecord(passed=True, max_difference=2.4e-7, batches=[1, 7, 64])
-    said = "it equals the trained model to 2.4e-07 (allowed: 1e-05) at batches of 1, 7, 64, on all "
+    said = (
+        "it equals the trained model to 2.4e-07 (allowed: 1e-05) with batches of 1, 7, 64, on all "
+    )
     assert f"✓ Export verified: {said}2,000 test examples." in write(digits).text
     digits.record.data.examples, digits.record.proof.batches = {}, []
     assert "to 2.4e-07 (allowed: 1e-05)." in write(digits).text
@@ -585,7 +588,7 @@ def test_a_matrix_of_very_many_classes_shows_those_with_most_mistakes(tmp_path):
     names = tuple(f"class {i}" for i in range(5000))
     run = make_run(tmp_path, names[:2])
     run.record.data.label_names = names
-    # Of all classes one example is right. Seventy classes have three more, taken for three others
+    # One example of each class is correct. Seventy classes have three more, taken for three others
     # that are not shown; two of class 7 are taken for class 8, more than of any other pair.
     truth = np.concatenate([np.arange(5000), np.repeat(np.arange(100, 170), 3), [7, 7]])
     predicted = np.concatenate([np.arange(5000), np.arange(1000, 1210), [8, 8]])

@@ -317,7 +317,7 @@ def test_a_run_says_what_its_code_contains(run):
     assert run.record.details["latents"] == latents
     again = open_run(run.folder)
     text = summary(again)
-    for words in ("PSNR", "nats", "capacity", "classes found without labels", "export verified"):
+    for words in ("PSNR", "nats", "capacity", "unsupervised accuracy", "export verified"):
         assert words in text
     assert again.history["continuous_kl/3"] == run.history["continuous_kl/3"]
     images = images_of(run)

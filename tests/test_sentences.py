@@ -25,7 +25,7 @@ def words(texts):
 @pytest.mark.parametrize("rules", [_REVIEWS, _NEWS, _TWEETS], ids=["reviews", "news", "tweets"])
 def test_grammars_name_no_rule_that_is_missing(rules):
     known = set(rules) | {rule.split(" ", 1)[0] for rule in rules}
-    # What else stands in braces are two words, or two digits, of which one is written as it is.
+    # Other braces contain two words, or two digits, of which one is written unchanged.
     for options in rules.values():
         for option in options:
             for name in option[1::2]:

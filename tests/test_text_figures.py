@@ -263,7 +263,7 @@ def test_log_odds_see_all_of_train_where_it_is_sorted_by_class(tmp_path):
     order = np.argsort(labels, kind="stable")
     run = text_run(tmp_path)
     run.data.train = FakeSplit(train.inputs[order], train.labels[order])
-    # Of one class alone, no word would speak for it with certainty.
+    # With one class only, no word would indicate it with certainty.
     assert words.class_log_odds(run)[VOCABULARY.index("bad"), 0] > 20
 
 
@@ -312,7 +312,7 @@ def test_characters_that_the_font_lacks_become_boxes():
     drawn = texts.printable("é 東 $x$ \N{MELTING FACE}")
     assert drawn == f"é {box} \\$x\\$ {box}"
     assert texts.printable("plain") == "plain"
-    crying = "\N{LOUDLY CRYING FACE}"  # stands in one of the two fonts
+    crying = "\N{LOUDLY CRYING FACE}"  # only one of the two fonts contains it
     assert texts.printable(crying) == crying
     assert texts.printable(crying, texts.MONOSPACE) == box
 

@@ -157,7 +157,7 @@ def test_l2_is_on_every_kernel_and_not_on_the_embedding():
     ],
 )
 def test_the_order_of_words_is_learned(kind, options):
-    """Whether 2 stands before 3: no bag of words can tell."""
+    """Whether 2 comes before 3, which no bag of words can represent."""
     rng = np.random.default_rng(1)
     tokens = rng.integers(4, 10, (512, 6)).astype(np.int32)
     labels = rng.integers(0, 2, 512)
@@ -175,13 +175,21 @@ def test_the_order_of_words_is_learned(kind, options):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("recurrent", {"cell": "rnn"}, "cell='rnn' is none of simple_rnn, gru, lstm"),
-        ("recurrent", {"pooling": "sum"}, "pooling='sum' is none of last, mean, max, mean_max"),
+        ("recurrent", {"cell": "rnn"}, "cell='rnn': expected one of simple_rnn, gru, lstm"),
+        (
+            "recurrent",
+            {"pooling": "sum"},
+            "pooling='sum': expected one of last, mean, max, mean_max",
+        ),
         ("recurrent", {"units": ()}, r"units=\(\): expected at least one width"),
         ("recurrent", {"cell": "gru", "activation": "relu"}, "activation='relu' with cell='gru'"),
-        ("transformer", {"pooling": "sum"}, "pooling='sum' is none of last, mean, max, mean_max"),
-        ("transformer", {"num_heads": 3}, "embedding_dim=8 is no multiple of num_heads=3"),
-        ("bag_of_embeddings", {"pooling": "last"}, "pooling='last' is none of mean"),
+        (
+            "transformer",
+            {"pooling": "sum"},
+            "pooling='sum': expected one of last, mean, max, mean_max",
+        ),
+        ("transformer", {"num_heads": 3}, "embedding_dim=8: expected a multiple of num_heads=3"),
+        ("bag_of_embeddings", {"pooling": "last"}, "pooling='last': expected one of mean"),
     ],
 )
 def test_what_does_not_exist_is_refused(kind, options, message):

@@ -219,7 +219,7 @@ def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path,
         ([text_run.folder, tmp_path / "no.txt"], r"no.txt: no such file"),
         ([text_run.folder, broken], "not UTF-8 at byte 5"),
         ([text_run.folder, empty], "empty.txt: no lines"),
-        ([finished_run.folder, "--text", "a"], "takes images, no texts"),
+        ([finished_run.folder, "--text", "a"], "takes images, not texts"),
     ):
         assert cli.main(["predict", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
@@ -259,19 +259,19 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
 
     def said(wins, losses):
         run = SimpleNamespace(metrics=told(wins, losses))
-        return dict(classification.facts(run))["The network against it"]
+        return dict(classification.facts(run))["Network against TF-IDF"]
 
     assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)
     assert said(50, 10).startswith("beats it: +4.00 [")
     assert said(10, 50).startswith("does not beat it: -4.00 [")
-    assert said(10, 10).startswith("cannot be told apart from it: +0.00 [")
+    assert said(10, 10).startswith("no significant difference: +0.00 [")
 
 
 def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run):
     page = (text_run.folder / "report.html").read_text()
-    assert "TF-IDF with logistic regression" in page and "The network against it" in page
+    assert "TF-IDF with logistic regression" in page and "Network against TF-IDF" in page
     assert "of the training texts are longer" in page
-    assert "the mistakes it is most sure of" in page
+    assert "most confident mistakes" in page
     assert ">--text</span>" in page
     truth, probabilities = text_run.predictions["label"], text_run.predictions["probabilities"]
     wrong = probabilities.argmax(axis=1) != truth

@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(few, small_model, tmp
 def test_checkpoints_of_another_model_are_refused(few, small_model, tmp_path):
     with pytest.raises(InterruptedError):
         train(small_model(), few, tmp_path, [StopAt(4)])
-    with pytest.raises(RunError, match="no checkpoint fits this model"):
+    with pytest.raises(RunError, match="no checkpoint can be read or fits the model"):
         train(small_model(optimizer="sgd"), few, tmp_path)
 
 

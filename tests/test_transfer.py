@@ -52,7 +52,7 @@ def test_the_stem_keeps_or_quarters_the_size(stem, size):
 
 
 def test_an_unknown_stem_is_refused():
-    with pytest.raises(ValueError, match="stem='tiny' is neither 'small' nor 'imagenet'"):
+    with pytest.raises(ValueError, match="stem='tiny': expected 'small' or 'imagenet'"):
         resnet(stem="tiny")
 
 
@@ -97,7 +97,7 @@ def test_weights_of_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
 
 def test_another_network_is_refused_by_its_first_missing_layer(tmp_path):
     models.cnn((16, 16, 3), 2, filters=(4,)).save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="has no layer 'conv1_conv', which resnet18_backbone has"):
+    with pytest.raises(ValueError, match="no layer 'conv1_conv', which resnet18_backbone needs"):
         models.load_backbone(resnet(), tmp_path)
 
 
@@ -159,7 +159,9 @@ def test_a_failed_download_and_a_missing_keras_hub_are_told_in_one_line(fake_hub
         raise OSError("no route to host\nmore")
 
     hub.models.Backbone.from_preset = fail
-    with pytest.raises(ValueError, match=r"resnet_18_imagenet cannot be had \(no route to host\)$"):
+    with pytest.raises(
+        ValueError, match=r"resnet_18_imagenet cannot be loaded \(no route to host\)$"
+    ):
         models.load_backbone(resnet(), "imagenet")
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ValueError, match=r"needs Keras Hub \(.*\); install kpipe\[hub\]$"):

@@ -51,5 +51,5 @@ def test_a_target_at_most_is_reached_from_above():
 
 @pytest.mark.parametrize("limits", [{}, {"at_least": 0.5, "at_most": 0.9}])
 def test_a_target_has_one_limit(limits):
-    with pytest.raises(ValueError, match="needs at_least or at_most, one of them"):
+    with pytest.raises(ValueError, match="expected either at_least or at_most"):
         Target("accuracy", **limits)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,24 +125,41 @@ class SavedModel:
         Raises:
             UserError: A file cannot be read; the message names it.
         """
-        spec = self._signatures["serving_bytes" if self._takes_files else "serving_default"]
-        shape = tuple(self.input_spec.shape[1:])
-        given: Any = inputs.read_files([pathlib.Path(path) for path in paths], self.input_spec)
-        if not self._takes_files:
-            return self._call("serving_default", given)
-        return self._join(spec, inputs.call_on_images(spec, paths, given, shape, PREDICT_BATCH))
+        return self.predict_examples(
+            inputs.read_examples([pathlib.Path(path) for path in paths], self.input_spec)
+        )
 
-    @property
-    def _takes_files(self) -> bool:
-        return "serving_bytes" in self._signatures
+    def predict_examples(self, examples: inputs.Examples) -> dict[str, np.ndarray]:
+        """Predicts for what `inputs.read_examples` has read.
 
-    def _call(self, name: str, given: np.ndarray | list) -> dict[str, np.ndarray]:
+        Raises:
+            UserError: The model takes no such files, or one of them cannot be decoded.
+        """
+        if examples.endpoint not in self._signatures:
+            shape = tuple(self.input_spec.shape[1:])
+            raise UserError(
+                f"{self.folder}: this model takes {self.input_spec.name} of shape {shape}, no "
+                "files; use kpipe.load(FOLDER).predict(ARRAY)"
+            )
+        return self._call(examples.endpoint, examples.values, examples.explain)
+
+    def _call(
+        self,
+        name: str,
+        given: np.ndarray | list[bytes],
+        explain: Callable[[int, int], UserError] | None = None,
+    ) -> dict[str, np.ndarray]:
         signature = self._signatures[name]
         ((argument, _),) = signature.structured_input_signature[1].items()
-        parts = [
-            signature(**{argument: tf.constant(given[start : start + PREDICT_BATCH])})
-            for start in range(0, len(given), PREDICT_BATCH)
-        ]
+        parts = []
+        for start in range(0, len(given), PREDICT_BATCH):
+            stop = start + PREDICT_BATCH
+            try:
+                parts.append(signature(**{argument: tf.constant(given[start:stop])}))
+            except tf.errors.OpError:
+                if explain is None:
+                    raise
+                raise explain(start, stop) from None
         return self._join(signature, parts)
 
     def _join(self, signature: Any, parts: Sequence[Mapping]) -> dict[str, np.ndarray]:

@@ -87,7 +87,7 @@ def denoising(run: Run) -> Figure | None:
     style.legend_above(curve, ncols=3, fontsize=8)
     curve.set_xlabel(
         "standard deviation of the noise, as a share of white\n"
-        "beside the images: means over the test split of PSNR in dB, SSIM",
+        "next to the images: means over the test split of PSNR in dB, SSIM",
         fontsize=8,
     )
     curve.set_ylabel("PSNR in dB")

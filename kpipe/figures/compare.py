@@ -17,7 +17,7 @@ COLUMNS = (
     "test accuracy",
     "parameters",
     "epochs",
-    "s an epoch",
+    "s per epoch",
     "time to {threshold}",
 )
 # Columns of the history that the figures draw.

@@ -1,7 +1,8 @@
 """Inputs: the single conversion from files to network inputs, for data, export and prediction."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from .arrays import (
     load_array,
     read_table,
 )
-from .images import ImageInput, call_on_images, read_images
+from .images import ImageInput, read_images, unreadable
 from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens, encode_texts, read_lines
 
@@ -41,33 +42,57 @@ def of(dataset: Dataset) -> Input:
     return ArrayInput(dataset.input_shape, dataset.input_dtype or "float32")
 
 
-def read_files(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> np.ndarray | list:
+class Examples(NamedTuple):
+    """Inputs of a model from a user's files.
+
+    Attributes:
+        kind: "text" or "file".
+        names: Text, path, or path and row of each example.
+        values: Encoded images, texts, or rows of numbers.
+        endpoint: Signature that takes them.
+        explain: Which of some examples the endpoint cannot take, by their range.
+    """
+
+    kind: str
+    names: list[str]
+    values: np.ndarray | list[bytes]
+    endpoint: str = "serving_default"
+    explain: Callable[[int, int], UserError] | None = None
+
+
+def read_examples(
+    paths: Sequence[pathlib.Path], spec: tf.TensorSpec, texts: Sequence[str] = ()
+) -> Examples:
     """Reads a model's inputs from a user's files.
 
     Args:
-        paths: Paths of the files.
+        paths: Images; texts in UTF-8, one a line; or tables of numbers.
         spec: Spec of the model's input.
-
-    Returns:
-        Encoded images, texts, or rows of numbers.
+        texts: More texts.
 
     Raises:
-        UserError: A file cannot be read; the message names it.
+        UserError: A file cannot be read, or the model does not take texts; the message names it.
     """
     if spec.dtype == tf.string:
-        return [line.encode("utf-8", "replace") for path in paths for line in read_lines(path)]
+        lines = [*texts, *(line for path in paths for line in read_lines(path))]
+        return Examples("text", lines, encode_texts(lines))
+    if texts:
+        raise UserError(f"the model takes {spec.name}, not texts; give files")
     if spec.dtype == tf.uint8 and len(spec.shape) == 4:
-        return read_images(paths)
-    return np.concatenate([read_table(path, spec) for path in paths])
+        contents, shape = read_images(paths), tuple(spec.shape[1:])
 
+        def explain(start: int, stop: int) -> UserError:
+            return unreadable(paths[start:stop], contents[start:stop], shape)
 
-def name_examples(paths: Sequence[pathlib.Path], spec: tf.TensorSpec) -> list[str]:
-    """Names each example of `read_files`: by its text, its file, or its file and row."""
-    if spec.dtype == tf.string:
-        return [line for path in paths for line in read_lines(path)]
-    if spec.dtype == tf.uint8 and len(spec.shape) == 4:
-        return [str(path) for path in paths]
-    return [f"{path}:{i}" for path in paths for i in range(1, 1 + len(read_table(path, spec)))]
+        return Examples("file", list(map(str, paths)), contents, "serving_bytes", explain)
+    tables = [read_table(path, spec) for path in paths]
+    names = [
+        f"{path}:{row}"
+        for path, table in zip(paths, tables, strict=True)
+        for row in range(1, 1 + len(table))
+    ]
+    empty = np.zeros((0, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+    return Examples("file", names, np.concatenate([empty, *tables]))
 
 
 def check(examples: np.ndarray | Sequence[str], spec: tf.TensorSpec) -> np.ndarray | list[bytes]:
@@ -84,6 +109,7 @@ def check(examples: np.ndarray | Sequence[str], spec: tf.TensorSpec) -> np.ndarr
 __all__ = [
     "ArrayInput",
     "Column",
+    "Examples",
     "Given",
     "ImageInput",
     "Input",
@@ -94,7 +120,6 @@ __all__ = [
     "Serve",
     "TextInput",
     "Tokens",
-    "call_on_images",
     "check",
     "check_labels",
     "load_array",

@@ -55,6 +55,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        """Shape of one input in a batch."""
+        return self.values.shape[1:]
+
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the inputs of some rows."""
         return self.values[rows]

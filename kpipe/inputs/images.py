@@ -97,28 +97,6 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
-def call_on_images(
-    signature: Callable[..., Mapping[str, tf.Tensor]],
-    paths: Sequence[Any],
-    contents: Sequence[bytes],
-    shape: tuple[int, ...],
-    batch_size: int,
-) -> list[Mapping[str, tf.Tensor]]:
-    """Calls an endpoint of encoded images on files, batch by batch.
-
-    Raises:
-        UserError: A file cannot be decoded; the message names it.
-    """
-    parts = []
-    for start in range(0, len(contents), batch_size):
-        batch = contents[start : start + batch_size]
-        try:
-            parts.append(signature(bytes=tf.constant(batch)))
-        except tf.errors.OpError:
-            raise _unreadable(paths[start : start + batch_size], batch, shape) from None
-    return parts
-
-
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
     """Reads the content of files.
 
@@ -134,7 +112,7 @@ def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
     return contents
 
 
-def _unreadable(
+def unreadable(
     paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
 ) -> UserError:
     """Returns an error that names the files that cannot be decoded."""

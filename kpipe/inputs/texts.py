@@ -40,6 +40,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        """Shape of one input in a batch: as long as the longest of them."""
+        return (None,)
+
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the token ids of some rows, padded to the longest of them, or else of all."""
         ids = self.values[rows]

@@ -42,7 +42,7 @@ def standardize(texts: tf.Tensor) -> tf.Tensor:
         texts: string (n,), UTF-8; invalid bytes become spaces.
 
     Example:
-        standardize(tf.constant(["<b>Don't</b> panic!"]))  # ["don't panic !"]
+        standardize(tf.constant(["<b>Don't</b> panic!"]))  # [" don't panic ! "]
     """
     texts = tf.strings.unicode_transcode(
         texts, "UTF-8", "UTF-8", replacement_char=ord(" "), replace_control_characters=True

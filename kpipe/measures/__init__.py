@@ -1,4 +1,4 @@
-"""What models are measured by: metrics with intervals, baselines, the verdict."""
+"""Measures of models: metrics with intervals, baselines, the verdict."""
 
 from .verdict import Target
 

@@ -14,20 +14,20 @@ def assignment_hits(
     fit_labels: np.ndarray | None = None,
     one_to_one: bool = False,
 ) -> np.ndarray:
-    """Whether each example has the class that its categorical latents are named after.
+    """Whether each example has the class that its categorical latents are assigned to.
 
-    The mean is the unsupervised accuracy of JointVAE (Dupont 2018, section 4): a value is named
-    after the class most frequent among the fit examples that have it, and several latents count as
-    one whose values are their tuples. A value that no fit example has is always wrong.
+    The mean is the unsupervised accuracy of JointVAE (Dupont 2018, section 4): a value is assigned
+    to the most frequent class among the fit examples that have it; several latents count as one
+    latent whose values are their tuples. A value that no fit example has is always wrong.
 
     Args:
         clusters: int (n,) or (n, l), values of the categorical latents.
         labels: int (n,), the true classes.
-        fit_clusters: int (m,) or (m, l), values of other examples, which name the values; without
-            them the examples name their own, which is too optimistic.
-        fit_labels: int (m,), the true classes of those.
-        one_to_one: Whether a class names one value at most, by the matching that is right most
-            often (Hungarian method); values without a class are wrong.
+        fit_clusters: int (m,) or (m, l), values of other examples, which define the assignment;
+            by default the examples define their own, which is too optimistic.
+        fit_labels: int (m,), the true classes of the fit examples.
+        one_to_one: Whether each class is assigned at most one value, by the matching with the most
+            correct examples (Hungarian method); values without a class are wrong.
 
     Returns:
         bool (n,).

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-REGRESSION_VALUES = 50_000_000  # of train inputs: 400 MB of float64, and as much again to fit
+REGRESSION_VALUES = 50_000_000  # train input values: 400 MB of float64, and the same again to fit
 
 
 def bag_of_words(
     train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str]
 ) -> np.ndarray | None:
-    """Classifies the test texts by scikit-learn's TF-IDF with logistic regression.
+    """Classifies test texts by scikit-learn's TF-IDF with logistic regression.
 
-    Both with their default settings (words of two letters or more, L2 penalty with C = 1), but for
-    the number of iterations. The classifier sees which words a text has, not their order. If it
+    Both have default settings (words of two letters or more, L2 penalty with C = 1), except the
+    number of iterations. The classifier sees which words a text contains, not their order. If it
     cannot be fitted, the reason is printed.
 
     Args:
@@ -42,17 +42,18 @@ def bag_of_words(
 def baseline_regressions(
     train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Predict the test examples by the mean of train, and by linear least squares.
+    """Predicts test examples by the mean of train, and by linear least squares.
 
     `mean_baseline` is scikit-learn's DummyRegressor; `linear_regression` its LinearRegression on
-    flattened inputs, each standardized by the train split. Both have no setting. A baseline that
+    flattened inputs, each standardized by the train split. Neither has settings. A baseline that
     cannot be fitted is left out, and the reason is printed.
 
     Args:
-        train_x: Numbers, float (n, ...) vectors or uint8 (n, height, width, channels) images; token
-            ids of texts, signed integers, have no linear meaning and are refused.
+        train_x: float (n, ...) vectors or uint8 (n, height, width, channels) images. For signed
+            integers, such as token ids of texts, which have no linear meaning, the linear
+            regression is left out.
         train_y: float (n,), the true values.
-        test_x: (m, ...), as `train_x`.
+        test_x: (m, ...), like `train_x`.
 
     Returns:
         Predicted values of each baseline, float64 (m,).
@@ -65,7 +66,7 @@ def baseline_regressions(
 
     train_y = np.asarray(train_y, np.float64)
     if not len(train_y) or not np.isfinite(train_y).all():
-        return _left_out("baselines", "a true value of train is not finite, or there is none")
+        return _left_out("baselines", "train has no values, or one that is not finite")
     mean = DummyRegressor().fit(np.zeros((len(train_y), 1)), train_y)
     predicted = {"mean_baseline": mean.predict(np.zeros((len(test_x), 1)))}
     return predicted | _linear_regression(train_x, train_y, test_x)
@@ -79,7 +80,7 @@ def _linear_regression(
     from sklearn.preprocessing import StandardScaler
 
     if train_x.dtype.kind not in "fub" or test_x.dtype.kind not in "fub":
-        return _left_out("linear regression", f"inputs are {train_x.dtype}, not vectors or images")
+        return _left_out("linear regression", f"inputs are {train_x.dtype}, not floats or images")
     if train_x.size > REGRESSION_VALUES:
         return _left_out(
             "linear regression", f"{train_x.size:,} input values of train are too many"
@@ -87,7 +88,7 @@ def _linear_regression(
     model = make_pipeline(StandardScaler(copy=False), LinearRegression(copy_X=False))
     try:
         train, test = (x.reshape(len(x), -1).astype(np.float64) for x in (train_x, test_x))
-        with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at below
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
             predicted = model.fit(train, train_y).predict(test)
     except (ValueError, MemoryError) as error:  # not finite, no convergence, no inputs
         return _left_out("linear regression", str(error).partition("\n")[0])

@@ -1,4 +1,4 @@
-"""What classifiers are measured by."""
+"""Measures of classifiers."""
 
 import numpy as np
 from scipy import stats
@@ -11,7 +11,7 @@ from .intervals import CONFIDENCE, interval_of_mean, paired_difference, proporti
 def classification_metrics(
     labels: np.ndarray, probabilities: np.ndarray, label_names: tuple[str, ...], majority: int
 ) -> dict[str, dict]:
-    """Every metric of a classifier as {"value", "low", "high", "n"}, intervals at 95 %.
+    """Computes every metric of a classifier as {"value", "low", "high", "n"}, intervals at 95 %.
 
     Proportions have Wilson's interval (1927); the area under the ROC curve, for two classes,
     Hanley and McNeil's (1982, eq. 2). A metric without examples has the value None.
@@ -20,7 +20,7 @@ def classification_metrics(
         labels: int (n,).
         probabilities: float32 (n, num_classes).
         label_names: One per class.
-        majority: The most frequent class of the train split: the baseline that always says it.
+        majority: The most frequent class of the train split, which the baseline always predicts.
     """
     predicted = probabilities.argmax(axis=1)
     result = {
@@ -40,12 +40,12 @@ def classification_metrics(
 def baseline_metrics(
     labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray
 ) -> dict[str, dict]:
-    """The accuracy of a bag of words on the same examples, and how far the network is above it.
+    """Computes the accuracy of a bag of words, and the network's lead over it on the same examples.
 
     Args:
         labels: int (n,).
         probabilities: float32 (n, num_classes), of the network.
-        baseline: int (n,), the classes that the bag of words says.
+        baseline: int (n,), the predictions of the bag of words.
 
     Returns:
         `bag_of_words_baseline`, and `above_bag_of_words`, a paired difference of accuracies.
@@ -63,11 +63,10 @@ def multilabel_metrics(
     label_names: tuple[str, ...],
     train_labels: np.ndarray,
 ) -> dict[str, dict]:
-    """Accuracy of each label and their mean, beside always saying the label's majority.
+    """Computes the accuracy of each label and their mean, and those of always predicting majority.
 
-    A label that is the same in all training examples is not known, and left out. The mean's
-    interval is a normal one over the examples, whose labels depend on each other; a label's is
-    Wilson's.
+    A label that is constant in the training examples is left out. The mean has a normal interval
+    over the examples, whose labels depend on each other; each label has Wilson's.
 
     Args:
         labels: int (n, num_labels), 0 or 1.
@@ -76,12 +75,14 @@ def multilabel_metrics(
         train_labels: int (m, num_labels), of the train split.
 
     Raises:
-        UserError: No label is known.
+        UserError: All labels are constant in the training examples.
     """
     share = train_labels.mean(axis=0)
     known = np.flatnonzero((share > 0) & (share < 1))
     if not known.size:
-        raise UserError("no label varies in the training examples; there is nothing to learn")
+        raise UserError(
+            "all labels are constant in the training examples; expected at least one that varies"
+        )
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
     result = {
@@ -97,7 +98,7 @@ def multilabel_metrics(
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:
-    """Mean negative log likelihood in nats; a normal interval of the mean."""
+    """Computes the mean negative log likelihood in nats, with a normal interval."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return interval_of_mean(-np.log(np.clip(chosen, np.finfo(np.float32).eps, 1.0)))
 

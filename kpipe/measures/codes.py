@@ -1,4 +1,4 @@
-"""Codes of a pool of examples: how they are drawn, ranked and counted."""
+"""Codes of a pool of examples: drawing, ranking and counting."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ class Codes:
         discrete: int (n, l), values of the categorical latents; l may be 0.
 
     Raises:
-        ValueError: The shapes do not fit each other, or there is no latent.
+        ValueError: The shapes do not match, or there is no latent.
     """
 
     continuous: np.ndarray
@@ -23,9 +23,9 @@ class Codes:
     def __post_init__(self) -> None:
         shapes = self.continuous.shape, self.discrete.shape
         if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][0]:
-            raise ValueError(f"codes need the shapes (n, d) and (n, l), not {shapes}")
+            raise ValueError(f"codes have the shapes {shapes}; expected (n, d) and (n, l)")
         if not shapes[0][1] + shapes[1][1]:
-            raise ValueError("codes need at least one latent")
+            raise ValueError("codes have no latent; expected at least one")
 
     def __len__(self) -> int:
         return len(self.continuous)
@@ -34,7 +34,7 @@ class Codes:
 def split(
     n: int, num_train: int, num_test: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws examples for two purposes, in the wanted proportion if there are too few."""
+    """Draws disjoint train and test examples, in the same proportion if there are too few."""
     if n < num_train + num_test:
         num_train, num_test = n * num_train // (num_train + num_test), n
     order = random.permutation(n)
@@ -45,7 +45,7 @@ def varying(factors: np.ndarray) -> np.ndarray:
     """Finds the columns that are not constant."""
     columns = np.flatnonzero((factors != factors[:1]).any(axis=0))
     if not columns.size:
-        raise ValueError("no factor varies in the examples; nothing can be judged")
+        raise ValueError("all factors are constant; expected at least one that varies")
     return columns
 
 
@@ -61,7 +61,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def contingency(rows: np.ndarray, columns: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Counts the examples in each row and column, of two lists that count from 0."""
+    """Counts the examples in each cell; `rows` and `columns` are integers from 0."""
     width = width or int(columns.max()) + 1
     cells = np.bincount(rows * width + columns, minlength=(rows.max() + 1) * width)
     return cells.reshape(-1, width)

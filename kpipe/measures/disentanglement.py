@@ -1,8 +1,8 @@
-"""Disentanglement: whether each factor of the data has a latent of its own, by published measures.
+"""Published measures of disentanglement: whether each factor of the data has its own latent.
 
-Continuous and categorical latents are judged side by side, on a finite pool of examples with known
-factors. The settings are those of disentanglement_lib (Locatello et al. 2019). A factor that does
-not vary among the examples is left out of every mean.
+Continuous and categorical latents are measured together, on a finite pool of examples with known
+factors. Settings are those of disentanglement_lib (Locatello et al. 2019). Factors that are
+constant among the examples are left out of every mean.
 """
 
 import warnings
@@ -50,15 +50,16 @@ def mig(
 
     0: two latents are equally informative about each factor; 1: one contains all the information,
     the others none. Mean over factors v of (I(best; v) - I(second; v)) / H(v) (Chen et al. 2018,
-    eq. 6). Published: continuous latents in 20 bins of equal width, 10,000 examples; more values
-    than bins cannot reach 1. A single latent is compared with a constant one.
+    eq. 6). Published settings: continuous latents in 20 bins of equal width, 10,000 examples; a
+    factor with more values than bins cannot reach 1. A single latent is compared with a constant
+    one.
 
     Args:
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seed: Seed of the draw of examples.
-        num_train: Examples that are drawn; all, if there are fewer.
-        bins: Bins of a continuous latent.
+        num_train: Number of examples drawn; all, if there are fewer.
+        bins: Number of bins of a continuous latent.
 
     Example:
         codes = Codes(np.empty((4, 0)), np.array([[0], [0], [1], [1]]))
@@ -70,7 +71,7 @@ def mig(
         *(np.digitize(z, np.histogram_bin_edges(z, bins)[:-1]) for z in codes.continuous[train].T),
         *codes.discrete[train].T,
     ]
-    # The information of a factor about itself is its entropy.
+    # The mutual information of a factor with itself is its entropy.
     shares = [
         [_mutual_information(z, v) / _mutual_information(v, v) for v in factors.T] for z in latents
     ]
@@ -85,21 +86,21 @@ def sap(
     num_train: int = 10_000,
     num_test: int = 5_000,
 ) -> float:
-    """Separated attribute predictability: how much better one latent predicts than any other one.
+    """Separated attribute predictability: how much better one latent predicts than any other.
 
-    0: two latents predict each factor equally well; 1 is out of reach, since a useless latent is
-    right by chance. Mean over factors of the difference of the two best test accuracies of linear
-    classifiers that see one latent each, a categorical one as one-hot columns (Kumar et al. 2018,
-    section 3). Published: LinearSVC with C = 0.01 and balanced classes, on latents that are not
-    scaled, so that their scale matters; 10,000 and 5,000 examples. The primal is solved, which has
-    the same optimum and is quicker. A single latent is compared with a constant one.
+    0: two latents predict each factor equally well; 1 cannot be reached, since a useless latent is
+    sometimes right by chance. Mean over factors of the difference of the two best test accuracies
+    of linear classifiers that see one latent each, a categorical one as one-hot columns (Kumar et
+    al. 2018, section 3). Published settings: LinearSVC with C = 0.01 and balanced classes, on
+    unscaled latents, so that their scale matters; 10,000 and 5,000 examples. The primal is solved,
+    which has the same optimum and is faster. A single latent is compared with a constant one.
 
     Args:
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seed: Seed of the draw of examples.
-        num_train: Examples for the classifiers; their share of all, if there are fewer.
-        num_test: Other examples, for the accuracies.
+        num_train: Number of examples for the classifiers; reduced in proportion if there are fewer.
+        num_test: Number of other examples, for the accuracies.
 
     Example:
         sap(Codes(means, np.empty((len(means), 0), int)), factors)
@@ -132,10 +133,10 @@ def factor_vae_score(
     1: always; 1 / f is chance; 0 if all latents are pruned. A vote is a batch of examples that
     share one factor's value, cast for the latent with the least variance relative to that of all
     examples; a latent represents the factor with most of its votes (Kim & Mnih 2018, section 4).
-    Published: batches of 64, 10,000 votes to name the latents and 5,000 to count, variances of
-    10,000 examples, latents with less than 0.05 pruned (the code of disentanglement_lib prunes
-    standard deviations under 0.05). The variance of a categorical latent is its Gini impurity, the
-    chance that two examples differ.
+    Published settings: batches of 64, 10,000 votes to assign latents and 5,000 to count, variances
+    of 10,000 examples, latents with less than 0.05 pruned (the code of disentanglement_lib prunes
+    standard deviations below 0.05). The variance of a categorical latent is its Gini impurity, the
+    probability that two examples differ.
 
     A batch is drawn from the pool with replacement, among the examples that share the value of a
     random one; values with a single example are skipped.
@@ -144,10 +145,10 @@ def factor_vae_score(
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seed: Seed of the draw of batches.
-        num_train: Votes to name the latents, and examples for the variances.
-        num_test: Votes to count.
-        batch_size: Examples in a vote.
-        least_variance: Least variance of a latent that is not pruned.
+        num_train: Number of votes to assign latents, and of examples for the variances.
+        num_test: Number of votes to count.
+        batch_size: Number of examples in a vote.
+        least_variance: Minimum variance of a latent; others are pruned.
 
     Example:
         factor_vae_score(Codes(means, categories), factors)
@@ -183,9 +184,9 @@ def beta_vae_score(
 ) -> float:
     """BetaVAE score: how often a linear classifier recognizes which factor pairs of examples share.
 
-    1: always, as it is for a single factor; 1 / f is chance. A point is the mean of |z1 - z2| over
-    64 pairs that share one factor (Higgins et al. 2017, section 3), for a categorical latent the
-    share of pairs that differ. Published: 10,000 points to fit scikit-learn's LogisticRegression
+    1: always, as for a single factor; 1 / f is chance. A point is the mean of |z1 - z2| over 64
+    pairs that share one factor (Higgins et al. 2017, section 3), for a categorical latent the share
+    of pairs that differ. Published settings: 10,000 points to fit scikit-learn's LogisticRegression
     and 5,000 to count.
 
     Pairs come from the pool: a random example and another one that shares its value; values with a
@@ -195,9 +196,9 @@ def beta_vae_score(
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seed: Seed of the draw of pairs.
-        num_train: Points to fit the classifier.
-        num_test: Points to count.
-        batch_size: Pairs in a point.
+        num_train: Number of points to fit the classifier.
+        num_test: Number of points to count.
+        batch_size: Number of pairs in a point.
 
     Example:
         beta_vae_score(Codes(means, categories), factors)
@@ -234,21 +235,21 @@ def dci(
 ) -> tuple[float, float, float]:
     """Disentanglement, completeness and informativeness, by forests that predict the factors.
 
-    Disentanglement 1: each latent serves one factor; completeness 1: each factor is served by one
-    latent; informativeness 1: all factors are predicted. 0: all serve all alike, or no test example
-    is right. See `dci_of_importances` for the first two (Eastwood & Williams 2018, section 2); the
-    third is the mean test accuracy, as in disentanglement_lib, which takes 10,000 and 5,000
-    examples. Random forests as in the paper: gradient boosting, as in disentanglement_lib, fits a
-    tree per value of a factor and round, and takes minutes. Every split sees all latents, else the
-    forest would have to use useless ones. The importance of a categorical latent is the sum of that
-    of its one-hot columns.
+    Disentanglement 1: each latent is important for one factor; completeness 1: each factor depends
+    on one latent; informativeness 1: all factors are predicted. 0: all latents are equally
+    important for all factors, or no test example is predicted correctly. See `dci_of_importances`
+    for the first two (Eastwood & Williams 2018, section 2); the third is the mean test accuracy, as
+    in disentanglement_lib, which uses 10,000 and 5,000 examples. Forests are random forests as in
+    the paper: gradient boosting, as in disentanglement_lib, fits a tree per round and value of a
+    factor, and takes minutes. Every split sees all latents, otherwise the forest would have to use
+    useless ones. The importance of a categorical latent is the sum over its one-hot columns.
 
     Args:
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seed: Seed of the draw of examples, and of the forests.
-        num_train: Examples for the forests; their share of all, if there are fewer.
-        num_test: Other examples, for the accuracies.
+        num_train: Number of examples for the forests; reduced in proportion if there are fewer.
+        num_test: Number of other examples, for the accuracies.
 
     Example:
         disentanglement, completeness, informativeness = dci(Codes(means, categories), factors)
@@ -262,7 +263,7 @@ def dci(
     for factor in factors.T:
         forest = ensemble.RandomForestClassifier(
             TREES,
-            criterion="entropy",  # halves the values, where Gini's would peel them off one by one
+            criterion="entropy",  # splits values in halves; Gini would split them off one by one
             max_depth=DEPTH,
             max_features=None,
             n_jobs=1,
@@ -275,11 +276,11 @@ def dci(
 
 
 def dci_of_importances(importances: np.ndarray) -> tuple[float, float]:
-    """Disentanglement and completeness of a matrix of importances.
+    """Computes disentanglement and completeness from a matrix of importances.
 
-    1 minus the entropy of each row, or column, in units of the largest possible one, weighted by
-    the row's, or column's, share of all importance (Eastwood & Williams 2018, section 2). With one
-    factor, or one latent, there is nothing to mix up: 1.
+    1 minus the entropy of each row, or column, relative to its maximum, weighted by the row's, or
+    column's, share of the total importance (Eastwood & Williams 2018, section 2). With a single
+    factor, or latent, it is 1.
 
     Args:
         importances: float (latents, factors), not negative.
@@ -311,26 +312,26 @@ def scores(
     """Computes every measure, as {"value", "low", "high", "n"}: mean over seeds, size of the pool.
 
     Each seed draws other examples, batches and pairs from the pool. The interval is Student's at
-    95 % over the seeds, clipped to [0, 1]: it shows how exact the measure is on this pool and for
-    this model, not how another training of the model would do. MIG has none where all examples of
-    the pool are taken.
+    95 % over the seeds, clipped to [0, 1]: it shows the precision of the measure on this pool and
+    for this model, not the spread over trainings of the model. MIG has no interval if all examples
+    of the pool are used.
 
     Args:
         codes: Codes of n examples.
         factors: int (n, f), their true factors.
         seeds: Number of seeds, 2 or more.
         num_train: Argument of each measure.
-        num_test: Argument of each measure but MIG.
+        num_test: Argument of each measure except MIG.
         batch_size: Argument of `factor_vae_score` and `beta_vae_score`.
 
     Raises:
-        ValueError: No factor varies, or there are fewer seeds.
+        ValueError: All factors are constant, or `seeds` is less than 2.
 
     Example:
         scores(Codes(means, categories), factors)["mig"]["value"]
     """
     if seeds < 2:
-        raise ValueError("an interval over seeds needs 2 of them or more")
+        raise ValueError(f"seeds={seeds}: expected at least 2, for an interval")
     sizes = {"num_train": num_train, "num_test": num_test}
     batches = {**sizes, "batch_size": batch_size}
     rows = [
@@ -347,7 +348,7 @@ def scores(
         name: {**_interval(np.array(values)), "n": len(codes)}
         for name, values in zip(NAMES, zip(*rows, strict=True), strict=True)
     }
-    if len(codes) <= num_train:  # every draw took all examples
+    if len(codes) <= num_train:  # every draw contains all examples
         result["mig"] |= {"low": None, "high": None}
     return result
 
@@ -369,7 +370,7 @@ def _fit(
     points: np.ndarray,
     labels: np.ndarray,
 ) -> svm.LinearSVC | linear_model.LogisticRegression:
-    """Fits without a warning: the papers too used fits that are not quite at their optimum."""
+    """Fits without convergence warnings: the papers also used fits not quite at their optimum."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         return classifier.fit(points, labels)

@@ -1,4 +1,4 @@
-"""Numbers with their 95 % intervals: shares, means, ratios, differences."""
+"""Estimates with 95 % intervals: proportions, means, ratios, differences."""
 
 import numpy as np
 from scipy import stats
@@ -7,7 +7,7 @@ CONFIDENCE = 0.95
 
 
 def proportion(successes: int, n: int) -> dict:
-    """A share with its Wilson interval.
+    """Returns a proportion with its Wilson interval.
 
     Example:
         proportion(9, 10)  # value 0.9, low 0.596, high 0.982
@@ -24,10 +24,10 @@ def proportion(successes: int, n: int) -> dict:
 
 
 def interval_of_mean(values: np.ndarray) -> dict:
-    """A mean with its normal interval.
+    """Returns a mean with its normal interval.
 
     Args:
-        values: (n,), of independent examples.
+        values: (n,), values of independent examples.
     """
     half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * values.std() / np.sqrt(len(values))
     mean = values.mean()
@@ -40,20 +40,20 @@ def interval_of_mean(values: np.ndarray) -> dict:
 
 
 def ratio_of_means(first: np.ndarray, second: np.ndarray) -> dict:
-    """The mean of the first over that of the second, on the same examples.
+    """Returns the ratio of two means on the same examples.
 
-    The interval is normal, by the delta method: what both have in common cancels out.
+    The interval is normal, by the delta method: variation common to both cancels out.
 
     Args:
-        first: (n,).
-        second: (n,), of a mean other than 0.
+        first: (n,), the numerator.
+        second: (n,), the denominator, whose mean is not 0.
 
     Example:
         ratio_of_means(np.array([2.0, 4.0]), np.array([1.0, 2.0]))  # value 2, low 2, high 2
     """
     first, second = first.astype(float), second.astype(float)
     ratio = first.mean() / second.mean()
-    # The mean of these is 0; their spread is that of the ratio.
+    # The mean of these values is 0; their spread is that of the ratio.
     spread = interval_of_mean((first - ratio * second) / second.mean())
     return {
         "value": float(ratio),
@@ -64,14 +64,14 @@ def ratio_of_means(first: np.ndarray, second: np.ndarray) -> dict:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
-    """Accuracy of the first minus that of the second on the same examples, with an interval.
+    """Returns the accuracy of the first model minus that of the second on the same examples.
 
-    Normal interval of the mean of the differences: right answers of two models on one example
-    depend on each other, which two separate intervals would not see.
+    It has the normal interval of the mean difference: correct predictions of two models on one
+    example depend on each other, which two separate intervals would ignore.
 
     Args:
-        first: bool (n,), whether the answers were right.
-        second: The same of the other model.
+        first: bool (n,), whether the predictions of the first model are correct.
+        second: bool (n,), the same for the second model.
 
     Example:
         paired_difference(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1]))["value"]  # 0.25
@@ -80,10 +80,10 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
 
 
 def sign_of(difference: dict) -> int:
-    """1 if an interval is above 0, -1 if it is below, 0 if it contains 0 or there is none.
+    """Returns 1 if an interval is above 0, -1 if below, 0 if it contains 0 or does not exist.
 
     Args:
-        difference: See `paired_difference`.
+        difference: Result of `paired_difference`.
     """
     low, high = difference["low"], difference["high"]
     return 0 if low is None or high is None else int(low > 0) - int(high < 0)

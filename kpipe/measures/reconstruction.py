@@ -1,4 +1,4 @@
-"""What a network that gives images back is measured by: errors, noise, likelihood, its code."""
+"""Measures of autoencoders: reconstruction error, denoising, likelihood, information of codes."""
 
 import math
 from collections.abc import Callable
@@ -18,32 +18,32 @@ from .intervals import interval_of_mean, proportion, ratio_of_means
 
 BATCH = 256
 NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-# Codes drawn for an image, whose mean is the bound; an estimate of the likelihood takes its own.
+# Codes drawn per image for the bound; an estimate of the likelihood has its own number.
 BOUND_SAMPLES = 4
-# Draws that the measures of disentanglement are repeated with; forty factors take minutes a draw.
+# Draws by which measures of disentanglement are repeated; with 40 factors a draw takes minutes.
 SEEDS, FEWER_SEEDS, MANY_FACTORS = 5, 2, 10
-SVD_VALUES = 500_000_000  # of train images that are decomposed: 2 GB of float32
-SHOWN = 10  # test images of which the baseline's reconstruction is kept for a figure
+SVD_VALUES = 500_000_000  # maximum train image values to decompose: 2 GB of float32
+SHOWN = 10  # test images whose reconstruction by the baseline is kept for a figure
 
 
 def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> dict:
-    """Everything that is measured on the test split, one number or row an image.
+    """Measures everything on the test split, one number or row per image.
 
     Args:
-        model: See `models.autoencoder`, `models.vae`, `models.joint_vae`.
-        data: Its test split is opened; train is what a baseline is fitted to.
-        seed: Of noise and drawn codes.
-        samples: Drawn codes for an image in the estimate of its likelihood; 0 for no estimate.
+        model: A model like those of `models.autoencoder`, `models.vae`, `models.joint_vae`.
+        data: The data; the test split is opened, and the baseline is fitted to train.
+        seed: Random seed of noise and drawn codes.
+        samples: Codes drawn per image to estimate its likelihood; 0 for no estimate.
 
     Returns:
         `index`, `label`, `code` and `certain` (see `Latents.is_decided`), `squared_error`, `psnr`
-        in dB and `ssim` of the reconstruction. Of a variational autoencoder `kl` (n, latents), of
-        discrete latents `information` (n, discrete latents), and where it was trained on a
-        likelihood `reconstruction_nats`, `bound` and with `samples` `negative_log_likelihood`, all
-        in nats. Of any other `psnr_noisy`, `psnr_denoised`, `ssim_noisy` and `ssim_denoised` (n,
-        noise levels), and beside it, with `svd_` before them, the errors of the truncated singular
-        value decomposition. Of discrete latents where labels are classes `right`: whether the most
-        frequent class of its cluster is an image's.
+        in dB and `ssim` of the reconstruction. For a variational autoencoder also, all in nats,
+        `kl` (n, latents); with discrete latents `information` (n, discrete latents); if it was
+        trained on a likelihood `reconstruction_nats`, `bound` and, with `samples`,
+        `negative_log_likelihood`. For other autoencoders also `psnr_noisy`, `psnr_denoised`,
+        `ssim_noisy` and `ssim_denoised` (n, noise levels) and, prefixed by `svd_`, the errors of
+        the truncated singular value decomposition. With discrete latents and classes as labels also
+        `right`: whether an image has the most frequent class of its cluster.
     """
     kinds, test = latents(model), data.test
     encoded = encode(model, test)
@@ -76,18 +76,19 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
 
 
 def encode(model: keras.Model, split: Split) -> dict[str, np.ndarray]:
-    """What the encoder gives for all images of a split, without noise."""
+    """Returns the encoder's outputs for all images of a split, without noise."""
     encoder = _function(model.get_layer("encoder"))
     parts = [encoder(split.take(positions)[0]) for positions in _batches(len(split))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def information(blocks: list[np.ndarray]) -> np.ndarray:
-    """What each discrete latent tells of an image, in nats; its mean is the mutual information.
+    """Information of each discrete latent about an image in nats; the mean is mutual information.
 
-    The divergence of the image's probabilities from their mean over all images. That from the
-    uniform distribution is more by what the mean diverges: it is large, and this one 0, where a
-    latent is sure of the same class whatever it is shown (Hoffman and Johnson, 2016).
+    It is the KL divergence of the image's class probabilities from their mean over all images. The
+    divergence from the uniform distribution exceeds it by the divergence of that mean: it is large,
+    while the information is 0, if a latent has the same certain class for every image (Hoffman and
+    Johnson, 2016).
 
     Args:
         blocks: Probabilities of each latent's classes, (n, classes).
@@ -103,12 +104,12 @@ def information(blocks: list[np.ndarray]) -> np.ndarray:
 
 
 def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict]:
-    """Every metric as {"value", "low", "high", "n"}, means with normal intervals at 95 %.
+    """Computes every metric as {"value", "low", "high", "n"}, means with normal 95 % intervals.
 
     Args:
-        measured: See `open_test`.
-        model: The trained network, whose capacities the divergences are compared with.
-        data: What `measured` was measured on.
+        measured: Result of `open_test`.
+        model: The trained network; divergences are compared with its capacities.
+        data: The data that `measured` was computed on.
     """
     result = {}
     for name in ("bound", "negative_log_likelihood", "reconstruction_nats"):
@@ -150,7 +151,7 @@ def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict
 
 
 def _divergences(kl: np.ndarray, model: keras.Model) -> dict[str, dict]:
-    """KL divergences of the continuous and of the discrete latents, and from their capacity."""
+    """Computes the KL of continuous and discrete latents, and its distance from the capacity."""
     continuous = latents(model).continuous
     parts = {"continuous": kl[:, :continuous], "discrete": kl[:, continuous:]}
     result = {}
@@ -174,7 +175,7 @@ def _divergences(kl: np.ndarray, model: keras.Model) -> dict[str, dict]:
 
 
 def _capacity(layer: KLRegularization) -> float | None:
-    """The capacity at the step that the weights were trained to."""
+    """Returns the capacity at the training step of the weights."""
     if layer.capacity is None or isinstance(layer.capacity, (int, float)):
         return layer.capacity
     return float(layer.capacity(layer.step))
@@ -185,20 +186,20 @@ def _batches(count: int) -> list[np.ndarray]:
 
 
 def _decode(model: keras.Model, code: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """From positions to reconstructions, so that never all of them are in memory."""
+    """Returns a function from positions to reconstructions, so that not all are in memory."""
     decoder = _function(model.get_layer("decoder"))
     return lambda positions: decoder(code[positions])["reconstruction"].numpy()
 
 
 def _function(model: keras.Model) -> Callable:
-    """A model at inference as one graph for batches of any size."""
+    """Returns a model in inference mode as one graph for batches of any size."""
     (given,) = model.inputs
     signature = [tf.TensorSpec((None, *given.shape[1:]), given.dtype)]
     return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
 
 
 def _reconstructor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """From images to their reconstructions: the whole without what only training needs."""
+    """Returns a function from images to reconstructions, without the layers for training only."""
     encoder, decoder = (_function(model.get_layer(name)) for name in ("encoder", "decoder"))
     return lambda images: decoder(encoder(images)["code"])["reconstruction"].numpy()
 
@@ -206,7 +207,7 @@ def _reconstructor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 def _measure(
     split: Split, reconstruct: Callable[[np.ndarray], np.ndarray], prefix: str = ""
 ) -> dict:
-    """Squared error, PSNR and SSIM of each image's reconstruction."""
+    """Computes squared error, PSNR and SSIM of each image's reconstruction."""
     parts = []
     for positions in _batches(len(split)):
         images, given = split.take(positions)[0], reconstruct(positions)
@@ -218,16 +219,16 @@ def _measure(
 
 
 def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """PSNR in dB and SSIM (Wang et al., 2004) of images in 0..1, cut to that range."""
+    """Computes PSNR in dB and SSIM (Wang et al., 2004) of images clipped to 0..1."""
     clean = (images / 255).astype(np.float32)
     given = np.clip(given, 0, 1).astype(np.float32)
-    # A perfect image has no finite PSNR; 8 bits cannot show more than 100 dB.
+    # A perfect image has infinite PSNR; 8 bits cannot represent more than 100 dB.
     psnr = np.minimum(tf.image.psnr(clean, given, max_val=1.0).numpy(), 100.0)
     return psnr, tf.image.ssim(clean, given, max_val=1.0).numpy()
 
 
 def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
-    """PSNR and SSIM before and after, at each noise level."""
+    """Computes PSNR and SSIM before and after denoising, at each noise level."""
     reconstruct = _reconstructor(model)
     columns: dict[str, list] = {
         name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")
@@ -247,19 +248,19 @@ def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray
 
 
 def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndarray]:
-    """The truncated SVD of the train images with as many components, and its errors."""
+    """Computes errors of the truncated SVD of the train images, with as many components."""
     train, pixels = data.train, math.prod(data.input_shape)
-    if size >= min(len(train), pixels):  # nothing is left out: there is no error
+    if size >= min(len(train), pixels):  # no truncation, hence no error
         return {}
     from sklearn.decomposition import TruncatedSVD
 
     if len(train) * pixels > SVD_VALUES:
-        print(f"no truncated SVD beside it: {len(train):,} images are too many", flush=True)
+        print(f"no truncated SVD to compare with: {len(train):,} images are too many", flush=True)
         return {}
-    print(f"a truncated SVD with {size} components, to compare with", flush=True)
+    print(f"fitting a truncated SVD with {size} components, to compare with", flush=True)
     vectors = train.take(np.arange(len(train)))[0].reshape(-1, pixels).astype(np.float32)
     vectors /= 255
-    # arpack: the randomized solver would leave an error that a network could fall below.
+    # arpack: the randomized solver's error is above the optimum, so that a network could beat it.
     svd = TruncatedSVD(size, algorithm="arpack", random_state=0).fit(vectors)
     del vectors
     components = svd.components_.astype(np.float32)
@@ -295,11 +296,11 @@ def _squared_errors(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray
 def _likelihood(
     model: keras.Model, kinds: Latents, test: Split, encoded: dict, seed: int, samples: int
 ) -> dict[str, np.ndarray]:
-    """The bound on the likelihood, and with `samples` its importance-sampled estimate.
+    """Computes the bound on -ln p(x) and, with `samples`, its importance-sampled estimate.
 
     -ln p(x) is at most E[-ln p(x|code)] + KL (Kingma and Welling, 2014, equation 3), and about
-    -ln mean(p(x|code) p(code) / q(code|x)) over codes drawn from q, which is no more than that
-    (Burda et al., 2016, equation 8).
+    -ln mean(p(x|code) p(code) / q(code|x)) over codes drawn from q, which in expectation does not
+    exceed that bound (Burda et al., 2016, equation 8).
     """
     decoder, rng = _function(model.get_layer("decoder")), np.random.default_rng(seed)
     draws = max(samples, BOUND_SAMPLES)
@@ -322,7 +323,7 @@ def _likelihood(
 
 
 def _draw(parts: dict, kinds: Latents, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Codes drawn for images, and ln p(code) - ln q(code|x) of each."""
+    """Draws a code for each image; returns it with ln p(code) - ln q(code|x)."""
     mean, log_var = parts["z_mean"], parts["z_log_var"].astype(np.float64)
     noise = rng.standard_normal(mean.shape)
     z = mean + np.exp(0.5 * log_var) * noise

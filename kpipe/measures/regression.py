@@ -1,4 +1,4 @@
-"""Measures of a regression on the test split: errors and explained variance, with intervals."""
+"""Measures of a regression: errors and explained variance, with intervals."""
 
 import math
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from .intervals import interval_of_mean, ratio_of_means
 
 
 def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str, dict]:
-    """Every metric of a regression as {"value", "low", "high", "n"}, intervals at 95 %.
+    """Computes every metric of a regression as {"value", "low", "high", "n"}, intervals at 95 %.
 
-    - `mae`, the mean absolute error: normal interval of the mean, cut at 0.
+    - `mae`, the mean absolute error: normal interval of the mean, clipped at 0.
     - `rmse`, the root of the mean squared error: delta method on the logarithm.
     - `r2`, 1 - mean(error²) / variance(values): delta method on the logarithm of the ratio of the
-      two means, which are paired; negative where the mean of these values predicts better.
-    - `explained_variance`, 1 - variance(error) / variance(values): the same. A constant error does
-      not lower it.
+      two means, which are paired; negative if the mean of these values predicts better.
+    - `explained_variance`, 1 - variance(error) / variance(values): the same method. A constant
+      error does not lower it.
 
-    The delta method takes the variance of a function of means from its first derivative (van der
-    Vaart, Asymptotic Statistics, 1998, theorem 3.1). On the logarithm the intervals of ratios stay
-    below 1, and miss on both sides alike.
+    The delta method derives the variance of a function of means from its first derivative (van der
+    Vaart, Asymptotic Statistics, 1998, theorem 3.1). On the logarithmic scale intervals of these
+    shares stay below 1, and miss equally often on both sides.
 
     Measured coverage in %, 20,000 simulated test splits each, R² 0.5 and 0.9; heavy tails are
     Student's t with 5 degrees of freedom:
@@ -41,9 +41,9 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
         predictions: float (n,), in the same unit.
 
     Returns:
-        The four metrics; `mae` and `rmse` are in the unit of the values. What is undefined is None:
-        the interval of one example, `r2` and `explained_variance` of equal values, and everything
-        where a number is not finite or there is no example.
+        The four metrics; `mae` and `rmse` are in the unit of the values. Undefined numbers are
+        None: intervals of one example, `r2` and `explained_variance` of equal values, and all
+        metrics if a number is not finite or there is no example.
 
     Raises:
         ValueError: The shapes differ, or are not (n,).
@@ -62,7 +62,7 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
         key: None if squared[key] is None else math.sqrt(squared[key])
         for key in ("value", "low", "high")
     }
-    # Not by the variance: that of equal values can differ from 0 by rounding.
+    # The variance of equal values can differ from 0 by rounding.
     if values.min() < values.max():
         deviations = np.square(values - values.mean())
         result["r2"] = _share_explained(np.square(errors), deviations)
@@ -74,7 +74,7 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
 def baseline_regression_metrics(
     values: np.ndarray, predictions: np.ndarray, baselines: Mapping[str, np.ndarray]
 ) -> dict[str, dict]:
-    """The mean absolute errors of the baselines, and how far the network's is above the linear one.
+    """Computes the mean absolute errors of baselines, and the network's minus the linear one's.
 
     Args:
         values: float (n,), the true values.
@@ -83,8 +83,9 @@ def baseline_regression_metrics(
 
     Returns:
         `NAME_mae` for each baseline, and `mae_above_linear_regression`: the network's minus that of
-        the linear regression, negative where the network is better. Normal interval of the mean
-        of the differences, since two models err on the same examples; None for one example.
+        the linear regression, negative if the network is better. It has the normal interval of the
+        mean difference, since errors of two models on one example depend on each other; None for
+        one example.
 
     Example:
         baseline_regression_metrics(values, predictions, {"mean_baseline": np.full(45, 152.1)})
@@ -101,34 +102,34 @@ def baseline_regression_metrics(
 
 
 def _errors(values: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values in float64, whose squares neither overflow nor vanish, and prediction - value."""
+    """Returns values and errors (prediction - value) in float64, whose squares do not overflow."""
     if values.ndim != 1 or values.shape != predictions.shape:
         raise ValueError(
-            f"values of shape {values.shape} and predictions of shape {predictions.shape}: "
-            "expected (n,) of both"
+            f"values of shape {values.shape} and predictions of shape {predictions.shape}; "
+            "expected (n,) for both"
         )
     values = values.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # inf - inf, which is reported as undefined
+    with np.errstate(invalid="ignore"):  # inf - inf is reported as undefined
         return values, predictions.astype(np.float64) - values
 
 
 def _interval_of_mean(values: np.ndarray) -> dict:
-    """`interval_of_mean`, with None where there is none: fewer than two numbers, or not finite."""
+    """Like `interval_of_mean`, but None if undefined: fewer than two numbers, or not finite."""
     if not len(values) or not np.isfinite(values).all():
         return {"value": None, "low": None, "high": None, "n": len(values)}
-    if len(values) == 1:  # one example says nothing of the spread
+    if len(values) == 1:  # one example does not determine the spread
         return {"value": float(values[0]), "low": None, "high": None, "n": 1}
     return interval_of_mean(values)
 
 
 def _mean_error(errors: np.ndarray) -> dict:
-    """The mean of absolute errors; its interval ends at 0, where a normal one would not."""
+    """Returns the mean of absolute errors, with a normal interval clipped at 0."""
     entry = _interval_of_mean(errors)
     return entry if entry["low"] is None else entry | {"low": max(0.0, entry["low"])}
 
 
 def _on_log_scale(interval: dict) -> dict:
-    """The normal interval of the logarithm of what is not negative, by the delta method."""
+    """Recomputes the interval of a non-negative mean on the log scale, by the delta method."""
     value = interval["value"]
     if not value or interval["high"] is None:
         return interval
@@ -137,7 +138,7 @@ def _on_log_scale(interval: dict) -> dict:
 
 
 def _share_explained(errors: np.ndarray, deviations: np.ndarray) -> dict:
-    """1 - mean(errors) / mean(deviations), both squared, of the same examples."""
+    """Computes 1 - mean(errors) / mean(deviations), both squared, of the same examples."""
     left = _on_log_scale(ratio_of_means(errors, deviations))
     return {
         "value": 1 - left["value"],

@@ -12,12 +12,12 @@ CHUNK = 4_000_000  # values drawn at a time: 32 MB, and as much again for their 
 
 @dataclasses.dataclass(frozen=True)
 class Sharing:
-    """Examples by the value of one factor, only those whose value another example has too.
+    """Examples grouped by the value of one factor; examples with a unique value are left out.
 
     Attributes:
-        examples: int (m,), sorted by value.
-        first: int (m,), position at which the value of each begins.
-        count: int (m,), number of examples with the value of each.
+        examples: int (m,), the examples, sorted by value.
+        first: int (m,), for each example the position at which its value begins.
+        count: int (m,), for each example the number of examples with its value.
     """
 
     examples: np.ndarray
@@ -25,14 +25,14 @@ class Sharing:
     count: np.ndarray
 
     def batches(self, number: int, size: int, random: np.random.Generator) -> np.ndarray:
-        """Draws examples (number, size): a row shares one value, that of a random example."""
+        """Draws examples (number, size); those of a row share the value of a random example."""
         at = random.integers(len(self.examples), size=(number, 1))
         return self.examples[self.first[at] + random.integers(self.count[at], size=(number, size))]
 
     def pairs(
         self, shape: tuple[int, int], random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws examples, and for each another one with the same value."""
+        """Draws examples, and for each of them another one with the same value."""
         at = random.integers(len(self.examples), size=shape)
         first, count = self.first[at], self.count[at]
         other = first + (at - first + random.integers(1, count)) % count
@@ -40,7 +40,7 @@ class Sharing:
 
 
 def shared_values(factors: np.ndarray) -> list[Sharing]:
-    """Groups the examples by each factor of which two values or more are shared by examples."""
+    """Groups the examples by each factor that has at least two values shared by examples."""
     result = []
     for factor in factors.T:
         values = ranks(factor)
@@ -51,14 +51,14 @@ def shared_values(factors: np.ndarray) -> list[Sharing]:
         if first.any():
             result.append(Sharing(examples, first, count))
     if not result:
-        raise ValueError("no factor has two values with two examples each; nothing can be judged")
+        raise ValueError("no factor has two values with two examples each; expected at least one")
     return result
 
 
 def chunks(
     number: int, num_factors: int, values_each: int, random: np.random.Generator
 ) -> Iterator[tuple[int, int]]:
-    """Spreads draws over random factors: a factor, and how many of its draws to make at a time."""
+    """Distributes draws over random factors: yields a factor and a number of draws for a chunk."""
     largest = max(1, CHUNK // values_each)
     for i, left in enumerate(random.multinomial(number, np.full(num_factors, 1 / num_factors))):
         for start in range(0, left, largest):

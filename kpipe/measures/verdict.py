@@ -11,13 +11,13 @@ from .. import files
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The number that an experiment is to reach on the official test split.
+    """The target of an experiment: a limit for a metric on the official test split.
 
     Attributes:
-        metric: A name in metrics.json.
-        at_least: As a fraction, not in percent.
-        source: Who states it.
-        at_most: In place of `at_least`, for a metric that is to be small.
+        metric: Name of a metric in metrics.json.
+        at_least: Lower limit, as a fraction, not in percent.
+        source: Where the limit is stated.
+        at_most: Upper limit instead of `at_least`, for a metric that should be small.
 
     Raises:
         ValueError: Both limits are given, or none.
@@ -33,14 +33,14 @@ class Target:
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
-            raise ValueError(f"Target({self.metric!r}) needs at_least or at_most, one of them")
+            raise ValueError(f"Target({self.metric!r}): expected either at_least or at_most")
 
 
 def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
-    """How a test metric stands to its target; only official data can be compared.
+    """Compares a test metric with its target; only official data can be compared.
 
     Args:
-        target: What was to be reached.
+        target: The target.
         metric: Value and interval.
         kind: "real" or "sample".
         official: Whether the data are the official ones.
@@ -59,10 +59,10 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
 
 
 def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -> int:
-    """Notes that a run opens its test split; how often that pipeline's was opened on this machine.
+    """Records that a run opens its test split; returns how often this pipeline's was opened.
 
-    Choices made after looking at test results fit the test split: the count says how often one
-    could have looked.
+    Choices made after looking at test results overfit the test split; the count, of this machine,
+    shows how often one could have looked.
     """
     path = files.home() / "test_openings.jsonl"
     files.make_folder(path.parent)
@@ -74,6 +74,6 @@ def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             count += key.items() <= json.loads(line).items()
-        except ValueError:  # a line cut off by a crash counts for nobody
+        except ValueError:  # a line truncated by a crash is ignored
             continue
     return count

@@ -1,4 +1,4 @@
-"""Functional model builders: plain arguments in, an uncompiled keras.Model out."""
+"""Model builders: functions that take plain arguments and return an uncompiled keras.Model."""
 
 from .autoencoder import autoencoder
 from .cnn import cnn

@@ -1,10 +1,10 @@
-"""Autoencoders: an encoder to a code, and a decoder back to the image."""
+"""Autoencoders: an encoder from images to codes, and a decoder from codes to images."""
 
 from collections.abc import Sequence
 
 import keras
 
-KERNEL = 4  # pixels; with a stride of 2 every pixel is seen by as many positions
+KERNEL = 4  # pixels; with stride 2 every pixel is covered by the same number of positions
 
 
 def autoencoder(
@@ -20,18 +20,18 @@ def autoencoder(
     use_bias: bool = True,
     name: str = "autoencoder",
 ) -> keras.Model:
-    """An hourglass from an image to a short code and back, dense or convolutional.
+    """Builds an autoencoder, dense or convolutional.
 
-    Without hidden layers, biases and activations it spans the space that the truncated singular
-    value decomposition finds (Baldi and Hornik, 1989).
+    Without hidden layers, biases and activations it spans the space of the truncated singular value
+    decomposition (Baldi and Hornik, 1989).
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes 0..1.
         latent_dim: Length of the code.
         units: Widths of the encoder's dense layers before the code.
         decoder_units: Widths of the decoder's dense layers; by default the encoder's, mirrored.
-        filters: Filters of 4x4 convolutions with stride 2 that come first in the encoder, and
-            transposed last in the decoder; height and width must be divisible by 2 as often.
+        filters: Filters of 4x4 convolutions with stride 2, the first layers of the encoder and,
+            transposed, the last of the decoder; each must halve height and width exactly.
         activation: Activation of the hidden layers: any Keras name. "leaky_relu" has Keras' slope
             0.2.
         code_activation: Activation of the code.
@@ -40,12 +40,12 @@ def autoencoder(
         name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
-        ValueError: The image cannot be halved that often.
+        ValueError: Height or width cannot be halved that often.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to {"reconstruction": float32 (batch,
-        *input_shape)}. Its layer "encoder" is a model to {"code": float32 (batch, latent_dim)},
-        its layer "decoder" one from there.
+        *input_shape)}. Its layer "encoder" is a model to {"code": float32 (batch, latent_dim)}, its
+        layer "decoder" a model from such a code.
 
     Example:
         model = autoencoder((28, 28, 1), 64, units=(256, 128))
@@ -79,7 +79,7 @@ def encode(
     activation: str,
     use_bias: bool = True,
 ) -> keras.KerasTensor:
-    """Computes the features behind a code from uint8 images: convolutions, then dense layers."""
+    """Computes the features before the code from uint8 images: convolutions, then dense layers."""
     x = keras.layers.Rescaling(1 / 255)(images)
     for size in filters:
         x = keras.layers.Conv2D(
@@ -108,21 +108,22 @@ def build_decoder(
         code_size: Length of the code.
         output_shape: (height, width, channels).
         units: Widths of the dense layers.
-        filters: The encoder's; the last are those of the smallest image. Empty: a dense decoder.
+        filters: Filters of the encoder; the last are those of the smallest image. Empty for a dense
+            decoder.
         decoder_filters: Filters of all transposed convolutions but the last.
         activation: Activation of the hidden layers.
         output_activation: Activation of the reconstruction.
         use_bias: Whether layers have biases.
 
     Raises:
-        ValueError: The image cannot be halved that often.
+        ValueError: Height or width cannot be halved that often.
     """
     height, width, channels = output_shape
     shrink = 2 ** len(filters)
     if height % shrink or width % shrink:
         raise ValueError(
             f"{height}x{width} pixels cannot be halved {len(filters)} times, once for each of "
-            f"filters={tuple(filters)}; expected multiples of {shrink}"
+            f"filters={tuple(filters)}; expected multiples of {shrink}, or fewer filters"
         )
     options = {"activation": activation, "use_bias": use_bias}
     last = {"activation": output_activation, "use_bias": use_bias, "dtype": "float32"}

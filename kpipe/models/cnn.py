@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-# Keras' 0.99 needs hundreds of steps before validation sees the statistics of training.
+# With Keras' default of 0.99 validation needs hundreds of steps to reach the training statistics.
 BATCH_NORM_MOMENTUM = 0.9
 
 
@@ -21,9 +21,9 @@ def cnn(
     output_activation: str = "softmax",
     name: str = "cnn",
 ) -> keras.Model:
-    """Blocks of 3x3 convolutions with ReLU, each halved by max pooling; then a dense head.
+    """Builds blocks of 3x3 convolutions with ReLU and max pooling, then a dense head.
 
-    The layer "features" is the output of the convolutions: `models.backbone` ends there.
+    The layer "features" is the output of the convolutions; `models.backbone` ends there.
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes -1..1.
@@ -35,13 +35,13 @@ def cnn(
         pooling: "flatten" passes every pixel of the last block to the head, "average" the mean of
             each filter over the image (Lin et al., 2014).
         dense_units: Width of the hidden dense layer; 0 for none.
-        dropout: Share dropped before every dense layer in training.
-        output_activation: "softmax" for classes that exclude each other, "sigmoid" for independent
+        dropout: Dropout rate before every dense layer.
+        output_activation: "softmax" for mutually exclusive classes, "sigmoid" for independent
             labels.
         name: Name of the model.
 
     Raises:
-        ValueError: `pooling` is neither.
+        ValueError: `pooling` is neither "flatten" nor "average".
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to
@@ -52,7 +52,7 @@ def cnn(
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     if pooling not in ("flatten", "average"):
-        raise ValueError(f"pooling={pooling!r} is neither 'flatten' nor 'average'")
+        raise ValueError(f"pooling={pooling!r}: expected 'flatten' or 'average'")
     inputs = keras.Input(input_shape, dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     for block, size in enumerate(filters):
@@ -65,7 +65,7 @@ def cnn(
                 x = keras.layers.BatchNormalization(
                     momentum=BATCH_NORM_MOMENTUM, name=f"{part}_bn"
                 )(x)
-            # Max pooling and ReLU commute: pooled first, ReLU costs a quarter.
+            # Max pooling and ReLU commute: after pooling, ReLU costs a quarter.
             if i == convolutions - 1:
                 x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
             x = keras.layers.ReLU(name=f"{part}_relu")(x)

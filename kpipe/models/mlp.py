@@ -20,32 +20,32 @@ def mlp(
     output: str = "probabilities",
     name: str = "mlp",
 ) -> keras.Model:
-    """A multilayer perceptron; without hidden layers it is softmax, or linear, regression.
+    """Builds a multilayer perceptron; without hidden layers it is softmax or linear regression.
 
     Args:
         input_shape: (height, width, channels) of uint8 images, whose 0..255 becomes 0..1; or
-            (size,) of float32 vectors, which are taken as they are.
+            (size,) of float32 vectors, which are used unchanged.
         num_classes: Number of probabilities, or of values.
         units: Width of every hidden layer; empty for softmax or linear regression.
         activation: Activation of the hidden layers: any Keras name.
         initializer: Initializer of all kernels: any Keras name. Biases start at 0.
-        l1: Sum of absolute kernel values, times this, is added to the loss.
-        l2: Sum of squared kernel values, times this, is added to the loss.
-        dropout: Share of each hidden layer's outputs that is dropped in training.
-        normalize: Mean and standard deviation of every input of a vector, of the train split:
-            constants of the model's first layer, so that it takes vectors in their own units.
-        output: "probabilities", the softmax of the last layer, or "value", the last layer as it is.
+        l1: Weight of the L1 penalty on kernels.
+        l2: Weight of the L2 penalty on kernels.
+        dropout: Dropout rate after each hidden layer.
+        normalize: Means and standard deviations of a vector's inputs in the train split: constants
+            of the model's first layer, so that the model takes vectors in their own units.
+        output: "probabilities", the softmax of the last layer, or "value", its linear output.
         name: Name of the model.
 
     Returns:
         Uncompiled model from (batch, *input_shape) to
         {"probabilities": float32 (batch, num_classes)} or {"value": float32 (batch, num_classes)}.
-        One value is (batch, 1), not (batch,), whose mean Keras' losses and metrics would take over
-        the batch. They compare it with targets (batch,); a loss of your own must reshape these,
-        since their difference from (batch, 1) is (batch, batch).
+        A single value is (batch, 1), not (batch,): Keras' losses and metrics average over the last
+        axis, which would be the batch. Keras can compare it with targets (batch,); a custom loss
+        must reshape these, since their difference from (batch, 1) is (batch, batch).
 
     Raises:
-        ValueError: There is no such output, or nothing to normalize.
+        ValueError: `output` is unknown, or `normalize` is given for images.
 
     Example:
         model = mlp((28, 28, 1), 10, units=(128,), activation="sigmoid")
@@ -55,12 +55,12 @@ def mlp(
     """
     outputs = {"probabilities": "softmax", "value": "linear"}
     if output not in outputs:
-        raise ValueError(f"output={output!r} is neither 'probabilities' nor 'value'")
+        raise ValueError(f"output={output!r}: expected 'probabilities' or 'value'")
     if normalize and len(input_shape) != 1:
-        raise ValueError(f"normalize= is for vectors, and inputs of shape {input_shape} are images")
+        raise ValueError(f"normalize= with images of shape {input_shape}; expected vectors (size,)")
 
     def dense(size: int, activation: str, **options: Any) -> keras.layers.Dense:
-        # One regularizer a layer: Keras leaves out penalties that are 0.
+        # One regularizer per layer: Keras leaves out penalties that are 0.
         regularizer = keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
         return keras.layers.Dense(
             size,
@@ -75,7 +75,7 @@ def mlp(
         if normalize:
             means, deviations = normalize
             variances = [deviation**2 for deviation in deviations]
-            # float32: half precision would round inputs that are far from 0.
+            # float32: half precision would round inputs far from 0.
             x = keras.layers.Normalization(mean=means, variance=variances, dtype="float32")(x)
     else:
         inputs = keras.Input(input_shape, dtype="uint8", name="images")

@@ -6,7 +6,7 @@ import keras
 
 from .cnn import BATCH_NORM_MOMENTUM
 
-# Mean and standard deviation of ImageNet's colours, 0..1, that published weights expect.
+# Mean and standard deviation of ImageNet's colours in 0..1, as expected by published weights.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 BLOCKS = (2, 2, 2, 2)  # of each stack: ResNet18
@@ -22,18 +22,18 @@ def resnet18(
     dropout: float = 0.0,
     name: str = "resnet18",
 ) -> keras.Model:
-    """ResNet18 (He et al., 2016, table 1): four stacks of two residual blocks, and a dense layer.
+    """Builds ResNet18 (He et al., 2016, table 1): four stacks of two residual blocks, dense layer.
 
     Layers have the names of Keras Hub's `ResNetBackbone`; `models.backbone` ends at "features".
 
     Args:
         input_shape: (height, width, 3) of the uint8 images.
         num_classes: Number of probabilities.
-        filters: Filters of the first stack; every further one doubles them. 64 in the paper.
+        filters: Filters of the first stack; every further stack doubles them. 64 in the paper.
         stem: "small", one 3x3 convolution, for images of about 32 pixels (section 4.2); or
             "imagenet", a 7x7 convolution and max pooling, which together keep every fourth pixel.
         upsample: Factor by which the images are enlarged first.
-        dropout: Share of the features that is dropped before the dense layer in training.
+        dropout: Dropout rate of the features before the dense layer.
         name: Name of the model.
 
     Returns:
@@ -41,14 +41,14 @@ def resnet18(
         {"probabilities": float32 (batch, num_classes)}.
 
     Raises:
-        ValueError: `stem` is neither.
+        ValueError: `stem` is neither "small" nor "imagenet".
 
     Example:
         model = resnet18((32, 32, 3), 10, filters=16)
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     if stem not in ("small", "imagenet"):
-        raise ValueError(f"stem={stem!r} is neither 'small' nor 'imagenet'")
+        raise ValueError(f"stem={stem!r}: expected 'small' or 'imagenet'")
     inputs = keras.Input(input_shape, dtype="uint8", name="images")
     x = keras.layers.Rescaling(
         [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
@@ -62,7 +62,7 @@ def resnet18(
     else:
         x = _convolution(x, filters, 7, 2, "conv1")
         x = keras.layers.ReLU(name="conv1_relu")(x)
-        x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)  # after ReLU zero is the least
+        x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)  # 0 is the minimum after ReLU
         x = keras.layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
     for stack, num_blocks in enumerate(BLOCKS):
         for block in range(num_blocks):
@@ -78,11 +78,11 @@ def resnet18(
 
 
 def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
-    """relu(x + f(x)); where the shape changes, x is projected by a 1x1 convolution (option B)."""
+    """Builds relu(x + f(x)); if the shape changes, a 1x1 convolution projects x (option B)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
-        # The same as stride in the convolution, whose gradient by TensorFlow 2.21's oneDNN writes
-        # beyond its memory when a batch has few images ("free(): invalid next size").
+        # Equivalent to a strided convolution, whose gradient in TensorFlow 2.21 with oneDNN writes
+        # beyond its memory if a batch has few images ("free(): invalid next size").
         shortcut = keras.layers.AveragePooling2D(1, stride, name=f"{name}_0_pool")(shortcut)
         shortcut = _convolution(shortcut, filters, 1, 1, f"{name}_0")
     x = _convolution(x, filters, 3, stride, f"{name}_1")
@@ -95,10 +95,10 @@ def _block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.
 def _convolution(
     x: keras.KerasTensor, filters: int, size: int, stride: int, name: str
 ) -> keras.KerasTensor:
-    """Convolution without bias, then batch normalization."""
+    """Builds a convolution without bias, then batch normalization."""
     padding = "same"
     if stride > 1 and size > 1:
-        # "same" would pad one side only, and the published weights expect both.
+        # "same" would pad one side only; the published weights expect both.
         x = keras.layers.ZeroPadding2D((size - 1) // 2, name=f"{name}_pad")(x)
         padding = "valid"
     x = keras.layers.Conv2D(

@@ -1,4 +1,4 @@
-"""Networks on texts: token ids in, padded with 0 on the right."""
+"""Networks on texts; inputs are token ids, padded with 0 on the right."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -23,24 +23,24 @@ def recurrent(
     dropout: float = 0.0,
     name: str = "recurrent",
 ) -> keras.Model:
-    """Stacked recurrent layers on word embeddings.
+    """Builds stacked recurrent layers on word embeddings.
 
-    LSTM: Hochreiter and Schmidhuber, 1997; GRU: Cho et al., 2014; both directions: Schuster and
+    LSTM: Hochreiter and Schmidhuber, 1997; GRU: Cho et al., 2014; bidirectional: Schuster and
     Paliwal, 1997.
 
     Args:
         num_classes: Number of probabilities.
-        vocabulary_size: Token ids; 0 is padding.
+        vocabulary_size: Number of token ids; 0 is padding.
         embedding_dim: Width of a word's vector.
         cell: "simple_rnn", "gru" or "lstm".
         units: Width of each layer; at least one.
-        bidirectional: Whether each layer reads from both ends; its width is then doubled.
-        pooling: What the classifier sees: the "last" state, of both directions the end of each; or
-            the "mean" or "max" over all words, or both, "mean_max".
-        activation: "tanh" or "relu" in a simple RNN; a ReLU layer starts with the identity as
-            recurrent kernel (Le, Jaitly and Hinton, 2015). None: the cell's own.
-        dropout: Share dropped in training of whole embedding channels (Tompson et al., 2015), and
-            of the outputs of every layer and of the pooling.
+        bidirectional: Whether each layer reads in both directions; its width is then doubled.
+        pooling: Input of the classifier: the "last" state, of each direction if bidirectional; the
+            "mean" or "max" over all words; or both, "mean_max".
+        activation: "tanh" or "relu" for a simple RNN; a ReLU layer is initialized with the identity
+            as recurrent kernel (Le, Jaitly and Hinton, 2015). None for the cell's default.
+        dropout: Dropout rate of whole embedding channels (Tompson et al., 2015), and of the outputs
+            of every layer and of the pooling.
         name: Name of the model.
 
     Returns:
@@ -48,7 +48,7 @@ def recurrent(
         {"probabilities": float32 (batch, num_classes)}. Padding has no influence.
 
     Raises:
-        ValueError: A name is none of those above, or `units` is empty.
+        ValueError: A name is unknown, or `units` is empty.
 
     Example:
         model = recurrent(2, cell="gru", units=(64,), bidirectional=True, pooling="mean_max")
@@ -63,7 +63,7 @@ def recurrent(
         if cell != "simple_rnn" or activation not in ("tanh", "relu"):
             raise ValueError(
                 f"activation={activation!r} with cell={cell!r}: expected 'tanh' or 'relu' with "
-                "'simple_rnn', None with the others"
+                "'simple_rnn', None with other cells"
             )
         options["activation"] = activation
         if activation == "relu":
@@ -93,22 +93,22 @@ def transformer(
     dropout: float = 0.1,
     name: str = "transformer",
 ) -> keras.Model:
-    """A transformer's encoder with learned positions and a classifier on the pooled words.
+    """Builds a transformer encoder with learned positions and a classifier on the pooled words.
 
-    Vaswani et al., 2017; layers are normalized before attention and feed-forward (Xiong et al.,
-    2020), which needs no warm-up.
+    Vaswani et al., 2017; normalization precedes attention and feed-forward (Xiong et al., 2020), so
+    that no warm-up is needed.
 
     Args:
         num_classes: Number of probabilities.
-        vocabulary_size: Token ids; 0 is padding.
-        max_length: The longest text, in tokens.
+        vocabulary_size: Number of token ids; 0 is padding.
+        max_length: Length of the longest text, in tokens.
         embedding_dim: Width of a word's vector, a multiple of `num_heads`.
-        num_layers: Encoder blocks.
-        num_heads: Heads of every attention layer; each is embedding_dim / num_heads wide.
+        num_layers: Number of encoder blocks.
+        num_heads: Heads of every attention layer, each of width embedding_dim / num_heads.
         feedforward_units: Width of the hidden layer of a block's feed-forward part.
         pooling: "mean", "max" or "mean_max" over all words, or the "last" word.
-        dropout: Share dropped in training of the embedding, of attention weights, of the output of
-            each part, and of that of the pooling.
+        dropout: Dropout rate of the embedding, attention weights, each block part's output, and the
+            pooling's output.
         name: Name of the model.
 
     Returns:
@@ -116,17 +116,19 @@ def transformer(
         {"probabilities": float32 (batch, num_classes)}. Padding has no influence.
 
     Raises:
-        ValueError: `embedding_dim` is no multiple of `num_heads`, or `pooling` is none of those.
+        ValueError: `embedding_dim` is not a multiple of `num_heads`, or `pooling` is unknown.
 
     Example:
         model = transformer(2, num_layers=2, num_heads=8)
     """
     _check("pooling", pooling, POOLINGS)
     if embedding_dim % num_heads:
-        raise ValueError(f"embedding_dim={embedding_dim} is no multiple of num_heads={num_heads}")
+        raise ValueError(
+            f"embedding_dim={embedding_dim}: expected a multiple of num_heads={num_heads}"
+        )
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(tokens)
-    # 0, 1, 2, ...: the length is known when the model runs, not when it is built.
+    # 0, 1, 2, ...: the length is known only when the model runs, not when it is built.
     places = ops.cumsum(ops.ones_like(tokens), axis=1) - 1
     x = layers.Add()([x, layers.Embedding(max_length, embedding_dim, name="positions")(places)])
     x = _drop(x, dropout)
@@ -157,23 +159,23 @@ def bag_of_embeddings(
     dropout: float = 0.0,
     name: str = "bag_of_embeddings",
 ) -> keras.Model:
-    """Dense layers on pooled word embeddings: which words a text has, not their order.
+    """Builds dense layers on pooled word embeddings, which ignore the order of words.
 
     Iyyer et al., 2015, "deep averaging network"; Joulin et al., 2017, without hidden layers.
 
     Args:
         num_classes: Number of probabilities.
-        vocabulary_size: Token ids; 0 is padding.
+        vocabulary_size: Number of token ids; 0 is padding.
         embedding_dim: Width of a word's vector.
         units: Width of every hidden layer.
         pooling: "mean", "max" or "mean_max" over all words.
         activation: Activation of the hidden layers: any Keras name.
-        l1: Sum of absolute kernel values, times this, is added to the loss. The embedding has no
-            penalty: Adam, blind to the scale of a gradient, would draw the vector of every rare
-            word to zero as fast as it learns the others (Loshchilov and Hutter, 2019).
-        l2: The same with squared values.
-        dropout: Share dropped in training of whole embedding channels, and of the outputs of the
-            pooling and of every hidden layer.
+        l1: Weight of the L1 penalty on kernels. The embedding has no penalty: Adam, which ignores
+            the scale of a gradient, would pull the vectors of rare words to zero as fast as it
+            learns the others (Loshchilov and Hutter, 2019).
+        l2: Weight of the L2 penalty on kernels.
+        dropout: Dropout rate of whole embedding channels, and of the outputs of the pooling and of
+            every hidden layer.
         name: Name of the model.
 
     Returns:
@@ -181,7 +183,7 @@ def bag_of_embeddings(
         {"probabilities": float32 (batch, num_classes)}. Padding has no influence.
 
     Raises:
-        ValueError: `pooling` is none of those above.
+        ValueError: `pooling` is unknown.
 
     Example:
         model = bag_of_embeddings(4, units=(128, 64), dropout=0.5)
@@ -198,14 +200,14 @@ def bag_of_embeddings(
 
 
 def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
-    """Builds the function that computes the attention weights of every layer of a transformer.
+    """Returns the function that computes the attention weights of every layer of a transformer.
 
     Args:
         model: Built by `transformer`.
 
     Returns:
         Function from tokens, int (batch, length), to {"attention_1": float32 (batch, heads, length,
-        length), ...}; a row is how much the word of that row attends to each word.
+        length), ...}; row i contains the attention of word i to each word.
 
     Raises:
         ValueError: The model has no attention layers.
@@ -222,7 +224,7 @@ def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
     inner = keras.Model(model.inputs[0], {n: layer.input[0] for n, layer in attention.items()})
 
     def scores(tokens: Any) -> dict[str, Any]:
-        # Not as one model: Keras 3.15 does not connect the scores to the inputs.
+        # Not one model: Keras 3.15 does not connect the scores to the inputs.
         return {
             name: attention[name](
                 x, x, attention_mask=_attended(tokens), return_attention_scores=True
@@ -235,7 +237,7 @@ def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
 
 def _check(what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
-        raise ValueError(f"{what}={name!r} is none of {', '.join(known)}")
+        raise ValueError(f"{what}={name!r}: expected one of {', '.join(known)}")
 
 
 def _embed(
@@ -247,7 +249,7 @@ def _embed(
 
 
 def _attended(tokens: keras.KerasTensor) -> keras.KerasTensor:
-    """Marks what every word may attend to: words, no padding; bool (batch, 1, length)."""
+    """Builds the attention mask: words but not padding; bool (batch, 1, length)."""
     return ops.expand_dims(ops.not_equal(tokens, 0), 1)
 
 
@@ -256,7 +258,7 @@ def _drop(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
 
 
 def _pool(tokens: keras.KerasTensor, x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
-    """Mean, maximum or both over the words of each text, or the last; padding is left out."""
+    """Pools the words of each text by mean, maximum, both, or the last; ignores padding."""
     is_word, pooled = ops.expand_dims(ops.not_equal(tokens, 0), -1), []
     if pooling == "last":
         place = ops.cumsum(ops.ones_like(tokens), axis=1)

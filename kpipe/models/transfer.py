@@ -1,4 +1,4 @@
-"""Transfer: the weights of another network's backbone."""
+"""Transfer learning: weights of another network's backbone."""
 
 import os
 import pathlib
@@ -30,17 +30,17 @@ def backbone(model: keras.Model) -> keras.Model:
 
 
 def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
-    """Sets the weights of a model's backbone; its head keeps its own.
+    """Sets the weights of a model's backbone; the head's weights are unchanged.
 
     Args:
-        model: A model with a layer "features", such as `cnn` and `resnet18` build.
-        weights: "imagenet": Keras Hub's ResNet18, downloaded if it is not in its cache (needs the
-            extra `kpipe[hub]`, and filters=64, stem="imagenet"); or a `.keras` file, or a folder
-            that contains `model.keras`, such as that of another run; or a `.weights.h5` file that
-            `backbone(model).save_weights` wrote.
+        model: A model with a layer "features", such as those built by `cnn` and `resnet18`.
+        weights: "imagenet": Keras Hub's ResNet18, downloaded if not cached (needs the extra
+            `kpipe[hub]`, and filters=64, stem="imagenet"); or a `.keras` file; or a folder that
+            contains `model.keras`, such as that of another run; or a `.weights.h5` file written by
+            `backbone(model).save_weights`.
 
     Raises:
-        ValueError: The weights cannot be read, or a layer is missing in them or has another shape.
+        ValueError: The weights cannot be read, or lack a layer, or a layer has another shape.
 
     Example:
         model = models.cnn((32, 32, 3), 10)
@@ -77,13 +77,13 @@ def _from_hub(preset: str) -> keras.Model:
         return keras_hub.models.Backbone.from_preset(preset)
     except Exception as error:  # no network, no space, an incomplete file
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(f"the preset {preset} cannot be had ({reason[:120]})") from error
+        raise ValueError(f"the preset {preset} cannot be loaded ({reason[:120]})") from error
 
 
 def _load_model(path: pathlib.Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # what a damaged file raises has many types
+    except Exception as error:  # damaged files raise errors of many types
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: not a readable Keras model ({reason[:120]})") from error
 
@@ -104,11 +104,11 @@ def _copy_layers(source: keras.Model, target: keras.Model, name: str) -> None:
         if not layer.weights:
             continue
         if layer.name not in layers:
-            raise ValueError(f"{name}: has no layer {layer.name!r}, which {target.name} has")
+            raise ValueError(f"{name}: no layer {layer.name!r}, which {target.name} needs")
         other = layers[layer.name]
         found, expected = ([tuple(w.shape) for w in one.weights] for one in (other, layer))
         if found != expected:
-            raise ValueError(f"{name}: layer {layer.name!r} is {found}, expected {expected}")
+            raise ValueError(f"{name}: layer {layer.name!r} is {found}; expected {expected}")
         pairs.append((layer, other))
     for layer, other in pairs:
         layer.set_weights(other.get_weights())

@@ -1,4 +1,4 @@
-"""Variational autoencoders, with continuous and with discrete latents."""
+"""Variational autoencoders with continuous and discrete latents."""
 
 import dataclasses
 import itertools
@@ -20,22 +20,22 @@ from ..layers import (
 )
 from .autoencoder import build_decoder, encode
 
-# The published encoders and decoders, by the pixels on a side.
+# Filters of the published encoders and decoders, by image size in pixels.
 JOINT_VAE_FILTERS = {32: (32, 64, 64), 64: (32, 32, 64, 64)}
 JOINT_VAE_DECODER_FILTERS = {32: (32, 32), 64: (64, 32, 32)}
 
-# Lead in probability that the most probable class keeps whatever the rounding.
+# Lead in probability of the most probable class that rounding cannot reverse.
 SAFE_MARGIN = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """What a code consists of: continuous values, then each discrete latent one-hot.
+    """Structure of a code: continuous values, then each discrete latent one-hot.
 
     Attributes:
         continuous: Number of continuous latents.
-        discrete: Classes of each discrete latent.
-        has_prior: Whether a code can be drawn, from N(0, 1) and uniformly.
+        discrete: Number of classes of each discrete latent.
+        has_prior: Whether codes can be sampled, from N(0, 1) and uniformly.
     """
 
     continuous: int
@@ -44,20 +44,28 @@ class Latents:
 
     @property
     def size(self) -> int:
-        """Length of a code."""
+        """Number of values in a code."""
         return self.continuous + sum(self.discrete)
 
     def blocks(self, values: np.ndarray) -> list[np.ndarray]:
-        """Splits columns (n, sum of classes) into those of each discrete latent, (n, classes)."""
+        """Splits columns into those of each discrete latent, (n, classes).
+
+        Args:
+            values: float (n, sum of classes).
+        """
         return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []
 
     def classes(self, code: np.ndarray) -> np.ndarray:
-        """The class of each discrete latent in codes (n, size): int (n, discrete latents)."""
+        """The class of each discrete latent in codes: int (n, discrete latents).
+
+        Args:
+            code: float (n, size).
+        """
         chosen = [block.argmax(axis=1) for block in self.blocks(code[:, self.continuous :])]
         return np.stack(chosen, axis=1) if chosen else np.zeros((len(code), 0), int)
 
     def is_decided(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Which codes rounding cannot change: the best class leads by a safe margin; bool (n,).
+        """Whether the best class of every discrete latent leads by a safe margin: bool (n,).
 
         Args:
             encoded: Outputs of the encoder.
@@ -99,23 +107,23 @@ def vae(
     beta: float = 1.0,
     name: str = "vae",
 ) -> keras.Model:
-    """A variational autoencoder (Kingma and Welling, 2014), dense or convolutional.
+    """Builds a variational autoencoder (Kingma and Welling, 2014), dense or convolutional.
 
     Its loss is that of the reconstruction, an argument of `compile`, plus beta times the KL
     divergence of the code from N(0, 1), which the model adds (Higgins et al., 2017, equation 4).
 
     Args:
         input_shape: (height, width, channels) of the uint8 images; 0..255 becomes 0..1.
-        latent_dim: Continuous latents.
+        latent_dim: Number of continuous latents.
         units: Widths of the encoder's dense layers; the decoder mirrors them.
         filters: Filters of 4x4 convolutions with stride 2 before them; empty for a dense network.
         activation: Activation of the hidden layers: any Keras name. "leaky_relu" has Keras' slope
             0.2.
-        beta: Weight of the KL divergence; 1 is the bound on the likelihood.
+        beta: Weight of the KL divergence; with 1 the loss is the bound on the likelihood.
         name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
-        ValueError: The image cannot be halved as often as there are `filters`.
+        ValueError: Height or width cannot be halved as often as there are `filters`.
 
     Returns:
         Uncompiled model, see `joint_vae`.
@@ -148,35 +156,36 @@ def joint_vae(
     temperature: float | Schedule = 0.67,
     name: str = "joint_vae",
 ) -> keras.Model:
-    """JointVAE: continuous and discrete latents, each with a rising capacity (Dupont, 2018).
+    """Builds a JointVAE: continuous and discrete latents with rising capacities (Dupont, 2018).
 
     Its loss is the reconstruction's plus weight |C - KL| for continuous and for discrete latents
-    (equation 7), or plus weight KL without capacities, which with no discrete latents is the
+    (equation 7); without capacities it is plus weight KL, which without discrete latents is the
     beta-VAE of Higgins et al. (2017). Layers and constants are those of the published code.
 
     Args:
         input_shape: (32, 32, channels) or (64, 64, channels) of the uint8 images; 0..255 becomes
             0..1.
-        continuous: Continuous latents, at least 1.
-        discrete: Classes of each discrete latent, such as (10,), (40,) or (2,) * 40; () for none.
+        continuous: Number of continuous latents, at least 1.
+        discrete: Number of classes of each discrete latent, such as (10,), (40,) or (2,) * 40; ()
+            for none.
         weight: gamma with capacities, beta without.
-        continuous_capacity: Nats, and the steps within which they are reached from 0; None for no
-            capacity.
+        continuous_capacity: Capacity in nats, and number of steps in which it rises from 0; None
+            for no capacity.
         discrete_capacity: The same for all discrete latents together, whose KL is at most the sum
             of ln n.
-        temperature: Temperature of the Gumbel-softmax: a number, or a Keras schedule.
+        temperature: Temperature of the Gumbel-softmax: a number or a Keras schedule.
         name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
-        ValueError: There is no published network for the size, or no latent.
+        ValueError: There is no published network for the size, or too few latents or classes.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to {"reconstruction": float32 (batch,
-        *input_shape)}. Codes are drawn in training only. Its layer "encoder" is a model to `code`,
-        float32 (batch, continuous + sum of classes), the most probable code: means, then each
-        discrete latent one-hot; `z_mean` and `z_log_var` (batch, continuous); `kl` (batch, latents)
-        in nats; and with discrete latents `logits` and `probabilities` (batch, sum of classes). Its
-        layer "decoder" is a model from such a code.
+        *input_shape)}. Codes are sampled in training only. Its layer "encoder" is a model to
+        `code`, float32 (batch, continuous + sum of classes), the most probable code: means, then
+        each discrete latent one-hot; `z_mean` and `z_log_var` (batch, continuous); `kl` (batch,
+        latents) in nats; and with discrete latents `logits` and `probabilities` (batch, sum of
+        classes). Its layer "decoder" is a model from such a code.
 
     Example:
         model = joint_vae((32, 32, 1), 10, weight=30.0,
@@ -222,7 +231,7 @@ def discrete_sizes(text: str) -> tuple[int, ...]:
         text: Numbers of classes.
 
     Raises:
-        ValueError: The text is none of these.
+        ValueError: The text has another format.
 
     Example:
         discrete_sizes("10+3x2")  # (10, 2, 2, 2)
@@ -260,7 +269,7 @@ def _encoder(
         logits = head(sum(discrete), "logits")
         blocks = _blocks(logits, discrete)
         kl += [kl_to_uniform(block) for block in blocks]
-        # The first of several equally likely classes.
+        # argmax takes the first of several equally probable classes.
         code += [_flat(_most_probable(block)) for block in blocks]
         probabilities = _concatenate([_flat(ops.softmax(block, axis=-1)) for block in blocks])
         outputs = {"logits": logits, "probabilities": probabilities}
@@ -282,7 +291,7 @@ def _join(
     temperature: float | Schedule,
     name: str,
 ) -> keras.Model:
-    """Builds the whole network: encoder, drawn code with its KL divergence penalized, decoder."""
+    """Builds the whole network: encoder, sampled code with KL penalty, decoder."""
     inputs = keras.Input(encoder.inputs[0].shape[1:], dtype="uint8", name="images")
     encoded = encoder(inputs)
     continuous, kl = encoded["z_mean"].shape[-1], encoded["kl"]
@@ -298,7 +307,7 @@ def _join(
 
 
 def _blocks(logits: keras.KerasTensor, discrete: Sequence[int]) -> list[keras.KerasTensor]:
-    """Splits logits by successive latents of equally many classes, (batch, latents, classes)."""
+    """Splits logits by runs of latents with equal class counts, (batch, latents, classes)."""
     blocks, start = [], 0
     for size, group in itertools.groupby(discrete):
         count = len(list(group))

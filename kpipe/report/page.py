@@ -1,4 +1,4 @@
-"""The page of a report, and the sections that every run has."""
+"""The page of a report, and the sections common to all runs."""
 
 import dataclasses
 import datetime
@@ -23,7 +23,7 @@ from .tables import (
 )
 
 _SPACE = "\N{NO-BREAK SPACE}"
-# Verdict: (what it says, CSS class); every other verdict speaks for itself.
+# Verdict: (text, CSS class); any other verdict is shown as it is.
 _VERDICTS = {
     "reached": ("✓ target reached", "good"),
     "consistent": ("≈ consistent with the target", "fair"),
@@ -39,19 +39,19 @@ def write(
 ) -> pathlib.Path:
     """Draws the figures and writes them and the report into the run's folder.
 
-    A figure that raises is named, on the terminal and on the page, and left out.
+    A figure that raises an error is left out; the error is shown on the terminal and on the page.
 
     Args:
         run: The finished run.
-        plots: Functions `f(run) -> Figure | bytes | None`, the bytes those of an animated GIF. A
-            function's name names its file, the first line of its docstring is its caption; None
-            leaves the figure out.
-        facts: Pairs for the box beside the headline metric: ("Always saying the most frequent
+        plots: Functions `f(run) -> Figure | bytes | None`; bytes are an animated GIF, None leaves
+            the figure out. The function's name becomes the file name, the first line of its
+            docstring the caption.
+        facts: Pairs for the box next to the headline metric: ("Always predicting the most frequent
             class", "11.35 %").
         sections: Tables of the task.
 
     Returns:
-        The path of `report.html`; the figures are beside it as `figures/NAME.png` or `.gif`.
+        The path of `report.html`; figures are `figures/NAME.png` or `.gif` in the same folder.
 
     Example:
         write(run, (figures.learning_curves,), tasks.find(run.record.task).facts(run))
@@ -82,7 +82,7 @@ def write(
     return path
 
 
-# Sections, in the order of the page. Each returns HTML, or "" where there is nothing to say.
+# Sections, in the order of the page. Each returns HTML, or "" if it has no content.
 
 
 def _title(run: Run) -> str:
@@ -93,13 +93,13 @@ def _title(run: Run) -> str:
 def _banner(record: Record) -> str:
     data = record.data
     if data.kind == "sample":
-        return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers say that the
-code runs, nothing about {text(data.name)}. With the real data:
+        return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show only that
+the code runs, nothing about {text(data.name)}. With the real data:
 <pre>{code(data.get_real)}</pre></aside>"""
     if data.kind and not data.official:
-        return f"""<aside class="banner"><strong>NOT THE OFFICIAL DATA:</strong> what was found is
-not {text(data.name)} as published, so these numbers cannot be compared with
-published ones.</aside>"""
+        return f"""<aside class="banner"><strong>NOT THE OFFICIAL DATA:</strong> these data are not
+{text(data.name)} as published, so the numbers cannot be compared with published
+ones.</aside>"""
     return ""
 
 
@@ -115,7 +115,7 @@ def _header(run: Run) -> str:
 
 
 def _date(written: str) -> str:
-    """A date and a time of day, in the time zone of the run."""
+    """Formats date and time of day, in the time zone of the run."""
     try:
         shown = f"{datetime.datetime.fromisoformat(written):%Y-%m-%d %H:%M}"
     except ValueError:
@@ -124,7 +124,7 @@ def _date(written: str) -> str:
 
 
 def _verdict(run: Run, facts: Iterable[tuple[str, str]]) -> str:
-    """The headline metric, large, and what one must know to judge it."""
+    """Writes the headline metric, large, and the facts needed to judge it."""
     pairs = [*_target(run.record), *facts]
     pairs += _data_facts(run.record)
     listed = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
@@ -179,12 +179,12 @@ to {difference} (allowed: {allowed}){text(compared)}.</p>"""
 
 
 def _compared(proof: ProofRecord, test_examples: int | None) -> str:
-    """What a passed proof compared: " in 5 endpoints, at batches of 1, 7, 64 and on ..."."""
+    """Lists what a passed proof compared: " in 5 endpoints, with batches of 1, 7, 64, on ..."."""
     found = ""
-    if count := len(proof.differences.keys() - {"test split"}):  # of runs of format 1
+    if count := len(proof.differences.keys() - {"test split"}):  # written by format 1
         found += f" in {formatting.counted(count, 'endpoint')}"
     if proof.batches:
-        found += f"{',' * bool(found)} at batches of {', '.join(map(str, proof.batches))}"
+        found += f"{',' * bool(found)} with batches of {', '.join(map(str, proof.batches))}"
     cases = list(proof.compared)
     if examples := proof.test_examples or test_examples:
         cases.append("the test example" if examples == 1 else f"all {examples:,} test examples")
@@ -195,21 +195,21 @@ def _compared(proof: ProofRecord, test_examples: int | None) -> str:
 
 
 def _difference(proof: ProofRecord) -> str:
-    """In what an export differs from the trained model."""
+    """Describes how an export differs from the trained model."""
     found = []
     if proof.max_difference > proof.tolerance or proof.labels_agree:
         difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
-        found.append(f"it differs by {difference} (allowed: {allowed})")
+        found.append(f"largest difference {difference} (allowed: {allowed})")
     if found and proof.differences:
         worst = max(proof.differences, key=lambda name: proof.differences[name])
-        found.append(f"most of all in {worst}")
+        found.append(f"in {worst}")
     if not proof.labels_agree:
-        found.append("it answers with other labels")
+        found.append("predicted labels differ")
     return ", ".join(found)
 
 
 def _metrics(run: Run, shown: frozenset[str]) -> str:
-    """All metrics but those that a table of the task shows."""
+    """Writes all metrics except those in a table of the task."""
     rows = [
         (
             formatting.with_unit(name),
@@ -239,7 +239,7 @@ def _architecture(record: Record) -> str:
     ]
     total, trainable = model.parameters, model.trainable_parameters
     share = "all" if total == trainable else formatting.count(trainable)
-    head = ("layer", "type", "output shape", "how", "parameters")
+    head = ("layer", "type", "output shape", "weight shapes", "parameters")
     return section(
         f"Architecture: {formatting.words(model.name)}",
         paragraph(f"{total:,} parameters, {share} trainable.") + table(head, rows, look="layers"),
@@ -249,7 +249,7 @@ def _architecture(record: Record) -> str:
 def _configuration(record: Record) -> str:
     overrides = record.overrides
     said = ", ".join(f"{key} = {formatting.value(v, exact=True)}" for key, v in overrides.items())
-    note = f"Overridden: {said}." if overrides else "Nothing was overridden: the defaults."
+    note = f"Overridden: {said}." if overrides else "All values are defaults."
     tables = (
         settings(title, values, marked=overrides, exact=True)
         for title, values in (
@@ -269,13 +269,13 @@ def _training(record: Record) -> str:
             for key in ("epochs", "best_epoch", "steps", "stopped_by")
         }
         if training.retraining_seconds is not None:
-            seconds["training anew"] = training.retraining_seconds
+            seconds["retraining"] = training.retraining_seconds
         if training.retrained_epochs is not None:
             examples, epochs = training.retrained_examples, training.retrained_epochs
             note = (
-                "Once the best epoch was known, the network was trained anew on train and val, "
-                f"{formatting.count(examples)} examples, for {epochs:,} epochs. The results are "
-                "those of the network trained anew; the curves are those of the first one."
+                "After the best epoch was determined, the network was trained again from scratch, "
+                f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
+                "Results are those of the second training; curves are those of the first."
             )
     times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
     tables = grid(settings("summary", summary), settings("times", times))
@@ -301,7 +301,7 @@ def _environment(record: Record) -> str:
 
 
 def _in_words(values: Mapping[str, object]) -> dict[str, object]:
-    """Names in words, without values that are not known."""
+    """Writes names in words; leaves out unknown values."""
     return {
         formatting.words(key): value for key, value in values.items() if value not in (None, "", ())
     }
@@ -315,9 +315,9 @@ def _commands(run: Run) -> str:
     load = f"import kpipe\n\nmodel = kpipe.load({path!r})"
     if record.proof and "decode" in record.proof.differences:  # an endpoint of the export
         load += "\nmodel.decode(model.encode(images)['code'])  # model.reconstruct(images)"
-    body = f"""<p>The same run again:</p><pre>{code(record.command)}</pre>
-<p>The model in Python:</p><pre>{escape(load)}</pre>"""
+    body = f"""<p>Reproduce the run:</p><pre>{code(record.command)}</pre>
+<p>Use the model in Python:</p><pre>{escape(load)}</pre>"""
     if record.data.usage:
         command = f"kpipe predict {shlex.quote(path)} {record.data.usage}"
-        body += f"\n<p>The model on the command line:</p><pre>{code(command)}</pre>"
+        body += f"\n<p>Use the model on the command line:</p><pre>{code(command)}</pre>"
     return section("Reproduce and use", body)

@@ -1,4 +1,4 @@
-"""The figures of a report: drawn, written into the run's folder, and laid out."""
+"""Draws the figures of a report, writes them into the run's folder, and lays them out."""
 
 import base64
 import pathlib
@@ -16,7 +16,7 @@ from .tables import section, text
 
 Plot = Callable[[Run], Figure | bytes | None]
 
-WIDE = 6  # inches; a wider figure takes both columns
+WIDE = 6  # inches; a wider figure spans both columns
 CAPTION = 0.15  # height of a caption and of the space around it, in widths of a figure
 
 
@@ -27,7 +27,7 @@ class Picture(NamedTuple):
     kind: str  # png or gif
     content: bytes
     ratio: float  # height over width
-    wide: bool  # takes both columns
+    wide: bool  # spans both columns
 
 
 def draw(run: Run, plots: Iterable[Plot]) -> tuple[list[Picture], list[str]]:
@@ -44,14 +44,14 @@ def draw(run: Run, plots: Iterable[Plot]) -> tuple[list[Picture], list[str]]:
         picture = None
         try:
             picture = _picture(run, plot, name)
-        except Exception as error:  # no figure takes down a run that is trained and exported
+        except Exception as error:  # a failing figure must not fail a trained and exported run
             failures.append(f"figure {name} failed: {_place_of(error, plot)}")
             print(failures[-1], flush=True)
         if picture:
             files.write_bytes(folder / f"{name}.{picture.kind}", picture.content)
             pictures.append(picture)
         for kind in {"png", "gif"} - {picture.kind if picture else None}:
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # of an earlier report
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # from an earlier report
     return pictures, failures
 
 
@@ -61,17 +61,17 @@ def _picture(run: Run, plot: Plot, name: str) -> Picture | None:
     if figure is None:
         return None
     if isinstance(figure, bytes):
-        width, height = struct.unpack("<HH", figure[6:10])  # after the signature
+        width, height = struct.unpack("<HH", figure[6:10])  # follow the signature
         return Picture(caption, "gif", figure, height / width, wide=False)
     if not isinstance(figure, Figure):
         kind = type(figure).__name__
-        raise TypeError(f"it returned {kind}, expected a matplotlib Figure, bytes or None")
+        raise TypeError(f"it returned {kind}; expected a matplotlib Figure, bytes or None")
     content, (width, height) = style.to_png(figure), figure.get_size_inches()
     return Picture(caption, "png", content, height / width, wide=width > WIDE)
 
 
 def _place_of(error: Exception, plot: Plot) -> str:
-    """An error in one line, with the last line of the figure's own file that led to it."""
+    """Writes an error in one line, with the last line in the figure's own file that led to it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = getattr(getattr(plot, "__code__", None), "co_filename", None)
     frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
@@ -81,7 +81,7 @@ def _place_of(error: Exception, plot: Plot) -> str:
 
 
 def lay_out(pictures: Sequence[Picture], failures: Sequence[str]) -> str:
-    """The section of the figures, the wide ones last; nothing if there are none."""
+    """Writes the section of figures, wide ones last; "" if there are none."""
     cards = [
         f"""<figure{' class="wide"' if picture.wide else ""} style="order: {i}"><img
 alt="{text(picture.caption)}"
@@ -103,10 +103,10 @@ src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode(
 
 
 def _columns(ratios: Mapping[int, float]) -> list[list[int]]:
-    """Figures in two columns of like height, the first one on the left.
+    """Distributes figures over two columns of similar height, the first figure on the left.
 
     Args:
-        ratios: Height over width of each, by its number.
+        ratios: Height over width of each figure, by its number.
     """
     columns: list[list[int]] = [[], []]
     heights = [0.0, 0.0]

@@ -1,8 +1,8 @@
-"""The frame of every page: HTML around a body, its style sheet and its icon."""
+"""Template of the page: HTML around a body, style sheet and icon."""
 
 import base64
 
-# The policy is a second lock: even a string that was not escaped could load and run nothing.
+# The policy is a second safeguard: even an unescaped string could not load or run anything.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -21,7 +21,7 @@ PAGE = """<!DOCTYPE html>
 </html>
 """
 
-# An ascending curve; as base64, since its namespace looks like an address.
+# A rising curve; in base64, because its namespace looks like an address.
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <rect width="16" height="16" rx="3" fill="#0072B2"/>
 <path d="M3 12C7 12 5 4 13 4" fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round"/>

@@ -1,4 +1,4 @@
-"""Pieces of HTML. They escape all they are given, except a `body`, which is HTML already."""
+"""Pieces of HTML. All arguments are escaped, except `body`, which is HTML already."""
 
 import html
 import re
@@ -16,13 +16,13 @@ class Section(NamedTuple):
     Attributes:
         title: The heading.
         head: Names of the columns.
-        rows: As many cells each; the first is the row's name.
+        rows: Rows with one cell per column; the first cell is the row's name.
         note: A sentence above the table.
         look: "numbers" for columns of numbers, "texts" for a wide first column.
-        metrics: The metrics that it shows; they are not listed again among all metrics.
+        metrics: Metrics shown in it, which are left out of the table of all metrics.
 
     Example:
-        Section("Classes", ("class", "recall"), [("cat", "91.20 %")], "One in a row.")
+        Section("Classes", ("class", "recall"), [("cat", "91.20 %")], "One class per row.")
     """
 
     title: str
@@ -34,12 +34,12 @@ class Section(NamedTuple):
 
 
 def section(title: str, body: str) -> str:
-    """A heading and what is below it."""
+    """Writes a heading and the content below it."""
     return f"<section><h2>{text(title)}</h2>\n{body}</section>"
 
 
 def section_of(content: Section) -> str:
-    """A `Section`; nothing if it has no rows."""
+    """Writes a `Section`; "" if it has no rows."""
     if not content.rows:
         return ""
     body = table(content.head, content.rows, look=content.look)
@@ -47,12 +47,12 @@ def section_of(content: Section) -> str:
 
 
 def paragraph(sentence: str) -> str:
-    """A sentence or two; nothing if there are none."""
+    """Writes a paragraph; "" if it is empty."""
     return f"<p>{text(sentence)}</p>\n" if sentence else ""
 
 
 def grid(*blocks: str) -> str:
-    """Blocks side by side, as many as the page has room for."""
+    """Writes blocks side by side, as many as fit on the page."""
     return f'<div class="grid">{"".join(filter(None, blocks))}</div>'
 
 
@@ -62,13 +62,13 @@ def table(
     look: str = "",
     marked: Collection[str] = (),
 ) -> str:
-    """A table in a box that scrolls by itself.
+    """Writes a table in a scrollable box.
 
     Args:
         head: Names of the columns.
-        rows: As many cells each; the first is the row's name.
-        look: Its class in the style sheet.
-        marked: Names of the rows that are highlighted.
+        rows: Rows with one cell per column; the first cell is the row's name.
+        look: Class in the style sheet.
+        marked: Names of the rows to highlight.
     """
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = ""
@@ -87,31 +87,31 @@ def settings(
     marked: Collection[str] = (),
     exact: bool = False,
 ) -> str:
-    """A table of names and values; nothing if there are none.
+    """Writes a table of names and values; "" if there are none.
 
     Args:
-        title: Its heading.
-        values: What the record says.
-        marked: Names of the rows that are highlighted.
-        exact: Whether floats keep all their digits, to be typed again.
+        title: The heading.
+        values: Values of the record, by name.
+        marked: Names of the rows to highlight.
+        exact: Whether floats keep all their digits, so that they can be typed again.
     """
     rows = [(key, formatting.value(value, exact)) for key, value in values.items()]
     return table((title, ""), rows, look="settings", marked=marked) if rows else ""
 
 
 def text(content: object) -> str:
-    """Escaped text, in which a number stays on the line of its unit, and an interval on one."""
+    """Escapes text; numbers are not separated from their units, nor intervals broken."""
     escaped = escape(content)
     escaped = re.sub(r"(?<=\d) (?=(%|dB|nats|s|min|h)\b|%)", _SPACE, escaped)
     return re.sub(r"\[\S+?, \S+?\]", lambda found: found[0].replace(" ", _SPACE), escaped)
 
 
 def code(command: str) -> str:
-    """A command that breaks at its spaces only, not at the hyphens of --data or 1e-05."""
+    """Writes a command that breaks only at spaces, not at the hyphens of --data or 1e-05."""
     words = command.split(" ")
     return " ".join(f'<span class="whole">{escape(word)}</span>' for word in words)
 
 
 def escape(content: object) -> str:
-    """Text that HTML shows as it is."""
+    """Escapes text, so that HTML shows it unchanged."""
     return html.escape("" if content is None else str(content))

@@ -1,4 +1,4 @@
-"""A finished run: its record, metrics, history and predictions."""
+"""Finished runs: record, metrics, history and predictions."""
 
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
 from .record import (

@@ -1,4 +1,4 @@
-"""A finished run, read from its folder."""
+"""Reads a finished run from its folder."""
 
 import csv
 import dataclasses
@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..training import leaf_layers
 from .record import Record, read_record
 
-# Name of a metric: its value and 95 % interval, "value", "low", "high", and "n" examples.
+# By name of a metric: "value", "low" and "high" of the 95 % interval, and "n" examples.
 Metrics = dict[str, dict[str, float | None]]
 
 
@@ -26,8 +26,8 @@ class Run:
     """A finished run.
 
     Attributes:
-        name: The pipeline's.
-        folder: Where everything is.
+        name: Name of the pipeline.
+        folder: Folder of the run.
         record: The content of run.json.
         metrics: The content of metrics.json.
         history: Columns of history.csv, like `keras.callbacks.History.history`.
@@ -51,13 +51,13 @@ class Run:
 
     @functools.cached_property
     def predictions(self) -> dict[str, np.ndarray]:
-        """What the model answered on the test split, the content of predictions.npz."""
+        """The model's predictions on the test split, the content of predictions.npz."""
         if self._predictions is not None:
             return self._predictions
         path = self.folder / "predictions.npz"
         arrays = read_predictions(path, self.record.weights_sha256)
         if arrays is None:
-            raise UserError(f"{path} is missing or damaged; use --fresh")
+            raise UserError(f"{path} is missing or damaged; run again with --fresh")
         return arrays
 
     @functools.cached_property
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def headline(self) -> str:
-        """The metric by which the run is known: the target's, or that of its task."""
+        """The run's main metric: that of its target, else that of its task."""
         of_target = self.record.target.metric if self.record.target else None
         return formatting.headline(of_target, self.record.headline, self.metrics)
 
@@ -82,12 +82,12 @@ class Run:
         return self.data.test.take(positions)[0]
 
     def siblings(self, wanted: Callable[[Record], bool] = lambda _: True) -> "Iterator[Run]":
-        """The other finished runs in the same folder; one that cannot be read is named.
+        """Yields the other finished runs in the same folder; prints a line for unreadable ones.
 
-        Runs that `--fresh` put aside are left out.
+        Runs that were renamed by `--fresh` are left out.
 
         Args:
-            wanted: Which records; of the other runs no further file is read.
+            wanted: Filter on records; no further file is read of the runs that it rejects.
 
         Example:
             run.siblings(lambda record: run.is_variant(record, {"architecture"}))
@@ -104,9 +104,9 @@ class Run:
                 print(f"{folder.name} is not compared: {error}", flush=True)
 
     def is_variant(self, other: Record, keys: Collection[str]) -> bool:
-        """Whether the run of another record differs in these keys alone.
+        """Whether another run differs only in these keys.
 
-        It is of the same pipeline, on the same data, from the same seed, with the same budget.
+        Its pipeline, data, seed and budget must be the same.
         """
 
         def shared(record: Record) -> tuple:
@@ -118,13 +118,13 @@ class Run:
 
 
 def open_run(folder: pathlib.Path) -> Run:
-    """A finished run from its folder.
+    """Opens a finished run from its folder.
 
     Raises:
-        UserError: A file of it is missing or damaged; it is named.
+        UserError: A file is missing or damaged; the message names it.
     """
     run = _open(folder, read_record(folder / "run.json"))
-    _ = run.predictions  # now, and not when a figure asks for them
+    _ = run.predictions  # fails now, not when a figure needs them
     return run
 
 
@@ -139,15 +139,15 @@ def _open(folder: pathlib.Path, record: Record) -> Run:
 
 
 def read_metrics(path: pathlib.Path) -> Metrics:
-    """The content of a metrics.json.
+    """Reads a metrics.json.
 
     Raises:
-        UserError: The file is missing or damaged; it is named.
+        UserError: The file is missing or damaged; the message names it.
     """
     content = files.read_json(path)
     if isinstance(content, Mapping) and all(map(_is_metric, content.values())):
         return {name: dict(entry) for name, entry in content.items()}
-    raise UserError(f"{path}: not the metrics of a run; use --fresh")
+    raise UserError(f"{path}: not the metrics of a run; run again with --fresh")
 
 
 def _is_metric(entry: object) -> bool:
@@ -158,10 +158,10 @@ def _is_metric(entry: object) -> bool:
 
 
 def read_history(path: pathlib.Path) -> dict[str, list]:
-    """The columns of a history.csv; an empty cell is None.
+    """Reads the columns of a history.csv; an empty cell is None.
 
     Raises:
-        UserError: The file is missing or damaged; it is named.
+        UserError: The file is missing or damaged; the message names it.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -172,13 +172,16 @@ def read_history(path: pathlib.Path) -> dict[str, list]:
             for name, cells in zip(head, columns, strict=True)
         }
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); use --fresh") from None
+        raise UserError(f"{path}: cannot be read ({error}); run again with --fresh") from None
 
 
 def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.ndarray] | None:
-    """Predictions of these very weights, so that a resumed run does not open test again."""
+    """Reads predictions made with these weights, so that a resumed run does not open test again.
+
+    Returns None if they are missing, damaged or from other weights.
+    """
     try:
-        # NumPy leaves a damaged file open, if it opens it itself.
+        # If NumPy opens a damaged file itself, it does not close it.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = dict(content)
     except Exception:  # what a damaged file raises has many types
@@ -187,9 +190,9 @@ def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.nd
 
 
 def first_kernel(model: keras.Model) -> np.ndarray | None:
-    """What the first layer sees in an image, as (height, width, channels, filters), or None.
+    """Returns the first layer's kernel, (height, width, channels, filters), or None.
 
-    The kernel of the first convolution, or of a dense layer on all pixels.
+    It is the kernel of the first convolution, or of a dense layer on all pixels.
     """
     inputs = getattr(model, "inputs", None)
     if not inputs:  # a subclassed model

@@ -1,4 +1,4 @@
-"""The record of a run, `run.json`: what was run, on what, and what came of it."""
+"""The record of a run, `run.json`: settings, data, environment and results."""
 
 import dataclasses
 import pathlib
@@ -10,27 +10,27 @@ from typing import Any
 from .. import files
 from ..errors import UserError
 
-# Raised when the content of a run's files changes; older runs stay readable.
+# Increased when the content of a run's files changes; older runs remain readable.
 FORMAT_VERSION = 2
 
 
 @dataclasses.dataclass(kw_only=True)
 class DataRecord:
-    """What a run was trained and tested on.
+    """The data of a run.
 
     Attributes:
-        name: The dataset's.
+        name: Name of the dataset.
         kind: "real" or "sample".
         official: Whether sizes agree with the published ones.
-        description: What was found, for people.
+        description: Description of the source, for people.
         label_names: One per class or label.
-        get_real: The command that uses the real data.
-        examples: Their number in each split.
-        fingerprint: Changes when the prepared arrays do.
+        get_real: Command that uses the real data.
+        examples: Number of examples in each split.
+        fingerprint: Hash that changes when the prepared arrays do.
         test_openings: How often this pipeline's test split was opened on this machine.
-        duplicates: Test examples that also occur in train.
-        usage: What `kpipe predict` is given: "IMAGE ...".
-        about: What an input records about itself, such as the size of a vocabulary.
+        duplicates: Number of test examples that also occur in train.
+        usage: Arguments of `kpipe predict`: "IMAGE ...".
+        about: Facts about the inputs, such as the size of a vocabulary.
     """
 
     name: str = ""
@@ -49,7 +49,7 @@ class DataRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class LayerRecord:
-    """One layer; `formula` says how its parameters are counted: "3 × 3 × 3 × 32 + 32"."""
+    """One layer; `formula` shows how its parameters are counted: "3 × 3 × 3 × 32 + 32"."""
 
     name: str
     type: str
@@ -70,7 +70,7 @@ class ModelRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingRecord:
-    """How training went; `stopped_by` is "epochs", "early stopping" or "budget"."""
+    """The course of training; `stopped_by` is that of `training.History`."""
 
     epochs: int
     best_epoch: int
@@ -97,19 +97,20 @@ class TargetRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class ProofRecord:
-    """What the proof of an export compared, see `export.proof`.
+    """The result of an export's proof, see `export.proof`.
 
     Attributes:
         passed: Whether the export equals the trained model in all cases.
-        max_difference: The largest of any case.
-        tolerance: What is allowed at most.
-        differences: The largest difference of each endpoint.
-        labels_agree: Whether all words, such as the predicted labels, are the same.
-        compared: What the cases were made of: "8 encoded files".
+        max_difference: Largest difference of all cases.
+        tolerance: Largest difference allowed.
+        differences: Largest difference of each endpoint.
+        labels_agree: Whether all words, such as predicted labels, are equal.
+        compared: Inputs of the cases: "8 encoded files".
         batches: Sizes of the batches.
-        test_examples: Examples of the test split that were replayed.
-        undecided: Test examples of which no choice was compared, since it depends on the last bit.
-        seconds: Time that it took.
+        test_examples: Number of test examples that were replayed.
+        undecided: Number of test examples whose choice was not compared, because it depends on the
+            last bit.
+        seconds: Duration of the proof.
     """
 
     passed: bool
@@ -129,23 +130,23 @@ class Record:
     """The content of `run.json`.
 
     Attributes:
-        pipeline: Its name.
-        task: The name of a module in `kpipe.tasks`.
+        pipeline: Name of the pipeline.
+        task: Name of a module in `kpipe.tasks`.
         title: First line of the pipeline's docstring.
         command: The command line.
         status: "unfinished", "finished" or "proof failed".
-        headline: The metric by which the run is known.
+        headline: Main metric of the task.
         overrides: Keys that differ from their defaults.
         hyperparameters: Active keys and their values.
         trainer: Fields of the `Trainer`.
-        plan: The execution plan of training.
+        plan: Execution plan of training.
         budget: Seconds after which training stops.
-        code_sha256: Of the pipeline's code.
-        versions: Of Python and its packages.
-        machine: What of the machine can change the last bits, or the time.
-        times: Seconds of each part of the run.
-        finished: When, in ISO 8601 with the time zone.
-        details: What a task records about itself, such as the latents of an autoencoder.
+        code_sha256: SHA-256 of the pipeline's code.
+        versions: Versions of Python and of packages.
+        machine: Properties of the machine that can change the last bits, or the time.
+        times: Duration of each stage in seconds.
+        finished: When the run was finished, in ISO 8601 with the time zone.
+        details: Facts that a task records, such as the latents of an autoencoder.
     """
 
     format_version: int = FORMAT_VERSION
@@ -175,7 +176,7 @@ class Record:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values, with `details` and `data.about` spread out."""
+        """Returns the record as plain JSON values, with `details` and `data.about` merged in."""
         content = dataclasses.asdict(self)
         data = content["data"]
         content["data"] = data | data.pop("about")
@@ -186,38 +187,40 @@ class Record:
         """Reads the content of a `run.json`, of this version or an older one.
 
         Raises:
-            UserError: Something is missing, of another type, or of a newer version of kpipe.
+            UserError: A value is missing or has another type, or kpipe is too old for the file.
         """
         if isinstance(content, Mapping):
             version = content.get("format_version", FORMAT_VERSION)
             if isinstance(version, int) and version > FORMAT_VERSION:
                 raise UserError(
-                    f"{path}: written by a newer kpipe (format {version}, known: up to "
+                    f"{path}: written by a newer kpipe (format {version}; expected at most "
                     f"{FORMAT_VERSION}); update kpipe"
                 )
         try:
             return _read(cls, content)
         except TypeError as error:
-            raise UserError(f"{path}: not a readable record ({error}); use --fresh") from None
+            raise UserError(
+                f"{path}: not the record of a run ({error}); run again with --fresh"
+            ) from None
 
 
 def read_record(path: pathlib.Path) -> Record:
-    """The record of a run from its `run.json`.
+    """Reads the record of a run from its `run.json`.
 
     Raises:
-        UserError: The file is missing or damaged; it is named.
+        UserError: The file is missing or damaged; the message names it.
     """
     return Record.from_json(files.read_json(path), path)
 
 
-# A class whose unknown keys are kept, and the field that keeps them.
+# Classes that keep unknown keys, and the field that contains them.
 _OPEN = {"Record": "details", "DataRecord": "about"}
 
 
 def _read(cls: type, content: object) -> Any:
-    """An instance of a dataclass from JSON; TypeError where something has another type."""
+    """Reads an instance of a dataclass from JSON; TypeError if a value has another type."""
     if not isinstance(content, Mapping):
-        raise TypeError(f"{type(content).__name__} in place of an object")
+        raise TypeError(f"{type(content).__name__} instead of an object")
     types_of = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     kept = _OPEN.get(cls.__name__)
@@ -237,7 +240,7 @@ def _read(cls: type, content: object) -> Any:
 
 
 def _convert(wanted: Any, value: object) -> Any:
-    """A JSON value as a type that this module uses."""
+    """Converts a JSON value to a type used in this module."""
     if wanted is Any:
         return value
     if isinstance(wanted, types.UnionType):
@@ -254,14 +257,14 @@ def _convert(wanted: Any, value: object) -> Any:
         return float(value)
     if isinstance(wanted, type) and isinstance(value, wanted):
         if wanted is not bool and isinstance(value, bool):
-            raise TypeError(f"true or false in place of {wanted.__name__}")
+            raise TypeError(f"true or false instead of {wanted.__name__}")
         return value
     expected = getattr(origin or wanted, "__name__", wanted)
-    raise TypeError(f"{type(value).__name__} in place of {expected}")
+    raise TypeError(f"{type(value).__name__} instead of {expected}")
 
 
 def describe_difference(standing: Record, record: Record, key: str) -> str:
-    """In which way two records differ in a field, for an error message."""
+    """Describes how two records differ in a field, for an error message."""
     old, new = getattr(standing, key), getattr(record, key)
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))

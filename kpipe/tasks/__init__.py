@@ -1,4 +1,4 @@
-"""Tasks: what is learned, measured, exported and reported. A module each, with the same names."""
+"""Tasks: each is a module with the same functions, from checks to measures, export and report."""
 
 import difflib
 import importlib
@@ -9,27 +9,27 @@ from types import ModuleType
 from ..errors import UserError
 from ..runs import read_record
 
-# Name: what is learned.
+# Name of a task: what is learned.
 TASKS = {
-    "classification": "one class an example",
-    "multilabel": "several labels an example, each 0 or 1",
-    "regression": "a number an example",
+    "classification": "one class per example",
+    "multilabel": "several labels per example, each 0 or 1",
+    "regression": "one number per example",
     "reconstruction": "the input itself, through a code",
 }
-# An output by which an export without a record is recognized: its task.
+# Output that identifies the task of an export without a record: the task.
 _OUTPUTS = {"value": "regression", "code": "reconstruction", "probabilities": "classification"}
-# Names in runs of format 1.
+# Names in runs of format 1: their current names.
 _CURRENT = {"multi-label classification": "multilabel"}
 
 
 def find(name: str) -> ModuleType:
-    """The module of a task.
+    """Finds the module of a task.
 
     Args:
-        name: As in `task = "classification"` of a pipeline.
+        name: Name of the task, as in a pipeline's `task = "classification"`.
 
     Raises:
-        UserError: There is none; the known ones and the nearest are named.
+        UserError: The task is unknown; the message suggests the nearest name.
 
     Example:
         find("regression").HEADLINE  # "mae"
@@ -44,19 +44,19 @@ def find(name: str) -> ModuleType:
 
 
 def name_of(task: ModuleType) -> str:
-    """The name of a task's module."""
+    """Returns the name of a task."""
     return task.__name__.rpartition(".")[2]
 
 
 def answering(folder: pathlib.Path, outputs: Collection[str]) -> ModuleType:
-    """The task whose `answer` puts a model's outputs into words.
+    """Finds the task whose `answer` describes a model's outputs.
 
     Args:
-        folder: Of a run, or of a SavedModel alone.
-        outputs: Their names.
+        folder: Folder of a run, or of a SavedModel.
+        outputs: Names of the model's outputs.
 
     Raises:
-        UserError: The outputs are those of no task.
+        UserError: No task has such outputs.
     """
     path = folder / "run.json"
     if path.is_file():
@@ -65,4 +65,4 @@ def answering(folder: pathlib.Path, outputs: Collection[str]) -> ModuleType:
         if output in outputs:
             return find(task)
     known = ", ".join(_OUTPUTS)
-    raise UserError(f"{folder}: gives {', '.join(outputs)}; expected one of {known}")
+    raise UserError(f"{folder}: outputs are {', '.join(outputs)}; expected one of {known}")

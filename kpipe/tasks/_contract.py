@@ -1,4 +1,4 @@
-"""What a model must take and give, checked on a few examples before any work."""
+"""Contract between model, data and task, checked on a few examples before training."""
 
 import math
 import re
@@ -14,26 +14,26 @@ from ..errors import UserError
 from ..export import TEST, Case, Comparison
 from ..inputs import InputTargets
 
-EXAMPLES = 4  # of the dry batch
-# Of the sum of a row of probabilities from 1: above what float16 rounds away.
+EXAMPLES = 4  # size of the dry batch
+# Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
 SUM_TOLERANCE = 1e-2
 
-# From an output to another one, of Keras' layers alone: saved models need no code of ours.
+# Function from one output to another, of Keras layers only: saved models do not need kpipe.
 Transform = Callable[[Any], Any]
 
 
 def dry_batch(model: keras.Model, data: Data) -> Any:
-    """Calls the model on a few training examples.
+    """Returns the model's outputs for a few training examples.
 
     Raises:
-        UserError: The model does not take the inputs.
+        UserError: The model does not accept the inputs.
     """
     inputs = _inputs_of(model)
     if len(inputs) > 1:
         names = ", ".join(tensor.name for tensor in inputs)
         raise UserError(
             f"{model.name} takes {len(inputs)} inputs ({names}); expected one, "
-            f"{_given(data)}: join them in load_data, or split them inside of the model"
+            f"{_given(data)}: join them in load_data, or split them inside the model"
         )
     x, _ = data.train.take_pairs(_dry_positions(data))
     for tensor in inputs:
@@ -43,45 +43,47 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
         )
         if not fits:
             raise UserError(
-                f"{model.name} takes {_shape(wanted)} ({tensor.name}); the data are "
-                f"{_given(data)}: make the Input of the model and the dataset agree"
+                f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
+                f"{_given(data)}: change the model's Input or the dataset"
             )
     try:
-        outputs = model(x, training=False)
-    except Exception as error:  # what a layer raises has many types
+        # As a graph, like training: some functions with custom gradients cannot run eagerly.
+        forward = tf.autograph.experimental.do_not_convert(lambda x: model(x, training=False))
+        outputs = tf.function(forward)(tf.constant(x))
+    except Exception as error:  # layers raise errors of many types
         raise UserError(
-            f"{model.name} cannot take {_given(data)}: {first_line(error)}; "
-            "make build_model and load_data agree"
+            f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
+            "change build_model or load_data so that they fit"
         ) from error
     if _is_mixed(model) and not inputs:
         raise UserError(
             f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
-            "float32: build it with keras.Model(inputs, outputs), or train it in float32"
+            "float32; build it with keras.Model(inputs, outputs), or train it in float32"
         )
     return outputs
 
 
 def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
-    """Computes the loss of a dry batch.
+    """Computes the loss of a dry batch; a model that is not compiled has none.
 
     Args:
-        model: Compiled, or there is no loss.
-        data: What it is trained on.
+        model: Built.
+        data: Its training data.
         outputs: See `dry_batch`.
 
     Raises:
-        UserError: The loss does not take the outputs or the targets.
+        UserError: The loss does not accept the outputs or the targets.
     """
     if not model.compiled:
         return
     x, y = data.train.take_pairs(_dry_positions(data))
     try:
         model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
-    except Exception as error:  # what a loss raises has many types
+    except Exception as error:  # losses raise errors of many types
         raise UserError(
             f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
             f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
-            "make loss, outputs and labels agree"
+            "change loss, outputs or labels so that they fit"
         ) from error
     model.reset_metrics()
 
@@ -91,10 +93,10 @@ def _dry_positions(data: Data) -> np.ndarray:
 
 
 def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None, np.ndarray]:
-    """The output of that name, or the only one: its name, None where it has none, and its values.
+    """Finds the output of that name, or the only one; returns its name or None, and its values.
 
     Raises:
-        UserError: There are several, and none of that name.
+        UserError: There are several outputs, and none has that name.
     """
     if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
         outputs = outputs[0]
@@ -105,7 +107,7 @@ def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None,
         if name in outputs or len(outputs) == 1:
             return key, np.asarray(outputs[key], dtype=np.float32)
     raise UserError(
-        f"{model.name} has the outputs {_describe(outputs)}; expected one, or one of the name "
+        f"{model.name} has the outputs {_describe(outputs)}; expected one output, or one named "
         f"{name!r}: keras.Model(inputs, {{{name!r}: ...}})"
     )
 
@@ -122,15 +124,17 @@ def takes_logits(model: keras.Model, output: str | None) -> bool:
 
 
 def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Transform | None:
-    """What makes probabilities, one a label name, of the model's output; None: they are.
+    """Returns the function that converts the model's output to probabilities, one per label name.
+
+    It is None if the output already is probabilities.
 
     Args:
-        model: Built.
-        data: With one label name for each probability.
+        model: The built model.
+        data: Data with one label name for each probability.
         exclusive: Whether an example has one label, so that a row sums to 1.
 
     Raises:
-        UserError: The output cannot be probabilities; one line says how to mend it.
+        UserError: The output cannot be converted; the message is one line and suggests a fix.
     """
     names = data.label_names
     outputs = dry_batch(model, data)
@@ -138,8 +142,8 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
-            f"{model.name} gives {_shape(values.shape[1:])} an example; the data have "
-            f"{len(names)} label names ({_listed(names)}): expected {len(names)} probabilities"
+            f"{model.name} outputs {_shape(values.shape[1:])} per example; expected {len(names)} "
+            f"probabilities, one for each label name ({_listed(names)}): change its last layer"
         )
     check_loss(model, data, outputs)
     logits = takes_logits(model, output)
@@ -167,49 +171,49 @@ def _activate(activation: str) -> Transform:
 
 def _check_probabilities(model: keras.Model, values: np.ndarray, exclusive: bool) -> None:
     activation = "softmax" if exclusive else "sigmoid"
-    mend = f'end the model with activation="{activation}", or say from_logits=True in its loss'
+    mend = f'end the model with activation="{activation}", or set from_logits=True in its loss'
     if not np.isfinite(values).all():
         raise UserError(
-            f"{model.name} gives NaN or infinity before any training: look for a division by 0 or "
-            "a logarithm in its layers"
+            f"{model.name} outputs NaN or infinity before training; look for a division by 0 or a "
+            "logarithm in its layers"
         )
     if values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE:
         raise UserError(
-            f"{model.name} gives {values.min():.3g} to {values.max():.3g} where probabilities are "
-            f"expected: {mend}"
+            f"{model.name} outputs {values.min():.3g} to {values.max():.3g}; expected "
+            f"probabilities: {mend}"
         )
     sums = values.sum(axis=1)
     if exclusive and np.abs(sums - 1).max() > SUM_TOLERANCE:
         worst = sums[np.abs(sums - 1).argmax()]
         raise UserError(
-            f"{model.name} gives probabilities that sum to {worst:.3g}, not to 1: {mend}; where an "
-            'example can have several labels, say task = "multilabel"'
+            f"{model.name} outputs probabilities that sum to {worst:.3g}; expected 1: {mend}; if "
+            'an example can have several labels, set task = "multilabel"'
         )
 
 
 def inference_model(
     model: keras.Model, data: Data, name: str, transform: Transform | None
 ) -> keras.Model:
-    """The model as it is evaluated and exported: one output of that name, in float32.
+    """Builds the model that is evaluated and exported: one output of that name, in float32.
 
-    It shares its layers with the trained one, which it is itself where nothing is to be changed.
+    It shares its layers with the trained model, and is the trained model if nothing changes.
 
     Args:
-        model: The trained one.
-        data: What it takes.
-        name: Of the output.
-        transform: From the model's output to that, see `probabilities_of`; None: nothing.
+        model: The trained model.
+        data: Data with the model's inputs.
+        name: Name of the output.
+        transform: Function applied to the model's output, see `probabilities_of`; None for none.
     """
     if _is_mixed(model):
         model = _in_float32(model)
     if inputs := _inputs_of(model):
-        # Keras' Sequential knows its output by the other name alone.
+        # A Sequential has `outputs` only.
         outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
         if transform is None and isinstance(outputs, dict) and name in outputs:
             return model
     else:
-        dtype = data.train.inputs.dtype.name
-        inputs = [keras.Input(_batch_shape(data), dtype=dtype, name=data.input.name)]
+        shape, dtype = data.train.column.row_shape, data.train.inputs.dtype.name
+        inputs = [keras.Input(shape, dtype=dtype, name=data.input.name)]
         outputs = model(inputs[0])
     if isinstance(outputs, (list, tuple)):
         outputs = outputs[0]
@@ -227,13 +231,13 @@ def _inputs_of(model: keras.Model) -> list[Any]:
 
 
 def _is_mixed(model: keras.Model) -> bool:
-    """Whether a layer computes in another precision than float32."""
+    """Whether a layer computes in a precision other than float32."""
     layers = model._flatten_layers(include_self=False)
     return any(layer.compute_dtype != "float32" for layer in layers if layer.weights)
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """A copy of a mixed-precision model that computes in float32."""
+    """Copies a mixed-precision model; the copy computes in float32."""
 
     def copy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -260,59 +264,59 @@ def check_learns_labels(data: Data) -> None:
 
 
 def check_classes(data: Data) -> None:
-    """Labels are classes, from 0 to the number of names less 1, in all splits.
+    """Checks that labels are classes, integers from 0 to the number of names - 1, in all splits.
 
     Raises:
-        UserError: They are not; it says in which split, and how to mend it.
+        UserError: They are not; the message names the split and suggests a fix.
     """
     check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 1:
             raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} an "
-                "example; expected one integer: labels.argmax(axis=1) where they are one-hot, or "
-                'task = "multilabel" where an example can have several'
+                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
+                "example; expected one integer: use labels.argmax(axis=1) if they are one-hot, or "
+                'task = "multilabel" if an example can have several labels'
             )
         if labels.dtype.kind != "i":
             raise UserError(
                 f"{data.name}: labels of {split} are {labels.dtype}; expected integers from 0 to "
-                f'{len(names) - 1}, or task = "regression" for numbers'
+                f'{len(names) - 1}; use task = "regression" for numbers'
             )
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(names):
             raise UserError(
-                f"{data.name}: labels of {split} go from {low} to {high}, and there are "
-                f"{len(names)} label names ({_listed(names)}); expected 0 to {len(names) - 1}: "
-                "numpy.unique(labels, return_inverse=True)[1] numbers them so"
+                f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
+                f"{len(names) - 1}, for {len(names)} label names ({_listed(names)}): "
+                "numpy.unique(labels, return_inverse=True)[1] renumbers them"
             )
 
 
 def check_several(data: Data) -> None:
-    """Labels are 0 or 1, one for each name, in all splits."""
+    """Checks that labels are 0 or 1, one for each name, in all splits."""
     check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 2 or labels.shape[1] != len(names):
             raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} an "
-                f"example, and there are {len(names)} label names; expected {len(names)} values of "
-                '0 or 1, or task = "classification" for one class an example'
+                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
+                f"example; expected {len(names)} values of 0 or 1, one for each label name; use "
+                'task = "classification" for one class per example'
             )
         if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
             raise UserError(
-                f"{data.name}: labels of {split} contain {labels.min()} to {labels.max()}; "
+                f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
                 "expected 0 or 1 for each label name"
             )
 
 
 def labels_of(data: Data) -> list[tuple[str, np.ndarray]]:
-    """The labels of each split, by its name."""
+    """Returns name and labels of each split."""
     return [(name, split.labels[split.rows]) for name, split in data.splits.items()]
 
 
 def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
-    """An output for all examples of a split, in its order."""
+    """Computes an output for all examples of a split, in their order."""
     order = split.shortest_first()
     answers = model.predict(split.at(order).batches(512), verbose=0)[name]
     values = np.empty_like(answers)
@@ -321,7 +325,7 @@ def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
 
 
 def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
-    """64 rows that the export is proven with: of val, or of train where there is none."""
+    """Chooses 64 rows with which the export is verified: of val, or of train if there is no val."""
     split = data.val or data.train
     return split, split.rows[np.resize(np.arange(len(split)), 64)]
 
@@ -334,15 +338,18 @@ def golden_answers(
     words: Callable[[np.ndarray], np.ndarray],
     decided: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[list[Case], np.ndarray]:
-    """Cases of a model that gives probabilities, and words that follow from them.
+    """Builds cases of a model with probabilities and label words that follow from them.
 
     Args:
-        model: See `inference_model`.
-        data: Val is what it is proven with, and the whole test split.
-        output: Its output.
-        on_test: What it gave on the test split.
-        words: From the output to the labels.
-        decided: Which of the labels do not depend on the last bit.
+        model: Result of `inference_model`.
+        data: Data; cases use rows of val, and the whole test split.
+        output: Name of the output.
+        on_test: Values of the output on the test split.
+        words: Function from the output to the label words.
+        decided: Function from the output to a mask of labels that do not depend on the last bit.
+
+    Returns:
+        The cases, and the mask of decided test examples.
     """
     split, rows = golden_rows(data)
     spec = input_spec(model, data)
@@ -363,7 +370,7 @@ def golden_answers(
 
 
 def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
-    """What the model takes, in the dtype of the data."""
+    """Returns the spec of the model's input, with the dtype of the data."""
     (tensor,) = model.inputs
     automatic = tensor.name.startswith(("keras_tensor", "input_layer"))
     name = data.input.name if automatic else tensor.name
@@ -371,13 +378,13 @@ def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
 
 
 def argument_of(data: Data, spec: tf.TensorSpec) -> str:
-    """What `serving_default` takes, by its name: the model's input, or what it is made of."""
+    """Returns the name of the argument of `serving_default`."""
     signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
     return signatures["serving_default"][1].name
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without its pages of explanation."""
+    """Returns the first relevant line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), "")
     text = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", text)  # TensorFlow's own names
@@ -386,11 +393,7 @@ def first_line(error: Exception) -> str:
 
 def _given(data: Data) -> str:
     inputs = data.train.inputs
-    return f"{data.input.name} of shape {_shape(_batch_shape(data))}, {inputs.dtype}"
-
-
-def _batch_shape(data: Data) -> tuple[int | None, ...]:
-    return data.train.inputs.shape[1:] if data.train.column.lengths is None else (None,)
+    return f"{data.input.name} of shape {_shape(data.train.column.row_shape)}, {inputs.dtype}"
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -1,8 +1,8 @@
 """Classification: an example has one class.
 
-The model gives `probabilities`, float32 (n, num_classes), that sum to 1. One output of any other
-name, or of none, is taken for them; with `from_logits=True` in the loss they are its softmax; and a
-single sigmoid output of two classes is the probability of the second.
+The model outputs `probabilities`, float32 (n, num_classes), that sum to 1. A single output with
+another name or without a name is used as `probabilities`; with `from_logits=True` in the loss its
+softmax is used; a single sigmoid output for two classes is the probability of the second class.
 """
 
 from collections.abc import Sequence
@@ -47,32 +47,32 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
 
 
 def check(model: keras.Model, data: Data) -> None:
-    """Model and labels agree, before any work.
+    """Checks that model and labels fit the task, before training.
 
     Raises:
-        UserError: They do not; one line says what to do.
+        UserError: They do not fit; the message is one line and suggests a fix.
     """
     _contract.check_classes(data)
     _contract.probabilities_of(model, data, exclusive=True)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
-    """The trained model with the one output `probabilities`."""
+    """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=True)
     return _contract.inference_model(model, data, "probabilities", transform)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
-    """Opens the test split.
+    """Opens the test split and predicts it.
 
     Args:
-        model: See `inference`.
-        data: Its train split is what a baseline is fitted to.
-        seed: Of the run; nothing is drawn.
+        model: Result of `inference`.
+        data: The data; a baseline is fitted to its train split.
+        seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `probabilities`, and of texts `bag_of_words`: the classes that TF-IDF
-        with logistic regression predicts.
+        `index`, `label`, `probabilities`, and for texts `bag_of_words`: the classes predicted by
+        TF-IDF with logistic regression.
     """
     train, test = data.train, data.test
     arrays = {
@@ -81,7 +81,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         "probabilities": _contract.predict(model, test, "probabilities"),
     }
     if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
-        print("a bag of words with logistic regression, to compare with", flush=True)
+        print("fitting TF-IDF with logistic regression, to compare with", flush=True)
         predicted = baselines.bag_of_words(
             train.column.strings(train.rows),
             train.labels[train.rows],
@@ -93,7 +93,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
-    """Every metric with its 95 % interval, see `measures.classes`."""
+    """Computes every metric with its 95 % interval, see `measures.classes`."""
     majority = int(np.bincount(data.train.labels[data.train.rows]).argmax())
     answers = arrays["label"], arrays["probabilities"]
     result = classes.classification_metrics(*answers, data.label_names, majority)
@@ -103,8 +103,8 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Signatures that give `probabilities` and `label`, string (n,)."""
-    names = tf.constant(list(data.label_names))  # a lookup table would read a file at load
+    """Builds signatures that return `probabilities` and `label`, string (n,)."""
+    names = tf.constant(list(data.label_names))  # a lookup table would read a file when loaded
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = model(inputs, training=False)["probabilities"]
@@ -119,7 +119,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
 def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], np.ndarray]:
-    """Cases that the export must reproduce, and which test examples are decided."""
+    """Builds the cases that the export must reproduce, and the mask of decided test examples."""
     names = np.array(data.label_names)
 
     def decided(probabilities: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def golden(
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """The answer to one example, in words and as JSON values."""
+    """Returns the answer to one example, in words and as JSON values."""
     probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
     named = dict(zip(names, map(float, probabilities), strict=True))
     content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
@@ -145,38 +145,38 @@ def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tu
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What the accuracy is compared with."""
+    """Returns the baselines of the accuracy."""
     metrics, found = run.metrics, []
     if "majority_baseline" in metrics:
         majority = formatting.number("accuracy", metrics["majority_baseline"].get("value"))
-        found.append(("Always saying the most frequent class", majority))
+        found.append(("Always predicting the most frequent class", majority))
     if "bag_of_words_baseline" in metrics:
         baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
         found.append(("TF-IDF with logistic regression", baseline))
         above = metrics["above_bag_of_words"]
-        verdict = {1: "beats it", 0: "cannot be told apart from it", -1: "does not beat it"}
+        verdict = {1: "beats it", 0: "no significant difference", -1: "does not beat it"}
         difference = formatting.measured("above_bag_of_words", above)
-        found.append(("The network against it", f"{verdict[sign_of(above)]}: {difference} points"))
+        found.append(("Network against TF-IDF", f"{verdict[sign_of(above)]}: {difference} points"))
     return found
 
 
 def sections(run: Run) -> list[Section]:
-    """The classes each alone, and of texts the mistakes that the network is surest of."""
+    """Returns tables of the classes and, for texts, of the most confident mistakes."""
     return [_classes(run), _mistakes(run)]
 
 
 def summary(run: Run) -> str:
-    """The result in a line or two."""
+    """Writes the result in one or two lines."""
     metrics = run.metrics
     accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
     lines = [
-        f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; the "
-        f"majority class alone {formatting.number('accuracy', majority)}"
+        f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; "
+        f"majority class {formatting.number('accuracy', majority)}"
     ]
     if "bag_of_words_baseline" in metrics:
         baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
         above = metrics["above_bag_of_words"]
-        verdict = {1: "beaten", 0: "not told apart from it", -1: "NOT beaten"}[sign_of(above)]
+        verdict = {1: "beaten", 0: "no significant difference", -1: "NOT beaten"}[sign_of(above)]
         lines.append(
             f"TF-IDF with logistic regression {baseline}: {verdict}, the network is "
             f"{formatting.distance('above_bag_of_words', above)}"
@@ -198,7 +198,7 @@ def _classes(run: Run) -> Section:
 
 
 def _mistakes(run: Run) -> Section:
-    head = ("the mistakes it is most sure of", "true", "predicted", "probability")
+    head = ("most confident mistakes", "true", "predicted", "probability")
     rows = []
     if run.data is not None and isinstance(column := run.data.test.column, Tokens):
         truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
@@ -213,7 +213,7 @@ def _mistakes(run: Run) -> Section:
 
 
 def _excerpt(text: str) -> str:
-    """A text, or its beginning and its end."""
+    """Returns a short text unchanged, of a long one its beginning and its end."""
     text = " ".join(text.split())
     if len(text) <= EXCERPT:
         return text or "(empty)"

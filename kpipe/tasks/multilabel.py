@@ -1,6 +1,7 @@
-"""Multi-label classification: an example has several labels, each 0 or 1.
+"""Multilabel classification: an example has several labels, each 0 or 1.
 
-The model gives `probabilities`, float32 (n, num_labels), each for itself: they need not sum to 1.
+The model outputs `probabilities`, float32 (n, num_labels), which are independent: they need not sum
+to 1.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from . import _contract
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.against_single_task)
 THRESHOLD = 0.5
-DECIDED = 1e-5  # a probability that close to the threshold can pass it by the last bits
+DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
@@ -30,23 +31,23 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
 
 
 def check(model: keras.Model, data: Data) -> None:
-    """Model and labels agree, before any work.
+    """Checks that model and labels fit the task, before training.
 
     Raises:
-        UserError: They do not; one line says what to do.
+        UserError: They do not fit; the message is one line and suggests a fix.
     """
     _contract.check_several(data)
     _contract.probabilities_of(model, data, exclusive=False)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
-    """The trained model with the one output `probabilities`."""
+    """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=False)
     return _contract.inference_model(model, data, "probabilities", transform)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
-    """Opens the test split: `index`, `label` (n, num_labels), `probabilities`."""
+    """Opens the test split; returns `index`, `label` (n, num_labels), `probabilities`."""
     test = data.test
     return {
         "index": test.rows,
@@ -56,14 +57,14 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
-    """Accuracy of each label and their mean, see `measures.classes`."""
+    """Computes the accuracy of each label and their mean, see `measures.classes`."""
     train_labels = data.train.labels[data.train.rows]
     answers = arrays["label"], arrays["probabilities"]
     return classes.multilabel_metrics(*answers, data.label_names, train_labels)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Signatures that give `probabilities` and `label`, string (n,): "Male, Young"."""
+    """Builds signatures that return `probabilities` and `label`, string (n,): "Male, Young"."""
     names = tf.constant(list(data.label_names))
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -81,7 +82,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
 def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], np.ndarray]:
-    """Cases that the export must reproduce, and which test examples are decided."""
+    """Builds the cases that the export must reproduce, and the mask of decided test examples."""
 
     def join(probabilities: np.ndarray) -> np.ndarray:
         rows = (zip(data.label_names, row > THRESHOLD, strict=True) for row in probabilities)
@@ -96,7 +97,7 @@ def golden(
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """The answer to one example, in words and as JSON values."""
+    """Returns the answer to one example, in words and as JSON values."""
     probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
     named = dict(zip(names, map(float, probabilities), strict=True))
     likely = ", ".join(f"{name} ({100 * p:.1f} %)" for name, p in named.items() if p > THRESHOLD)
@@ -105,18 +106,18 @@ def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tu
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What the accuracy is the mean of, and what it is compared with."""
+    """Returns the labels that the accuracy is the mean of, and its baseline."""
     found = []
     if known := _known(run):
         found.append(("The accuracy", f"is the mean over {_labels(known, run)}"))
     if "majority_baseline" in run.metrics:
         majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
-        found.append(("Always saying each label's majority", majority))
+        found.append(("Always predicting each label's majority", majority))
     return found
 
 
 def sections(run: Run) -> list[Section]:
-    """The labels each alone."""
+    """Returns the table of labels."""
     known = _known(run)
     rows, shown = [], set[str]()
     for name in known:
@@ -131,27 +132,27 @@ def sections(run: Run) -> list[Section]:
             )
         )
         shown.update(keys)
-    head = ("label", "accuracy [95 % interval]", "majority class alone", "ROC AUC [95 % interval]")
+    head = ("label", "accuracy [95 % interval]", "majority class", "ROC AUC [95 % interval]")
     left_out = len(run.label_names) - len(known)
     note = (
-        f"{left_out} of {len(run.label_names)} labels never vary in the training examples, so "
+        f"{left_out} of {len(run.label_names)} labels are constant in the training examples, so "
         "that nothing can be learned about them: they are left out."
     )
     return [Section("Labels", head, rows, note if left_out else "", metrics=frozenset(shown))]
 
 
 def summary(run: Run) -> str:
-    """The result in a line."""
+    """Writes the result in one line."""
     accuracy, majority = (run.metrics[key] for key in ("accuracy", "majority_baseline"))
     return (
         f"test accuracy {formatting.measured('accuracy', accuracy)}, the mean over "
-        f"{_labels(_known(run), run)}, n = {accuracy['n']:,}; each label's majority alone "
+        f"{_labels(_known(run), run)}, n = {accuracy['n']:,}; each label's majority class "
         f"{formatting.number('accuracy', majority['value'])}"
     )
 
 
 def _known(run: Run) -> list[str]:
-    """The labels that were evaluated, each alone."""
+    """Returns the labels that were evaluated."""
     return [name for name in run.label_names if f"accuracy/{name}" in run.metrics]
 
 

@@ -1,4 +1,4 @@
-"""Reconstruction: an autoencoder learns its input itself, through a code.
+"""Reconstruction: an autoencoder learns to reconstruct its input from a code.
 
 The model has the layers "encoder", from images to {"code": ...}, and "decoder", from a code to
 {"reconstruction": ...}; see `models.autoencoder`, `models.vae` and `models.joint_vae`.
@@ -35,10 +35,10 @@ FIGURES = (
     figures.decoded_plane,
     figures.discrete_code_by_class,
 )
-# What a pipeline can say beside its functions.
+# Options that a pipeline can set as module variables, with their defaults.
 OPTIONS = {"likelihood_samples": 0}
-# Of an image from an image, a fortieth of a grey level: the last bits of a code, which depend on
-# the size of a batch, are enlarged by a steep decoder.
+# For endpoints from image to image, a fortieth of a grey level: a steep decoder amplifies the last
+# bits of a code, which depend on the batch size.
 IMAGE_TOLERANCE = 1e-4
 
 
@@ -56,36 +56,36 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
 
 
 def check(model: keras.Model, data: Data) -> None:
-    """Model and data agree, before any work.
+    """Checks that model and data fit the task, before training.
 
     Raises:
-        UserError: They do not; one line says what to do.
+        UserError: They do not fit; the message is one line and suggests a fix.
     """
     if not isinstance(data.input, ImageInput):
         raise UserError(
-            f"{data.name} has {data.input.name} of shape {data.input_shape}; expected images to be "
-            "reconstructed"
+            f"{data.name} has {data.input.name} of shape {data.input_shape}; expected images, "
+            "(height, width, channels): choose another dataset or task"
         )
     if not {"encoder", "decoder"} <= {layer.name for layer in model.layers}:
         raise UserError(
-            f"{model.name} has no layers named encoder and decoder, which reconstruction needs: "
+            f"{model.name} has no layers named encoder and decoder, which reconstruction needs; "
             "see models.autoencoder"
         )
     if not isinstance(data.targets, InputTargets):
         raise UserError(
-            f"{model.name} reconstructs images, and {data.name} has labels as targets: call "
-            "as_autoencoder_data() where load_data names the dataset"
+            f"{model.name} reconstructs images, but {data.name} has labels as targets; call "
+            "as_autoencoder_data() on the dataset in load_data"
         )
     _contract.check_loss(model, data, _contract.dry_batch(model, data))
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
-    """The trained model itself: its encoder and decoder are what is exported."""
+    """Returns the trained model itself; its encoder and decoder are exported."""
     return model
 
 
 def describe(model: keras.Model, likelihood_samples: int = 0) -> dict[str, Any]:
-    """What the record says of the code."""
+    """Returns the structure of the code, for the record."""
     structure = dataclasses.asdict(latents(model))
     return {"latents": structure, "likelihood_samples": likelihood_samples}
 
@@ -98,17 +98,17 @@ def measure(
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
-    """Errors, and of a variational autoencoder bound, divergences and disentanglement."""
+    """Computes errors and, for a variational autoencoder, bound, divergences, disentanglement."""
     return measures.metrics_of(arrays, model, data)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Signatures, all deterministic.
+    """Builds the signatures; all are deterministic.
 
-    `encode` takes `images` and gives what the encoder does, among it `code`, float32 (n, size).
-    `decode` takes such a `code` and gives `reconstruction`, float32 (n, height, width, channels).
-    `reconstruct`, which is `serving_default` as well, takes `images` and gives both;
-    `serving_bytes` does so from files.
+    `encode` takes `images` and returns the encoder's outputs, including `code`, float32 (n, size).
+    `decode` takes such a `code` and returns `reconstruction`, float32 (n, height, width, channels).
+    `reconstruct`, also named `serving_default`, takes `images` and returns both `reconstruction`
+    and `code`; `serving_bytes` does the same for encoded files.
     """
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
 
@@ -136,11 +136,11 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
 def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], np.ndarray]:
-    """Cases that the export must reproduce, and which test examples are decided.
+    """Builds the cases that the export must reproduce, and the mask of decided test examples.
 
-    Where two classes of a discrete latent are as good as equally probable, its one-hot code depends
-    on the last bit. There the means are compared, and the image with what `decode` makes of the
-    code beside it, in place of the code and the image that were noted.
+    If two classes of a discrete latent are almost equally probable, its one-hot code depends on the
+    last bit. In this case only the means are compared with the recorded ones; the image is compared
+    with `decode` applied to the code that came with it, not with the recorded image.
     """
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     structure = latents(model)
@@ -192,34 +192,34 @@ def golden(
 
 
 def _whole(endpoint: str, given: dict, expected: list[Comparison], **options: Any) -> Case:
-    """A case of an endpoint from image to image."""
+    """Builds a case of an endpoint from image to image."""
     follows = {"reconstruction": ("decode", "code")}
     return Case(endpoint, given, expected, tolerance=IMAGE_TOLERANCE, follows=follows, **options)
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """The code of one example, in words and as JSON values."""
+    """Returns the code of one example, in words and as JSON values."""
     code = outputs["code"][i]
     return " ".join(f"{x:.3f}" for x in code), {"code": list(map(float, code))}
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """The likelihood, where it was estimated."""
+    """Returns the likelihood, if it was estimated."""
     name = "negative_log_likelihood"
     if name not in run.metrics:
         return []
     estimate = formatting.measured(name, run.metrics[name])
     drawn = formatting.value(run.record.details.get("likelihood_samples"))
-    return [("-ln p(image) by importance sampling", f"{estimate} nats, {drawn} codes an image")]
+    return [("-ln p(image) by importance sampling", f"{estimate} nats, {drawn} codes per image")]
 
 
 def sections(run: Run) -> list[Section]:
-    """The truncated SVD beside the network, and noisy images before and after it."""
+    """Returns the tables that compare the network with the truncated SVD, and noise levels."""
     return [_against_svd(run), _noise(run)]
 
 
 def summary(run: Run) -> str:
-    """The result in a few lines."""
+    """Writes the result in a few lines."""
     metrics = run.metrics
 
     def say(name: str) -> str:
@@ -240,7 +240,7 @@ def summary(run: Run) -> str:
         if "negative_log_likelihood" in metrics:
             drawn = formatting.value(run.record.details.get("likelihood_samples"))
             text += f", and about {say('negative_log_likelihood')} by importance sampling with "
-            text += f"{drawn} codes an image"
+            text += f"{drawn} codes per image"
         lines.append(text)
     for part in ("continuous", "discrete"):
         if f"{part}_kl" in metrics:
@@ -253,7 +253,7 @@ def summary(run: Run) -> str:
                 text += "image"
             lines.append(text)
     if "unsupervised_accuracy" in metrics:
-        lines.append(f"classes found without labels: accuracy {say('unsupervised_accuracy')}")
+        lines.append(f"unsupervised accuracy {say('unsupervised_accuracy')}")
     if "mig" in metrics:
         names = {"mig": "MIG", "sap": "SAP", "factor_vae_score": "FactorVAE score"}
         lines.append(", ".join(f"{name} {say(key)}" for key, name in names.items()))
@@ -272,8 +272,8 @@ def _against_svd(run: Run) -> Section:
     size = formatting.value(run.record.details["latents"]["continuous"])
     ratio = formatting.measured("train_error_over_svd", run.metrics["train_error_over_svd"])
     note = (
-        f"Both keep {size} numbers of an image. The SVD is the best linear map that does so: on "
-        f"train the network's squared error is {ratio} times the SVD's."
+        f"Both encode an image in {size} numbers. The SVD is the best linear encoding: on train "
+        f"the network's squared error is {ratio} times the SVD's."
     )
     shown = {f"{prefix}{name}" for name in names for prefix in ("", "svd_")}
     shown.add("train_error_over_svd")
@@ -281,7 +281,7 @@ def _against_svd(run: Run) -> Section:
 
 
 def _noise(run: Run) -> Section:
-    """Noisy images before and after the network, by level."""
+    """Writes the table of noisy images before and after the network, by noise level."""
     names = ("psnr_noisy", "psnr_denoised", "psnr_gain", "ssim_noisy", "ssim_denoised")
     levels = [name.partition("/")[2] for name in run.metrics if name.startswith("psnr_gain/")]
     rows = [

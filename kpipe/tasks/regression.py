@@ -1,8 +1,8 @@
-"""Regression: an example has a number.
+"""Regression: an example has one number as its label.
 
-The model gives `value`, float32 (n,) or (n, 1); one output of any other name, or of none, is taken
-for it. With `Dataset.with_scaled_targets` it learns scaled values: predictions, metrics and the
-export are in the unit of the labels all the same.
+The model outputs `value`, float32 (n,) or (n, 1); a single output with another name or without a
+name is used as `value`. With `Dataset.with_scaled_targets` the model learns scaled values, but
+predictions, metrics and the export are in the unit of the labels.
 """
 
 from collections.abc import Sequence
@@ -35,50 +35,50 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
 
 
 def check(model: keras.Model, data: Data) -> None:
-    """Model and values agree, before any work.
+    """Checks that model and values fit the task, before training.
 
     Raises:
-        UserError: They do not; one line says what to do.
+        UserError: They do not fit; the message is one line and suggests a fix.
     """
     _contract.check_learns_labels(data)
     for split, labels in _contract.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
-                f"{data.name}: labels of {split} have {labels.shape[1:]} values an example; "
+                f"{data.name}: labels of {split} have the shape {labels.shape[1:]} per example; "
                 "expected one number"
             )
         bad = np.flatnonzero(~np.isfinite(labels))
         if bad.size:
             raise UserError(
                 f"{data.name}: example {bad[0]} of {split} has the value {labels[bad[0]]} "
-                f"({bad.size} such examples); expected a number: leave them out"
+                f"({bad.size} such examples); expected a finite number: remove them"
             )
     outputs = _contract.dry_batch(model, data)
     _, values = _contract.one_output(model, outputs, "value")
     if values.shape[1:] not in ((), (1,)):
         raise UserError(
-            f"{model.name} gives {values.shape[1:]} an example; expected one value: end it with "
+            f"{model.name} outputs {values.shape[1:]} per example; expected one value: end it with "
             "keras.layers.Dense(1)"
         )
     _contract.check_loss(model, data, outputs)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
-    """The trained model with the one output `value`, in the scale that it was trained in."""
+    """Returns the trained model with the single output `value`, in the scale of training."""
     return _contract.inference_model(model, data, "value", None)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
-    """Opens the test split.
+    """Opens the test split and predicts it.
 
     Args:
-        model: See `inference`.
-        data: Its train split is what the baselines are fitted to.
-        seed: Of the run; nothing is drawn.
+        model: Result of `inference`.
+        data: The data; baselines are fitted to its train split.
+        seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `value` (n,) in the unit of the labels, and as far as they can be fitted
-        the baselines `mean_baseline` and `linear_regression`.
+        `index`, `label`, `value` (n,) in the unit of the labels, and the baselines `mean_baseline`
+        and `linear_regression` if they can be fitted.
     """
     train, test = data.train, data.test
     values = _contract.predict(model, test, "value").reshape(len(test))
@@ -96,7 +96,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
-    """Errors and explained variance, see `measures.regression`."""
+    """Computes errors and explained variance, see `measures.regression`."""
     values, predictions = arrays["label"], arrays["value"]
     names = ("mean_baseline", "linear_regression")
     fitted = {name: arrays[name] for name in names if name in arrays}
@@ -106,7 +106,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Signatures that give `value`, float32 (n,), in the unit of the labels."""
+    """Builds signatures that return `value`, float32 (n,), in the unit of the labels."""
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.reshape(model(inputs, training=False)["value"], (-1,))
@@ -119,7 +119,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
 def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], None]:
-    """Cases that the export must reproduce."""
+    """Builds the cases that the export must reproduce."""
     split, rows = _contract.golden_rows(data)
     spec = _contract.input_spec(model, data)
     cases = []
@@ -141,34 +141,34 @@ def golden(
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """The answer to one example, in words and as JSON values."""
+    """Returns the answer to one example, in words and as JSON values."""
     value = float(outputs["value"][i])
     return f"{value:.6g}", {"value": value}
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What the error is compared with."""
+    """Returns the baselines of the error."""
     metrics, found = run.metrics, []
     if "mean_baseline_mae" in metrics:
         mean = formatting.measured("mae", metrics["mean_baseline_mae"])
-        found.append(("MAE of always saying the mean", mean))
+        found.append(("MAE of always predicting the mean", mean))
     if "linear_regression_mae" in metrics:
         linear = formatting.measured("mae", metrics["linear_regression_mae"])
         found.append(("MAE of linear regression", linear))
     if _ABOVE in metrics:
         # The smaller error is better.
-        verdict = {-1: "beats it", 0: "cannot be told apart from it", 1: "does not beat it"}
+        verdict = {-1: "beats it", 0: "no significant difference", 1: "does not beat it"}
         said = verdict[sign_of(metrics[_ABOVE])]
-        found.append(("The network against it", f"{said}: {_measured(run, _ABOVE)}"))
+        found.append(("Network against linear regression", f"{said}: {_measured(run, _ABOVE)}"))
     return found
 
 
 def sections(run: Run) -> list[Section]:
-    """The errors of the network and of simple baselines, side by side."""
+    """Returns the table of errors of the network and of simple baselines."""
     compared = {
         "mae": "the network",
         "linear_regression_mae": "linear regression",
-        "mean_baseline_mae": "always the mean of train",
+        "mean_baseline_mae": "mean of train",
     }
     rows = [(who, _measured(run, name)) for name, who in compared.items() if name in run.metrics]
     if len(rows) < 2:  # nothing to compare with
@@ -183,16 +183,16 @@ def sections(run: Run) -> list[Section]:
 
 
 def summary(run: Run) -> str:
-    """The result in a line or two."""
+    """Writes the result in one or two lines."""
     metrics = run.metrics
     names = [name for name in ("mae", "rmse", "r2") if name in metrics]
     measured = ", ".join(f"{formatting.words(name)} {_measured(run, name)}" for name in names)
     text = f"test {measured}, n = {metrics['mae']['n']:,}"
     if "mean_baseline_mae" in metrics:
         mean = formatting.number("mae", metrics["mean_baseline_mae"]["value"])
-        text += f"; always saying the mean has MAE {mean}"
+        text += f"; always predicting the mean has MAE {mean}"
     if _ABOVE in metrics:
-        verdict = {-1: "beaten", 0: "not told apart from it", 1: "NOT beaten"}
+        verdict = {-1: "beaten", 0: "no significant difference", 1: "NOT beaten"}
         text += (
             f"\nlinear regression has MAE {_measured(run, 'linear_regression_mae')}: "
             f"{verdict[sign_of(metrics[_ABOVE])]}, the network is "

@@ -1,4 +1,4 @@
-"""Training: settings, the loop and its exact state."""
+"""Training: the Trainer's settings, the loop and its exact state."""
 
 from .batches import Schedule, training_batches
 from .history import History

@@ -1,7 +1,7 @@
 """Training batches keyed by index.
 
 The order of an epoch is a pure function of (seed, epoch), the augmentation of a step one of
-(seed, step): a run can start at any step at once, and what comes never depends on what came.
+(seed, step): a run can start immediately at any step, and batches never depend on earlier ones.
 """
 
 import dataclasses
@@ -13,21 +13,21 @@ from ..data import Split
 from ..datasets import Augmentation
 from .weighting import Weigh
 
-# Batches among which texts of like length are put together: with 32 of them the padding is 2 to 4 %
-# of the tokens of IMDB's reviews, AG's news and the tweets.
+# Number of batches among which texts of similar length are grouped: with 32, padding is 2 to 4 % of
+# the tokens of IMDB reviews, AG News and tweets.
 POOL = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Which examples each step takes: an epoch is all of them once, the last batch may be short.
+    """The examples of each step: an epoch contains each once, and its last batch may be short.
 
-    Full batches can come stacked, `stack` steps at a time; what is left over comes singly.
+    Full batches can be stacked, `stack` steps per element; remaining batches are not stacked.
 
     Attributes:
-        num_examples: Examples of the train split.
-        batch_size: Examples a step.
-        stack: Steps that one element of `training_batches` holds.
+        num_examples: Number of examples in the train split.
+        batch_size: Number of examples per step.
+        stack: Number of steps per element of `training_batches`.
     """
 
     num_examples: int
@@ -39,7 +39,7 @@ class Schedule:
         return -(-self.num_examples // self.batch_size)
 
     def elements(self) -> np.ndarray:
-        """int64 (m, 2): first step and number of steps of every element of an epoch."""
+        """Returns first step and number of steps of every element of an epoch: int64 (m, 2)."""
         stacked = self.num_examples // self.batch_size // self.stack * self.stack
         starts = [*range(0, stacked, self.stack), *range(stacked, self.steps_per_epoch)]
         return np.array([(s, self.stack if s < stacked else 1) for s in starts], dtype=np.int64)
@@ -54,16 +54,16 @@ def training_batches(
     epochs: int,
     weigh: Weigh | None = None,
 ) -> tf.data.Dataset:
-    """The training data from global step `step` on, until `epochs` epochs are full.
+    """Returns the training data from global step `step` to the end of `epochs` epochs.
 
     Args:
         split: The examples.
-        schedule: Which of them each step takes.
-        augmentation: Changes of the inputs.
-        seed: Of order and changes.
-        step: The first one, counted over all epochs.
-        epochs: Of the whole run.
-        weigh: Weights of examples from their inputs and targets as the network sees them.
+        schedule: The examples of each step.
+        augmentation: Random changes of the inputs.
+        seed: Random seed of order and augmentation.
+        step: The first step, counted over all epochs.
+        epochs: Number of epochs of the whole run.
+        weigh: Function from the network's inputs and targets to weights of examples.
 
     Returns:
         A dataset of (inputs, targets) or (inputs, targets, weights) with a leading axis of steps,
@@ -87,12 +87,12 @@ def training_batches(
             positions = pooled_positions(lengths, schedule, seed, epoch, start)
         else:
             positions = shuffled(begin, end, num_examples, seed, epoch)
-        # A fused plan compiles anew for every shape: there all texts are padded alike.
+        # A fused plan compiles for every shape: there all texts are padded to one length.
         inputs, labels = split.gather(positions, trim=schedule.stack == 1)
         global_step = epoch * schedule.steps_per_epoch + start
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
         inputs = split.input.augment(inputs, augmentation, seed=key)
-        # Another stream than that of the changes, which splits its seed.
+        # A random stream other than that of the augmentation, which splits its seed.
         batch: tuple[tf.Tensor, ...] = split.targets.inputs_and_targets(
             inputs, labels, tf.bitwise.invert(key)
         )
@@ -110,7 +110,7 @@ def training_batches(
 def shuffled(
     begin: tf.Tensor, end: tf.Tensor, count: int, seed: int, epoch: tf.Tensor
 ) -> tf.Tensor:
-    """The positions that stand at `begin` to `end` - 1 of an epoch's order."""
+    """Returns the positions `begin` to `end` - 1 in the order of an epoch."""
     return tf.random.experimental.index_shuffle(
         tf.range(begin, end), seed=[seed, epoch], max_index=count - 1
     )
@@ -119,18 +119,18 @@ def shuffled(
 def pooled_positions(
     lengths: tf.Tensor, schedule: Schedule, seed: int, epoch: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
-    """The positions of a batch of texts of like length.
+    """Returns the positions of a batch of texts of similar length.
 
-    An epoch's order is cut into pools of `POOL` batches; a pool is sorted by length and cut into
-    batches, which come in a random order: still a pure function of (seed, epoch, step). tf.data's
-    own bucket_by_sequence_length depends on all that came before.
+    An epoch's order is divided into pools of `POOL` batches; a pool is sorted by length and divided
+    into batches, which are shuffled: still a pure function of (seed, epoch, step), unlike tf.data's
+    bucket_by_sequence_length, which depends on all earlier elements.
 
     Args:
         lengths: int (num_examples,).
-        schedule: Of the epoch.
-        seed: Of the run.
-        epoch: From 0.
-        step: Within the epoch.
+        schedule: Schedule of the epoch.
+        seed: Random seed of the run.
+        epoch: Number of the epoch, from 0.
+        step: Step within the epoch.
     """
     pool, within = step // POOL, step % POOL
     first = pool * POOL * schedule.batch_size

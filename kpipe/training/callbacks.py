@@ -1,8 +1,8 @@
-"""Keras' callbacks in a training that can be resumed: which are taken, and what is kept of them.
+"""Keras callbacks in a resumable training: which are accepted, and which state is restored.
 
-A resumed training restores the state named in `STATE`. The state of other callbacks, such as
-counts in a callback of one's own or the rows of a `CSVLogger`, begins anew; what they changed in
-the model or its optimizer, such as a `LearningRateScheduler`'s rate, is restored with those.
+A resumed training restores the state named in `STATE`. All other state, such as counters of a
+custom callback or the rows of a `CSVLogger`, starts from scratch; changes that callbacks made to
+the model or its optimizer, such as a `LearningRateScheduler`'s rate, are restored with these.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import keras
 
 from ..errors import UserError
 
-# What a callback must know in a resumed training; most of it is forgotten in on_train_begin.
+# Attributes to restore in a resumed training; on_train_begin resets most of them.
 STATE = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
@@ -20,33 +20,33 @@ STATE = {
 
 
 def check(callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Refuses callbacks that contradict what the Trainer does by itself.
+    """Refuses callbacks that duplicate what the Trainer does.
 
     Raises:
-        UserError: One of them does.
+        UserError: A callback duplicates the Trainer's work.
     """
     for callback in callbacks:
         name = type(callback).__name__
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise UserError(
-                f"callbacks: {name} restores a training, and so does the Trainer; leave it out and "
-                "give Trainer.fit a folder"
+                f"callbacks: {name} restores a training, and so does the Trainer; remove it and "
+                "pass a folder to Trainer.fit"
             )
         if isinstance(callback, keras.callbacks.SwapEMAWeights):
             raise UserError(
                 f"callbacks: {name} validates the averaged weights, and so does the Trainer; "
-                "leave it out"
+                "remove it"
             )
         if isinstance(callback, keras.callbacks.EarlyStopping) and callback.restore_best_weights:
             raise UserError(
                 f"callbacks: {name}(restore_best_weights=True) and the Trainer both restore the "
-                "best weights; leave restore_best_weights out, or say Trainer(monitor=..., "
+                "best weights; remove restore_best_weights, or use Trainer(monitor=..., "
                 "patience=...)"
             )
 
 
 def direction_is_known(monitor: str, model: keras.Model) -> bool:
-    """Whether Keras knows if a metric is to rise or to fall; it does of its own ones."""
+    """Whether Keras knows if a metric should rise or fall, as it does for its own metrics."""
     probe = keras.callbacks.EarlyStopping(monitor)
     probe.set_model(model)
     probe.on_train_begin()
@@ -58,7 +58,7 @@ def direction_is_known(monitor: str, model: keras.Model) -> bool:
 
 
 def state(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, dict]:
-    """What a resumed training needs of the callbacks, as plain JSON values."""
+    """Returns the state of the callbacks to restore in a resumed training, as JSON values."""
     return {
         key: {name: getattr(callback, name) for name in names}
         for key, callback, names in _stateful(callbacks)
@@ -66,7 +66,7 @@ def state(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, dict]:
 
 
 def restore(callbacks: Sequence[keras.callbacks.Callback], saved: dict[str, dict]) -> None:
-    """Gives callbacks their saved state; one that was not there before keeps its own."""
+    """Restores the saved state of callbacks; a callback without saved state keeps its own."""
     for key, callback, names in _stateful(callbacks):
         for name in names:
             setattr(callback, name, saved.get(key, {}).get(name, getattr(callback, name)))
@@ -75,7 +75,7 @@ def restore(callbacks: Sequence[keras.callbacks.Callback], saved: dict[str, dict
 def _stateful(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Iterator[tuple[str, keras.callbacks.Callback, tuple[str, ...]]]:
-    """Key, callback and the names of its state: "EarlyStopping", a second one "EarlyStopping_1"."""
+    """Yields key ("EarlyStopping", then "EarlyStopping_1"), callback and names of its state."""
     seen: dict[str, int] = {}
     for callback in callbacks:
         for kind, names in STATE.items():

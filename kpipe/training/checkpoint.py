@@ -10,19 +10,19 @@ import tensorflow as tf
 from .. import files
 from ..errors import RunError
 
-KEPT = 2  # the newest, and the one before it in case the newest cannot be read
+KEPT = 2  # the newest commit, and the previous one in case the newest cannot be read
 
 
 class Checkpoints:
-    """Numbered folders, each one commit: `step-N/` with tensors and `state.json`.
+    """Numbered folders, one per commit: `step-N/` contains tensors and `state.json`.
 
-    `tf.train.Checkpoint` given a Keras model leaves out its seed generators; given the ordered
-    variables themselves it leaves out nothing. A folder appears by renaming, after a sync: there
-    is no moment at which a kill leaves a commit half there.
+    `tf.train.Checkpoint` omits the seed generators of a Keras model; given an ordered list of
+    variables it omits nothing. A folder is renamed into place after a sync, so that a kill never
+    leaves half a commit.
 
     Args:
-        folder: Where the commits are kept.
-        variables: Named, ordered lists of every tf.Variable that changes during the run.
+        folder: Folder of the commits.
+        variables: Named, ordered lists of all tf.Variables that change during the run.
     """
 
     def __init__(self, folder: pathlib.Path, variables: Mapping[str, Sequence[tf.Variable]]):
@@ -30,7 +30,7 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(**{k: list(v) for k, v in variables.items()})
 
     def save(self, step: int, state: dict) -> None:
-        """Commits all variables together with a state of plain JSON values."""
+        """Commits all variables, with a state of plain JSON values."""
         files.make_folder(self.folder)
         with files.new_folder(self.folder / f"step-{step:012d}") as folder:
             self._checkpoint.write(str(folder / "variables"))
@@ -39,10 +39,10 @@ class Checkpoints:
             shutil.rmtree(old)
 
     def restore(self) -> dict | None:
-        """Sets all variables to the newest commit that can be read; its state, or None.
+        """Restores all variables from the newest readable commit; returns its state, or None.
 
         Raises:
-            RunError: There are commits and none can be read.
+            RunError: There are commits, but none can be read.
         """
         if not self.folder.is_dir():
             return None
@@ -53,12 +53,12 @@ class Checkpoints:
                 state = json.loads((folder / "state.json").read_text())
                 self._checkpoint.read(str(folder / "variables")).assert_consumed()
             except (OSError, ValueError, IndexError, AssertionError, tf.errors.OpError):
-                print(f"{folder} cannot be read; trying the commit before it", flush=True)
+                print(f"{folder} cannot be read; trying the previous checkpoint", flush=True)
             else:
                 return state
         if commits:
             raise RunError(
-                f"{self.folder}: no checkpoint fits this model; --fresh trains from the start"
+                f"{self.folder}: no checkpoint can be read or fits the model; --fresh starts over"
             )
         return None
 

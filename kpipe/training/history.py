@@ -1,4 +1,4 @@
-"""What happened in a training, epoch by epoch."""
+"""History of a training, one row per epoch."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,16 +10,17 @@ from ..errors import UserError
 
 @dataclasses.dataclass
 class History:
-    """What happened in training.
+    """The history of a training.
 
     Attributes:
-        rows: One dict an epoch: epoch (from 1), step, seconds, learning_rate, and every metric; for
-            a `MultiOptimizer` a learning_rate_NAME of each optimizer.
-        step: Updates of the optimizer's clock: batches seen.
-        seconds: Training and validation, over all resumed parts.
-        stopped_by: "epochs", "early stopping", "budget", or "callback": one set `stop_training`.
+        rows: One dict per epoch: epoch (from 1), step, seconds, learning_rate, and every metric;
+            for a `MultiOptimizer` learning_rate_NAME of each optimizer.
+        step: Number of batches trained on.
+        seconds: Duration of training and validation, over all resumed parts.
+        stopped_by: "epochs", "early stopping", "budget", or "callback" if a callback set
+            `stop_training`.
         best_epoch: The epoch whose weights the model has.
-        resumed_at: Step of the checkpoint that this process began with, or 0.
+        resumed_at: Step of the checkpoint that this process resumed from, or 0.
     """
 
     rows: list[dict] = dataclasses.field(default_factory=list)
@@ -44,21 +45,21 @@ class History:
 
 
 def numbers(logs: Mapping) -> dict[str, float]:
-    """Logs as plain numbers.
+    """Converts logs to plain numbers.
 
     Raises:
-        UserError: A metric is an array, of which a history has no place for.
+        UserError: A metric is an array, which a history cannot contain.
     """
     for name, value in logs.items():
         if np.size(value) != 1:
             raise UserError(
-                f"metric {name} is an array of shape {tuple(np.shape(value))}; expected one number "
-                "(of Keras' metrics with average=..., such as F1Score(average='macro'))"
+                f"metric {name} is an array of shape {tuple(np.shape(value))}; expected one "
+                "number: set the metric's average=..., such as F1Score(average='macro')"
             )
     return {name: float(value) for name, value in logs.items()}
 
 
 def metrics_of(row: Mapping) -> dict[str, float]:
-    """The logs of an epoch, from its row of the history."""
+    """Extracts the logs of an epoch from its row of the history."""
     own = ("epoch", "step", "seconds")
     return {k: v for k, v in row.items() if k not in own and not k.startswith("learning_rate")}

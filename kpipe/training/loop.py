@@ -1,4 +1,4 @@
-"""The training loop: Keras' callbacks and train step, resumable at any step, bit by bit."""
+"""The training loop: Keras' callbacks and train step, bit-identically resumable at any step."""
 
 import contextlib
 import dataclasses
@@ -30,21 +30,21 @@ from .weighting import Weigh
 class Loop:
     """One training, from a step to its end.
 
-    It is `Model.fit` in small, with the same callbacks and the same `train_step`, but for what
-    `fit` cannot do: begin in the middle of an epoch; and with an optimizer that averages weights
-    (`use_ema=True`) it validates, and chooses the best epoch, by the averages.
+    It is a small `Model.fit`, with the same callbacks and the same `train_step`, and two
+    differences: it can begin in the middle of an epoch, and with an optimizer that averages weights
+    (`use_ema=True`) it validates, and chooses the best epoch, with the averages.
 
     Args:
-        model: Compiled.
-        data: Its train and val splits are used.
-        batch_size: Examples a step.
-        stack: Steps in one XLA program; 1 for the graph plan.
-        seed: Of order and augmentation.
+        model: Compiled model.
+        data: Data, of which the train and val splits are used.
+        batch_size: Number of examples per step.
+        stack: Number of steps in one XLA program; 1 for the graph plan.
+        seed: Random seed of order and augmentation.
         weigh: Weights of examples, see `training_batches`.
-        early_stopping: Names the best epoch, whose weights are kept.
-        callbacks: All others, in their order.
-        folder: Of checkpoints and history.csv, or None.
-        checkpoint_seconds: Between commits.
+        early_stopping: Callback that determines the best epoch, whose weights are kept.
+        callbacks: All other callbacks, in their order.
+        folder: Folder of checkpoints and history.csv, or None.
+        checkpoint_seconds: Maximum seconds between commits.
         budget: Seconds of training, or None.
     """
 
@@ -88,9 +88,9 @@ class Loop:
         self.signal: int | None = None
 
     def _build(self) -> None:
-        """Creates every variable now: a compiled program cannot, and a checkpoint names them.
+        """Creates all variables: compiled programs cannot create them, and checkpoints need them.
 
-        One example is validated, which shows as well whether model, loss and data fit together.
+        One example is validated, which also checks that model, loss and data fit together.
         """
         model = self.model
         batch = tuple(map(tf.constant, self.data.train.take_pairs(np.arange(1))))
@@ -102,7 +102,7 @@ class Loop:
                 f"{model.name} cannot be evaluated on an example of {self.data.name}: "
                 f"{_in_one_line(error)}"
             ) from error
-        for variable, value in kept:  # a layer may have drawn
+        for variable, value in kept:  # a random layer may have advanced its seed
             variable.assign(value)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
@@ -118,7 +118,7 @@ class Loop:
             raise UserError(f"monitor={monitor}: no such metric; expected {', '.join(known)}")
         if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
             raise UserError(
-                f"monitor={monitor}: Keras does not know whether it is to rise or to fall; say "
+                f"monitor={monitor}: Keras does not know whether it should rise or fall; set "
                 'Trainer(monitor_mode="max") or "min"'
             )
 
@@ -127,8 +127,8 @@ class Loop:
         others = [n for n, v in vars(model).items() if isinstance(v, keras.optimizers.Optimizer)]
         if others != ["optimizer"]:
             raise UserError(
-                f"{model.name} has optimizers of its own ({', '.join(sorted(others))}): a run can "
-                "be resumed with the one of compile alone; Trainer.fit without a folder trains it"
+                f"{model.name} has several optimizers ({', '.join(sorted(others))}); a resumable "
+                "run needs only the one of compile; Trainer.fit without a folder trains this model"
             )
         self.best = [tf.Variable(weight) for weight in model.get_weights()]
         return Checkpoints(
@@ -141,16 +141,16 @@ class Loop:
         )
 
     def run(self, initial_epoch: int, epochs: int) -> History:
-        """Trains from `initial_epoch`, counted from 0, or from a checkpoint, up to `epochs`."""
+        """Trains up to `epochs`, from `initial_epoch` (counted from 0) or from a checkpoint."""
         model, per_epoch = self.model, self.schedule.steps_per_epoch
         self.callbacks.set_params({"verbose": 0, "epochs": epochs, "steps": per_epoch})
         model.stop_training = False
         self.callbacks.on_train_begin()
         self.history.step = initial_epoch * per_epoch
-        self._restore()  # after on_train_begin, where callbacks forget
+        self._restore()  # after on_train_begin, which resets callbacks
         epoch = initial_epoch + len(self.history.rows)
         if self.history.step > epoch * per_epoch:
-            # What callbacks do when an epoch begins is done, and part of what is restored.
+            # Within an epoch: on_epoch_begin runs, then the checkpoint overrides its effects.
             self.callbacks.on_epoch_begin(epoch)
             self._restore()
         history = self.history
@@ -170,7 +170,7 @@ class Loop:
             with _signals_flagged(self) if self.checkpoints else contextlib.nullcontext():
                 self._run_epochs(iter(batches), epoch, epochs)
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        # Early stopping restores the best weights.
+        # The early stopping callback restores the best weights.
         self.callbacks.on_train_end(metrics_of(history.rows[-1]) if history.rows else None)
         history.best_epoch = (
             self.early_stopping.best_epoch + 1 if self.data.val else len(history.rows)
@@ -180,7 +180,7 @@ class Loop:
     def _run_epochs(self, batches: Iterator, first: int, epochs: int) -> None:
         history, model, per_epoch = self.history, self.model, self.schedule.steps_per_epoch
         progress = Progress(epochs, per_epoch, history.step)
-        # By rows, not by step: an epoch is over when it is validated.
+        # Epochs are counted by rows, not by steps: an epoch ends with its validation.
         for epoch in range(first, epochs):
             if history.step == epoch * per_epoch:
                 model.reset_metrics()
@@ -194,7 +194,7 @@ class Loop:
                 progress.step(history.step - epoch * per_epoch, self.logs)
                 self._commit_if_due()
             results = model.get_metrics_result()
-            # A train_step of one's own may return others.
+            # A custom train_step may return other logs.
             own = self.logs and self.logs.keys() != results.keys()
             logs = numbers(self.logs if own else results)
             with final_weights(model):
@@ -223,7 +223,7 @@ class Loop:
         return "early stopping" if early else "callback"
 
     def _step(self, epoch: int, batches: Iterator) -> None:
-        """Trains on an element of the batches, or on as many as Keras' `steps_per_execution`."""
+        """Trains on one element of the batches, or on `steps_per_execution` elements."""
         assert self.train_function is not None
         history, per_epoch = self.history, self.schedule.steps_per_epoch
         within = history.step - epoch * per_epoch
@@ -246,7 +246,7 @@ class Loop:
             self.stopping, self.model.stop_training = "budget", True
 
     def _validate(self) -> dict:
-        """`Model.evaluate` with the callbacks' on_test hooks, as in `fit`."""
+        """Runs `Model.evaluate` with the callbacks' on_test hooks, as in `fit`."""
         model, before = self.model, self.model.test_function
         assert self.val_batches is not None
         if self.test_function is None:
@@ -264,13 +264,13 @@ class Loop:
         kept = self.folder and f"; the last good state is kept in {self.folder / 'checkpoints'}"
         return RunError(
             f"the loss became NaN or infinite in epoch {len(history.rows) + 1}, at step "
-            f"{history.step}: try a smaller learning_rate{kept or ''}"
+            f"{history.step}; try a smaller learning_rate{kept or ''}"
         )
 
     # --- the exact state ----------------------------------------------------------------------
 
     def _commit_if_due(self) -> None:
-        """A commit changes no bit of the run, so that the clock may say when."""
+        """Commits by the clock, which is safe because a commit changes no bit of the run."""
         if not self.checkpoints:
             return
         if self.signal:
@@ -317,7 +317,7 @@ class Loop:
 
 
 def _in_one_line(error: Exception) -> str:
-    """The line of an error that says what is wrong; Keras puts the layer's name above it."""
+    """Returns the informative line of an error; Keras puts the layer's name above it."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
     return lines[1] if lines[0].startswith("Exception encountered") and lines[1:] else lines[0]
@@ -325,14 +325,14 @@ def _in_one_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _signals_flagged(loop: Loop) -> Iterator[None]:
-    """Turns the first Ctrl-C or SIGTERM into `loop.signal`, so that no step is cut in two."""
+    """Turns the first Ctrl-C or SIGTERM into `loop.signal`, so that no step is interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def flag(number: int, frame: types.FrameType | None) -> None:
         loop.signal = number
-        signal.signal(number, previous[signal.Signals(number)])  # a second one ends at once
+        signal.signal(number, previous[signal.Signals(number)])  # a second one ends immediately
 
     previous = {n: signal.signal(n, flag) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

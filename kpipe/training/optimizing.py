@@ -1,4 +1,4 @@
-"""What the loop asks of an optimizer, whether it is a plain one or wraps others."""
+"""Properties of an optimizer that the loop needs, for plain optimizers and wrappers of others."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that update weights: what a `LossScaleOptimizer` or `MultiOptimizer` wraps.
+    """Returns the optimizers that update weights, unwrapped from loss scaling and `MultiOptimizer`.
 
     Example:
         parts(keras.optimizers.LossScaleOptimizer(adam))  # equals [adam]
@@ -21,7 +21,7 @@ def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimi
 
 
 def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
-    """The current learning rate by the name that Keras' callbacks give it in their logs."""
+    """Returns the current learning rates, by the names that Keras' callbacks use in logs."""
     rates = {
         part.name: float(keras.ops.convert_to_numpy(part.learning_rate))
         for part in parts(optimizer)
@@ -32,7 +32,7 @@ def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
 
 
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether the weights to use differ from those that are trained, as with `use_ema=True`."""
+    """Whether the final weights differ from the trained ones, as with `use_ema=True`."""
     plain = keras.optimizers.Optimizer.finalize_variable_values
     return any(
         part.use_ema or type(part).finalize_variable_values is not plain
@@ -42,10 +42,10 @@ def averages(optimizer: keras.optimizers.Optimizer) -> bool:
 
 @contextlib.contextmanager
 def final_weights(model: keras.Model) -> Iterator[None]:
-    """Gives a model the weights that training would end with now, and then its own again.
+    """Temporarily sets a model's weights to those with which training would end now.
 
     They are those of `Optimizer.finalize_variable_values`, which `Model.fit` calls at its end: with
-    `use_ema=True` the exponential moving average (Polyak and Juditsky 1992), else its own.
+    `use_ema=True` the exponential moving average (Polyak and Juditsky 1992), otherwise unchanged.
     """
     if not averages(model.optimizer):
         yield

@@ -1,4 +1,4 @@
-"""What a waiting person sees: a bar with the time left, or a line an epoch."""
+"""Progress of training: a bar with the time left, or one line per epoch."""
 
 import sys
 import time
@@ -10,15 +10,15 @@ from ..formatting import duration
 
 
 class Progress:
-    """Progress of a training run: on a terminal Keras' bar, elsewhere a line an epoch.
+    """Prints the progress of training: Keras' bar on a terminal, otherwise one line per epoch.
 
     Args:
-        epochs: Of the whole run.
-        steps_per_epoch: Steps of one epoch.
-        step: The global step to begin with, not 0 for a resumed run.
+        epochs: Number of epochs of the whole run.
+        steps_per_epoch: Number of steps of one epoch.
+        step: The global step to begin with; not 0 if the run is resumed.
     """
 
-    # The first steps compile; the estimate begins after them and waits for this many seconds.
+    # Seconds to wait for the estimate, which begins after the first steps, which compile.
     ESTIMATE_AFTER = 3.0
 
     def __init__(self, epochs: int, steps_per_epoch: int, step: int):
@@ -27,7 +27,7 @@ class Progress:
         self.bar: keras.utils.Progbar | None = None
         self.first_step = step
         self.steps = 0  # in this process
-        self.clock: tuple[float, int] | None = None  # (time, steps) once the compilation is over
+        self.clock: tuple[float, int] | None = None  # (time, steps) after compilation
         self.estimated = False
         if step:
             epoch, within = divmod(step, steps_per_epoch)
@@ -43,7 +43,7 @@ class Progress:
         """Shows that `within` steps of the epoch are done."""
         self.steps = self.epoch_start + within - self.first_step
         if self.bar:
-            # The last update would end the bar: it waits for the validation.
+            # The last update would end the bar: validation does it.
             values = [(name, float(value)) for name, value in logs.items() if "/" not in name]
             self.bar.stateful_metrics.update(name for name, _ in values)
             self.bar.update(within, values, finalize=False)
@@ -59,14 +59,14 @@ class Progress:
             left = self.epochs * self.steps_per_epoch - self.first_step - self.steps
             newline = "\n" if self.bar else ""
             print(
-                f"{newline}at {1000 * per_step:.1f} ms a step, all {self.epochs} epochs need "
-                f"about {duration(left * per_step)} more; early stopping may end it sooner",
+                f"{newline}{1000 * per_step:.1f} ms per step: all {self.epochs} epochs need about "
+                f"{duration(left * per_step)} more; early stopping may end training sooner",
                 flush=True,
             )
             self.estimated = True
 
     def end(self, row: Mapping) -> None:
-        """Shows a finished epoch: its row of the history, without the parts of a metric."""
+        """Shows a finished epoch: its row of the history, without parts of metrics."""
         metrics = {
             k: v for k, v in row.items() if k not in ("epoch", "step", "seconds") and "/" not in k
         }

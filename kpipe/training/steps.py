@@ -1,7 +1,7 @@
-"""A step of training and one of validation, traced as `Model.fit` traces them.
+"""Training and validation steps, traced as in `Model.fit`.
 
-They are called as concrete functions. TensorFlow counts the traces of all models in a process and
-warns of many; a function that was asked for by its signature is not counted.
+They are called as concrete functions: TensorFlow counts the traces of all models in a process and
+warns about many, but does not count functions requested by their signature.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,26 +12,26 @@ import tensorflow as tf
 
 from ..errors import UserError
 
-# As in Keras: what a model's own Python code says is run as it is, not rewritten by AutoGraph.
+# As in Keras, a model's Python code runs unchanged, without AutoGraph.
 
 
 def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
-    """Keeps AutoGraph from rewriting a function that needs none of it, and from warning."""
+    """Keeps AutoGraph from rewriting a function, and from warning."""
     return tf.autograph.experimental.do_not_convert(function)
 
 
 def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
-    """Runs all steps of an element of `training_batches`.
+    """Makes the function that runs all steps of an element of `training_batches`.
 
-    An element with one step is trained on as `fit` does, with the model's `run_eagerly` and
-    `jit_compile`; a full one of `stack` steps becomes one XLA program.
+    An element with one step is run as in `fit`, with the model's `run_eagerly` and `jit_compile`; a
+    full element of `stack` steps becomes one XLA program.
 
     Args:
-        model: Compiled, its variables built.
-        stack: Steps of a full element.
+        model: Compiled model with built variables.
+        stack: Number of steps of a full element.
 
     Returns:
-        A function of (inputs, targets) or (inputs, targets, weights), each with a leading axis of
+        Function of (inputs, targets) or (inputs, targets, weights), each with a leading axis of
         steps; it returns the logs of the last step.
     """
     step = _one_step(model, model.train_step)
@@ -66,10 +66,10 @@ def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
 def make_test_function(
     model: keras.Model, spec: Sequence[tf.TensorSpec]
 ) -> Callable[[Iterator], dict]:
-    """Runs the next validation steps of an iterator, as `Model.test_function` does.
+    """Makes the function that runs the next validation steps, like `Model.test_function`.
 
     Args:
-        model: Compiled, its variables built.
+        model: Compiled model with built variables.
         spec: `element_spec` of the batches.
     """
     step = _one_step(model, model.test_step)
@@ -84,7 +84,7 @@ def make_test_function(
 
 
 def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
-    """`model.train_step` or `test_step` of a batch, compiled as the model says."""
+    """Wraps `model.train_step` or `test_step`, compiled according to the model's settings."""
 
     @_as_written
     def one_step(*batch: tf.Tensor) -> dict:
@@ -104,6 +104,6 @@ def _run(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:
         # "... on XLA_CPU_JIT: PyFunc (No registered 'PyFunc' OpKernel for XLA_CPU_JIT devices ..."
         what = error.message.split("_JIT: ")[-1].split(" (")[0]
         raise UserError(
-            f"XLA cannot compile {what}, which the model, its loss or a metric uses: take the plan "
-            "graph (--plan graph) and compile the model without jit_compile=True"
+            f"XLA cannot compile {what}, which the model, its loss or a metric uses; use the plan "
+            "graph (--plan graph), and compile the model without jit_compile=True"
         ) from None

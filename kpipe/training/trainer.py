@@ -1,4 +1,4 @@
-"""The Trainer: how a model is trained, and which execution plan it takes."""
+"""The Trainer: settings of training, and the choice of the execution plan."""
 
 import dataclasses
 import hashlib
@@ -21,16 +21,16 @@ from .loop import Loop
 from .optimizing import parts
 from .weighting import Weigh
 
-# Layers whose work on a CPU is matrix products and elementwise maps: there several steps in one
-# XLA program are faster than the ordinary graph. Convolutions are slower in XLA's CPU code.
+# Layers that consist of matrix products and elementwise maps: with them several steps in one XLA
+# program are faster on a CPU than the ordinary graph. Convolutions are slower in XLA's CPU code.
 FUSIBLE_LAYERS = frozenset(
     "InputLayer Rescaling Flatten Reshape Dense Activation ReLU LeakyReLU Dropout "
     "BatchNormalization GaussianNoise Sampling KLRegularization".split()
 )
 FUSED_STEPS = 8
-# Compiling a fused program takes seconds; a shorter run does not earn them back.
+# Compiling a fused program takes seconds, which shorter runs do not save.
 FUSED_MIN_STEPS = 4000
-# A field that a pipeline sets, and no key of the command line.
+# A field that a pipeline can set, but not the command line.
 IN_PYTHON = {"settable": False}
 
 
@@ -40,7 +40,7 @@ def _limited(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A field with the values that the command line accepts for it."""
+    """Defines a field with the values that the command line accepts."""
     metadata = {"low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -50,24 +50,25 @@ class Trainer:
     """How a compiled model is trained: settings here, data in `fit`.
 
     Attributes:
-        epochs: At most so many passes over the train split.
-        sample_epochs: At most so many where the data are a sample and `epochs` was not given: what
-            shows that everything works should take less than a minute; 0: no limit.
-        batch_size: Examples a step.
-        monitor: Metric that names the best epoch and stops early: val_loss, val_accuracy, ...
-        monitor_mode: "min" or "max" for a `monitor` of which Keras does not know whether it is to
-            fall or to rise, such as a metric of one's own; "auto" for those of which it does.
-        patience: Epochs without a better `monitor` before training stops; 0: never.
-        reduce_lr_patience: Epochs without a better `monitor` before the learning rate falls to a
-            fifth; 0: never. Not together with a schedule.
-        retrain: Whether, once the best epoch is known, the network is trained anew on train and val
-            together, for as many epochs as that took. `pipeline.run` does it.
-        checkpoint_seconds: Longest work that a kill can lose.
-        class_weight: Weight in the loss of training examples by their class, as in `Model.fit`; 1
-            for a class that is not named. Labels must be one class an example.
-        sample_weight: A function of a training batch's inputs and targets, as tensors, the inputs
-            as augmented; it returns one weight an example, float (batch,), for the loss and for
-            `weighted_metrics`. It is part of a tf.data pipeline.
+        epochs: Maximum number of passes over the train split.
+        sample_epochs: Maximum number of epochs on sample data if `epochs` is not given, so that a
+            test of everything takes less than a minute; 0 for no limit.
+        batch_size: Number of examples per step.
+        monitor: Metric that determines the best epoch and early stopping: val_loss, val_accuracy...
+        monitor_mode: "min" or "max" for a `monitor` of which Keras does not know the direction,
+            such as a custom metric; "auto" for others.
+        patience: Epochs without improvement of `monitor` before training stops; 0 for never.
+        reduce_lr_patience: Epochs without improvement of `monitor` before the learning rate is
+            reduced to a fifth; 0 for never. It excludes a learning-rate schedule.
+        retrain: Whether, after the best epoch is determined, the network is trained again from
+            scratch on train and val together, for that number of epochs. `kpipe.run` does this;
+            `fit` does not.
+        checkpoint_seconds: Maximum seconds of work that a kill can lose.
+        class_weight: Weights of training examples in the loss by class, as in `Model.fit`; 1 for
+            other classes. Labels must be one class per example.
+        sample_weight: Function from a training batch's (augmented) inputs and targets, as tensors,
+            to one weight per example, float (batch,), for the loss and `weighted_metrics`. It runs
+            inside a tf.data pipeline.
 
     Example:
         history = Trainer(epochs=5).fit(model, data)
@@ -86,27 +87,27 @@ class Trainer:
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
 
     def on_sample(self) -> "Trainer":
-        """The same with no more than `sample_epochs` epochs."""
+        """Returns the same Trainer with at most `sample_epochs` epochs."""
         return dataclasses.replace(self, epochs=min(self.epochs, self.sample_epochs or self.epochs))
 
     def settings(self) -> dict[str, Any]:
-        """All fields as JSON keeps them; those that are rarely set only where they are."""
+        """Returns the fields as JSON values; rarely used ones only if they are set."""
         values = dataclasses.asdict(self)
         rare = {"monitor_mode": "auto", "class_weight": None, "sample_weight": None}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
         if self.class_weight is not None:
-            values["class_weight"] = {str(k): float(v) for k, v in self.class_weight.items()}
+            values["class_weight"] = {str(int(k)): float(v) for k, v in self.class_weight.items()}
         if self.sample_weight is not None:
             values["sample_weight"] = getattr(self.sample_weight, "__qualname__", "function")
         return values
 
     def check(self, model: keras.Model, num_examples: int, train: Split | None = None) -> None:
-        """Refuses contradictory settings before any work.
+        """Refuses contradictory settings before training.
 
         Args:
-            model: As built by a pipeline.
-            num_examples: Training examples.
-            train: The examples, where they are there: weights are compared with their labels.
+            model: Model built by a pipeline.
+            num_examples: Number of training examples.
+            train: The training examples, if available: weights are compared with their labels.
 
         Raises:
             UserError: The settings cannot be used together.
@@ -122,13 +123,12 @@ class Trainer:
         if self.reduce_lr_patience and scheduled:
             raise UserError(
                 f"reduce_lr_patience={self.reduce_lr_patience} and a learning-rate schedule "
-                "contradict each other: keep reduce_lr_patience with schedule=constant, "
-                "or the schedule with reduce_lr_patience=0"
+                "contradict each other; use schedule=constant or reduce_lr_patience=0"
             )
         if self.retrain and self.reduce_lr_patience:
             raise UserError(
                 f"retrain=true and reduce_lr_patience={self.reduce_lr_patience} contradict each "
-                "other: retraining has no validation loss to follow; use a schedule"
+                "other, since retraining has no validation loss; use a schedule"
             )
         accumulates = any(part.gradient_accumulation_steps for part in parts(model.optimizer))
         if accumulates and num_examples % self.batch_size:
@@ -136,7 +136,7 @@ class Trainer:
             near = _nearest_divisors(num_examples, self.batch_size)
             raise UserError(
                 f"batch_size={self.batch_size} does not divide the {num_examples:,} training "
-                "examples, as gradient_accumulation_steps needs it to; "
+                "examples, which gradient_accumulation_steps requires; "
                 f"the nearest that do: {', '.join(map(str, near))}"
             )
         weighting.check(self.class_weight, self.sample_weight, train)
@@ -156,27 +156,28 @@ class Trainer:
     ) -> History:
         """Trains the model; afterwards it has the weights of its best epoch.
 
-        The same batches give `Model.fit` the same bits. Two things are different. With an
-        optimizer that averages weights (`use_ema=True`) validation, `on_test_*`, `on_epoch_end` and
-        the best weights are of the averages, while training goes on from its own weights; without
-        val the averages of the last step stay, as `fit` leaves them. And training can be resumed:
-        what a callback keeps to itself is not, but for `EarlyStopping`, `ReduceLROnPlateau` and the
-        best value of a `ModelCheckpoint`.
+        With the same batches the result equals that of `Model.fit` bit by bit, where rounding does
+        not depend on whether TensorFlow knows the batch size when it traces, with two differences.
+        With an optimizer that averages weights (`use_ema=True`), validation, `on_test_*`,
+        `on_epoch_end` and the best weights use the averages, while training continues with its own
+        weights; without val the averages of the last step remain, as after `fit`. And training can
+        be resumed, except for the internal state of callbacks other than `EarlyStopping`,
+        `ReduceLROnPlateau` and the best value of a `ModelCheckpoint`.
 
         Args:
-            model: Compiled.
-            data: Its train and val splits are used.
-            seed: Of the order of the examples and of their augmentation.
-            plan: "graph" or "fused:K"; by default `choose_plan`.
-            folder: Of the run: checkpoints, history.csv and logs; None keeps nothing.
-            budget: Seconds after which training stops, validated once more.
-            callbacks: More Keras callbacks; no `BackupAndRestore`, no `SwapEMAWeights` and no
-                `EarlyStopping` that restores weights, which are the Trainer's work.
-            epochs: In place of `self.epochs`.
+            model: Compiled model.
+            data: Data, of which the train and val splits are used.
+            seed: Random seed of the example order and of augmentation.
+            plan: "graph" or "fused:K"; by default that of `choose_plan`.
+            folder: Folder for checkpoints, history.csv and logs; None to write nothing.
+            budget: Seconds after which training stops, after a last validation.
+            callbacks: Additional Keras callbacks, except `BackupAndRestore`, `SwapEMAWeights` and
+                an `EarlyStopping` that restores weights, because the Trainer does their work.
+            epochs: Number of epochs, overrides `self.epochs`.
             initial_epoch: The first epoch, counted from 0.
 
         Raises:
-            RunError: The loss is no longer finite, or the run was interrupted.
+            RunError: The loss is not finite any more, or the run was interrupted.
             UserError: The settings cannot be used together.
         """
         self.check(model, len(data.train), data.train)
@@ -190,7 +191,7 @@ class Trainer:
             stack=_stack(plan, model),
             seed=seed,
             weigh=self._weigh(),
-            # Without val no epoch is better than another, and the last one's weights stay.
+            # Without val there is no best epoch, and the weights of the last one remain.
             early_stopping=keras.callbacks.EarlyStopping(
                 self.monitor if data.val else "loss",
                 patience=self.patience or sys.maxsize,
@@ -226,9 +227,9 @@ class Trainer:
 
 
 def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: int) -> str:
-    """The execution plan: a fixed rule of layer types and number of steps, never a timing.
+    """Chooses the execution plan by a fixed rule of layer types and steps, never by a timing.
 
-    A model that is compiled with `run_eagerly` or `steps_per_execution` has said how it is run.
+    A model compiled with `run_eagerly` or `steps_per_execution` always runs as a graph plan.
     """
     if model.run_eagerly or model.steps_per_execution > 1:
         return "graph"
@@ -238,24 +239,24 @@ def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: 
 
 
 def _stack(plan: str, model: keras.Model) -> int:
-    """Steps in one XLA program.
+    """Returns the number of steps in one XLA program.
 
     Raises:
-        UserError: The model was compiled to be run in another way.
+        UserError: The model was compiled with options that contradict the plan.
     """
     if not plan.startswith("fused:"):
         return 1
     if model.run_eagerly or model.steps_per_execution > 1:
         how = "run_eagerly=True" if model.run_eagerly else "steps_per_execution"
         raise UserError(
-            f"the plan {plan} and compile({how}) contradict each other: take the plan graph, or "
+            f"the plan {plan} and compile({how}) contradict each other; use the plan graph, or "
             f"compile without {how}"
         )
     return int(plan.removeprefix("fused:"))
 
 
 def leaf_layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model, and in place of a model among them that one's, without its inputs."""
+    """Returns the layers of a model; nested models are replaced by their layers without inputs."""
     leaves = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -267,7 +268,7 @@ def leaf_layers(model: keras.Model) -> list[keras.Layer]:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """SHA-256 over the bytes of all weights, in the model's order."""
+    """Returns the SHA-256 of the bytes of all weights, in the model's order."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -275,7 +276,7 @@ def weights_sha256(model: keras.Model) -> str:
 
 
 def _nearest_divisors(number: int, near: int) -> list[int]:
-    """The largest divisor of `number` below `near`, and the smallest above it."""
+    """Returns the largest divisor of `number` up to `near`, and the smallest from `near`."""
     below = next(d for d in range(near, 0, -1) if number % d == 0)
     above = next(d for d in range(near, number + 1) if number % d == 0)
     return [below, above]

@@ -1,6 +1,7 @@
-"""Weights of training examples in the loss, by their class or by a function of one's own."""
+"""Weights of training examples in the loss, by class or by a custom function."""
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from ..data import Split
 from ..errors import UserError
 
-# Weights, float (batch,), from the inputs and targets of a batch.
+# Function from the inputs and targets of a batch to weights, float (batch,).
 Weigh = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -19,21 +20,21 @@ def check(
     """Refuses weights that cannot be applied.
 
     Args:
-        class_weight: Weight of a class.
-        sample_weight: Weights of examples.
-        train: The training examples, or None where they are not known yet.
+        class_weight: Weight of each class.
+        sample_weight: Function that returns weights of examples.
+        train: The training examples, or None if not known yet.
 
     Raises:
-        UserError: They contradict each other, are no weights, or do not fit the examples.
+        UserError: Both are given, a weight is invalid, or they do not fit the examples.
     """
     if class_weight is not None and sample_weight is not None:
-        raise UserError("class_weight and sample_weight exclude each other; give one of them")
+        raise UserError("class_weight and sample_weight exclude each other; use only one of them")
     for name, weight in (class_weight or {}).items():
-        number = isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0
-        if not isinstance(name, int) or not number:
+        is_class = isinstance(name, numbers.Integral) and name >= 0
+        if not is_class or not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise UserError(
-                f"class_weight={{{name!r}: {weight!r}}}: expected classes, counted from 0, and "
-                "their weights, 0 or more"
+                f"class_weight={{{name!r}: {weight!r}}}: expected classes, integers from 0, and "
+                "weights of 0 or more"
             )
     if train is not None and class_weight is not None:
         _check_classes(class_weight, train)
@@ -43,7 +44,7 @@ def check(
         if shape != (len(inputs),):
             raise UserError(
                 f"sample_weight returns shape {shape} for {len(inputs)} examples; expected "
-                f"({len(inputs)},), one weight an example"
+                f"({len(inputs)},), one weight per example"
             )
 
 
@@ -52,20 +53,20 @@ def _check_classes(class_weight: Mapping[int, float], train: Split) -> None:
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
         shape = ", ".join(["n", *map(str, targets.shape[1:])])
         raise UserError(
-            "class_weight: expected targets of one class an example, int (n,), and the targets are "
-            f"{targets.dtype} ({shape})"
+            f"class_weight with targets {targets.dtype} ({shape}); expected one class per example, "
+            "int (n,): use sample_weight"
         )
     classes = np.unique(train.labels[train.rows])
     unknown = sorted(class_weight.keys() - set(classes.tolist()))
     if unknown:
         raise UserError(
-            f"class_weight names class {unknown[0]}, which no training example has; expected "
+            f"class_weight contains class {unknown[0]}, which no training example has; expected "
             f"classes among {', '.join(map(str, classes))}"
         )
 
 
 def by_class(class_weight: Mapping[int, float]) -> Weigh:
-    """Weights of examples by their class, 1 for one that is not named.
+    """Returns the function that weighs examples by their class; other classes have weight 1.
 
     Example:
         by_class({2: 5.0})(images, tf.constant([0, 2]))  # [1, 5]

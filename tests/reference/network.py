@@ -43,7 +43,7 @@ class Network:
     """The loss as a function of weights and a batch.
 
     Attributes:
-        activation: Of the hidden layers, one of `ACTIVATIONS`.
+        activation: Activation of the hidden layers, one of `ACTIVATIONS`.
         loss: One of `LOSSES`.
         l1: Factor of the kernels' absolute values.
         l2: Factor of the kernels' squares.
@@ -129,7 +129,7 @@ class Adam:
 
     Attributes:
         epsilon: A number, or a function of t.
-        form: "paper" or "keras": where epsilon stands.
+        form: "paper" or "keras": the place of epsilon.
     """
 
     epsilon: float | Callable[[int], float] = 1e-7

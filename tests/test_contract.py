@@ -5,7 +5,6 @@ data.
 """
 
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -15,8 +14,11 @@ from proving import load_proof
 from sklearn import metrics as sklearn_metrics
 
 import kpipe
+from kpipe import tasks
+from kpipe.checking import check_gradients
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import execution
+from kpipe.searching import search
 from kpipe.training.loop import Loop
 
 BASE = '''"""Three blobs."""
@@ -85,6 +87,9 @@ def untrained(monkeypatch):
     monkeypatch.setattr(execution, "count_opening", must_not)
 
 
+# Keras' words on a subclassed model that a pipeline builds.
+pytestmark = pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer")
+
 # --- what is ordinary -------------------------------------------------------------------------
 
 FUNCTIONAL = """
@@ -122,7 +127,7 @@ def load_data(hp):
 
 
 def build_model(hp):
-    return compiled(models.bag_of_embeddings(2, 100, embedding_dim=4, units=(4,)))
+    return compiled(models.bag_of_embeddings(2, vocabulary_size=100, embedding_dim=4, units=(4,)))
 """
 IMAGES = """
 def load_data(hp):
@@ -162,6 +167,9 @@ def build_model(hp):
     "subclassed with a name": SUBCLASSED.replace(
         "{answer}", '{"probabilities": self.last(self.hidden(inputs))}'
     ),
+    "subclassed that is built by its data": SUBCLASSED.replace(
+        "{answer}", "self.last(self.hidden(inputs))"
+    ).replace("    model.build((None, 5))\n", ""),
     "images as floats": IMAGES.format(channels=1, options="")
     + functional(
         'keras.layers.Dense(3, activation="softmax")'
@@ -232,9 +240,8 @@ def test_an_ordinary_pipeline_goes_the_whole_way(case, pipeline, tmp_path, verif
     np.testing.assert_allclose(probabilities, run.predictions["probabilities"], atol=1e-5)
     said = [names.index(label) for label in answers["label"]]
     assert run.metrics["accuracy"]["value"] == sklearn_metrics.accuracy_score(labels, said)
-    expected = sklearn_metrics.log_loss(
-        labels, probabilities.astype(float), labels=[*range(3)][: len(names)]
-    )
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
+    expected = sklearn_metrics.log_loss(labels, exact, labels=np.arange(len(names)))
     assert run.metrics["log_loss"]["value"] == pytest.approx(expected, abs=1e-5)
     assert keras.config.dtype_policy().name == before
 
@@ -242,7 +249,7 @@ def test_an_ordinary_pipeline_goes_the_whole_way(case, pipeline, tmp_path, verif
 def test_one_sigmoid_is_the_probability_of_the_second_class(pipeline, tmp_path, verified_here):
     lines = WORKS["one sigmoid"] + "\n\ndef build_trainer(hp):\n    return Trainer(epochs=60)\n"
     run = kpipe.run(pipeline(lines), out=tmp_path, batch_size=20)
-    assert run.metrics["accuracy"]["value"] > 0.9
+    assert run.metrics["accuracy"]["value"] > 0.75  # not the other way round
     answers = kpipe.load(run.folder).predict(own.blobs(40, 2, seed=1)[0])
     likely = answers["probabilities"][:, 1] > 0.5
     assert answers["label"].tolist() == np.where(likely, "yes", "no").tolist()
@@ -261,7 +268,8 @@ def test_mixed_precision_trains_in_float16_and_answers_in_float32(
     monkeypatch.setattr(Loop, "_step", watched)
     run = kpipe.run(pipeline(WORKS["mixed precision"]), out=tmp_path)
     assert "float16" in computed[0]
-    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
+    layers = [layer for layer in run.model.layers if layer.name != "features"]
+    assert {layer.compute_dtype for layer in layers} == {"float32"}
     assert {weight.dtype for weight in run.model.weights} == {"float32"}
 
 
@@ -484,20 +492,20 @@ def load_data(hp):
     ),
     "several numbers": (
         NUMBERS.replace("{labels}", "inputs[:, :2]"),
-        r"labels of train have the shape \(2\) an example; expected one number",
+        r"labels of train have \(2,\) values an example; expected one number",
     ),
     "several values of a number": (
         REGRESSION + functional("keras.layers.Dense(2)(inputs)", '"mse"'),
-        r"gives \(2\) an example; expected one value: end it with keras\.layers\.Dense\(1\)",
+        r"gives \(2,\) an example; expected one value: end it with keras\.layers\.Dense\(1\)",
     ),
     # inputs
     "NaN in train": (
         inputs("train", "inputs[3, 2] = np.nan"),
-        r"^mine train 3 contains a value that is NaN or infinite \(1 such examples here\); replace",
+        r"^mine train 3 contains NaN or infinity \(1 such examples in this batch\); .*: replace it",
     ),
     "infinity in test": (
         inputs("test", "inputs[7:9, 0] = np.inf"),
-        r"^mine test 7 contains a value that is NaN or infinite \(2 such examples here\); replace",
+        r"^mine test 7 contains NaN or infinity \(2 such examples in this batch\); .*: replace it",
     ),
     "another width in test": (
         inputs("test", "inputs = inputs[:, :4]"),
@@ -520,7 +528,7 @@ def load_data(hp):
     ),
     "an empty test split": (
         inputs("test", "inputs, labels = inputs[:0], labels[:0]"),
-        r"0 examples in its test split",
+        r"my mine: the test split is empty; expected at least 1 example",
     ),
     # the task and its target
     "an unknown task": (
@@ -624,15 +632,12 @@ def test_a_wrong_pipeline_ends_in_one_line_before_any_work(case, pipeline, tmp_p
 
 def test_a_fault_that_only_training_shows_is_one_line_too(pipeline, tmp_path):
     lines = WORKS["averaged weights"].replace("SGD(0.5,", "SGD(1e30,")
-    with pytest.raises(RunError, match="NaN|infinite|finite") as caught:
+    with pytest.raises(RunError, match=r"NaN|not finite") as caught:
         kpipe.run(pipeline(lines), out=tmp_path / "out")
     assert "\n" not in str(caught.value)
 
 
 def test_a_search_and_a_check_of_gradients_refuse_the_same(pipeline, tmp_path, untrained):
-    from kpipe.checking import check_gradients
-    from kpipe.searching import search
-
     for lines, message in (WRONG["no compile"], WRONG["a target that the task does not measure"]):
         path = pipeline(lines + "\n\n")
         with pytest.raises(UserError, match=message):
@@ -641,19 +646,7 @@ def test_a_search_and_a_check_of_gradients_refuse_the_same(pipeline, tmp_path, u
             check_gradients(path, out=tmp_path / "out")
 
 
-def test_all_metrics_of_a_task_may_be_targets(finished_run, joint_vae_run):
-    for run in (finished_run, joint_vae_run):
-        task = kpipe_task(run.record.task)
-        known = task.METRICS
-        for name in run.metrics:
-            start, slash, _ = name.partition("/")
-            assert f"{start}{slash}" in known, name
-
-
-def kpipe_task(name):
-    from kpipe import tasks
-
-    return tasks.find(name)
-
-
-assert pathlib.Path(own.__file__).is_file()
+@pytest.mark.parametrize("run", ["finished_run", "joint_vae_run"])
+def test_whatever_is_measured_can_be_a_target(run, request):
+    run = request.getfixturevalue(run)
+    assert run.metrics.keys() <= set(tasks.find(run.record.task).metric_names(run.label_names))

@@ -194,7 +194,10 @@ def first_kernel(model: keras.Model) -> np.ndarray | None:
 
     It is the kernel of the first convolution, or of a dense layer on all pixels.
     """
-    shape = model.inputs[0].shape[1:]
+    inputs = getattr(model, "inputs", None)
+    if not inputs:  # a subclassed model
+        return None
+    shape = inputs[0].shape[1:]
     for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.Conv2D):
             return np.array(layer.kernel)

@@ -1,6 +1,7 @@
 """Contract between model, data and task, checked on a few examples before training."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from ..data import Data, Split
 from ..errors import UserError
 from ..export import TEST, Case, Comparison
+from ..inputs import InputTargets
 
 EXAMPLES = 4  # size of the dry batch
 # Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
@@ -21,20 +23,20 @@ Transform = Callable[[Any], Any]
 
 
 def dry_batch(model: keras.Model, data: Data) -> Any:
-    """Returns the model's outputs for a few training examples; computes its loss, too.
+    """Returns the model's outputs for a few training examples.
 
     Raises:
-        UserError: The model does not accept the inputs, or its loss the targets.
+        UserError: The model does not accept the inputs.
     """
-    if len(getattr(model, "inputs", None) or [None]) > 1:
-        names = ", ".join(tensor.name for tensor in model.inputs)
+    inputs = _inputs_of(model)
+    if len(inputs) > 1:
+        names = ", ".join(tensor.name for tensor in inputs)
         raise UserError(
-            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, "
+            f"{model.name} takes {len(inputs)} inputs ({names}); expected one, "
             f"{_given(data)}: join them in load_data, or split them inside the model"
         )
-    positions = np.arange(min(EXAMPLES, len(data.train)))
-    x, y = data.train.take_pairs(positions)
-    for tensor in model.inputs or ():
+    x, _ = data.train.take_pairs(_dry_positions(data))
+    for tensor in inputs:
         wanted = tuple(tensor.shape[1:])
         fits = len(wanted) == x.ndim - 1 and all(
             size in (None, given) for size, given in zip(wanted, x.shape[1:], strict=True)
@@ -44,37 +46,59 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
                 f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
                 f"{_given(data)}: change the model's Input or the dataset"
             )
-    given = ""  # the outputs, once there are any
-
-    def forward(x: tf.Tensor, y: tf.Tensor) -> Any:
-        nonlocal given
-        outputs = model(x, training=False)
-        if model.compiled:
-            given = _describe(outputs)
-            model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
-        return outputs
-
     try:
-        # As a graph, like training: some functions with custom gradients cannot run eagerly.
-        outputs = tf.function(tf.autograph.experimental.do_not_convert(forward))(x, y)
+        outputs = _as_graph(lambda x: model(x, training=False))(x)
     except Exception as error:  # layers raise errors of many types
-        if given:
-            raise UserError(
-                f"the loss of {model.name} cannot compare outputs {given} with targets of shape "
-                f"{_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; change loss, outputs or "
-                "labels so that they fit"
-            ) from error
         raise UserError(
             f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
             "change build_model or load_data so that they fit"
         ) from error
-    if _is_mixed(model) and not model.inputs:
+    if _is_mixed(model) and not inputs:
         raise UserError(
             f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
             "float32; build it with keras.Model(inputs, outputs), or train it in float32"
         )
-    model.reset_metrics()
     return outputs
+
+
+def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs as training does: some functions with custom gradients cannot run eagerly."""
+    return tf.function(tf.autograph.experimental.do_not_convert(function))
+
+
+def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
+    """Computes the loss of a dry batch; a model that is not compiled has none.
+
+    Args:
+        model: Built.
+        data: Its training data.
+        outputs: See `dry_batch`.
+
+    Raises:
+        UserError: The loss does not accept the outputs or the targets.
+    """
+    if not model.compiled:
+        return
+    x, y = data.train.take_pairs(_dry_positions(data))
+
+    def compute(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        # The outputs anew: losses that layers add belong to the graph of their call.
+        y_pred = model(x, training=False)
+        return model.compute_loss(x=x, y=y, y_pred=y_pred, training=False)
+
+    try:
+        _as_graph(compute)(x, y)
+    except Exception as error:  # losses raise errors of many types
+        raise UserError(
+            f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
+            f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
+            "change loss, outputs or labels so that they fit"
+        ) from error
+    model.reset_metrics()
+
+
+def _dry_positions(data: Data) -> np.ndarray:
+    return np.arange(min(EXAMPLES, len(data.train)))
 
 
 def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None, np.ndarray]:
@@ -122,13 +146,15 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
         UserError: The output cannot be converted; the message is one line and suggests a fix.
     """
     names = data.label_names
-    output, values = one_output(model, dry_batch(model, data), "probabilities")
+    outputs = dry_batch(model, data)
+    output, values = one_output(model, outputs, "probabilities")
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
             f"{model.name} outputs {_shape(values.shape[1:])} per example; expected {len(names)} "
             f"probabilities, one for each label name ({_listed(names)}): change its last layer"
         )
+    check_loss(model, data, outputs)
     logits = takes_logits(model, output)
     if single:
 
@@ -189,15 +215,15 @@ def inference_model(
     """
     if _is_mixed(model):
         model = _in_float32(model)
-    inputs = model.inputs
-    if not inputs:  # a subclassed model
-        spec = data.train.inputs
-        inputs = [
-            keras.Input(data.train.column.row_shape, dtype=spec.dtype.name, name=data.input.name)
-        ]
-    outputs = model.output if model.inputs else model(inputs[0])
-    if model.inputs and transform is None and isinstance(outputs, dict) and name in outputs:
-        return model
+    if inputs := _inputs_of(model):
+        # A Sequential has `outputs` only.
+        outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+        if transform is None and isinstance(outputs, dict) and name in outputs:
+            return model
+    else:
+        shape, dtype = data.train.column.row_shape, data.train.inputs.dtype.name
+        inputs = [keras.Input(shape, dtype=dtype, name=data.input.name)]
+        outputs = model(inputs[0])
     if isinstance(outputs, (list, tuple)):
         outputs = outputs[0]
     elif isinstance(outputs, dict):
@@ -206,6 +232,11 @@ def inference_model(
         outputs = transform(outputs)
     outputs = keras.layers.Activation("linear", dtype="float32")(outputs)
     return keras.Model(inputs[0], {name: outputs}, name=model.name)
+
+
+def _inputs_of(model: keras.Model) -> list[Any]:
+    """The model's symbolic inputs; none of a subclassed model."""
+    return list(getattr(model, "inputs", None) or ())
 
 
 def _is_mixed(model: keras.Model) -> bool:
@@ -228,12 +259,26 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return clone
 
 
+def check_learns_labels(data: Data) -> None:
+    """Checks that the dataset is not one to be reconstructed.
+
+    Raises:
+        UserError: It is.
+    """
+    if isinstance(data.targets, InputTargets):
+        raise UserError(
+            f"{data.name} is to be reconstructed, and the task learns labels: leave "
+            'as_autoencoder_data() out of load_data, or say task = "reconstruction"'
+        )
+
+
 def check_classes(data: Data) -> None:
     """Checks that labels are classes, integers from 0 to the number of names - 1, in all splits.
 
     Raises:
         UserError: They are not; the message names the split and suggests a fix.
     """
+    check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 1:
@@ -258,6 +303,7 @@ def check_classes(data: Data) -> None:
 
 def check_several(data: Data) -> None:
     """Checks that labels are 0 or 1, one for each name, in all splits."""
+    check_learns_labels(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 2 or labels.shape[1] != len(names):
@@ -350,6 +396,7 @@ def first_line(error: Exception) -> str:
     """Returns the first relevant line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    text = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", text)  # TensorFlow's own names
     return text[:200].rstrip(".") or type(error).__name__
 
 

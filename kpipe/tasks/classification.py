@@ -5,6 +5,8 @@ another name or without a name is used as `probabilities`; with `from_logits=Tru
 softmax is used; a single sigmoid output for two classes is the probability of the second class.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,6 +36,14 @@ MISTAKES = 10  # shown with their text
 EXCERPT = 500  # characters of a text
 # Probabilities closer than this can change places by the last bits.
 DECIDED = 2e-5
+
+
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["accuracy", "majority_baseline", "log_loss"]
+    names += ["roc_auc"] if len(label_names) == 2 else []
+    names += ["bag_of_words_baseline", "above_bag_of_words"]
+    return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
 
 
 def check(model: keras.Model, data: Data) -> None:

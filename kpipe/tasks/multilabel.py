@@ -4,6 +4,8 @@ The model outputs `probabilities`, float32 (n, num_labels), which are independen
 to 1.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,6 +22,12 @@ HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.against_single_task)
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
+
+
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["accuracy", "majority_baseline"]
+    return names + [f"{kind}/{name}" for kind in (*names, "roc_auc") for name in label_names]
 
 
 def check(model: keras.Model, data: Data) -> None:

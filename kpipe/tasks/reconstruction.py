@@ -5,6 +5,7 @@ The model has the layers "encoder", from images to {"code": ...}, and "decoder",
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from ..data import Data
 from ..errors import UserError
 from ..export import TEST, Case, Comparison, Endpoints
 from ..inputs import ImageInput, InputTargets
+from ..measures import disentanglement
 from ..measures import reconstruction as measures
 from ..models import latents
 from ..report import Section
@@ -40,6 +42,19 @@ OPTIONS = {"likelihood_samples": 0}
 IMAGE_TOLERANCE = 1e-4
 
 
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have; a variant has some of them."""
+    errors = ["squared_error", "psnr", "ssim"]
+    names = [*errors, *(f"svd_{name}" for name in errors)]
+    names += ["train_squared_error", "svd_train_squared_error", "train_error_over_svd"]
+    names += ["bound", "negative_log_likelihood", "reconstruction_nats", "discrete_information"]
+    for part in ("continuous", "discrete"):
+        names += [f"{part}_kl", f"{part}_capacity", f"{part}_kl_off_capacity"]
+    names += ["unsupervised_accuracy", *disentanglement.NAMES]
+    noise = ("psnr_noisy", "psnr_denoised", "psnr_gain", "ssim_noisy", "ssim_denoised")
+    return names + [f"{name}/{level}" for name in noise for level in measures.NOISE_LEVELS]
+
+
 def check(model: keras.Model, data: Data) -> None:
     """Checks that model and data fit the task, before training.
 
@@ -61,7 +76,7 @@ def check(model: keras.Model, data: Data) -> None:
             f"{model.name} reconstructs images, but {data.name} has labels as targets; call "
             "as_autoencoder_data() on the dataset in load_data"
         )
-    _contract.dry_batch(model, data)
+    _contract.check_loss(model, data, _contract.dry_batch(model, data))
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:

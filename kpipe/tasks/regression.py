@@ -5,6 +5,8 @@ name is used as `value`. With `Dataset.with_scaled_targets` the model learns sca
 predictions, metrics and the export are in the unit of the labels.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -26,12 +28,19 @@ FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.resi
 _ABOVE = "mae_above_linear_regression"
 
 
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["mae", "rmse", "r2", "explained_variance"]
+    return [*names, "mean_baseline_mae", "linear_regression_mae", _ABOVE]
+
+
 def check(model: keras.Model, data: Data) -> None:
     """Checks that model and values fit the task, before training.
 
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
+    _contract.check_learns_labels(data)
     for split, labels in _contract.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
@@ -44,12 +53,14 @@ def check(model: keras.Model, data: Data) -> None:
                 f"{data.name}: example {bad[0]} of {split} has the value {labels[bad[0]]} "
                 f"({bad.size} such examples); expected a finite number: remove them"
             )
-    _, values = _contract.one_output(model, _contract.dry_batch(model, data), "value")
+    outputs = _contract.dry_batch(model, data)
+    _, values = _contract.one_output(model, outputs, "value")
     if values.shape[1:] not in ((), (1,)):
         raise UserError(
             f"{model.name} outputs {values.shape[1:]} per example; expected one value: end it with "
             "keras.layers.Dense(1)"
         )
+    _contract.check_loss(model, data, outputs)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:

@@ -118,8 +118,13 @@ class Loop:
             raise UserError(f"monitor={monitor}: no such metric; expected {', '.join(known)}")
         if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
             raise UserError(
+<<<<<<< HEAD
                 f"monitor={monitor}: Keras does not know whether it should rise or fall; set "
                 'Trainer(monitor_mode="max") or "min"'
+=======
+                f"monitor={monitor}: Keras does not know whether it is to rise or to fall; say "
+                'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
+>>>>>>> fit
             )
 
     def _open_checkpoints(self, folder: pathlib.Path) -> Checkpoints:
@@ -261,7 +266,8 @@ class Loop:
 
     def _not_finite(self) -> RunError:
         history = self.history
-        kept = self.folder and f"; the last good state is kept in {self.folder / 'checkpoints'}"
+        commits = self.checkpoints and self.checkpoints.folder
+        kept = commits and commits.is_dir() and f"; the last good state is kept in {commits}"
         return RunError(
             f"the loss became NaN or infinite in epoch {len(history.rows) + 1}, at step "
             f"{history.step}; try a smaller learning_rate{kept or ''}"

@@ -118,13 +118,8 @@ class Loop:
             raise UserError(f"monitor={monitor}: no such metric; expected {', '.join(known)}")
         if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
             raise UserError(
-<<<<<<< HEAD
                 f"monitor={monitor}: Keras does not know whether it should rise or fall; set "
-                'Trainer(monitor_mode="max") or "min"'
-=======
-                f"monitor={monitor}: Keras does not know whether it is to rise or to fall; say "
                 'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
->>>>>>> fit
             )
 
     def _open_checkpoints(self, folder: pathlib.Path) -> Checkpoints:

@@ -149,8 +149,9 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
-            f"{model.name} outputs {per_example(values.shape[1:])} per example; expected {len(names)} "
-            f"probabilities, one for each label name ({list_names(names)}): change its last layer"
+            f"{model.name} outputs {per_example(values.shape[1:])} per example; expected "
+            f"{len(names)} probabilities, one for each label name ({list_names(names)}): change "
+            "its last layer"
         )
     check_loss(model, data, outputs)
     logits = takes_logits(model, output)
@@ -271,6 +272,7 @@ def _given(data: Data) -> str:
 
 
 def per_example(shape: Sequence[int | None]) -> str:
+    """Writes the shape of what an example has."""
     if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
         return "one number"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
@@ -287,4 +289,5 @@ def _describe(outputs: Any) -> str:
 
 
 def list_names(names: Sequence[str]) -> str:
+    """Writes the first names."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

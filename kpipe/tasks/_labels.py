@@ -32,9 +32,9 @@ def check_classes(data: Data) -> None:
     for split, labels in labels_of(data):
         if labels.ndim != 1:
             raise UserError(
-                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} per "
-                "example; expected one integer: use labels.argmax(axis=1) if they are one-hot, or "
-                'task = "multilabel" if an example can have several labels'
+                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} "
+                "per example; expected one integer: use labels.argmax(axis=1) if they are one-hot, "
+                'or task = "multilabel" if an example can have several labels'
             )
         if labels.dtype.kind != "i":
             raise UserError(
@@ -57,9 +57,9 @@ def check_several(data: Data) -> None:
     for split, labels in labels_of(data):
         if labels.ndim != 2 or labels.shape[1] != len(names):
             raise UserError(
-                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} per "
-                f"example; expected {len(names)} values of 0 or 1, one for each label name; use "
-                'task = "classification" for one class per example'
+                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} "
+                f"per example; expected {len(names)} values of 0 or 1, one for each label name; "
+                'use task = "classification" for one class per example'
             )
         if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
             raise UserError(

@@ -81,7 +81,9 @@ def test_every_pipeline_has_tiny_settings_here():
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(name, tmp_path):
+def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(
+    name, tmp_path, verified_here
+):
     other = {"celeba_joint_vae": 2, "dsprites_joint_vae": 2}
     other |= {"logic_gates": 8, "one_example": 50, "diabetes_mlp": 30}
     epochs = other.get(name, 3)

@@ -77,6 +77,7 @@ def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
     if not model.compiled:
         return
     x, y = data.train.take_pairs(_dry_positions(data))
+    model._clear_losses()  # those that layers added are tensors of the dry batch's graph
     try:
         model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
     except Exception as error:  # losses raise errors of many types
@@ -285,10 +286,12 @@ def check_classes(data: Data) -> None:
             )
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(names):
+            fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
+            if low < 0:  # what is not labelled is often labelled -1
+                fix = "remove the examples that have no label"
             raise UserError(
                 f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
-                f"{len(names) - 1}, for {len(names)} label names ({_listed(names)}): "
-                "numpy.unique(labels, return_inverse=True)[1] renumbers them"
+                f"{len(names) - 1}, for {len(names)} label names ({_listed(names)}): {fix}"
             )
 
 

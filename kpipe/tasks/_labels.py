@@ -43,10 +43,12 @@ def check_classes(data: Data) -> None:
             )
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(names):
+            fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
+            if low < 0:  # what is not labelled is often labelled -1
+                fix = "remove the examples that have no label"
             raise UserError(
                 f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
-                f"{len(names) - 1}, for {len(names)} label names ({list_names(names)}): "
-                "numpy.unique(labels, return_inverse=True)[1] renumbers them"
+                f"{len(names) - 1}, for {len(names)} label names ({list_names(names)}): {fix}"
             )
 
 

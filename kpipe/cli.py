@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
-    """The function of a command."""
+    """Returns the function of a command."""
     commands = {
         "run": _run,
         "predict": _predict,

@@ -149,11 +149,11 @@ def target(metric: str, at_least: float | None = None, at_most: float | None = N
 
 
 def headline(of_target: str | None, of_task: str, metrics: Collection[str]) -> str:
-    """Returns the metric by which a run is known: the target's, or else that of its task.
+    """Returns the main metric of a run: that of its target, else that of its task.
 
     Args:
         of_target: Metric of the target, if there is one.
-        of_task: Metric that stands first in the task; "" in runs of format 1, which do not say.
+        of_task: Main metric of the task; "" in runs of format 1, which do not record it.
         metrics: Names of all metrics of the run.
     """
     names = [of_target, of_task, "accuracy", "psnr", *metrics]

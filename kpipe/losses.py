@@ -71,7 +71,7 @@ def reconstruction_metric(loss: Loss) -> keras.metrics.Metric:
     """Returns the metric `reconstruction`: the mean of a loss, without terms added by layers.
 
     Args:
-        loss: One of the losses of this module.
+        loss: A loss of this module.
 
     Example:
         model.compile("adam", loss=bernoulli, metrics=[reconstruction_metric(bernoulli)])

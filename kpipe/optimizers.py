@@ -30,7 +30,7 @@ def from_hyperparameters(
     Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
 
     Args:
-        hp: Keys are declared in it, and have their values from it.
+        hp: Hyperparameters, in which the keys are declared.
         optimizer: One of `OPTIMIZERS`.
         learning_rate: Learning rate of the first step.
         momentum: Momentum of sgd_momentum.
@@ -38,10 +38,10 @@ def from_hyperparameters(
             biases and no normalization.
         schedule: One of `SCHEDULES`, see `learning_rate_schedule`, also for the next two.
         decay_rate: Decay per step.
-        decay_steps: Number of steps.
+        decay_steps: Number of steps of a schedule.
 
     Raises:
-        ValueError: `gradient_accumulation_steps` is below 1, or a name is unknown.
+        ValueError: `gradient_accumulation_steps` is less than 1, or a name is unknown.
 
     Example:
         model.compile(from_hyperparameters(hp, "sgd", learning_rate=0.1), loss="mse")
@@ -162,7 +162,7 @@ def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the optimizer's learning rate follows a schedule.
 
     Args:
-        optimizer: Any optimizer of Keras.
+        optimizer: Any Keras optimizer.
 
     Example:
         has_schedule(keras.optimizers.Adam(learning_rate_schedule("cosine", 0.1, 0.0, 10)))  # True

@@ -19,17 +19,17 @@ def predict(
     as_json: bool = False,
     images: str | os.PathLike | None = None,
 ) -> None:
-    """Prints an answer a line: for each file, line of a text file or row of a table.
+    """Prints one answer per line: for each file, line of a text file or row of a table.
 
     Args:
-        folder: Of a finished run.
-        paths: Images; texts in UTF-8, one a line; or tables of numbers.
-        texts: More texts.
+        folder: Folder of a finished run.
+        paths: Images; texts in UTF-8, one per line; or tables of numbers.
+        texts: Additional texts.
         as_json: Whether each answer is a JSON object.
         images: Folder for the reconstructions of an autoencoder, as PNG files.
 
     Raises:
-        UserError: The model takes or gives something else, or a file cannot be read.
+        UserError: The model has other inputs or outputs, or a file cannot be read.
     """
     folder, given = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
     model = load(folder)

@@ -7,8 +7,8 @@ cross-validation within the training rows. num_layers=0 is linear regression by 
 with a penalty. Measured on the 89 test rows, seeds 0, 1 and 2: mean absolute error 43.99 [36.31,
 51.66], 43.92 [36.28, 51.56] and 44.31 [36.48, 52.15]; R2 0.36, 0.36 and 0.34; scikit-learn's linear
 regression 46.05, 45.88 and 46.16; paired difference -2.07 [-4.40, +0.27], -1.96 [-4.31, +0.40] and
--1.85 [-4.42, +0.72], so that no seed shows the network to be better. Training takes some 20 seconds
-on a shared CPU.
+-1.85 [-4.42, +0.72], so no seed shows a significant difference. Training takes about 20 seconds on
+a shared CPU.
 
     kpipe run diabetes_mlp
     kpipe run diabetes_mlp num_layers=0
@@ -58,5 +58,5 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch of the smallest validation error; val_loss would contain the penalty as well."""
+    """The epoch with the smallest validation error is kept; val_loss would include the penalty."""
     return Trainer(batch_size=32, epochs=300, monitor="val_mae", patience=30)

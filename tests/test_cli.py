@@ -230,7 +230,7 @@ def test_settings_of_keras_that_cannot_work_are_refused(monkeypatch):
 
     environment.check_keras()
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(UserError, match="runs on jax, kpipe needs tensorflow"):
+    with pytest.raises(UserError, match="runs on jax; kpipe needs tensorflow"):
         environment.check_keras()
     monkeypatch.undo()
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")

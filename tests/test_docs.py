@@ -1,4 +1,4 @@
-"""What the pages and the pipelines' docstrings tell a reader to type exists, and is understood."""
+"""Commands and names in the pages and in the pipelines' docstrings exist, and are understood."""
 
 import ast
 import configparser

@@ -73,7 +73,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(model, tmp_path):
     [
         ("", r"vectors\.txt: contains no vectors"),
         ("good 1 2 3\nbad 1 2\n", r"vectors\.txt:2: .* expected"),
-        ("good 1 2 3\nbad 1 2 3 4\n", r"vectors\.txt:2: .* expected 3 finite numbers"),
+        ("good 1 2 3\nbad 1 2 3 4\n", r"vectors\.txt:2: .* expected a word and 3 finite numbers"),
         ("good\nbad 1 2 3\n", r"vectors\.txt:1: expected a word and 3 numbers"),
         ("good 1 2 3\nbad 1 2 x\n", r"vectors\.txt:2: .* expected"),
         ("good 1 2 3\nbad 1 nan 3\n", r"vectors\.txt:2: .* finite"),

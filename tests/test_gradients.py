@@ -175,7 +175,7 @@ def test_several_outputs_have_a_loss_each():
     loss = {"one": one, "two": "mean_squared_error"}
     assert gradients.check(model, loss, vectors(), targets).passed
     assert one.dtype == "float32"
-    with pytest.raises(ValueError, match="for 2 outputs: expected a dict or list"):
+    with pytest.raises(ValueError, match="for 2 outputs; expected a dict or list"):
         gradients.check(model, "mean_squared_error", vectors(), LABELS)
 
 
@@ -498,7 +498,7 @@ def test_what_cannot_be_checked_is_refused():
     noise = layers.Lambda(lambda a: a + tf.random.normal(tf.shape(a), dtype=a.dtype))
     with pytest.raises(ValueError, match=r"for the same variables .* give it one"):
         gradients.check(noise, x=vectors())
-    with pytest.raises(ValueError, match="y=None: expected the targets"):
+    with pytest.raises(ValueError, match="y=None; expected the targets"):
         gradients.check(layers.Dense(2), "mse", vectors())
     with pytest.raises(ValueError, match="cannot be computed on x and y in float64: "):
         gradients.check(layers.Dense(2), {"a": "mse"}, vectors(), {"a": vectors(size=2)})

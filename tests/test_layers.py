@@ -280,5 +280,5 @@ def test_a_divergence_is_no_metric_to_monitor(shown_digits):
     model = models.vae((32, 32, 1), 2, units=(8,))
     model.compile("adam", losses.bernoulli)
     trainer = Trainer(epochs=1, monitor="val_continuous_kl")
-    with pytest.raises(UserError, match=r"Keras does not know whether it is to rise or to fall"):
+    with pytest.raises(UserError, match=r"Keras does not know whether it should rise or fall"):
         trainer.fit(model, shown_digits)

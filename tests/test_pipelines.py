@@ -81,7 +81,9 @@ def test_every_pipeline_has_tiny_settings_here():
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(name, tmp_path):
+def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(
+    name, tmp_path, verified_here
+):
     other = {"celeba_joint_vae": 2, "dsprites_joint_vae": 2}
     other |= {"logic_gates": 8, "one_example": 50, "diabetes_mlp": 30}
     epochs = other.get(name, 3)
@@ -331,7 +333,9 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
     table.write_text("a,b\n" + "".join(f"{a:g},{b:g}\n" for a, b in corners))
     assert model.predict_files([table])["label"].tolist() == ["0", "1", "1", "0"]
     image.write_bytes(tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy())
-    with pytest.raises(UserError, match=rf"^{image}: cannot be read .*; expected 2 numbers a row"):
+    with pytest.raises(
+        UserError, match=rf"^{image}: cannot be read .*; expected 2 numbers per row"
+    ):
         model.predict_files([image])
 
 

@@ -205,7 +205,7 @@ def changed(path, value):
 
 @pytest.mark.parametrize("content", [[], [1], None, 7, "run", True])
 def test_what_is_no_object_is_refused(content):
-    with pytest.raises(UserError, match=r"^a/run\.json: not a readable record \(\w+ in place of"):
+    with pytest.raises(UserError, match=r"^a/run\.json: not the record of a run \(\w+ instead of"):
         Record.from_json(content, "a/run.json")
 
 
@@ -213,37 +213,39 @@ def test_what_is_no_object_is_refused(content):
     ("path", "value", "said"),
     [
         ("pipeline", ..., "pipeline is missing"),
-        ("pipeline", None, "pipeline: NoneType in place of str"),
-        ("format_version", "2", "format_version: str in place of int"),
-        ("seed", "0", "seed: str in place of int"),
-        ("seed", 1.5, "seed: float in place of int"),
-        ("seed", True, "seed: true or false in place of int"),
-        ("budget", "1h", "budget: str in place of float"),
-        ("overrides", [], "overrides: list in place of dict"),
-        ("trainer", None, "trainer: NoneType in place of dict"),
-        ("versions.kpipe", 1, "versions: int in place of str"),
-        ("times.data", "1 s", "times: str in place of float"),
-        ("data", None, "data: NoneType in place of an object"),
-        ("data.official", "no", "data: official: str in place of bool"),
-        ("data.label_names", "01", "data: label_names: str in place of tuple"),
-        ("data.label_names", [0, 1], "data: label_names: int in place of str"),
-        ("data.examples.train", "many", "data: examples: str in place of int"),
+        ("pipeline", None, "pipeline: NoneType instead of str"),
+        ("format_version", "2", "format_version: str instead of int"),
+        ("seed", "0", "seed: str instead of int"),
+        ("seed", 1.5, "seed: float instead of int"),
+        ("seed", True, "seed: true or false instead of int"),
+        ("budget", "1h", "budget: str instead of float"),
+        ("overrides", [], "overrides: list instead of dict"),
+        ("trainer", None, "trainer: NoneType instead of dict"),
+        ("versions.kpipe", 1, "versions: int instead of str"),
+        ("times.data", "1 s", "times: str instead of float"),
+        ("data", None, "data: NoneType instead of an object"),
+        ("data.official", "no", "data: official: str instead of bool"),
+        ("data.label_names", "01", "data: label_names: str instead of tuple"),
+        ("data.label_names", [0, 1], "data: label_names: int instead of str"),
+        ("data.examples.train", "many", "data: examples: str instead of int"),
         ("target.metric", ..., "target: metric is missing"),
-        ("target", [], "target: list in place of an object"),
-        ("proof.passed", 1, "proof: passed: int in place of bool"),
-        ("proof.max_difference", None, "proof: max_difference: NoneType in place of float"),
-        ("proof.max_difference", False, "proof: max_difference: bool in place of float"),
-        ("proof.batches", {"1": 1}, "proof: batches: dict in place of list"),
+        ("target", [], "target: list instead of an object"),
+        ("proof.passed", 1, "proof: passed: int instead of bool"),
+        ("proof.max_difference", None, "proof: max_difference: NoneType instead of float"),
+        ("proof.max_difference", False, "proof: max_difference: bool instead of float"),
+        ("proof.batches", {"1": 1}, "proof: batches: dict instead of list"),
         ("model.layers.0.name", ..., "model: layers: name is missing"),
-        ("model.layers.0", "Dense", "model: layers: str in place of an object"),
+        ("model.layers.0", "Dense", "model: layers: str instead of an object"),
         ("training.best_epoch", ..., "training: best_epoch is missing"),
-        ("weights_sha256", 3, "weights_sha256: int in place of str"),
+        ("weights_sha256", 3, "weights_sha256: int instead of str"),
     ],
 )
 def test_damage_is_named_with_file_and_key_in_one_line(path, value, said):
     with pytest.raises(UserError) as caught:
         Record.from_json(changed(path, value), "a/run.json")
-    assert str(caught.value) == f"a/run.json: not a readable record ({said}); use --fresh"
+    assert (
+        str(caught.value) == f"a/run.json: not the record of a run ({said}); run again with --fresh"
+    )
 
 
 def test_whatever_stands_in_place_of_a_value_is_read_or_is_one_line():

@@ -494,7 +494,7 @@ def test_a_figure_that_fails_is_named_and_the_rest_is_there(digits, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("figure broken_plot failed: AttributeError: ")
     assert lines[0].endswith(f"(test_report.py, line {first + 2})")
-    assert "figure of_axes failed: TypeError: it returned Axes, expected a " in lines[1]
+    assert "figure of_axes failed: TypeError: it returned Axes; expected a " in lines[1]
     assert (
         "figure of_numpy failed: ValueError: " in lines[2] and "(test_report.py, line" in lines[2]
     )

@@ -103,7 +103,9 @@ def test_predictions_of_other_weights_are_none(folder):
     assert read_predictions(path, None) is None
     assert read_predictions(folder / "none.npz", weights) is None
     rewrite(folder / "run.json", weights_sha256="0" * 64)
-    with pytest.raises(UserError, match=r"predictions\.npz is missing or damaged; use --fresh"):
+    with pytest.raises(
+        UserError, match=r"predictions\.npz is missing or damaged; run again with --fresh"
+    ):
         open_run(folder)
 
 

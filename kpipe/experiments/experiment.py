@@ -85,7 +85,7 @@ class Experiment:
         Returns:
             The model, and what the run's record contains about its initialization.
         """
-        keras.utils.clear_session()  # forgets the policy
+        keras.utils.clear_session()  # resets the policy
         keras.config.set_dtype_policy(self.dtype_policy)
         keras.utils.set_random_seed(self.seed)
         model = self.module.build_model(self.settings.hp if hp is None else hp)
@@ -94,7 +94,7 @@ class Experiment:
 
 @contextlib.contextmanager
 def callers_dtype_policy() -> Iterator[None]:
-    """Restores Keras' global policy at the end."""
+    """Restores Keras' global dtype policy at the end."""
     before = keras.config.dtype_policy().name
     try:
         yield

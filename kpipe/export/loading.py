@@ -130,15 +130,15 @@ class SavedModel:
         )
 
     def predict_examples(self, examples: inputs.Examples) -> dict[str, np.ndarray]:
-        """Predicts for what `inputs.read_examples` has read.
+        """Predicts for examples read by `inputs.read_examples`.
 
         Raises:
-            UserError: The model takes no such files, or one of them cannot be decoded.
+            UserError: The model does not accept such files, or a file cannot be decoded.
         """
         if examples.endpoint not in self._signatures:
             shape = tuple(self.input_spec.shape[1:])
             raise UserError(
-                f"{self.folder}: this model takes {self.input_spec.name} of shape {shape}, no "
+                f"{self.folder}: this model takes {self.input_spec.name} of shape {shape}, not "
                 "files; use kpipe.load(FOLDER).predict(ARRAY)"
             )
         return self._call(examples.endpoint, examples.values, examples.explain)

@@ -49,8 +49,9 @@ class Examples(NamedTuple):
         kind: "text" or "file".
         names: Text, path, or path and row of each example.
         values: Encoded images, texts, or rows of numbers.
-        endpoint: Signature that takes them.
-        explain: Which of some examples the endpoint cannot take, by their range.
+        endpoint: Signature that accepts them.
+        explain: Function from a range of examples to an error that names those the endpoint cannot
+            process.
     """
 
     kind: str
@@ -66,9 +67,9 @@ def read_examples(
     """Reads a model's inputs from a user's files.
 
     Args:
-        paths: Images; texts in UTF-8, one a line; or tables of numbers.
+        paths: Images; texts in UTF-8, one per line; or tables of numbers.
         spec: Spec of the model's input.
-        texts: More texts.
+        texts: Additional texts.
 
     Raises:
         UserError: A file cannot be read, or the model does not take texts; the message names it.

@@ -42,7 +42,7 @@ class Tokens:
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
-        """Shape of one input in a batch: as long as the longest of them."""
+        """Shape of one input in a batch; its length is that of the longest text of the batch."""
         return (None,)
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:

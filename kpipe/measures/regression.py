@@ -32,9 +32,9 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
     | heavy tails, 45  | 92.4, 92.6 | 87.0, 87.3 | 90.7, 90.1 | 90.1, 89.4           |
     | heavy tails, 500 | 94.7, 94.6 | 92.3, 92.2 | 93.8, 93.5 | 93.6, 93.4           |
 
-    The bootstrap, percentile or BCa, was within 2.5 points of that for `r2` and
-    `explained_variance`. With 3 degrees of freedom squared errors have no variance, and
-    coverage falls: 88 to 95 % for `mae`, 70 to 80 % for `rmse`, 80 to 86 % for the other two.
+    The bootstrap, percentile or BCa, was within 2.5 points of this coverage for `r2` and
+    `explained_variance`. With 3 degrees of freedom squared errors have infinite variance, and
+    coverage is lower: 88 to 95 % for `mae`, 70 to 80 % for `rmse`, 80 to 86 % for the others.
 
     Args:
         values: float (n,), the true values.

@@ -203,7 +203,7 @@ def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
     """Returns the function that computes the attention weights of every layer of a transformer.
 
     Args:
-        model: Built by `transformer`.
+        model: Model built by `transformer`.
 
     Returns:
         Function from tokens, int (batch, length), to {"attention_1": float32 (batch, heads, length,

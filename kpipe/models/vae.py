@@ -56,7 +56,7 @@ class Latents:
         return np.split(values, np.cumsum(self.discrete)[:-1], axis=1) if self.discrete else []
 
     def classes(self, code: np.ndarray) -> np.ndarray:
-        """The class of each discrete latent in codes: int (n, discrete latents).
+        """Returns the class of each discrete latent: int (n, discrete latents).
 
         Args:
             code: float (n, size).
@@ -78,10 +78,10 @@ class Latents:
 
 
 def latents(model: keras.Model) -> Latents:
-    """Describes the codes of an autoencoder.
+    """Returns the structure of an autoencoder's codes.
 
     Args:
-        model: Built by `autoencoder`, `vae` or `joint_vae`.
+        model: Model built by `autoencoder`, `vae` or `joint_vae`.
 
     Example:
         latents(joint_vae((32, 32, 1), 4, discrete=(10, 2))).discrete  # (10, 2)
@@ -228,7 +228,7 @@ def discrete_sizes(text: str) -> tuple[int, ...]:
     """Parses the classes of each discrete latent: "10", "40x2" for forty of two, "10+2", "none".
 
     Args:
-        text: Numbers of classes.
+        text: Numbers of classes in this format.
 
     Raises:
         ValueError: The text has another format.

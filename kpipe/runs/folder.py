@@ -151,7 +151,7 @@ def read_metrics(path: pathlib.Path) -> Metrics:
 
 
 def _is_metric(entry: object) -> bool:
-    """Whether it has a value, and numbers or nothing in every place."""
+    """Whether an entry has a value, and contains only numbers and None."""
     if not isinstance(entry, Mapping) or "value" not in entry:
         return False
     return all(number is None or type(number) in (int, float) for number in entry.values())
@@ -184,7 +184,7 @@ def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.nd
         # If NumPy opens a damaged file itself, it does not close it.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = dict(content)
-    except Exception:  # what a damaged file raises has many types
+    except Exception:  # damaged files raise errors of many types
         return None
     return arrays if str(arrays.get("weights_sha256")) == weights else None
 

@@ -9,10 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..data import Data, Split
+from ..data import Data
 from ..errors import UserError
-from ..export import TEST, Case, Comparison
-from ..inputs import InputTargets
 
 EXAMPLES = 4  # size of the dry batch
 # Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
@@ -28,7 +26,7 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
     Raises:
         UserError: The model does not accept the inputs.
     """
-    inputs = _inputs_of(model)
+    inputs = inputs_of(model)
     if len(inputs) > 1:
         names = ", ".join(tensor.name for tensor in inputs)
         raise UserError(
@@ -43,13 +41,11 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
         )
         if not fits:
             raise UserError(
-                f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
+                f"{model.name} takes {per_example(wanted)} ({tensor.name}); expected "
                 f"{_given(data)}: change the model's Input or the dataset"
             )
     try:
-        # As a graph, like training: some functions with custom gradients cannot run eagerly.
-        forward = tf.autograph.experimental.do_not_convert(lambda x: model(x, training=False))
-        outputs = tf.function(forward)(tf.constant(x))
+        outputs = _as_graph(lambda x: model(x, training=False))(x)
     except Exception as error:  # layers raise errors of many types
         raise UserError(
             f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
@@ -61,6 +57,11 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
             "float32; build it with keras.Model(inputs, outputs), or train it in float32"
         )
     return outputs
+
+
+def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs as training does: some functions with custom gradients cannot run eagerly."""
+    return tf.function(tf.autograph.experimental.do_not_convert(function))
 
 
 def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
@@ -77,13 +78,18 @@ def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
     if not model.compiled:
         return
     x, y = data.train.take_pairs(_dry_positions(data))
-    model._clear_losses()  # those that layers added are tensors of the dry batch's graph
+
+    def compute(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        # The outputs anew: losses that layers add belong to the graph of their call.
+        y_pred = model(x, training=False)
+        return model.compute_loss(x=x, y=y, y_pred=y_pred, training=False)
+
     try:
-        model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
+        _as_graph(compute)(x, y)
     except Exception as error:  # losses raise errors of many types
         raise UserError(
             f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
-            f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
+            f"targets of shape {per_example(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
             "change loss, outputs or labels so that they fit"
         ) from error
     model.reset_metrics()
@@ -143,8 +149,9 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
-            f"{model.name} outputs {_shape(values.shape[1:])} per example; expected {len(names)} "
-            f"probabilities, one for each label name ({_listed(names)}): change its last layer"
+            f"{model.name} outputs {per_example(values.shape[1:])} per example; expected "
+            f"{len(names)} probabilities, one for each label name ({list_names(names)}): change "
+            "its last layer"
         )
     check_loss(model, data, outputs)
     logits = takes_logits(model, output)
@@ -207,7 +214,7 @@ def inference_model(
     """
     if _is_mixed(model):
         model = _in_float32(model)
-    if inputs := _inputs_of(model):
+    if inputs := inputs_of(model):
         # A Sequential has `outputs` only.
         outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
         if transform is None and isinstance(outputs, dict) and name in outputs:
@@ -226,7 +233,7 @@ def inference_model(
     return keras.Model(inputs[0], {name: outputs}, name=model.name)
 
 
-def _inputs_of(model: keras.Model) -> list[Any]:
+def inputs_of(model: keras.Model) -> list[Any]:
     """The model's symbolic inputs; none of a subclassed model."""
     return list(getattr(model, "inputs", None) or ())
 
@@ -251,141 +258,6 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return clone
 
 
-def check_learns_labels(data: Data) -> None:
-    """Checks that the dataset is not one to be reconstructed.
-
-    Raises:
-        UserError: It is.
-    """
-    if isinstance(data.targets, InputTargets):
-        raise UserError(
-            f"{data.name} is to be reconstructed, and the task learns labels: leave "
-            'as_autoencoder_data() out of load_data, or say task = "reconstruction"'
-        )
-
-
-def check_classes(data: Data) -> None:
-    """Checks that labels are classes, integers from 0 to the number of names - 1, in all splits.
-
-    Raises:
-        UserError: They are not; the message names the split and suggests a fix.
-    """
-    check_learns_labels(data)
-    names = data.label_names
-    for split, labels in labels_of(data):
-        if labels.ndim != 1:
-            raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
-                "example; expected one integer: use labels.argmax(axis=1) if they are one-hot, or "
-                'task = "multilabel" if an example can have several labels'
-            )
-        if labels.dtype.kind != "i":
-            raise UserError(
-                f"{data.name}: labels of {split} are {labels.dtype}; expected integers from 0 to "
-                f'{len(names) - 1}; use task = "regression" for numbers'
-            )
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= len(names):
-            fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
-            if low < 0:  # what is not labelled is often labelled -1
-                fix = "remove the examples that have no label"
-            raise UserError(
-                f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
-                f"{len(names) - 1}, for {len(names)} label names ({_listed(names)}): {fix}"
-            )
-
-
-def check_several(data: Data) -> None:
-    """Checks that labels are 0 or 1, one for each name, in all splits."""
-    check_learns_labels(data)
-    names = data.label_names
-    for split, labels in labels_of(data):
-        if labels.ndim != 2 or labels.shape[1] != len(names):
-            raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
-                f"example; expected {len(names)} values of 0 or 1, one for each label name; use "
-                'task = "classification" for one class per example'
-            )
-        if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
-            raise UserError(
-                f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
-                "expected 0 or 1 for each label name"
-            )
-
-
-def labels_of(data: Data) -> list[tuple[str, np.ndarray]]:
-    """Returns name and labels of each split."""
-    return [(name, split.labels[split.rows]) for name, split in data.splits.items()]
-
-
-def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
-    """Computes an output for all examples of a split, in their order."""
-    order = split.shortest_first()
-    answers = model.predict(split.at(order).batches(512), verbose=0)[name]
-    values = np.empty_like(answers)
-    values[order] = answers
-    return values
-
-
-def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
-    """Chooses 64 rows with which the export is verified: of val, or of train if there is no val."""
-    split = data.val or data.train
-    return split, split.rows[np.resize(np.arange(len(split)), 64)]
-
-
-def golden_answers(
-    model: keras.Model,
-    data: Data,
-    output: str,
-    on_test: np.ndarray,
-    words: Callable[[np.ndarray], np.ndarray],
-    decided: Callable[[np.ndarray], np.ndarray],
-) -> tuple[list[Case], np.ndarray]:
-    """Builds cases of a model with probabilities and label words that follow from them.
-
-    Args:
-        model: Result of `inference_model`.
-        data: Data; cases use rows of val, and the whole test split.
-        output: Name of the output.
-        on_test: Values of the output on the test split.
-        words: Function from the output to the label words.
-        decided: Function from the output to a mask of labels that do not depend on the last bit.
-
-    Returns:
-        The cases, and the mask of decided test examples.
-    """
-    split, rows = golden_rows(data)
-    spec = input_spec(model, data)
-    cases = []
-    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
-        values = model.predict(given.inputs, verbose=0)[output]
-        expected = [
-            Comparison(output, values),
-            Comparison("label", words(values), rows=decided(values)),
-        ]
-        named = {given.argument: given.values}
-        batches = given.batches
-        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
-    sure = decided(on_test)
-    expected = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
-    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, expected))
-    return cases, sure
-
-
-def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
-    """Returns the spec of the model's input, with the dtype of the data."""
-    (tensor,) = model.inputs
-    automatic = tensor.name.startswith(("keras_tensor", "input_layer"))
-    name = data.input.name if automatic else tensor.name
-    return tf.TensorSpec((None, *tensor.shape[1:]), data.train.inputs.dtype, name=name)
-
-
-def argument_of(data: Data, spec: tf.TensorSpec) -> str:
-    """Returns the name of the argument of `serving_default`."""
-    signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
-    return signatures["serving_default"][1].name
-
-
 def first_line(error: Exception) -> str:
     """Returns the first relevant line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -396,10 +268,11 @@ def first_line(error: Exception) -> str:
 
 def _given(data: Data) -> str:
     inputs = data.train.inputs
-    return f"{data.input.name} of shape {_shape(data.train.column.row_shape)}, {inputs.dtype}"
+    return f"{data.input.name} of shape {per_example(data.train.column.row_shape)}, {inputs.dtype}"
 
 
-def _shape(shape: Sequence[int | None]) -> str:
+def per_example(shape: Sequence[int | None]) -> str:
+    """Writes the shape of what an example has."""
     if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
         return "one number"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
@@ -407,11 +280,14 @@ def _shape(shape: Sequence[int | None]) -> str:
 
 def _describe(outputs: Any) -> str:
     if isinstance(outputs, dict):
-        return ", ".join(f"{name} {_shape(value.shape[1:])}" for name, value in outputs.items())
+        return ", ".join(
+            f"{name} {per_example(value.shape[1:])}" for name, value in outputs.items()
+        )
     if isinstance(outputs, (list, tuple)):
-        return ", ".join(_shape(value.shape[1:]) for value in outputs)
-    return _shape(outputs.shape[1:])
+        return ", ".join(per_example(value.shape[1:]) for value in outputs)
+    return per_example(outputs.shape[1:])
 
 
-def _listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
+    """Writes the first names."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

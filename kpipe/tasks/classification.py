@@ -19,7 +19,7 @@ from ..measures import baselines, classes
 from ..measures.intervals import sign_of
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract, _labels
 
 HEADLINE = "accuracy"
 FIGURES = (
@@ -52,7 +52,7 @@ def check(model: keras.Model, data: Data) -> None:
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
-    _contract.check_classes(data)
+    _labels.check_classes(data)
     _contract.probabilities_of(model, data, exclusive=True)
 
 
@@ -78,7 +78,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     arrays = {
         "index": test.rows,
         "label": test.labels[test.rows],
-        "probabilities": _contract.predict(model, test, "probabilities"),
+        "probabilities": _cases.predict(model, test, "probabilities"),
     }
     if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
         print("fitting TF-IDF with logistic regression, to compare with", flush=True)
@@ -111,7 +111,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
         label = tf.gather(names, tf.argmax(probabilities, axis=1))
         return {"probabilities": probabilities, "label": label}
 
-    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     assets = {"labels.txt": data.label_names, **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
@@ -126,7 +126,7 @@ def golden(
         first, second = np.sort(probabilities, axis=1)[:, -2:].T[::-1]
         return first - second > DECIDED
 
-    return _contract.golden_answers(
+    return _cases.golden_answers(
         model,
         data,
         "probabilities",

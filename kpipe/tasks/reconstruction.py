@@ -22,7 +22,7 @@ from ..measures import reconstruction as measures
 from ..models import latents
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract
 
 HEADLINE = "psnr"
 FIGURES = (
@@ -144,7 +144,7 @@ def golden(
     """
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     structure = latents(model)
-    split, rows = _contract.golden_rows(data)
+    split, rows = _cases.golden_rows(data)
     cases = []
     for given in data.input.golden(split.column, rows, "images"):  # type: ignore[arg-type]
         encoded = encoder.predict(given.inputs, verbose=0)

@@ -20,7 +20,7 @@ from ..measures import regression as measures
 from ..measures.intervals import sign_of
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract, _labels
 
 HEADLINE = "mae"
 FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
@@ -40,8 +40,8 @@ def check(model: keras.Model, data: Data) -> None:
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
-    _contract.check_learns_labels(data)
-    for split, labels in _contract.labels_of(data):
+    _labels.check_learns_labels(data)
+    for split, labels in _labels.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
                 f"{data.name}: labels of {split} have the shape {labels.shape[1:]} per example; "
@@ -81,7 +81,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         and `linear_regression` if they can be fitted.
     """
     train, test = data.train, data.test
-    values = _contract.predict(model, test, "value").reshape(len(test))
+    values = _cases.predict(model, test, "value").reshape(len(test))
     fitted = baselines.baseline_regressions(
         train.take(np.arange(len(train)))[0],
         train.labels[train.rows],
@@ -112,7 +112,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
         values = tf.reshape(model(inputs, training=False)["value"], (-1,))
         return {"value": data.targets.unscale(values)}
 
-    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     return Endpoints(signatures, [model, *resources], data.input.assets)
 
 
@@ -120,8 +120,8 @@ def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], None]:
     """Builds the cases that the export must reproduce."""
-    split, rows = _contract.golden_rows(data)
-    spec = _contract.input_spec(model, data)
+    split, rows = _cases.golden_rows(data)
+    spec = _cases.input_spec(model, data)
     cases = []
     for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
         values = model.predict(given.inputs, verbose=0)["value"].reshape(-1)
@@ -135,7 +135,7 @@ def golden(
                 about=given.about,
             )
         )
-    argument = _contract.argument_of(data, spec)
+    argument = _cases.argument_of(data, spec)
     cases.append(Case("serving_default", {argument: TEST}, [Comparison("value", "value")]))
     return cases, None
 

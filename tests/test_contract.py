@@ -629,6 +629,59 @@ def test_a_wrong_pipeline_ends_in_one_line_before_any_work(case, pipeline, tmp_p
     assert case in LATE or not [*out.glob("[!.]*")]
 
 
+def test_a_pipeline_that_ended_before_its_first_step_is_mended_without_further_words(
+    pipeline, tmp_path, quick_runs
+):
+    wrong = LATE["an unknown monitor"][0]
+    with pytest.raises(UserError, match="no such metric"):
+        kpipe.run(pipeline(wrong), out=tmp_path / "out")
+    run = kpipe.run(pipeline(wrong.replace("acuracy", "accuracy")), out=tmp_path / "out", epochs=1)
+    assert run.record.status == "finished" and run.record.trainer["monitor"] == "val_accuracy"
+
+
+def test_a_pipeline_that_was_edited_after_its_first_steps_is_not_resumed(
+    pipeline, tmp_path, quick_runs, monkeypatch
+):
+    step = Loop._step
+
+    def interrupted(loop, *arguments):
+        result = step(loop, *arguments)
+        if loop.history.step >= 2:
+            raise KeyboardInterrupt
+        return result
+
+    options = {"out": tmp_path / "out", "checkpoint_seconds": 0.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kpipe.run(pipeline(), **options)
+    with pytest.raises(UserError, match=r"contains a run with another code_sha256: .*--fresh"):
+        kpipe.run(pipeline("x = 1"), **options)
+    assert kpipe.run(pipeline(), **options).record.status == "finished"
+
+
+REGISTERED = "@keras.saving.register_keras_serializable()\nclass Net"
+
+
+def test_a_finished_run_of_a_subclassed_model_says_how_it_is_loaded(pipeline, tmp_path, quick_runs):
+    lines = WORKS["subclassed that is built by its data"]
+    path = pipeline(lines)
+    first = kpipe.run(path, out=tmp_path / "out")
+    again = kpipe.run(path, out=tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"model\.keras: cannot be loaded .*register_keras_ser"
+    ) as e:
+        _ = again.model
+    assert "\n" not in str(e.value)
+    lines = lines.replace("class Net", REGISTERED).replace("(self):", "(self, **options):")
+    path = pipeline(lines.replace("super().__init__()", "super().__init__(**options)"))
+    points = own.blobs(40, seed=1)[0]
+    first = kpipe.run(path, out=tmp_path / "registered")
+    again = kpipe.run(path, out=tmp_path / "registered")
+    answers = [run.model.predict(points, verbose=0)["probabilities"] for run in (first, again)]
+    np.testing.assert_array_equal(*answers)
+
+
 def test_a_fault_that_only_training_shows_is_one_line_too(pipeline, tmp_path):
     lines = WORKS["averaged weights"].replace("SGD(0.5,", "SGD(1e30,")
     with pytest.raises(RunError, match=r"NaN|not finite") as caught:

@@ -331,7 +331,9 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
     table.write_text("a,b\n" + "".join(f"{a:g},{b:g}\n" for a, b in corners))
     assert model.predict_files([table])["label"].tolist() == ["0", "1", "1", "0"]
     image.write_bytes(tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy())
-    with pytest.raises(UserError, match=rf"^{image}: cannot be read .*; expected 2 numbers per row"):
+    with pytest.raises(
+        UserError, match=rf"^{image}: cannot be read .*; expected 2 numbers per row"
+    ):
         model.predict_files([image])
 
 

@@ -234,13 +234,9 @@ def _as_labels(labels: np.ndarray, source: Source) -> np.ndarray:
     Raises:
         UserError: Labels are neither integers nor floats.
     """
+    inputs.check_labels(labels, source)
     if labels.dtype.kind == "f":
         return labels.astype(np.float32)
-    if labels.dtype.kind not in "biu":
-        raise UserError(
-            f"{source.description}: labels are {labels.dtype.name}; expected integers from 0 that "
-            "index label_names, or floats"
-        )
     return labels.astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""JointVAE on MNIST: ten continuous latents and a ten-way discrete one that should find the digits.
+"""JointVAE on MNIST: ten continuous latents, and a ten-way discrete one to find the digits.
 
 Reproduces the paper behind the basics course's VAE (Dupont, 2018): capacities from 0 to 5 nats over
 25,000 steps, gamma 30, Adam at 5e-4, batches of 64; 30 of the paper's 100 epochs, until the

@@ -1,4 +1,4 @@
-"""Levels of the peaks surface at points of the plane, by softmax regression or a tanh network.
+"""Levels of the peaks surface at points of the plane: softmax regression or a tanh network.
 
 Reproduces the practical assignment, which uses this dataset for softmax regression (num_layers=0
 epochs=200) and states no accuracy. recipe=document is its network, tanh 10, tanh 7, linear 5, with

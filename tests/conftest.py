@@ -64,6 +64,24 @@ def quick_runs(monkeypatch):
     monkeypatch.setattr(execution.report, "write", lambda run, plots, facts, sections: None)
 
 
+@pytest.fixture
+def verified_here(monkeypatch):
+    """Runs whose export is verified in this process, to save the time of another one's start."""
+    import json
+
+    from proving import load_proof
+
+    from kpipe.experiments import execution
+
+    with pytest.MonkeyPatch.context() as patch:
+        proof = load_proof(patch)
+
+    def prove(folder, test_files):
+        return json.loads(json.dumps(proof.main(folder, *test_files)))
+
+    monkeypatch.setattr(execution, "prove", prove)
+
+
 @pytest.fixture(scope="session")
 def joint_vae_run(tmp_path_factory):
     """One small run of an autoencoder with continuous and discrete latents."""

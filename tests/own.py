@@ -11,11 +11,7 @@ CENTRES = np.random.default_rng(99).normal(size=(10, 5)) * 2
 
 
 def dataset(splits, label_names=("a", "b", "c"), *, name="mine", val_fraction=0.2, **options):
-    """A dataset of arrays.
-
-    Args:
-        splits: By the names train, val and test: inputs and labels.
-    """
+    """A dataset of arrays: `splits` are inputs and labels by the names train, val and test."""
     arrays = {split: (np.asarray(x), np.asarray(y)) for split, (x, y) in splits.items()}
     content = b"".join(part.tobytes() for pair in arrays.values() for part in pair)
     sizes = {split: len(labels) for split, (_, labels) in arrays.items()}

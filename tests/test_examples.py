@@ -385,7 +385,7 @@ def test_what_a_comment_says_is_compared(code, is_right):
 
 def public():
     """Public names with their objects: "models.mlp"."""
-    for name in set(kpipe.__all__) - {"__version__"}:
+    for name in sorted(set(kpipe.__all__) - {"__version__"}):
         yield f"kpipe.{name}", getattr(kpipe, name)
     for part in (datasets, figures, models, kpipe.gradients, kpipe.disentanglement):
         for name in part.__all__:

@@ -7,8 +7,7 @@ import textwrap
 import pytest
 
 from kpipe import cli
-from kpipe.experiments import catalogue, key_table, keys, light
-from kpipe.experiments.running import load_module
+from kpipe.experiments import catalogue, key_table, keys, light, modules
 
 OWN = '''
 """An experiment."""
@@ -46,7 +45,7 @@ def own_file(folder: pathlib.Path, extra: str = "pass") -> pathlib.Path:
 
 
 def declared(path: pathlib.Path) -> list[list[str]]:
-    return [list(row) for row in keys.describe(load_module(path))]
+    return [list(row) for row in keys.describe(modules.load(path)[0])]
 
 
 @pytest.mark.parametrize("name", catalogue.names())

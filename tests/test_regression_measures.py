@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from sklearn.linear_model import LinearRegression
 
-from kpipe.measures import baselines, evaluation
+from kpipe.measures import baselines, intervals
 from kpipe.measures.regression import baseline_regression_metrics, regression_metrics
 
 NAMES = ("mae", "rmse", "r2", "explained_variance")
@@ -280,7 +280,7 @@ def test_the_difference_to_linear_regression_is_paired():
         assert measured[f"{name}_mae"] == expected
     above = measured["mae_above_linear_regression"]
     assert above["value"] == pytest.approx(-0.1 * np.abs(linear - values).mean())
-    assert evaluation.told_apart(above) == -1
+    assert intervals.sign_of(above) == -1
     # Two intervals of their own overlap: they do not see that both err on the same examples.
     network_mae = regression_metrics(values, network)["mae"]
     assert network_mae["high"] > measured["linear_regression_mae"]["low"]

@@ -169,6 +169,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_state(
     assert len(state["history"]["rows"]) == 1
 
 
+def test_no_state_is_named_where_none_was_kept(few, small_model, tmp_path):
+    optimizer = keras.optimizers.SGD(float("inf"))
+    with pytest.raises(RunError, match=r"NaN or infinite in epoch 1, .*learning_rate$"):
+        train(small_model(optimizer), few, tmp_path, checkpoint_seconds=3600.0)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_a_signal_ends_after_a_commit_and_the_run_resumes_there(few, small_model, tmp_path):
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):

@@ -119,6 +119,8 @@ class Execution:
                 raise UserError(f"{self.folder} exists but is not a run; use --out or --fresh")
             return record
         existing = read_record(path)
+        if existing.status == "unfinished" and not (self.folder / "checkpoints").exists():
+            return record  # ended before its first checkpoint: there is nothing to resume or keep
         for key in IDENTITY:
             if getattr(existing, key) != getattr(record, key):
                 difference = describe_difference(existing, record, key)

@@ -35,6 +35,9 @@ class Settings:
     choices: dict[str, list]
 
 
+_PUBLIC = {Dataset: "kpipe.datasets.Dataset", Trainer: "kpipe.Trainer"}
+
+
 class _Keys(keras_tuner.HyperParameters):
     """Hyperparameters that apply overrides as soon as a pipeline declares a key.
 
@@ -103,11 +106,21 @@ def _declare(module: types.ModuleType, keys: _Keys) -> tuple[Dataset, keras.Mode
         return module.load_data(keys), module.build_model(keys), module.build_trainer(keys)
 
 
+def _check_type(module: types.ModuleType, function: str, value: object, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise UserError(
+            f"{module.__name__}: {function}(hp) returned {type(value).__name__}; expected a "
+            f"{_PUBLIC.get(wanted, 'keras.Model')}"
+        )
+
+
 def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
     """Returns a pipeline's dataset; no data are read."""
     keys = _Keys(overrides, {})
     with _declared(module, keys):
-        return module.load_data(keys)
+        dataset = module.load_data(keys)
+    _check_type(module, "load_data", dataset, Dataset)
+    return dataset
 
 
 def resolve(
@@ -128,6 +141,9 @@ def resolve(
     shorter = getattr(module, "sample", {}) if sample else {}
     keys = _Keys(overrides, shorter)
     dataset, model, trainer = _declare(module, keys)
+    _check_type(module, "load_data", dataset, Dataset)
+    _check_type(module, "build_model", model, keras.Model)
+    _check_type(module, "build_trainer", trainer, Trainer)
     active = keys.active
     choices = {key: values for key, values in keys.parsed.items() if len(values) > 1}
     # An override equal to the pipeline's default still differs from the sample's.

@@ -1,14 +1,17 @@
 """Imports a pipeline file."""
 
+import difflib
 import importlib.util
 import pathlib
 import traceback
 import types
+from collections.abc import Sequence
 
 import keras
 
 from .. import tasks
 from ..errors import UserError
+from ..measures import Target
 from . import catalogue
 
 
@@ -48,3 +51,26 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return module, policy
+
+
+def check_target(module: types.ModuleType, label_names: Sequence[str]) -> None:
+    """Checks that a pipeline's `target`, if it has one, is of a metric that its task measures.
+
+    Raises:
+        UserError: It is not; the nearest name is offered.
+    """
+    target = getattr(module, "target", None)
+    if target is None:
+        return
+    if not isinstance(target, Target):
+        raise UserError(
+            f"{module.__file__}: target is {type(target).__name__}; expected a kpipe.Target"
+        )
+    names = tasks.find(module.task).metric_names(label_names)
+    if target.metric not in names:
+        close = difflib.get_close_matches(target.metric, names, n=1)
+        offer = f"did you mean {close[0]!r}? " if close else ""
+        known = ", ".join(name for name in names if "/" not in name)
+        raise UserError(
+            f"{module.__file__}: no metric {target.metric!r} for the target; {offer}known: {known}"
+        )

@@ -101,6 +101,7 @@ def open_experiment(
         found = keys.load_dataset(module, overrides).find(data, data_dir)
     sample = found is not None and found.kind == "sample"
     settings = keys.resolve(module, overrides, sample=sample)
+    modules.check_target(module, settings.dataset.label_names)
     if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")

@@ -9,7 +9,16 @@ import tensorflow as tf
 
 from ..datasets import Dataset
 from ..errors import UserError
-from .arrays import ArrayInput, Given, Rows, Serve, check_array, load_array, read_table
+from .arrays import (
+    ArrayInput,
+    Given,
+    Rows,
+    Serve,
+    check_array,
+    check_labels,
+    load_array,
+    read_table,
+)
 from .images import ImageInput, read_images, unreadable
 from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens, encode_texts, read_lines
@@ -23,6 +32,12 @@ def of(dataset: Dataset) -> Input:
     if dataset.vectorization:
         return TextInput(dataset.vectorization)
     if len(dataset.input_shape) == 3 and not dataset.input_dtype:
+        if (channels := dataset.input_shape[2]) not in (1, 3):
+            raise UserError(
+                f"{dataset.name}: images of {channels} channels, input_shape="
+                f'{dataset.input_shape}; expected 1 (grey) or 3 (RGB), or input_dtype="uint8" in '
+                "the dataset for arrays that are taken as they are"
+            )
         return ImageInput(dataset.input_shape)
     return ArrayInput(dataset.input_shape, dataset.input_dtype or "float32")
 
@@ -107,6 +122,7 @@ __all__ = [
     "TextInput",
     "Tokens",
     "check",
+    "check_labels",
     "load_array",
     "name_examples",
     "of",

@@ -229,7 +229,23 @@ def write_rows(
     if written < count:
         raise incomplete(source, split, written)
     inputs.flush()
-    np.save(folder / f"{split}_labels.npy", np.concatenate(labels))
+    joined = np.concatenate(labels)
+    check_labels(joined, source)
+    np.save(folder / f"{split}_labels.npy", joined)
+
+
+def check_labels(labels: np.ndarray, source: Source) -> None:
+    """Refuses labels that are no numbers.
+
+    Raises:
+        UserError: They are something else, such as strings.
+    """
+    if labels.dtype.kind not in "biuf":
+        what = "strings" if labels.dtype.kind in "OSU" else labels.dtype.name
+        raise UserError(
+            f"{source.description}: labels are {what}; expected integers from 0, one for each name "
+            "in label_names, or floats"
+        )
 
 
 def incomplete(source: Source, split: str, written: int) -> UserError:

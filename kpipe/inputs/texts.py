@@ -15,7 +15,7 @@ from .. import files, formatting
 from ..datasets import Augmentation, Source, Vectorization
 from ..errors import UserError
 from ..models import load_embeddings
-from .arrays import Endpoints, Given, Serve, incomplete, load_array
+from .arrays import Endpoints, Given, Serve, check_labels, incomplete, load_array
 from .augmentation import drop_words
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
@@ -109,7 +109,9 @@ class TextInput:
         written = Texts.of(content)
         np.save(folder / f"{split}_inputs.npy", written.content)
         np.save(folder / f"{split}_ends.npy", written.ends)
-        np.save(folder / f"{split}_labels.npy", np.array(labels))
+        joined = np.array(labels)
+        check_labels(joined, source)
+        np.save(folder / f"{split}_labels.npy", joined)
 
     def open(self, folder: pathlib.Path, split: str) -> Texts:
         arrays = (load_array(folder / f"{split}_{part}.npy") for part in ("inputs", "ends"))

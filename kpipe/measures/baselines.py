@@ -9,11 +9,12 @@ REGRESSION_VALUES = 50_000_000  # train input values: 400 MB of float64, and the
 
 def bag_of_words(
     train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str]
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Classifies test texts by scikit-learn's TF-IDF with logistic regression.
 
     Both have default settings (words of two letters or more, L2 penalty with C = 1), except the
-    number of iterations. The classifier sees which words a text contains, not their order.
+    number of iterations. The classifier sees which words a text contains, not their order. If it
+    cannot be fitted, the reason is printed.
 
     Args:
         train_texts: The texts that the network was trained on, (n,).
@@ -21,7 +22,7 @@ def bag_of_words(
         test_texts: The texts to classify, (m,).
 
     Returns:
-        The predicted classes, int (m,).
+        The predicted classes, int (m,); None for texts of one class, or without a word.
 
     Example:
         bag_of_words(["good film", "bad film"], np.array([1, 0]), ["a good one"])  # [1]
@@ -31,7 +32,11 @@ def bag_of_words(
     from sklearn.pipeline import make_pipeline
 
     classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-    return classifier.fit(train_texts, train_labels).predict(test_texts)
+    try:
+        return classifier.fit(train_texts, train_labels).predict(test_texts)
+    except ValueError as error:
+        _left_out("bag of words", str(error).partition("\n")[0])
+        return None
 
 
 def baseline_regressions(

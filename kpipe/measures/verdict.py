@@ -49,6 +49,8 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
         return "not comparable: sample data"
     if not official:
         return "not comparable: not the official data"
+    if metric["value"] is None:  # such as the precision of a class that is never predicted
+        return "not comparable: there is no value"
     if target.at_least is None:
         reached, possible = (metric[key] <= target.at_most for key in ("value", "low"))
     else:

@@ -63,7 +63,17 @@ class Run:
     @functools.cached_property
     def model(self) -> keras.Model:
         """The trained model, with the weights of its best epoch."""
-        return self._model or keras.models.load_model(self.folder / "model.keras", compile=False)
+        if self._model:
+            return self._model
+        path = self.folder / "model.keras"
+        try:
+            return keras.models.load_model(path, compile=False)
+        except Exception as error:  # damaged files raise errors of many types
+            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            raise UserError(
+                f"{path}: cannot be loaded ({reason}); register layers of your own with "
+                "@keras.saving.register_keras_serializable(), and import them first"
+            ) from error
 
     @property
     def final_kernel(self) -> np.ndarray | None:
@@ -194,7 +204,10 @@ def first_kernel(model: keras.Model) -> np.ndarray | None:
 
     It is the kernel of the first convolution, or of a dense layer on all pixels.
     """
-    shape = model.inputs[0].shape[1:]
+    inputs = getattr(model, "inputs", None)
+    if not inputs:  # a subclassed model
+        return None
+    shape = inputs[0].shape[1:]
     for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.Conv2D):
             return np.array(layer.kernel)

@@ -1,6 +1,7 @@
 """Contract between model, data and task, checked on a few examples before training."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,9 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..data import Data, Split
+from ..data import Data
 from ..errors import UserError
-from ..export import TEST, Case, Comparison
 
 EXAMPLES = 4  # size of the dry batch
 # Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
@@ -21,54 +21,82 @@ Transform = Callable[[Any], Any]
 
 
 def dry_batch(model: keras.Model, data: Data) -> Any:
-    """Returns the model's outputs for a few training examples; computes its loss, too.
+    """Returns the model's outputs for a few training examples.
 
     Raises:
-        UserError: The model does not accept the inputs, or its loss the targets.
+        UserError: The model does not accept the inputs.
     """
-    if len(getattr(model, "inputs", None) or [None]) > 1:
-        names = ", ".join(tensor.name for tensor in model.inputs)
+    inputs = inputs_of(model)
+    if len(inputs) > 1:
+        names = ", ".join(tensor.name for tensor in inputs)
         raise UserError(
-            f"{model.name} takes {len(model.inputs)} inputs ({names}); expected one, "
+            f"{model.name} takes {len(inputs)} inputs ({names}); expected one, "
             f"{_given(data)}: join them in load_data, or split them inside the model"
         )
-    positions = np.arange(min(EXAMPLES, len(data.train)))
-    x, y = data.train.take_pairs(positions)
-    for tensor in model.inputs or ():
+    x, _ = data.train.take_pairs(_dry_positions(data))
+    for tensor in inputs:
         wanted = tuple(tensor.shape[1:])
         fits = len(wanted) == x.ndim - 1 and all(
             size in (None, given) for size, given in zip(wanted, x.shape[1:], strict=True)
         )
         if not fits:
             raise UserError(
-                f"{model.name} takes {_shape(wanted)} ({tensor.name}); expected "
+                f"{model.name} takes {per_example(wanted)} ({tensor.name}); expected "
                 f"{_given(data)}: change the model's Input or the dataset"
             )
     try:
-        # As a graph, like training: some functions with custom gradients cannot run eagerly.
-        forward = tf.autograph.experimental.do_not_convert(lambda x: model(x, training=False))
-        outputs = tf.function(forward)(tf.constant(x))
+        outputs = _as_graph(lambda x: model(x, training=False))(x)
     except Exception as error:  # layers raise errors of many types
         raise UserError(
             f"{model.name} cannot process {_given(data)}: {first_line(error)}; "
             "change build_model or load_data so that they fit"
         ) from error
-    if _is_mixed(model) and not model.inputs:
+    if _is_mixed(model) and not inputs:
         raise UserError(
             f"{model.name} is a subclassed model in mixed precision, which cannot be exported in "
             "float32; build it with keras.Model(inputs, outputs), or train it in float32"
         )
-    if model.compiled:
-        try:
-            model.compute_loss(x=x, y=tf.constant(y), y_pred=outputs, training=False)
-        except Exception as error:
-            raise UserError(
-                f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
-                f"targets of shape {_shape(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
-                "change loss, outputs or labels so that they fit"
-            ) from error
-        model.reset_metrics()
     return outputs
+
+
+def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs as training does: some functions with custom gradients cannot run eagerly."""
+    return tf.function(tf.autograph.experimental.do_not_convert(function))
+
+
+def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
+    """Computes the loss of a dry batch; a model that is not compiled has none.
+
+    Args:
+        model: Built.
+        data: Its training data.
+        outputs: See `dry_batch`.
+
+    Raises:
+        UserError: The loss does not accept the outputs or the targets.
+    """
+    if not model.compiled:
+        return
+    x, y = data.train.take_pairs(_dry_positions(data))
+
+    def compute(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        # The outputs anew: losses that layers add belong to the graph of their call.
+        y_pred = model(x, training=False)
+        return model.compute_loss(x=x, y=y, y_pred=y_pred, training=False)
+
+    try:
+        _as_graph(compute)(x, y)
+    except Exception as error:  # losses raise errors of many types
+        raise UserError(
+            f"the loss of {model.name} cannot compare outputs {_describe(outputs)} with "
+            f"targets of shape {per_example(y.shape[1:])}, {y.dtype}: {first_line(error)}; "
+            "change loss, outputs or labels so that they fit"
+        ) from error
+    model.reset_metrics()
+
+
+def _dry_positions(data: Data) -> np.ndarray:
+    return np.arange(min(EXAMPLES, len(data.train)))
 
 
 def one_output(model: keras.Model, outputs: Any, name: str) -> tuple[str | None, np.ndarray]:
@@ -116,13 +144,16 @@ def probabilities_of(model: keras.Model, data: Data, *, exclusive: bool) -> Tran
         UserError: The output cannot be converted; the message is one line and suggests a fix.
     """
     names = data.label_names
-    output, values = one_output(model, dry_batch(model, data), "probabilities")
+    outputs = dry_batch(model, data)
+    output, values = one_output(model, outputs, "probabilities")
     single = exclusive and len(names) == 2 and values.shape[1:] in ((1,), ())
     if values.shape[1:] != (len(names),) and not single:
         raise UserError(
-            f"{model.name} outputs {_shape(values.shape[1:])} per example; expected {len(names)} "
-            f"probabilities, one for each label name ({_listed(names)}): change its last layer"
+            f"{model.name} outputs {per_example(values.shape[1:])} per example; expected "
+            f"{len(names)} probabilities, one for each label name ({list_names(names)}): change "
+            "its last layer"
         )
+    check_loss(model, data, outputs)
     logits = takes_logits(model, output)
     if single:
 
@@ -183,15 +214,15 @@ def inference_model(
     """
     if _is_mixed(model):
         model = _in_float32(model)
-    inputs = model.inputs
-    if not inputs:  # a subclassed model
-        spec = data.train.inputs
-        inputs = [
-            keras.Input(data.train.column.row_shape, dtype=spec.dtype.name, name=data.input.name)
-        ]
-    outputs = model.output if model.inputs else model(inputs[0])
-    if model.inputs and transform is None and isinstance(outputs, dict) and name in outputs:
-        return model
+    if inputs := inputs_of(model):
+        # A Sequential has `outputs` only.
+        outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+        if transform is None and isinstance(outputs, dict) and name in outputs:
+            return model
+    else:
+        shape, dtype = data.train.column.row_shape, data.train.inputs.dtype.name
+        inputs = [keras.Input(shape, dtype=dtype, name=data.input.name)]
+        outputs = model(inputs[0])
     if isinstance(outputs, (list, tuple)):
         outputs = outputs[0]
     elif isinstance(outputs, dict):
@@ -200,6 +231,11 @@ def inference_model(
         outputs = transform(outputs)
     outputs = keras.layers.Activation("linear", dtype="float32")(outputs)
     return keras.Model(inputs[0], {name: outputs}, name=model.name)
+
+
+def inputs_of(model: keras.Model) -> list[Any]:
+    """The model's symbolic inputs; none of a subclassed model."""
+    return list(getattr(model, "inputs", None) or ())
 
 
 def _is_mixed(model: keras.Model) -> bool:
@@ -222,137 +258,21 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return clone
 
 
-def check_classes(data: Data) -> None:
-    """Checks that labels are classes, integers from 0 to the number of names - 1, in all splits.
-
-    Raises:
-        UserError: They are not; the message names the split and suggests a fix.
-    """
-    names = data.label_names
-    for split, labels in labels_of(data):
-        if labels.ndim != 1:
-            raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
-                "example; expected one integer: use labels.argmax(axis=1) if they are one-hot, or "
-                'task = "multilabel" if an example can have several labels'
-            )
-        if labels.dtype.kind != "i":
-            raise UserError(
-                f"{data.name}: labels of {split} are {labels.dtype}; expected integers from 0 to "
-                f'{len(names) - 1}; use task = "regression" for numbers'
-            )
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= len(names):
-            raise UserError(
-                f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
-                f"{len(names) - 1}, for {len(names)} label names ({_listed(names)}): "
-                "numpy.unique(labels, return_inverse=True)[1] renumbers them"
-            )
-
-
-def check_several(data: Data) -> None:
-    """Checks that labels are 0 or 1, one for each name, in all splits."""
-    names = data.label_names
-    for split, labels in labels_of(data):
-        if labels.ndim != 2 or labels.shape[1] != len(names):
-            raise UserError(
-                f"{data.name}: labels of {split} have the shape {_shape(labels.shape[1:])} per "
-                f"example; expected {len(names)} values of 0 or 1, one for each label name; use "
-                'task = "classification" for one class per example'
-            )
-        if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
-            raise UserError(
-                f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
-                "expected 0 or 1 for each label name"
-            )
-
-
-def labels_of(data: Data) -> list[tuple[str, np.ndarray]]:
-    """Returns name and labels of each split."""
-    return [(name, split.labels[split.rows]) for name, split in data.splits.items()]
-
-
-def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
-    """Computes an output for all examples of a split, in their order."""
-    order = split.shortest_first()
-    answers = model.predict(split.at(order).batches(512), verbose=0)[name]
-    values = np.empty_like(answers)
-    values[order] = answers
-    return values
-
-
-def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
-    """Chooses 64 rows with which the export is verified: of val, or of train if there is no val."""
-    split = data.val or data.train
-    return split, split.rows[np.resize(np.arange(len(split)), 64)]
-
-
-def golden_answers(
-    model: keras.Model,
-    data: Data,
-    output: str,
-    on_test: np.ndarray,
-    words: Callable[[np.ndarray], np.ndarray],
-    decided: Callable[[np.ndarray], np.ndarray],
-) -> tuple[list[Case], np.ndarray]:
-    """Builds cases of a model with probabilities and label words that follow from them.
-
-    Args:
-        model: Result of `inference_model`.
-        data: Data; cases use rows of val, and the whole test split.
-        output: Name of the output.
-        on_test: Values of the output on the test split.
-        words: Function from the output to the label words.
-        decided: Function from the output to a mask of labels that do not depend on the last bit.
-
-    Returns:
-        The cases, and the mask of decided test examples.
-    """
-    split, rows = golden_rows(data)
-    spec = input_spec(model, data)
-    cases = []
-    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
-        values = model.predict(given.inputs, verbose=0)[output]
-        expected = [
-            Comparison(output, values),
-            Comparison("label", words(values), rows=decided(values)),
-        ]
-        named = {given.argument: given.values}
-        batches = given.batches
-        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
-    sure = decided(on_test)
-    expected = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
-    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, expected))
-    return cases, sure
-
-
-def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
-    """Returns the spec of the model's input, with the dtype of the data."""
-    (tensor,) = model.inputs
-    automatic = tensor.name.startswith(("keras_tensor", "input_layer"))
-    name = data.input.name if automatic else tensor.name
-    return tf.TensorSpec((None, *tensor.shape[1:]), data.train.inputs.dtype, name=name)
-
-
-def argument_of(data: Data, spec: tf.TensorSpec) -> str:
-    """Returns the name of the argument of `serving_default`."""
-    signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
-    return signatures["serving_default"][1].name
-
-
 def first_line(error: Exception) -> str:
     """Returns the first relevant line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    text = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", text)  # TensorFlow's own names
     return text[:200].rstrip(".") or type(error).__name__
 
 
 def _given(data: Data) -> str:
     inputs = data.train.inputs
-    return f"{data.input.name} of shape {_shape(data.train.column.row_shape)}, {inputs.dtype}"
+    return f"{data.input.name} of shape {per_example(data.train.column.row_shape)}, {inputs.dtype}"
 
 
-def _shape(shape: Sequence[int | None]) -> str:
+def per_example(shape: Sequence[int | None]) -> str:
+    """Writes the shape of what an example has."""
     if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
         return "one number"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
@@ -360,11 +280,14 @@ def _shape(shape: Sequence[int | None]) -> str:
 
 def _describe(outputs: Any) -> str:
     if isinstance(outputs, dict):
-        return ", ".join(f"{name} {_shape(value.shape[1:])}" for name, value in outputs.items())
+        return ", ".join(
+            f"{name} {per_example(value.shape[1:])}" for name, value in outputs.items()
+        )
     if isinstance(outputs, (list, tuple)):
-        return ", ".join(_shape(value.shape[1:]) for value in outputs)
-    return _shape(outputs.shape[1:])
+        return ", ".join(per_example(value.shape[1:]) for value in outputs)
+    return per_example(outputs.shape[1:])
 
 
-def _listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
+    """Writes the first names."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -5,6 +5,8 @@ another name or without a name is used as `probabilities`; with `from_logits=Tru
 softmax is used; a single sigmoid output for two classes is the probability of the second class.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,7 +19,7 @@ from ..measures import baselines, classes
 from ..measures.intervals import sign_of
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract, _labels
 
 HEADLINE = "accuracy"
 FIGURES = (
@@ -36,13 +38,21 @@ EXCERPT = 500  # characters of a text
 DECIDED = 2e-5
 
 
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["accuracy", "majority_baseline", "log_loss"]
+    names += ["roc_auc"] if len(label_names) == 2 else []
+    names += ["bag_of_words_baseline", "above_bag_of_words"]
+    return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
+
+
 def check(model: keras.Model, data: Data) -> None:
     """Checks that model and labels fit the task, before training.
 
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
-    _contract.check_classes(data)
+    _labels.check_classes(data)
     _contract.probabilities_of(model, data, exclusive=True)
 
 
@@ -68,7 +78,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     arrays = {
         "index": test.rows,
         "label": test.labels[test.rows],
-        "probabilities": _contract.predict(model, test, "probabilities"),
+        "probabilities": _cases.predict(model, test, "probabilities"),
     }
     if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
         print("fitting TF-IDF with logistic regression, to compare with", flush=True)
@@ -101,7 +111,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
         label = tf.gather(names, tf.argmax(probabilities, axis=1))
         return {"probabilities": probabilities, "label": label}
 
-    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     assets = {"labels.txt": data.label_names, **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
@@ -116,7 +126,7 @@ def golden(
         first, second = np.sort(probabilities, axis=1)[:, -2:].T[::-1]
         return first - second > DECIDED
 
-    return _contract.golden_answers(
+    return _cases.golden_answers(
         model,
         data,
         "probabilities",

@@ -4,6 +4,8 @@ The model outputs `probabilities`, float32 (n, num_labels), which are independen
 to 1.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,12 +16,18 @@ from ..export import Case, Endpoints
 from ..measures import classes
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract, _labels
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.against_single_task)
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
+
+
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["accuracy", "majority_baseline"]
+    return names + [f"{kind}/{name}" for kind in (*names, "roc_auc") for name in label_names]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -28,7 +36,7 @@ def check(model: keras.Model, data: Data) -> None:
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
-    _contract.check_several(data)
+    _labels.check_several(data)
     _contract.probabilities_of(model, data, exclusive=False)
 
 
@@ -44,7 +52,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
-        "probabilities": _contract.predict(model, test, "probabilities"),
+        "probabilities": _cases.predict(model, test, "probabilities"),
     }
 
 
@@ -66,7 +74,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
         label = tf.strings.reduce_join(likely, axis=1, separator=", ")
         return {"probabilities": probabilities, "label": label}
 
-    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     assets = {"labels.txt": data.label_names, **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
@@ -83,7 +91,7 @@ def golden(
     def decided(probabilities: np.ndarray) -> np.ndarray:
         return np.all(np.abs(probabilities - THRESHOLD) > DECIDED, axis=1)
 
-    return _contract.golden_answers(
+    return _cases.golden_answers(
         model, data, "probabilities", arrays["probabilities"], join, decided
     )
 
@@ -101,7 +109,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Returns the labels that the accuracy is the mean of, and its baseline."""
     found = []
     if known := _known(run):
-        found.append(("The accuracy", f"is the mean over {_labels(known, run)}"))
+        found.append(("The accuracy", f"is the mean over {_count_of(known, run)}"))
     if "majority_baseline" in run.metrics:
         majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
         found.append(("Always predicting each label's majority", majority))
@@ -138,7 +146,7 @@ def summary(run: Run) -> str:
     accuracy, majority = (run.metrics[key] for key in ("accuracy", "majority_baseline"))
     return (
         f"test accuracy {formatting.measured('accuracy', accuracy)}, the mean over "
-        f"{_labels(_known(run), run)}, n = {accuracy['n']:,}; each label's majority class "
+        f"{_count_of(_known(run), run)}, n = {accuracy['n']:,}; each label's majority class "
         f"{formatting.number('accuracy', majority['value'])}"
     )
 
@@ -148,7 +156,7 @@ def _known(run: Run) -> list[str]:
     return [name for name in run.label_names if f"accuracy/{name}" in run.metrics]
 
 
-def _labels(known: list[str], run: Run) -> str:
+def _count_of(known: list[str], run: Run) -> str:
     if len(known) == len(run.label_names):
         return f"the {len(known)} labels"
     return f"the {len(known)} of {len(run.label_names)} labels that vary in train"

@@ -5,6 +5,7 @@ The model has the layers "encoder", from images to {"code": ...}, and "decoder",
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,11 +17,12 @@ from ..data import Data
 from ..errors import UserError
 from ..export import TEST, Case, Comparison, Endpoints
 from ..inputs import ImageInput, InputTargets
+from ..measures import disentanglement
 from ..measures import reconstruction as measures
 from ..models import latents
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract
 
 HEADLINE = "psnr"
 FIGURES = (
@@ -38,6 +40,19 @@ OPTIONS = {"likelihood_samples": 0}
 # For endpoints from image to image, a fortieth of a grey level: a steep decoder amplifies the last
 # bits of a code, which depend on the batch size.
 IMAGE_TOLERANCE = 1e-4
+
+
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have; a variant has some of them."""
+    errors = ["squared_error", "psnr", "ssim"]
+    names = [*errors, *(f"svd_{name}" for name in errors)]
+    names += ["train_squared_error", "svd_train_squared_error", "train_error_over_svd"]
+    names += ["bound", "negative_log_likelihood", "reconstruction_nats", "discrete_information"]
+    for part in ("continuous", "discrete"):
+        names += [f"{part}_kl", f"{part}_capacity", f"{part}_kl_off_capacity"]
+    names += ["unsupervised_accuracy", *disentanglement.NAMES]
+    noise = ("psnr_noisy", "psnr_denoised", "psnr_gain", "ssim_noisy", "ssim_denoised")
+    return names + [f"{name}/{level}" for name in noise for level in measures.NOISE_LEVELS]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -61,7 +76,7 @@ def check(model: keras.Model, data: Data) -> None:
             f"{model.name} reconstructs images, but {data.name} has labels as targets; call "
             "as_autoencoder_data() on the dataset in load_data"
         )
-    _contract.dry_batch(model, data)
+    _contract.check_loss(model, data, _contract.dry_batch(model, data))
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
@@ -129,7 +144,7 @@ def golden(
     """
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     structure = latents(model)
-    split, rows = _contract.golden_rows(data)
+    split, rows = _cases.golden_rows(data)
     cases = []
     for given in data.input.golden(split.column, rows, "images"):  # type: ignore[arg-type]
         encoded = encoder.predict(given.inputs, verbose=0)

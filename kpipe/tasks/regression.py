@@ -5,6 +5,8 @@ name is used as `value`. With `Dataset.with_scaled_targets` the model learns sca
 predictions, metrics and the export are in the unit of the labels.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,12 +20,18 @@ from ..measures import regression as measures
 from ..measures.intervals import sign_of
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _contract
+from . import _cases, _contract, _labels
 
 HEADLINE = "mae"
 FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
 
 _ABOVE = "mae_above_linear_regression"
+
+
+def metric_names(label_names: Sequence[str]) -> list[str]:
+    """What `metrics` may contain: the names that a target may have."""
+    names = ["mae", "rmse", "r2", "explained_variance"]
+    return [*names, "mean_baseline_mae", "linear_regression_mae", _ABOVE]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -32,7 +40,8 @@ def check(model: keras.Model, data: Data) -> None:
     Raises:
         UserError: They do not fit; the message is one line and suggests a fix.
     """
-    for split, labels in _contract.labels_of(data):
+    _labels.check_learns_labels(data)
+    for split, labels in _labels.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
                 f"{data.name}: labels of {split} have the shape {labels.shape[1:]} per example; "
@@ -44,12 +53,14 @@ def check(model: keras.Model, data: Data) -> None:
                 f"{data.name}: example {bad[0]} of {split} has the value {labels[bad[0]]} "
                 f"({bad.size} such examples); expected a finite number: remove them"
             )
-    _, values = _contract.one_output(model, _contract.dry_batch(model, data), "value")
+    outputs = _contract.dry_batch(model, data)
+    _, values = _contract.one_output(model, outputs, "value")
     if values.shape[1:] not in ((), (1,)):
         raise UserError(
             f"{model.name} outputs {values.shape[1:]} per example; expected one value: end it with "
             "keras.layers.Dense(1)"
         )
+    _contract.check_loss(model, data, outputs)
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:
@@ -70,7 +81,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         and `linear_regression` if they can be fitted.
     """
     train, test = data.train, data.test
-    values = _contract.predict(model, test, "value").reshape(len(test))
+    values = _cases.predict(model, test, "value").reshape(len(test))
     fitted = baselines.baseline_regressions(
         train.take(np.arange(len(train)))[0],
         train.labels[train.rows],
@@ -101,7 +112,7 @@ def endpoints(model: keras.Model, data: Data) -> Endpoints:
         values = tf.reshape(model(inputs, training=False)["value"], (-1,))
         return {"value": data.targets.unscale(values)}
 
-    signatures, resources = data.input.endpoints(serve, _contract.input_spec(model, data))
+    signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     return Endpoints(signatures, [model, *resources], data.input.assets)
 
 
@@ -109,8 +120,8 @@ def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], None]:
     """Builds the cases that the export must reproduce."""
-    split, rows = _contract.golden_rows(data)
-    spec = _contract.input_spec(model, data)
+    split, rows = _cases.golden_rows(data)
+    spec = _cases.input_spec(model, data)
     cases = []
     for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
         values = model.predict(given.inputs, verbose=0)["value"].reshape(-1)
@@ -124,7 +135,7 @@ def golden(
                 about=given.about,
             )
         )
-    argument = _contract.argument_of(data, spec)
+    argument = _cases.argument_of(data, spec)
     cases.append(Case("serving_default", {argument: TEST}, [Comparison("value", "value")]))
     return cases, None
 

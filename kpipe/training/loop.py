@@ -119,7 +119,7 @@ class Loop:
         if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
             raise UserError(
                 f"monitor={monitor}: Keras does not know whether it should rise or fall; set "
-                'Trainer(monitor_mode="max") or "min"'
+                'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
             )
 
     def _open_checkpoints(self, folder: pathlib.Path) -> Checkpoints:
@@ -261,7 +261,8 @@ class Loop:
 
     def _not_finite(self) -> RunError:
         history = self.history
-        kept = self.folder and f"; the last good state is kept in {self.folder / 'checkpoints'}"
+        commits = self.checkpoints and self.checkpoints.folder
+        kept = commits and commits.is_dir() and f"; the last good state is kept in {commits}"
         return RunError(
             f"the loss became NaN or infinite in epoch {len(history.rows) + 1}, at step "
             f"{history.step}; try a smaller learning_rate{kept or ''}"

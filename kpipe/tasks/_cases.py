@@ -1,0 +1,78 @@
+"""Predictions of a split, and the cases that an export must reproduce."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..data import Data, Split
+from ..export import TEST, Case, Comparison
+
+
+def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
+    """Computes an output for all examples of a split, in their order."""
+    order = split.shortest_first()
+    answers = model.predict(split.at(order).batches(512), verbose=0)[name]
+    values = np.empty_like(answers)
+    values[order] = answers
+    return values
+
+
+def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
+    """Chooses 64 rows with which the export is verified: of val, or of train if there is no val."""
+    split = data.val or data.train
+    return split, split.rows[np.resize(np.arange(len(split)), 64)]
+
+
+def golden_answers(
+    model: keras.Model,
+    data: Data,
+    output: str,
+    on_test: np.ndarray,
+    words: Callable[[np.ndarray], np.ndarray],
+    decided: Callable[[np.ndarray], np.ndarray],
+) -> tuple[list[Case], np.ndarray]:
+    """Builds cases of a model with probabilities and label words that follow from them.
+
+    Args:
+        model: Result of `inference_model`.
+        data: Data; cases use rows of val, and the whole test split.
+        output: Name of the output.
+        on_test: Values of the output on the test split.
+        words: Function from the output to the label words.
+        decided: Function from the output to a mask of labels that do not depend on the last bit.
+
+    Returns:
+        The cases, and the mask of decided test examples.
+    """
+    split, rows = golden_rows(data)
+    spec = input_spec(model, data)
+    cases = []
+    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
+        values = model.predict(given.inputs, verbose=0)[output]
+        expected = [
+            Comparison(output, values),
+            Comparison("label", words(values), rows=decided(values)),
+        ]
+        named = {given.argument: given.values}
+        batches = given.batches
+        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
+    sure = decided(on_test)
+    expected = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
+    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, expected))
+    return cases, sure
+
+
+def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
+    """Returns the spec of the model's input, with the dtype of the data."""
+    (tensor,) = model.inputs
+    automatic = tensor.name.startswith(("keras_tensor", "input_layer"))
+    name = data.input.name if automatic else tensor.name
+    return tf.TensorSpec((None, *tensor.shape[1:]), data.train.inputs.dtype, name=name)
+
+
+def argument_of(data: Data, spec: tf.TensorSpec) -> str:
+    """Returns the name of the argument of `serving_default`."""
+    signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
+    return signatures["serving_default"][1].name

@@ -1,0 +1,75 @@
+"""What the labels of a task must be, in all splits."""
+
+import numpy as np
+
+from ..data import Data
+from ..errors import UserError
+from ..inputs import InputTargets
+from ._contract import list_names, per_example
+
+
+def check_learns_labels(data: Data) -> None:
+    """Checks that the dataset is not one to be reconstructed.
+
+    Raises:
+        UserError: It is.
+    """
+    if isinstance(data.targets, InputTargets):
+        raise UserError(
+            f"{data.name} is to be reconstructed, and the task learns labels: leave "
+            'as_autoencoder_data() out of load_data, or say task = "reconstruction"'
+        )
+
+
+def check_classes(data: Data) -> None:
+    """Checks that labels are classes, integers from 0 to the number of names - 1, in all splits.
+
+    Raises:
+        UserError: They are not; the message names the split and suggests a fix.
+    """
+    check_learns_labels(data)
+    names = data.label_names
+    for split, labels in labels_of(data):
+        if labels.ndim != 1:
+            raise UserError(
+                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} "
+                "per example; expected one integer: use labels.argmax(axis=1) if they are one-hot, "
+                'or task = "multilabel" if an example can have several labels'
+            )
+        if labels.dtype.kind != "i":
+            raise UserError(
+                f"{data.name}: labels of {split} are {labels.dtype}; expected integers from 0 to "
+                f'{len(names) - 1}; use task = "regression" for numbers'
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(names):
+            fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
+            if low < 0:  # what is not labelled is often labelled -1
+                fix = "remove the examples that have no label"
+            raise UserError(
+                f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
+                f"{len(names) - 1}, for {len(names)} label names ({list_names(names)}): {fix}"
+            )
+
+
+def check_several(data: Data) -> None:
+    """Checks that labels are 0 or 1, one for each name, in all splits."""
+    check_learns_labels(data)
+    names = data.label_names
+    for split, labels in labels_of(data):
+        if labels.ndim != 2 or labels.shape[1] != len(names):
+            raise UserError(
+                f"{data.name}: labels of {split} have the shape {per_example(labels.shape[1:])} "
+                f"per example; expected {len(names)} values of 0 or 1, one for each label name; "
+                'use task = "classification" for one class per example'
+            )
+        if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
+            raise UserError(
+                f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
+                "expected 0 or 1 for each label name"
+            )
+
+
+def labels_of(data: Data) -> list[tuple[str, np.ndarray]]:
+    """Returns name and labels of each split."""
+    return [(name, split.labels[split.rows]) for name, split in data.splits.items()]

@@ -233,11 +233,13 @@ def test_weights_that_cannot_apply_are_refused(few, digits):
     refused(r"returns shape \(\) for 2 examples", sample_weight=lambda x, y: tf.reduce_mean(y))
     images = {k: dataclasses.replace(v, reconstructs=True) for k, v in few.splits.items()}
     reconstructed = dataclasses.replace(few, splits=images)
-    refused(r"targets are uint8 \(n, 28, 28, 1\)", reconstructed, class_weight={1: 2.0})
+    refused(
+        r"class_weight with targets uint8 \(n, 28, 28, 1\)", reconstructed, class_weight={1: 2.0}
+    )
     labels = np.zeros((len(few.train.labels), 4), np.int32)
     several = {k: dataclasses.replace(v, labels=labels) for k, v in few.splits.items()}
     refused(
-        r"targets are int32 \(n, 4\)",
+        r"class_weight with targets int32 \(n, 4\)",
         dataclasses.replace(few, splits=several),
         class_weight={1: 2.0},
     )

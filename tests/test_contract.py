@@ -574,8 +574,8 @@ def load_data(hp):
 def build_model(hp):
     return compiled(models.mlp((8, 8, 1), 3, units=(8,)))
 """,
-        r"mine has its inputs as targets, but the task learns labels; remove as_autoencoder_data\(\) "
-        r'from load_data, or set task = "reconstruction"',
+        r"mine has its inputs as targets, but the task learns labels; remove "
+        r'as_autoencoder_data\(\) from load_data, or set task = "reconstruction"',
     ),
     "an autoencoder of labels": (
         """

@@ -18,8 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from kpipe import data, datasets, models
-from kpipe.training import batches
-from kpipe.training.loop import make_train_function
+from kpipe.training import batches, make_train_function
 
 BATCH_SIZE = 64
 
@@ -73,7 +72,7 @@ def main():
         first = statistics.median(seconds["all padded alike"][1:])
         for name, epoch in made.items():
             places = sum(int(np.size(inputs)) for inputs, _ in epoch)
-            words = int(np.minimum(some.lengths[some.rows], prepared.sequence_length).sum())
+            words = int(np.minimum(some.column.lengths[some.rows], prepared.sequence_length).sum())
             median = statistics.median(seconds[name][1:])
             print(
                 f"  {name:22} {median:7.2f} s  {first / median:5.2f} times as fast  "

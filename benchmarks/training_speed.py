@@ -23,8 +23,8 @@ import tensorflow as tf
 from kpipe import models
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
-from kpipe.training.batches import Schedule, training_batches
-from kpipe.training.loop import make_train_function
+from kpipe.inputs import ImageInput, Rows
+from kpipe.training import Schedule, make_train_function, training_batches
 
 BATCH_SIZE, STEPS = 128, 160
 EXAMPLES = BATCH_SIZE * STEPS
@@ -53,7 +53,7 @@ def kpipe_plan(stack):
         model = keras_model()
         model.optimizer.build(model.trainable_variables)
         model.test_on_batch(images[:1], labels[:1])
-        split = Split(images, labels, np.arange(EXAMPLES))
+        split = Split(Rows(images), labels, np.arange(EXAMPLES), ImageInput((28, 28, 1)))
         schedule = Schedule(EXAMPLES, BATCH_SIZE, stack)
         train = make_train_function(model, stack)
 

@@ -22,12 +22,9 @@ import keras
 import numpy as np
 
 from kpipe import data, environment
-from kpipe.experiments import catalogue
+from kpipe.experiments import catalogue, modules
 from kpipe.experiments import keys as hyperparameters
-from kpipe.experiments import running as pipeline
-from kpipe.training import batches
-from kpipe.training.loop import make_train_function
-from kpipe.training.trainer import choose_plan
+from kpipe.training import batches, choose_plan, make_train_function
 
 
 def main():
@@ -42,7 +39,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_intermixed_args()
     environment.fix_threads()
-    module = pipeline.load_module(catalogue.find(given.name))
+    module, _ = modules.load(catalogue.find(given.name))
     overrides = dict(word.split("=", 1) for word in given.overrides)
     choices = hyperparameters.resolve(module, overrides).choices
 

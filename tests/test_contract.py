@@ -561,8 +561,8 @@ def load_data(hp):
 def build_model(hp):
     return compiled(models.mlp((8, 8, 1), 3, units=(8,)))
 """,
-        r"mine is to be reconstructed, and the task learns labels: leave as_autoencoder_data\(\) "
-        r'out of load_data, or say task = "reconstruction"',
+        r"mine has its inputs as targets, but the task learns labels; remove "
+        r'as_autoencoder_data\(\) from load_data, or set task = "reconstruction"',
     ),
     "an autoencoder of labels": (
         """

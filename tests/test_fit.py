@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kpipe import Trainer, models
 from kpipe.errors import UserError
+from kpipe.inputs import InputTargets
 from kpipe.training import Schedule, choose_plan, training_batches, weights_sha256
 from kpipe.training.weighting import by_class
 
@@ -231,13 +232,15 @@ def test_weights_that_cannot_apply_are_refused(few, digits):
     refused(r"class_weight={1: -2}", class_weight={1: -2})
     refused("exclude each other", class_weight={1: 2.0}, sample_weight=lambda x, y: y)
     refused(r"returns shape \(\) for 2 examples", sample_weight=lambda x, y: tf.reduce_mean(y))
-    images = {k: dataclasses.replace(v, reconstructs=True) for k, v in few.splits.items()}
+    images = {k: dataclasses.replace(v, targets=InputTargets()) for k, v in few.splits.items()}
     reconstructed = dataclasses.replace(few, splits=images)
-    refused(r"targets are uint8 \(n, 28, 28, 1\)", reconstructed, class_weight={1: 2.0})
+    refused(
+        r"class_weight with targets uint8 \(n, 28, 28, 1\)", reconstructed, class_weight={1: 2.0}
+    )
     labels = np.zeros((len(few.train.labels), 4), np.int32)
     several = {k: dataclasses.replace(v, labels=labels) for k, v in few.splits.items()}
     refused(
-        r"targets are int32 \(n, 4\)",
+        r"class_weight with targets int32 \(n, 4\)",
         dataclasses.replace(few, splits=several),
         class_weight={1: 2.0},
     )
@@ -255,9 +258,9 @@ def test_settings_are_what_json_gives_back():
 
 
 def test_weights_are_no_keys_of_the_command_line():
-    from kpipe.experiments import catalogue, keys, running
+    from kpipe.experiments import catalogue, keys, modules
 
-    module = running.load_module(catalogue.find("logic_gates"))
+    module = modules.load(catalogue.find("logic_gates"))[0]
     with pytest.raises(UserError, match="no key 'class_weight'"):
         keys.resolve(module, {"class_weight": "1"})
     with pytest.raises(UserError, match="monitor_mode=up: expected one of auto, min, max"):

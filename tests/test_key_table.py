@@ -21,6 +21,9 @@ class Scale(keras.layers.Layer):
         self.factor = factor
 
 
+task = "classification"
+
+
 def load_data(hp):
     return datasets.mnist()
 

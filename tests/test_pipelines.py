@@ -354,7 +354,7 @@ def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
             "mnist_mlp",
             "datasets.mnist(val_fraction=0.1)",
             "datasets.mnist().as_autoencoder_data()",
-            "has a dataset that is to be reconstructed",
+            "has its inputs as targets, but the task learns labels",
         ),
     ],
 )

@@ -166,7 +166,12 @@ def make_run(
             "label": label,
             "probabilities": probabilities.astype("float32"),
         },
-        data=SimpleNamespace(input_shape=shape, augmentation=Augmentation(), vocabulary=None),
+        data=SimpleNamespace(
+            input_shape=shape,
+            augmentation=Augmentation(),
+            vocabulary=(),
+            test=SimpleNamespace(column=None),
+        ),
     )
     run.test_inputs = lambda positions: np.stack(
         [np.random.default_rng(p).integers(0, 256, shape, "uint8") for p in positions]
@@ -373,12 +378,11 @@ def test_a_target_can_be_an_upper_limit(digits):
     assert "log loss on the test split 0.0623" in text
 
 
-def test_vectors_are_not_predicted_from_image_files(digits):
-    assert "kpipe predict" in write(digits).text
-    digits.data.input_shape = (2,)
-    assert "kpipe predict" not in write(digits).text
-    digits.data = None  # a run that was opened again
-    assert "kpipe predict" in write(digits).text
+@pytest.mark.parametrize("usage", ["IMAGE ...", "ROWS.csv", ""])
+def test_the_command_that_predicts_takes_what_the_model_takes(digits, usage):
+    digits.record.data.usage = usage
+    text = write(digits).text
+    assert ("kpipe predict" in text) == bool(usage) and usage in text
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from kpipe import report, tasks
+from kpipe.datasets import Vectorization
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
+from kpipe.inputs import TextInput, Tokens
+from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes as evaluation
 from kpipe.runs import ProofRecord, Record, Run, TargetRecord
 
 NOISE_LEVELS = ("0.1", "0.4")
+TEXTS = TextInput(Vectorization())
 
 
 def entry(value, half=0.02, n=100):
@@ -80,8 +84,11 @@ def make_texts(folder, above) -> Run:
     run.metrics["above_bag_of_words"] = entry(above, 0.05)
     about = {"vocabulary": 12_345, "sequence_length": 26, "cut_texts": 0.125}
     vectors = {"embeddings": {"file": "vectors.txt", "coverage": 0.5}}
-    run.record.data.about = about | vectors
-    test = SimpleNamespace(take_texts=lambda at: [f"text {i} " + "very " * 200 for i in at])
+    run.record.data.about, run.record.data.usage = about | vectors, TEXTS.usage
+    count = len(run.predictions["label"])
+    texts = Texts.of([f"text {i} {'very ' * 200}".encode() for i in range(count)])
+    column = Tokens(np.zeros((count, 26), "int32"), np.full(count, 26, "int32"), texts)
+    test = SimpleNamespace(column=column, rows=np.arange(count))
     run.data = SimpleNamespace(vocabulary=("", "[UNK]"), input_shape=(26,), test=test)
     return run
 
@@ -154,7 +161,10 @@ class Page(html.parser.HTMLParser):
     def __init__(self, run):
         super().__init__()
         task = tasks.find(run.record.task)
-        path = report.write(run, task.FIGURES, task.facts(run), task.sections(run))
+        facts = task.facts(run)
+        if "vocabulary" in run.record.data.about:
+            facts += TEXTS.facts(run.record.data.about)
+        path = report.write(run, task.FIGURES, facts, task.sections(run))
         self.source = path.read_text("utf-8")
         self.open, self.words, self.title = [], {"": []}, ""
         self.feed(self.source)

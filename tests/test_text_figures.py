@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import types
 
@@ -20,23 +19,20 @@ TEXTS = (
 )
 
 
-@dataclasses.dataclass
 class FakeSplit:
     """As much of a `data.Split` as figures ask for."""
 
-    inputs: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self):
-        self.rows = np.arange(len(self.labels))
-        self.lengths = np.count_nonzero(self.inputs, axis=1)
+    def __init__(self, ids, labels):
+        self.labels, self.rows = labels, np.arange(len(labels))
+        self.column = types.SimpleNamespace(lengths=np.count_nonzero(ids, axis=1))
+        self.inputs = ids
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, positions):
-        rows = self.inputs[positions]
-        return rows[:, : self.lengths[positions].max()], self.labels[positions]
+        longest = self.column.lengths[positions].max()
+        return self.inputs[positions][:, :longest], self.labels[positions]
 
 
 def split_of(written, labels):
@@ -157,7 +153,7 @@ def test_a_run_that_was_opened_again_or_has_no_texts_has_no_such_figure(plot, tm
 
 def test_the_share_of_cut_texts_is_told(tmp_path):
     figure = figures.text_lengths(text_run(tmp_path))
-    assert title_of(figure).startswith("50.0 % of the training texts are longer")  # 3 of 6
+    assert title_of(figure).startswith("50.0 % of the training texts are truncated")  # 3 of 6
 
 
 @pytest.mark.parametrize(
@@ -269,13 +265,13 @@ def test_log_odds_see_all_of_train_where_it_is_sorted_by_class(tmp_path):
 
 def test_bars_hold_equally_many_lengths(tmp_path):
     run = text_run(tmp_path)
-    run.data.train.lengths = np.tile(np.arange(1, 121), 10)
+    run.data.train.column.lengths = np.tile(np.arange(1, 121), 10)
     run.data.train.rows = np.arange(1200)
     run.data.sequence_length = 120
     axes = figures.text_lengths(run).axes[0]
     assert {bar.get_height() for bar in axes.patches} == {20}
     assert axes.get_xlabel() == "tokens of a training text"
-    run.data.train.lengths[0] = 5000
+    run.data.train.column.lengths[0] = 5000
     axes = figures.text_lengths(run).axes[0]
     assert axes.patches[-1].get_height() == 21
     assert axes.get_xlabel().endswith("the last bar: 119 and more")
@@ -292,7 +288,7 @@ def test_a_sure_answer_is_no_certain_one(tmp_path):
     run = text_run(tmp_path)
     run.predictions["probabilities"][0] = 0.00001, 0.99999
     titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
-    assert "positive (> 99.9 %), right" in titles
+    assert "positive (> 99.9 %), correct" in titles
 
 
 @pytest.mark.parametrize("words_of", [("😭", "東"), ("h" * 120, "w" * 60)])

@@ -193,7 +193,9 @@ def test_a_file_is_a_text_a_line_and_an_image_is_refused(loaded, tmp_path):
     answers = loaded.predict_files([lines])["probabilities"]
     expected = loaded.predict(["so happy", "", "I am sad 😢"])["probabilities"]
     np.testing.assert_array_equal(answers, expected)
-    with pytest.raises(UserError, match=rf"^{image}: not UTF-8 at byte 0; expected a text a line"):
+    with pytest.raises(
+        UserError, match=rf"^{image}: not UTF-8 at byte 0; expected one text per line"
+    ):
         loaded.predict_files([lines, image])
 
 

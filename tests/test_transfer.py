@@ -85,7 +85,7 @@ def test_weights_of_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
     model = resnet()
     before = model.get_weights()
     message = (
-        r"model\.keras: layer 'conv1_conv' is \[\(3, 3, 3, 16\)\], expected \[\(3, 3, 3, 8\)\]"
+        r"model\.keras: layer 'conv1_conv' is \[\(3, 3, 3, 16\)\]; expected \[\(3, 3, 3, 8\)\]"
     )
     with pytest.raises(ValueError, match=message):
         models.load_backbone(model, tmp_path)

@@ -120,7 +120,7 @@ class Execution:
             return record
         existing = read_record(path)
         if existing.status == "unfinished" and not (self.folder / "checkpoints").exists():
-            return record  # ended before its first checkpoint: there is nothing to resume or keep
+            return record  # ended before its first checkpoint: nothing to resume or keep
         for key in IDENTITY:
             if getattr(existing, key) != getattr(record, key):
                 difference = describe_difference(existing, record, key)

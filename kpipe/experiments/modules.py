@@ -54,10 +54,10 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
 
 
 def check_target(module: types.ModuleType, label_names: Sequence[str]) -> None:
-    """Checks that a pipeline's `target`, if it has one, is of a metric that its task measures.
+    """Checks that the metric of a pipeline's `target`, if it has one, is measured by its task.
 
     Raises:
-        UserError: It is not; the nearest name is offered.
+        UserError: It is not; the message suggests the nearest name.
     """
     target = getattr(module, "target", None)
     if target is None:

@@ -36,7 +36,7 @@ def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
     passed = labels_agree = True
     for case in cases:
         difference, same_words = _replay(case, endpoints, arrays)
-        name = case["endpoint"]
+        name = case["endpoint"] + (" on the test split" if case["test"] else "")
         differences[name] = max(differences.get(name, 0.0), difference)
         labels_agree &= same_words
         passed &= same_words and difference <= case["tolerance"]

@@ -36,7 +36,7 @@ def of(dataset: Dataset) -> Input:
             raise UserError(
                 f"{dataset.name}: images of {channels} channels, input_shape="
                 f'{dataset.input_shape}; expected 1 (grey) or 3 (RGB), or input_dtype="uint8" in '
-                "the dataset for arrays that are taken as they are"
+                "the dataset to use them as unchanged arrays"
             )
         return ImageInput(dataset.input_shape)
     return ArrayInput(dataset.input_shape, dataset.input_dtype or "float32")

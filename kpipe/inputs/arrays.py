@@ -235,16 +235,16 @@ def write_rows(
 
 
 def check_labels(labels: np.ndarray, source: Source) -> None:
-    """Refuses labels that are no numbers.
+    """Refuses labels that are not numbers.
 
     Raises:
-        UserError: They are something else, such as strings.
+        UserError: Labels have another type, such as strings.
     """
     if labels.dtype.kind not in "biuf":
         what = "strings" if labels.dtype.kind in "OSU" else labels.dtype.name
         raise UserError(
             f"{source.description}: labels are {what}; expected integers from 0, one for each name "
-            "in label_names, or floats"
+            "in label_names, or floats: convert them"
         )
 
 

@@ -22,7 +22,7 @@ def bag_of_words(
         test_texts: The texts to classify, (m,).
 
     Returns:
-        The predicted classes, int (m,); None for texts of one class, or without a word.
+        The predicted classes, int (m,); None if all texts have one class, or none has a word.
 
     Example:
         bag_of_words(["good film", "bad film"], np.array([1, 0]), ["a good one"])  # [1]

@@ -181,7 +181,8 @@ to {difference} (allowed: {allowed}){text(compared)}.</p>"""
 def _compared(proof: ProofRecord, test_examples: int | None) -> str:
     """Lists what a passed proof compared: " in 5 endpoints, with batches of 1, 7, 64, on ..."."""
     found = ""
-    if count := len(proof.differences.keys() - {"test split"}):  # written by format 1
+    names = {name.removesuffix(" on the test split") for name in proof.differences}
+    if count := len(names - {"test split"}):  # a name of format 1
         found += f" in {formatting.counted(count, 'endpoint')}"
     if proof.batches:
         found += f"{',' * bool(found)} with batches of {', '.join(map(str, proof.batches))}"

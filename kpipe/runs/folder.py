@@ -71,7 +71,7 @@ class Run:
         except Exception as error:  # damaged files raise errors of many types
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise UserError(
-                f"{path}: cannot be loaded ({reason}); register layers of your own with "
+                f"{path}: cannot be loaded ({reason}); register custom layers with "
                 "@keras.saving.register_keras_serializable(), and import them first"
             ) from error
 

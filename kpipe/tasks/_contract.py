@@ -60,7 +60,7 @@ def dry_batch(model: keras.Model, data: Data) -> Any:
 
 
 def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs as training does: some functions with custom gradients cannot run eagerly."""
+    """Makes a graph, as in training: some functions with custom gradients cannot run eagerly."""
     return tf.function(tf.autograph.experimental.do_not_convert(function))
 
 
@@ -68,9 +68,9 @@ def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
     """Computes the loss of a dry batch; a model that is not compiled has none.
 
     Args:
-        model: Built.
-        data: Its training data.
-        outputs: See `dry_batch`.
+        model: The built model.
+        data: The data; a few training examples are used.
+        outputs: Result of `dry_batch`.
 
     Raises:
         UserError: The loss does not accept the outputs or the targets.
@@ -80,7 +80,7 @@ def check_loss(model: keras.Model, data: Data, outputs: Any) -> None:
     x, y = data.train.take_pairs(_dry_positions(data))
 
     def compute(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        # The outputs anew: losses that layers add belong to the graph of their call.
+        # Recomputes the outputs: losses added by layers belong to the graph of their call.
         y_pred = model(x, training=False)
         return model.compute_loss(x=x, y=y, y_pred=y_pred, training=False)
 
@@ -272,7 +272,7 @@ def _given(data: Data) -> str:
 
 
 def per_example(shape: Sequence[int | None]) -> str:
-    """Writes the shape of what an example has."""
+    """Writes the shape of one example's values."""
     if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
         return "one number"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"

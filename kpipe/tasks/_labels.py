@@ -1,4 +1,4 @@
-"""What the labels of a task must be, in all splits."""
+"""Checks of a task's labels, in all splits."""
 
 import numpy as np
 
@@ -9,15 +9,15 @@ from ._contract import list_names, per_example
 
 
 def check_learns_labels(data: Data) -> None:
-    """Checks that the dataset is not one to be reconstructed.
+    """Checks that the dataset's targets are labels, not its inputs.
 
     Raises:
-        UserError: It is.
+        UserError: The targets are the inputs.
     """
     if isinstance(data.targets, InputTargets):
         raise UserError(
-            f"{data.name} is to be reconstructed, and the task learns labels: leave "
-            'as_autoencoder_data() out of load_data, or say task = "reconstruction"'
+            f"{data.name} has its inputs as targets, but the task learns labels; remove "
+            'as_autoencoder_data() from load_data, or set task = "reconstruction"'
         )
 
 
@@ -44,7 +44,7 @@ def check_classes(data: Data) -> None:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(names):
             fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
-            if low < 0:  # what is not labelled is often labelled -1
+            if low < 0:  # -1 often marks examples without a label
                 fix = "remove the examples that have no label"
             raise UserError(
                 f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "

@@ -39,7 +39,7 @@ DECIDED = 2e-5
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
-    """What `metrics` may contain: the names that a target may have."""
+    """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     names = ["accuracy", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
     names += ["bag_of_words_baseline", "above_bag_of_words"]

@@ -25,7 +25,7 @@ DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
-    """What `metrics` may contain: the names that a target may have."""
+    """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     names = ["accuracy", "majority_baseline"]
     return names + [f"{kind}/{name}" for kind in (*names, "roc_auc") for name in label_names]
 

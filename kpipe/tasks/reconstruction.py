@@ -43,7 +43,7 @@ IMAGE_TOLERANCE = 1e-4
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
-    """What `metrics` may contain: the names that a target may have; a variant has some of them."""
+    """Returns the names of all metrics that `metrics` can contain; a variant has some of them."""
     errors = ["squared_error", "psnr", "ssim"]
     names = [*errors, *(f"svd_{name}" for name in errors)]
     names += ["train_squared_error", "svd_train_squared_error", "train_error_over_svd"]

@@ -29,7 +29,7 @@ _ABOVE = "mae_above_linear_regression"
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
-    """What `metrics` may contain: the names that a target may have."""
+    """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     names = ["mae", "rmse", "r2", "explained_variance"]
     return [*names, "mean_baseline_mae", "linear_regression_mae", _ABOVE]
 

@@ -111,4 +111,6 @@ def is_classifier(run: Run) -> bool:
 
 def has_images(run: Run) -> bool:
     """Whether inputs are images and available: a run loaded from its folder has none."""
-    return run.data is not None and len(run.data.input_shape) == 3
+    if run.data is None or len(run.data.input_shape) != 3:
+        return False
+    return run.data.input_shape[2] in (1, 3)  # other arrays cannot be shown

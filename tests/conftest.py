@@ -1,5 +1,6 @@
 """Every test works in a folder of its own, on sample data, without network and home folder."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -15,6 +16,20 @@ def kpipe_home(tmp_path_factory):
     os.environ["KPIPE_HOME"] = str(home)
     os.environ["TFDS_DATA_DIR"] = str(home / "no_datasets_here")
     return home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_of_other_files():
+    """Frees what a file left; `clear_session` collects garbage, which takes as long as there is."""
+    yield
+    from tensorflow.python.framework import ops
+
+    # Plain `Model.fit` leaves its graph there: github.com/tensorflow/tensorflow/issues/97697
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
+    gc.collect()
+    gc.freeze()  # modules and what they hold are not looked through again and again
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 import itertools
 import json
 import signal
+import weakref
 
 import keras
 import numpy as np
@@ -72,6 +73,17 @@ def test_the_fused_plan_gives_what_the_graph_gives(few, small_model, optimizer):
         np.testing.assert_allclose(a[name], b[name], rtol=1e-4)
     for x, y in zip(graph.get_weights(), fused.get_weights(), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+@pytest.mark.parametrize("plan", ["graph", "fused:2"])
+def test_a_model_that_nobody_keeps_is_freed_with_its_weights(few, small_model, plan):
+    """A search trains hundreds in one process."""
+    model = small_model("sgd")
+    train(model, few, plan=plan, epochs=1)
+    memory = [weakref.ref(variable.value.handle) for variable in model.variables]
+    del model
+    keras.utils.clear_session()
+    assert [reference() for reference in memory] == [None] * len(memory)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import ops as tensorflow_ops
 
 from ..errors import UserError
 
@@ -45,6 +46,7 @@ def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
     def fused_steps(*batch: tf.Tensor) -> dict:
         for i in range(stack):
             logs = model.train_step(tuple(part[i] for part in batch))
+        _forget_custom_gradients()
         return logs
 
     single = tf.function(one_step, reduce_retracing=True)
@@ -88,11 +90,26 @@ def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
 
     @_as_written
     def one_step(*batch: tf.Tensor) -> dict:
-        return step(batch)
+        logs = step(batch)
+        _forget_custom_gradients()
+        return logs
 
     if model.run_eagerly:
         return one_step
     return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
+
+
+def _forget_custom_gradients() -> None:
+    """Lets TensorFlow free the graph that is being traced, with the model's weights, after use.
+
+    TensorFlow registers each custom gradient for ever, and with it the graph that contains it;
+    every optimizer of Keras has one. At the end of a training step nothing is left to differentiate.
+    https://github.com/tensorflow/tensorflow/issues/97697
+    """
+    gradients = tensorflow_ops.gradient_registry._registry
+    for operation in tf.compat.v1.get_default_graph().get_operations():
+        if operation.type == "IdentityN":
+            gradients.pop(operation.node_def.attr["_gradient_op_type"].s.decode(), None)
 
 
 def _run(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:

@@ -1,4 +1,4 @@
-"""Seconds per epoch of a recurrent network on texts, by the way they are batched, in turns.
+"""Seconds per epoch of a recurrent network on texts, by batching method, measured alternately.
 
     python benchmarks/text_batches.py [--data-dir DIR] [--examples N] [--rounds N]
 

@@ -1,4 +1,4 @@
-"""Seconds per training step of the mnist_mlp network, side by side, in turns.
+"""Seconds per training step of the mnist_mlp network, measured alternately.
 
     python benchmarks/training_speed.py [--rounds N]
 

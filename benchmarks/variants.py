@@ -1,4 +1,4 @@
-"""Seconds of training of a pipeline's variants on the same examples, in turns.
+"""Seconds of training of a pipeline's variants on the same examples, measured alternately.
 
     python benchmarks/variants.py imdb_sentiment architecture=simple_rnn,gru,lstm
     python benchmarks/variants.py mnist_mlp num_layers=0,1,2,3,4 --data real --data-dir DIR

@@ -73,9 +73,9 @@ def check_gradients(
         files.make_folder(folder)
         files.write_json(folder / "gradients.json", result.to_json())
         files.write_bytes(folder / "gradients.png", style.to_png(gradient_check(result, pipeline)))
-    verdict = "right in all of them"
+    verdict = "correct for all of them"
     if all(variable.slopes[0] == "flat" for variable in result.variables):
-        verdict = "0 in all of them: the loss depends on none"
+        verdict = "0 for all of them: the loss depends on none"
     if not result.passed:
         names = [v.name for v in result.variables if v.verdict == result.verdict]
         verdict = f"{result.verdict} in {', '.join(names)}"

@@ -27,7 +27,7 @@ usage: kpipe COMMAND ...
   kpipe run NAME [key=value ...]  train, evaluate and export a pipeline
   kpipe run --list                list the pipelines
   kpipe run NAME --help           show what a pipeline does, and its keys
-  kpipe predict FOLDER FILE ...   predict images or texts with a finished run
+  kpipe predict FOLDER FILE ...   predict with the model of a finished run
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
   kpipe --version                 show the version
 
@@ -39,13 +39,13 @@ RUN = (
     "report, all in saved_models/NAME. The same command resumes an interrupted run."
 )
 PREDICT = (
-    "Predict with the exported model of a finished run: a label for each image or text, or the "
-    "code of each image if the model is an autoencoder."
+    "Predict with the exported model of a finished run: a label or value for each image, text or "
+    "table row; for an autoencoder, the code of each image."
 )
 CHECK_GRADIENTS = (
     "Compare the gradient of a pipeline's loss with finite differences, in float64 and before "
     "training. Prints a table and saves a figure in saved_models/NAME-gradients. The exit code is "
-    "1 if a gradient is wrong."
+    "1 if a gradient is wrong or cannot be checked."
 )
 
 
@@ -203,7 +203,12 @@ def _add_pipeline(parser: _Parser) -> None:
         "if found on disk, else sample",
     )
     add("--data-dir", metavar="DIR", help="folder of real data (default ~/tensorflow_datasets)")
-    add("--out", default="saved_models", metavar="DIR", help="results (default saved_models)")
+    add(
+        "--out",
+        default="saved_models",
+        metavar="DIR",
+        help="folder for results (default saved_models)",
+    )
     add("--seed", type=_seed, default=0, metavar="N", help="random seed (default 0)")
 
 
@@ -211,7 +216,7 @@ def _add_verbose(parser: _Parser) -> None:
     parser.add_argument(
         "--verbose",
         action="store_true",
-        help="show TensorFlow's log (without it: in ~/.kpipe/logs/tensorflow.log)",
+        help="show TensorFlow's log (default: written to ~/.kpipe/logs/tensorflow.log)",
     )
 
 
@@ -323,7 +328,12 @@ def _predict_parser() -> _Parser:
     parser = _Parser("kpipe predict", "FOLDER [FILE ...] [--text TEXT]", PREDICT)
     add = parser.add_argument
     add("folder", metavar="FOLDER", help="folder of a finished run, such as saved_models/mnist_mlp")
-    add("files", nargs="*", metavar="FILE", help="images; texts: UTF-8, one per line; numbers: CSV")
+    add(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="images; texts: UTF-8, one per line; tables: CSV or .npy",
+    )
     add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
     add("--json", action="store_true", help="print one JSON object per line")
     add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")

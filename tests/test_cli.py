@@ -88,7 +88,7 @@ def test_predict_names_the_file_at_fault(capsys, finished_run, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8\xff cut off")
     message = failed(capsys, "predict", str(finished_run.folder), str(bad))
-    assert f"{bad}: cannot be read as a JPEG or PNG image" in message
+    assert f"{bad}: cannot be read as an image; convert it to JPEG or PNG" in message
     message = failed(capsys, "predict", str(finished_run.folder), str(tmp_path / "none.png"))
     assert "none.png: no such file" in message
 

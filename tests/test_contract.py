@@ -283,7 +283,7 @@ def test_a_bag_of_words_that_cannot_be_fitted_is_left_out(
     assert run.record.proof.passed and "bag_of_words" not in run.predictions
     assert "bag_of_words_baseline" not in run.metrics
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("no bag of words to compare with: ")]
+    assert [line for line in lines if line.startswith("not compared with TF-IDF: ")]
 
 
 def test_texts_without_a_fault_are_compared_with_a_bag_of_words(pipeline, tmp_path, verified_here):
@@ -642,7 +642,7 @@ def test_a_pipeline_that_was_edited_after_its_first_steps_is_not_resumed(
         patch.setattr(Loop, "_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kpipe.run(pipeline(), **options)
-    with pytest.raises(UserError, match=r"contains a run with another code_sha256: .*--fresh"):
+    with pytest.raises(UserError, match=r"contains a run with a different code_sha256: .*--fresh"):
         kpipe.run(pipeline("x = 1"), **options)
     assert kpipe.run(pipeline(), **options).record.status == "finished"
 

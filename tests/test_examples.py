@@ -185,11 +185,6 @@ def categories(factors):
 
 
 @pytest.fixture
-def codes(means, categories):
-    return kpipe.disentanglement.Codes(means, categories)
-
-
-@pytest.fixture
 def z_mean():
     """Means of three codes of two latents."""
     return np.zeros((3, 2), "float32")

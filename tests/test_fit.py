@@ -445,7 +445,7 @@ def test_a_resumed_model_checkpoint_does_not_overwrite_a_better_one(few, tmp_pat
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: keras.callbacks.BackupAndRestore("somewhere"), "BackupAndRestore restores"),
+        (lambda: keras.callbacks.BackupAndRestore("somewhere"), "BackupAndRestore resumes"),
         (lambda: keras.callbacks.SwapEMAWeights(), "SwapEMAWeights validates"),
         (lambda: keras.callbacks.EarlyStopping(restore_best_weights=True), "restore_best_weights"),
     ],

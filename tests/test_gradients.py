@@ -496,7 +496,7 @@ def test_what_cannot_be_checked_is_refused():
     with pytest.raises(ValueError, match="expected a Keras model or layer"):
         gradients.check(np.tanh, x=vectors())
     noise = layers.Lambda(lambda a: a + tf.random.normal(tf.shape(a), dtype=a.dtype))
-    with pytest.raises(ValueError, match=r"for the same variables .* give it one"):
+    with pytest.raises(ValueError, match=r"for the same variables .* add one to that layer"):
         gradients.check(noise, x=vectors())
     with pytest.raises(ValueError, match="y=None; expected the targets"):
         gradients.check(layers.Dense(2), "mse", vectors())
@@ -587,7 +587,7 @@ def test_a_loss_that_depends_on_nothing_is_told(tmp_path, capsys, monkeypatch):
     code = WRONG.replace("FACTOR", "1.0").replace("Softmax()(x)", "Softmax()(0.0 * x)")
     pathlib.Path("mine.py").write_text(code)
     assert cli.main(["check-gradients", "mine.py", "--data", "sample", "--samples", "2"]) == 0
-    assert "is 0 in all of them: the loss depends on none" in capsys.readouterr().out
+    assert "is 0 for all of them: the loss depends on none" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

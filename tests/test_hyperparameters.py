@@ -50,8 +50,8 @@ def test_a_value_can_bring_keys_into_being(mnist):
         ({"epochs": "0"}, "epochs=0: expected an integer from 1"),
         ({"activation": "gelu"}, "activation=gelu: expected one of relu, leaky_relu, tanh"),
         ({"l2": "0.3"}, "l2=0.3: expected one of 0.0, 1e-06"),
-        ({"units_3": "16"}, "units_3 has no effect here; it applies with num_layers=3|4"),
-        ({"weight_decay": "0.01"}, "weight_decay has no effect here; it applies with optimizer=a"),
+        ({"units_3": "16"}, "units_3 has no effect here; it requires num_layers=3|4"),
+        ({"weight_decay": "0.01"}, "weight_decay has no effect here; it requires optimizer=a"),
         (
             {"schedule": "cosine", "reduce_lr_patience": "2"},
             "reduce_lr_patience=2 and a learning-rate schedule contradict each other",

@@ -378,5 +378,5 @@ def test_an_autoencoder_retrained_on_train_and_val_is_compared_with_an_svd_of_bo
     assert run.metrics["train_squared_error"]["n"] == 3000
     assert run.metrics["train_error_over_svd"]["low"] > 1
     page = (run.folder / "report.html").read_text()
-    assert "Against the truncated SVD" in page and "<h2>Noise</h2>" in page
+    assert "Comparison with the truncated SVD" in page and "<h2>Noise</h2>" in page
     assert not (run.folder / "figures" / "confusion_matrix.png").exists()

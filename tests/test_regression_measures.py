@@ -247,7 +247,7 @@ def test_a_regression_that_cannot_be_fitted_is_left_out_with_its_reason(name, re
     predicted = baselines.baseline_regressions(*spoilt(name))
     assert list(predicted) == ["mean_baseline"]
     printed = capsys.readouterr().out
-    assert printed.startswith("no linear regression to compare with: ") and reason in printed
+    assert printed.startswith("not compared with linear regression: ") and reason in printed
     assert printed.count("\n") == 1
 
 
@@ -261,7 +261,7 @@ def test_without_true_values_there_is_no_baseline(capsys):
     train_x, train_y, test_x, _ = make_data()
     assert baselines.baseline_regressions(train_x, train_y * np.nan, test_x) == {}
     assert baselines.baseline_regressions(train_x[:0], train_y[:0], test_x) == {}
-    assert capsys.readouterr().out.count("no baselines to compare with: train has no values") == 2
+    assert capsys.readouterr().out.count("not compared with baselines: train has no values") == 2
 
 
 def test_the_difference_to_linear_regression_is_paired():

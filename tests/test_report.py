@@ -270,8 +270,8 @@ def test_numbers_are_for_people(digits):
         "Always predicting the most frequent class 11.35 %",
         "Test split opened 2 times so far",
         "Test examples that also occur in train 3",
-        "✓ Export verified: it equals the trained model to 2.4e-07 (allowed: 1e-05) in 2 endpoints,"
-        " with batches of 1, 7, 64, on 8 encoded files and on all 2,000 test examples.",
+        "✓ Export verified: it matches the trained model within 2.4e-07 (allowed: 1e-05) in "
+        "2 endpoints, with batches of 1, 7, 64, on 8 encoded files and on all 2,000 test examples.",
         "1,115,560 parameters, all trainable",
         "dense Dense (None, 900) 706,500",
         "log loss 0.0623 2,000",
@@ -309,7 +309,7 @@ def test_sample_data_are_announced_first(digits):
     text = page.text
     assert "<title>mnist_mlp, sample data, seed 0</title>" in page.source
     assert text.startswith(
-        "SAMPLE DATA: these numbers show only that the code runs, nothing about mnist"
+        "SAMPLE DATA: these numbers show that the code runs; they say nothing about mnist"
     )
     assert "kpipe run mnist_mlp --data real" in text[:200]
     assert "not comparable: sample data" in text and "target reached" not in text
@@ -349,7 +349,7 @@ def test_labels_have_a_table_of_their_own(tmp_path):
     assert "Young 91.00 % [89.70, 92.20] 60.00 % –" in page.text
     assert "1 of 3 labels are constant in the training examples" in page.text
     assert "accuracy on the test split" in page.text
-    assert "The accuracy is the mean over the 2 of 3 labels that vary in train" in page.text
+    assert "Accuracy averaged over the 2 of 3 labels that vary in train" in page.text
     assert "Always predicting each label's majority 11.35 %" in page.text
     metrics = page.text.split("metric on the test split")[1].split("Architecture")[0]
     assert "Male" not in metrics and "log loss 0.0623 2,000" in metrics
@@ -391,7 +391,8 @@ def test_the_command_that_predicts_takes_what_the_model_takes(digits, usage):
         (None, "The export is not verified."),
         (
             ProofRecord(passed=False, max_difference=0.02),
-            "✗ The export is not the trained model: largest difference 0.02 (allowed: 1e-05).",
+            "✗ The export differs from the trained model: largest difference 0.02 "
+            "(allowed: 1e-05).",
         ),
         (
             ProofRecord(
@@ -404,7 +405,7 @@ def test_the_command_that_predicts_takes_what_the_model_takes(digits, usage):
         ),
         (
             ProofRecord(passed=False, max_difference=0.0, labels_agree=False),
-            "✗ The export is not the trained model: predicted labels differ.",
+            "✗ The export differs from the trained model: predicted labels differ.",
         ),
     ],
 )
@@ -416,12 +417,11 @@ def test_a_missing_or_failed_proof_is_said(digits, proof, expected):
 
 def test_the_proof_of_a_run_of_format_1_reads_well(digits):
     digits.record.proof = ProofRecord(passed=True, max_difference=2.4e-7, batches=[1, 7, 64])
-    said = (
-        "it equals the trained model to 2.4e-07 (allowed: 1e-05) with batches of 1, 7, 64, on all "
-    )
-    assert f"✓ Export verified: {said}2,000 test examples." in write(digits).text
+    said = "it matches the trained model within 2.4e-07 (allowed: 1e-05)"
+    compared = "with batches of 1, 7, 64, on all 2,000 test examples."
+    assert f"✓ Export verified: {said} {compared}" in write(digits).text
     digits.record.data.examples, digits.record.proof.batches = {}, []
-    assert "to 2.4e-07 (allowed: 1e-05)." in write(digits).text
+    assert f"{said}." in write(digits).text
 
 
 def test_everything_from_outside_is_escaped(tmp_path):
@@ -551,6 +551,11 @@ def test_a_run_without_mistakes_shows_none(tmp_path):
     run = make_run(tmp_path, error=0)
     assert figures.worst_mistakes(run) is None
     assert "2,000 of 2,000 test examples are correct" in texts(figures.confusion_matrix(run))
+
+
+def test_learning_curves_write_the_monitored_metric_as_the_axes_do(digits):
+    digits.record.trainer["monitor"] = "val_mae"
+    assert "Best validation MAE at epoch 7 of 12" in texts(figures.learning_curves(digits))
 
 
 def test_learning_curves_mark_the_best_epoch(digits):

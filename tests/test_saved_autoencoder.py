@@ -261,7 +261,7 @@ def test_files_and_arrays_have_the_same_code(run, loaded, tmp_path):
     )
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
-    with pytest.raises(UserError, match=rf"^{bad}: cannot be read as a JPEG or PNG image"):
+    with pytest.raises(UserError, match=rf"^{bad}: cannot be read as an image; convert it to JPEG"):
         loaded.predict_files([*paths, bad])
 
 

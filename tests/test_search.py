@@ -120,7 +120,7 @@ def test_trials_do_not_apply_to_hyperband(tmp_path):
         search("mnist_mlp", tuner="hyperband", trials=3, out=tmp_path)
 
 
-def test_a_search_over_a_conditional_key_brings_what_it_applies_with(tmp_path):
+def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     """On sample data the trials have the pipeline's sample defaults, as the best one's run has."""
     given = {"gamma": "10,30", "continuous_capacity": 3}
     experiment = open_experiment(

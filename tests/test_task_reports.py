@@ -207,7 +207,10 @@ def test_the_page_of_a_classifier(tmp_path):
     top = page.sections[""]
     assert "accuracy on the test split 90.00 % 95 % interval [82.56, 94.48], n = 100" in top
     assert "Always predicting the most frequent class 34.00 %" in top
-    assert "✓ Export verified: it equals the trained model to 2.4e-07 (allowed: 1e-05) in 1 " in top
+    assert (
+        "✓ Export verified: it matches the trained model within 2.4e-07 (allowed: 1e-05) in 1 "
+        in top
+    )
     assert "endpoint, with batches of 1, 7, 64, on 4 odd rows and on all 100 test examples." in top
     assert "Data: mine, as found (800 train, 100 val, 100 test) · trained 2026-11-25 14:03" in top
     assert page.sections["Classes"].startswith("class test examples precision recall cat 34 ")
@@ -227,7 +230,7 @@ def test_the_page_of_a_classifier_of_texts(tmp_path, above, said):
     page = Page(make_texts(tmp_path, above))
     top = page.sections[""]
     assert "TF-IDF with logistic regression 80.00 % [78.00, 82.00]" in top
-    assert f"Network against TF-IDF {said}" in top
+    assert f"Network vs. TF-IDF {said}" in top
     assert "Texts 12,345 words, the first 26 tokens; 12.50 % of the training texts are" in top
     assert "Word vectors from vectors.txt, for 50.00 % of the words" in top
     mistakes = page.sections["Mistakes"]
@@ -239,7 +242,7 @@ def test_the_page_of_a_classifier_of_texts(tmp_path, above, said):
 def test_the_page_of_a_network_with_several_labels(tmp_path):
     page = Page(make_labels(tmp_path))
     assert list(page.sections)[1:4] == ["Figures", "Labels", "Metrics"]
-    assert "The accuracy is the mean over the 2 of 3 labels that vary in train" in page.sections[""]
+    assert "Accuracy averaged over the 2 of 3 labels that vary in train" in page.sections[""]
     assert "Always predicting each label's majority " in page.sections[""]
     assert "1 of 3 labels are constant in the training examples" in page.sections["Labels"]
     assert "Male" in page.sections["Labels"] and "Bald" not in page.sections["Labels"]
@@ -250,13 +253,13 @@ def test_the_page_of_an_autoencoder(tmp_path):
     page = Page(make_autoencoder(tmp_path))
     assert list(page.sections)[1:5] == [
         "Figures",
-        "Against the truncated SVD",
+        "Comparison with the truncated SVD",
         "Noise",
         "Architecture: mlp",
     ]
     assert "PSNR (dB) on the test split 26.50 95 % interval [23.85, 29.15]" in page.sections[""]
     assert "in 3 endpoints" in page.sections[""]
-    table = page.sections["Against the truncated SVD"]
+    table = page.sections["Comparison with the truncated SVD"]
     assert "Both encode an image in 64 numbers." in table
     assert "squared error is 1.0200 [1.0000, 1.0400] times the SVD's." in table
     assert "the network 0.002300 [0.002070, 0.002530] 26.50 [23.85, 29.15]" in table
@@ -280,8 +283,8 @@ def test_the_page_of_a_regression(tmp_path):
     top = page.sections[""]
     assert "MAE on the test split 40.25 95 % interval [35.25, 45.25]" in top
     assert "MAE of always predicting the mean 66.20 [61.20, 71.20]" in top
-    assert "Network against linear regression beats it: -3.5000 [-5.0000, -2.0000]" in top
-    table = page.sections["Against simple baselines"]
+    assert "Network vs. linear regression beats it: -3.5000 [-5.0000, -2.0000]" in top
+    table = page.sections["Comparison with simple baselines"]
     assert "error is 3.5000 below linear regression [-5.0000, -2.0000]." in table
     assert "the network 40.25 [35.25, 45.25] linear regression 43.75" in table
     assert page.sections["Metrics"].count("[") == 4  # the heading, RMSE, R2, explained variance
@@ -291,7 +294,7 @@ def test_a_regression_without_baselines_has_no_table_of_them(tmp_path):
     run = make_regression(tmp_path)
     run.metrics = {name: run.metrics[name] for name in ("mae", "rmse")}
     page = Page(run)
-    assert "Against simple baselines" not in page.sections
+    assert "Comparison with simple baselines" not in page.sections
     assert "MAE 40.25" in page.sections["Metrics"]
     assert summary(run).splitlines()[0].endswith("RMSE 52.12 [46.12, 58.12], n = 100")
 
@@ -318,7 +321,9 @@ def test_a_summary_ends_with_what_all_runs_have(tmp_path):
     ]
     run.record.target = TargetRecord(metric="log_loss", at_most=0.05, verdict="reached")
     run.record.proof = ProofRecord(passed=False, max_difference=0.02, labels_agree=False)
-    _, target, _, proof, _ = lines_of(run)
+    run.record.data.test_openings = 1
+    _, target, opened, proof, _ = lines_of(run)
+    assert opened.startswith("test split opened once by this pipeline")
     assert target == "target log_loss <= 0.05: reached"
     assert proof == ("export NOT VERIFIED: largest difference 0.02 (allowed: 1e-05), other labels")
     run.record.target = run.record.proof = run.record.data.test_openings = None

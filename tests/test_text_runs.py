@@ -261,7 +261,7 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
 
     def said(wins, losses):
         run = SimpleNamespace(metrics=told(wins, losses))
-        return dict(classification.facts(run))["Network against TF-IDF"]
+        return dict(classification.facts(run))["Network vs. TF-IDF"]
 
     assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)
     assert said(50, 10).startswith("beats it: +4.00 [")
@@ -271,7 +271,7 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
 
 def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run):
     page = (text_run.folder / "report.html").read_text()
-    assert "TF-IDF with logistic regression" in page and "Network against TF-IDF" in page
+    assert "TF-IDF with logistic regression" in page and "Network vs. TF-IDF" in page
     assert "of the training texts are longer" in page
     assert "most confident mistakes" in page
     assert ">--text</span>" in page

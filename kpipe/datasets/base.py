@@ -231,7 +231,8 @@ class Dataset:
         if downloaded is None:
             raise UserError(
                 f"TFDS prepared {self.name}, but not in {folder / self.name / self.config}; "
-                f"kpipe expects version {self.version}: install a TFDS that has it"
+                f"kpipe expects version {self.version}: install a tensorflow-datasets release "
+                "that provides it"
             )
         return downloaded
 

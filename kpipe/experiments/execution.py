@@ -125,7 +125,7 @@ class Execution:
             if getattr(existing, key) != getattr(record, key):
                 difference = describe_difference(existing, record, key)
                 raise UserError(
-                    f"{self.folder} contains a run with another {key}: {difference}; "
+                    f"{self.folder} contains a run with a different {key}: {difference}; "
                     "--fresh starts over and keeps it, --out DIR uses another folder"
                 )
         # A run that was killed between run.json and the manifest is completed again.
@@ -138,7 +138,7 @@ class Execution:
             return existing
         if (existing.data.fingerprint or fingerprint) != fingerprint:
             raise UserError(
-                f"{self.folder} contains a run on other data (fingerprint "
+                f"{self.folder} contains a run on different data (fingerprint "
                 f"{str(existing.data.fingerprint)[:12]}, now {fingerprint[:12]}); "
                 "--fresh starts over and keeps it, --out DIR uses another folder"
             )

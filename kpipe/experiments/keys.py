@@ -182,7 +182,7 @@ def _several(value: object) -> list:
 def _unknown(key: str, hp: keras_tuner.HyperParameters, known: list[str]) -> UserError:
     for parameter in hp.space:
         if parameter.name == key:
-            return UserError(f"{key} has no effect here; it applies with {conditions(parameter)}")
+            return UserError(f"{key} has no effect here; it requires {conditions(parameter)}")
     return UserError(f"no key {key!r}; {nearest(key, known)}")
 
 
@@ -269,7 +269,7 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
     """Returns rows of key, default, range and condition, for `kpipe run NAME --help`."""
     keys = _Keys({}, {})
     _, _, trainer = _declare(module, keys)
-    rows = [("key", "default", "range", "applies with")]
+    rows = [("key", "default", "range", "requires")]
     for parameter in keys.space:
         rows.append(
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))

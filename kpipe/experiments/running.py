@@ -136,8 +136,8 @@ def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
         return
     if source.kind == "sample":
         text = (
-            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show only that "
-            "the code runs, nothing about the real data.\n"
+            f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show that the "
+            "code runs; they say nothing about the real data.\n"
             f"For real data: kpipe run {name} --data real"
             f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
         )

@@ -15,9 +15,10 @@ def summary(run: Run) -> str:
         lines.append(f"target {limit}{source}: {target.verdict}")
     if (openings := record.data.test_openings) is not None:
         shared = formatting.count(record.data.duplicates)
+        times = "once" if openings == 1 else f"{openings:,} times"
         lines.append(
-            f"test split opened {formatting.counted(openings, 'time')} by this pipeline on this "
-            f"machine; {shared} of its examples also occur in train"
+            f"test split opened {times} by this pipeline on this machine; {shared} of its examples "
+            "also occur in train"
         )
     if record.proof:
         lines.append(_proof(record.proof))

@@ -51,7 +51,7 @@ def learning_curves(run: Run) -> Figure | None:
         for axes in all_axes:
             axes.axvline(best, color=GREEN, linestyle="--", label="best epoch", zorder=1)
         monitor = run.record.trainer.get("monitor") or "validation"
-        monitor = monitor.replace("val_", "validation ").replace("_", " ")
+        monitor = formatting.words(monitor.replace("val_", "validation "))
         title = f"Best {monitor} at epoch {best} of {epochs[-1]:.0f}"
     style.legend_above(all_axes[0], ncols=3)
     all_axes[-1].set_xlabel("epoch")

@@ -48,7 +48,7 @@ class Point:
             raise ValueError(
                 f"model {objective.model.name!r} gives {self.center[0]:.6g}, then "
                 f"{self.center[0] + again[0]:.6g} for the same variables and inputs: a layer draws "
-                "without a keras.random.SeedGenerator; give it one"
+                "random numbers without a keras.random.SeedGenerator; add one to that layer"
             )
         self.noise = spread + 4 * np.finfo(float).eps * np.maximum(np.abs(self.center), 1e-100)
 

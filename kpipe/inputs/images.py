@@ -122,7 +122,7 @@ def unreadable(
             decode_image(tf.constant(content), shape)
         except tf.errors.OpError:
             bad.append(str(path))
-    return UserError(f"{', '.join(bad)}: cannot be read as a JPEG or PNG image")
+    return UserError(f"{', '.join(bad)}: cannot be read as an image; convert it to JPEG or PNG")
 
 
 def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:

@@ -35,7 +35,7 @@ def bag_of_words(
     try:
         return classifier.fit(train_texts, train_labels).predict(test_texts)
     except ValueError as error:
-        _left_out("bag of words", str(error).partition("\n")[0])
+        _left_out("TF-IDF", str(error).partition("\n")[0])
         return None
 
 
@@ -98,5 +98,5 @@ def _linear_regression(
 
 
 def _left_out(what: str, reason: str) -> dict[str, np.ndarray]:
-    print(f"no {what} to compare with: {reason}", flush=True)
+    print(f"not compared with {what}: {reason}", flush=True)
     return {}

@@ -313,7 +313,7 @@ def scores(
 
     Each seed draws other examples, batches and pairs from the pool. The interval is Student's at
     95 % over the seeds, clipped to [0, 1]: it shows the precision of the measure on this pool and
-    for this model, not the spread over trainings of the model. MIG has no interval if all examples
+    for this model, not the variation between training runs. MIG has no interval if all examples
     of the pool are used.
 
     Args:

@@ -255,9 +255,9 @@ def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndar
     from sklearn.decomposition import TruncatedSVD
 
     if len(train) * pixels > SVD_VALUES:
-        print(f"no truncated SVD to compare with: {len(train):,} images are too many", flush=True)
+        print(f"not compared with a truncated SVD: {len(train):,} images are too many", flush=True)
         return {}
-    print(f"fitting a truncated SVD with {size} components, to compare with", flush=True)
+    print(f"fitting a truncated SVD with {size} components as a baseline", flush=True)
     vectors = train.take(np.arange(len(train)))[0].reshape(-1, pixels).astype(np.float32)
     vectors /= 255
     # arpack: the randomized solver's error is above the optimum, so that a network could beat it.

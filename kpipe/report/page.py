@@ -93,8 +93,8 @@ def _title(run: Run) -> str:
 def _banner(record: Record) -> str:
     data = record.data
     if data.kind == "sample":
-        return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show only that
-the code runs, nothing about {text(data.name)}. With the real data:
+        return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show that the
+code runs; they say nothing about {text(data.name)}. With the real data:
 <pre>{code(data.get_real)}</pre></aside>"""
     if data.kind and not data.official:
         return f"""<aside class="banner"><strong>NOT THE OFFICIAL DATA:</strong> these data are not
@@ -170,12 +170,12 @@ def _proof(record: Record) -> str:
     if not proof:
         return '<p class="proof plain"><strong>The export is not verified.</strong></p>'
     if not proof.passed:
-        return f"""<p class="proof bad"><strong>✗ The export is not the trained model:</strong>
-{text(_difference(proof))}.</p>"""
+        return f"""<p class="proof bad"><strong>✗ The export differs from the trained
+model:</strong> {text(_difference(proof))}.</p>"""
     difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
     compared = _compared(proof, record.data.examples.get("test"))
-    return f"""<p class="proof good"><strong>✓ Export verified:</strong> it equals the trained model
-to {difference} (allowed: {allowed}){text(compared)}.</p>"""
+    return f"""<p class="proof good"><strong>✓ Export verified:</strong> it matches the trained
+model within {difference} (allowed: {allowed}){text(compared)}.</p>"""
 
 
 def _compared(proof: ProofRecord, test_examples: int | None) -> str:

@@ -263,9 +263,9 @@ def _convert(wanted: Any, value: object) -> Any:
     raise TypeError(f"{type(value).__name__} instead of {expected}")
 
 
-def describe_difference(standing: Record, record: Record, key: str) -> str:
+def describe_difference(existing: Record, record: Record, key: str) -> str:
     """Describes how two records differ in a field, for an error message."""
-    old, new = getattr(standing, key), getattr(record, key)
+    old, new = getattr(existing, key), getattr(record, key)
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)

@@ -81,7 +81,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         "probabilities": _cases.predict(model, test, "probabilities"),
     }
     if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
-        print("fitting TF-IDF with logistic regression, to compare with", flush=True)
+        print("fitting TF-IDF with logistic regression as a baseline", flush=True)
         predicted = baselines.bag_of_words(
             train.column.strings(train.rows),
             train.labels[train.rows],
@@ -156,7 +156,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         above = metrics["above_bag_of_words"]
         verdict = {1: "beats it", 0: "no significant difference", -1: "does not beat it"}
         difference = formatting.measured("above_bag_of_words", above)
-        found.append(("Network against TF-IDF", f"{verdict[sign_of(above)]}: {difference} points"))
+        found.append(("Network vs. TF-IDF", f"{verdict[sign_of(above)]}: {difference} points"))
     return found
 
 

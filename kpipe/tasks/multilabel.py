@@ -109,7 +109,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Returns the labels that the accuracy is the mean of, and its baseline."""
     found = []
     if known := _known(run):
-        found.append(("The accuracy", f"is the mean over {_count_of(known, run)}"))
+        found.append(("Accuracy averaged over", _count_of(known, run)))
     if "majority_baseline" in run.metrics:
         majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
         found.append(("Always predicting each label's majority", majority))

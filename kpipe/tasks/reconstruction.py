@@ -263,7 +263,7 @@ def summary(run: Run) -> str:
 def _against_svd(run: Run) -> Section:
     head = ("", "squared error", "PSNR (dB)", "SSIM", "squared error on train")
     if "svd_squared_error" not in run.metrics:
-        return Section("Against the truncated SVD", head, [])
+        return Section("Comparison with the truncated SVD", head, [])
     names = ("squared_error", "psnr", "ssim", "train_squared_error")
     rows = [
         (who, *(formatting.measured(name, run.metrics[f"{prefix}{name}"]) for name in names))
@@ -277,7 +277,7 @@ def _against_svd(run: Run) -> Section:
     )
     shown = {f"{prefix}{name}" for name in names for prefix in ("", "svd_")}
     shown.add("train_error_over_svd")
-    return Section("Against the truncated SVD", head, rows, note, metrics=frozenset(shown))
+    return Section("Comparison with the truncated SVD", head, rows, note, metrics=frozenset(shown))
 
 
 def _noise(run: Run) -> Section:

@@ -159,7 +159,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         # The smaller error is better.
         verdict = {-1: "beats it", 0: "no significant difference", 1: "does not beat it"}
         said = verdict[sign_of(metrics[_ABOVE])]
-        found.append(("Network against linear regression", f"{said}: {_measured(run, _ABOVE)}"))
+        found.append(("Network vs. linear regression", f"{said}: {_measured(run, _ABOVE)}"))
     return found
 
 
@@ -179,7 +179,7 @@ def sections(run: Run) -> list[Section]:
         note = f"On the same examples the network's error is {away}."
     head = ("", "mean absolute error [95 % interval]")
     metrics = frozenset((*compared, _ABOVE))
-    return [Section("Against simple baselines", head, rows, note, metrics=metrics)]
+    return [Section("Comparison with simple baselines", head, rows, note, metrics=metrics)]
 
 
 def summary(run: Run) -> str:

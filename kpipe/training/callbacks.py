@@ -29,8 +29,8 @@ def check(callbacks: Sequence[keras.callbacks.Callback]) -> None:
         name = type(callback).__name__
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise UserError(
-                f"callbacks: {name} restores a training, and so does the Trainer; remove it and "
-                "pass a folder to Trainer.fit"
+                f"callbacks: {name} resumes interrupted training, and so does the Trainer; "
+                "remove it and pass a folder to Trainer.fit"
             )
         if isinstance(callback, keras.callbacks.SwapEMAWeights):
             raise UserError(

@@ -128,7 +128,8 @@ class Loop:
         if others != ["optimizer"]:
             raise UserError(
                 f"{model.name} has several optimizers ({', '.join(sorted(others))}); a resumable "
-                "run needs only the one of compile; Trainer.fit without a folder trains this model"
+                "run supports only the one given to compile; to train this model, call Trainer.fit "
+                "without a folder"
             )
         self.best = [tf.Variable(weight) for weight in model.get_weights()]
         return Checkpoints(

@@ -103,7 +103,7 @@ def _forget_custom_gradients() -> None:
     """Lets TensorFlow free the graph that is being traced, with the model's weights, after use.
 
     TensorFlow registers each custom gradient for ever, and with it the graph that contains it;
-    every optimizer of Keras has one. At the end of a training step nothing is left to differentiate.
+    every Keras optimizer has one. At the end of a training step nothing is left to differentiate.
     https://github.com/tensorflow/tensorflow/issues/97697
     """
     gradients = tensorflow_ops.gradient_registry._registry

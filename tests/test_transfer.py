@@ -56,13 +56,14 @@ def test_an_unknown_stem_is_refused():
         resnet(stem="tiny")
 
 
-def test_the_backbone_of_another_network_is_taken_and_the_head_is_not(tmp_path):
+def test_the_backbone_of_another_network_is_taken_and_the_head_is_not(tmp_path, monkeypatch):
     source = resnet(num_classes=7, seed=1)
     source.compile("sgd", "sparse_categorical_crossentropy")
     source.train_on_batch(IMAGES, np.arange(3))
     source.save(tmp_path / "model.keras")
     expected = features(source)
-    for weights in (tmp_path, tmp_path / "model.keras"):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for weights in (tmp_path, "~/model.keras"):
         model = resnet(seed=2)
         head = model.get_layer("probabilities").get_weights()
         models.load_backbone(model, weights)

@@ -50,7 +50,7 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
     if str(weights) in HUB_PRESETS:
         _copy_layers(_from_hub(HUB_PRESETS[str(weights)]), target, str(weights))
         return
-    path = pathlib.Path(weights)
+    path = pathlib.Path(weights).expanduser()
     if path.is_dir():
         path = path / "model.keras"
     if not path.is_file():

@@ -216,7 +216,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         input_shape=dataset.input_shape,
         augmentation=dataset.augmentation,
         splits=_fit(dataset, kind, folder, splits),
-        has_factors=source.kind in dataset.factors,
+        has_factors=source.kind in dataset.kinds_with_factors,
     )
 
 

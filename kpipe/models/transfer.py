@@ -24,9 +24,7 @@ def backbone(model: keras.Model) -> keras.Model:
     """
     if FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(f"model {model.name!r} has no layer {FEATURES!r}; `cnn` and `resnet18` do")
-    return keras.Model(
-        model.inputs, model.get_layer(FEATURES).output, name=f"{model.name}_backbone"
-    )
+    return keras.Model(model.input, model.get_layer(FEATURES).output, name=f"{model.name}_backbone")
 
 
 def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:

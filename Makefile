@@ -38,7 +38,10 @@ clean:
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
 	touch $@
 
+# NumPy 2.0 has no wheel for Python 3.13.
 .venv-oldest/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), sys.version' || \
+		{ echo "the oldest versions need Python 3.11 or 3.12: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv-oldest
 	sed -nE 's/^    ([A-Za-z_-]+)>=([0-9.]+).*/\1==\2/p' setup.cfg > .venv-oldest/oldest.txt
 	.venv-oldest/bin/python -m pip install --quiet --upgrade pip

@@ -14,7 +14,6 @@ from .datasets import Augmentation, Dataset, Source
 from .errors import UserError
 from .inputs import ArrayInput, Column, Input, LabelTargets
 
-SPLITS = ("train", "val", "test")
 # Part of the fingerprint: raise it when the prepared arrays change.
 PREPARATION_VERSION = 2
 
@@ -173,8 +172,14 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         seed: Random seed of the val split, if it is taken from train.
 
     Raises:
-        UserError: A split is empty or too small, or an example cannot be read; it is named.
+        UserError: A split is missing, empty or too small, or an example, which is named, cannot be
+            read.
     """
+    if not {"train", "test"} <= set(source.examples) <= {"train", "val", "test"}:
+        raise UserError(
+            f"{source.description}: its splits are {', '.join(source.examples) or 'none'}; "
+            "expected train, test and, unless it is taken from train, val"
+        )
     for split, count in source.examples.items():
         if not count:
             raise UserError(
@@ -183,7 +188,12 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     fingerprint = fingerprint_of(dataset, source)  # first: fails early on a bad embeddings path
     kind = inputs.of(dataset)
     folder = files.home() / "data" / _folder_name(dataset, source)
-    arrays = _open(folder, source, kind) or _write(folder, dataset, source, kind)
+
+    def write(temporary: pathlib.Path) -> None:
+        for split in source.examples:
+            kind.write(temporary, dataset.name, source, split)
+
+    arrays = files.open_or_write(folder, lambda: _open(folder, source, kind), write)
     splits = {
         split: Split(
             column,
@@ -206,7 +216,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         input_shape=dataset.input_shape,
         augmentation=dataset.augmentation,
         splits=_fit(dataset, kind, folder, splits),
-        has_factors=source.kind in dataset.factors,
+        has_factors=source.kind in dataset.kinds_with_factors,
     )
 
 
@@ -280,23 +290,6 @@ def _open(folder: pathlib.Path, source: Source, kind: Input) -> dict[str, Any] |
         for split, (column, labels) in arrays.items()
     )
     return arrays if whole else None
-
-
-def _write(folder: pathlib.Path, dataset: Dataset, source: Source, kind: Input) -> dict[str, Any]:
-    files.make_folder(folder.parent)
-    with files.lock(folder):
-        arrays = _open(folder, source, kind)  # another process may have written them
-        if arrays is None:
-            files.remove_leftovers(folder.parent, folder.name[:80])
-            with files.new_folder(folder) as temporary:
-                for split in source.examples:
-                    kind.write(temporary, dataset.name, source, split)
-            arrays = _open(folder, source, kind)
-    if arrays is None:
-        raise UserError(
-            f"{folder}: the arrays just written cannot be read; check that the disk is not full"
-        )
-    return arrays
 
 
 def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:

@@ -8,11 +8,16 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import filelock
 
 from .errors import UserError
+
+Opened = TypeVar("Opened")
+
+_SHOWN = 80  # characters of a name that its temporary name contains
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -75,6 +80,38 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def open_or_write(
+    path: pathlib.Path,
+    open_it: Callable[[], Opened | None],
+    write: Callable[[pathlib.Path], None],
+) -> Opened:
+    """Opens a folder of the cache; the first process to need it writes it, others wait.
+
+    Args:
+        path: The folder.
+        open_it: Function that opens the folder; None if it is missing or incomplete.
+        write: Function that writes the files into a temporary folder.
+
+    Raises:
+        UserError: The written files cannot be opened.
+    """
+    opened = open_it()
+    if opened is None:
+        make_folder(path.parent)
+        with lock(path):
+            opened = open_it()  # another process may have written it
+            if opened is None:
+                remove_leftovers(path.parent, path.name)
+                with new_folder(path) as temporary:
+                    write(temporary)
+                opened = open_it()
+    if opened is None:
+        raise UserError(
+            f"{path}: the arrays just written cannot be read; check that the disk is not full"
+        )
+    return opened
+
+
 def make_folder(path: pathlib.Path) -> None:
     """Creates a folder with its parents.
 
@@ -105,7 +142,8 @@ def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
         folder: Where to look; no running process may write there.
         name: Final name of the file or folder; "*" for any.
     """
-    for entry in folder.glob(f".{glob.escape(name) if name != '*' else name}.part-*"):
+    start = "*" if name == "*" else glob.escape(name[:_SHOWN])
+    for entry in folder.glob(f".{start}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
@@ -128,7 +166,7 @@ def home() -> pathlib.Path:
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name[:80]}.part-{uuid.uuid4().hex[:12]}")
+    return path.with_name(f".{path.name[:_SHOWN]}.part-{uuid.uuid4().hex[:12]}")
 
 
 def _sync(path: pathlib.Path) -> None:

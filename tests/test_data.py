@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import own
 import pytest
 import tensorflow as tf
 
@@ -9,6 +10,7 @@ from kpipe.datasets import Source
 from kpipe.datasets.samples import faces as painter
 from kpipe.errors import UserError
 from kpipe.inputs import Rows
+from kpipe.inputs.arrays import read_table
 from kpipe.inputs.images import decode_image, fit_image
 
 
@@ -88,10 +90,50 @@ def test_fewer_images_than_announced_are_refused(tmp_path):
         data.prepare(datasets.celeba(), source)
 
 
-def test_an_empty_split_is_refused(tmp_path):
-    source, _ = _source(tmp_path, None, {"train": 100, "val": 0, "test": 0})
-    with pytest.raises(UserError, match="the val split is empty; expected at least 1 example"):
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ({"train": 100, "val": 0, "test": 0}, "the val split is empty; expected at least 1 exam"),
+        ({"train": 100}, "its splits are train; expected train, test and"),
+        ({"train": 9, "test": 9, "validation": 9}, "its splits are train, test, validation; exp"),
+        ({}, "its splits are none; expected"),
+    ],
+)
+def test_an_empty_missing_or_unknown_split_is_refused(tmp_path, examples, message):
+    source, _ = _source(tmp_path, None, examples)
+    with pytest.raises(UserError, match=f"^test images: {message}"):
         data.prepare(datasets.celeba(), source)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "content", "message"),
+    [
+        (
+            (2,),
+            "float32",
+            "a,b\n1,2\n3,nan\n",
+            "row 2 contains nan; expected finite numbers of float",
+        ),
+        ((2,), "float32", "1,2\n3,-inf\n", "row 2 contains -inf; expected finite"),
+        ((2,), "float32", "1e39,2\n", r"row 1 contains 1e\+39; expected finite"),
+        ((2,), "int32", "1,2.5\n", "row 1 contains 2.5; expected finite numbers of int32"),
+        ((2,), "float32", np.array([["1", "2"]]), "<U1 .1, 2.; expected 2 numbers per row"),
+        ((2,), "float32", np.zeros((4, 3)), "float64 .4, 3.; expected 2 numbers per row"),
+        ((2,), "float32", np.array([[0, 1], [np.inf, 1]]), "row 2 contains inf"),
+        ((10, 3), "float32", "1,2\n", "expected a .npy file with 10 × 3 numbers per row"),
+    ],
+)
+def test_a_table_that_a_model_cannot_take_is_refused(tmp_path, shape, dtype, content, message):
+    path = tmp_path / ("rows.csv" if isinstance(content, str) else "rows.npy")
+    path.write_text(content) if isinstance(content, str) else np.save(path, content)
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
+        read_table(path, tf.TensorSpec((None, *shape), dtype))
+
+
+def test_a_table_becomes_the_models_inputs(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2.5\n3,4\n")
+    table = read_table(tmp_path / "rows.csv", tf.TensorSpec((None, 2), tf.float32))
+    assert table.dtype == np.float32 and table.tolist() == [[1, 2.5], [3, 4]]
 
 
 def test_shared_images_are_counted():
@@ -110,11 +152,12 @@ def test_val_goes_back_into_train_for_retraining(digits):
 
 
 def test_val_of_its_own_array_goes_back_into_train_too():
-    dataset = datasets.grocery_store("fine", 32)
-    prepared = data.prepare(dataset, dataset.find("sample"))
+    splits = {name: own.blobs(30, seed=i) for i, name in enumerate(["train", "val", "test"])}
+    dataset = own.dataset(splits, name="with_val")
+    prepared = data.prepare(dataset, dataset.find())
     both = prepared.with_val_in_train()
-    assert both.examples == {"train": 1500, "test": 600}
-    inputs, labels = both.train.take(np.array([1199, 1200]))
+    assert both.examples == {"train": 60, "test": 30}
+    inputs, labels = both.train.take(np.array([29, 30]))
     assert np.array_equal(inputs[0], prepared.train.inputs[-1])
     assert np.array_equal(inputs[1], prepared.val.inputs[0])
     assert labels[1] == prepared.val.labels[0]

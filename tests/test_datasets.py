@@ -1,5 +1,8 @@
+import dataclasses
 import json
+import re
 import socket
+import types
 
 import numpy as np
 import pytest
@@ -7,7 +10,9 @@ import tensorflow as tf
 
 from kpipe import data, datasets
 from kpipe.datasets import celeb_a as celeba_module
+from kpipe.datasets.base import _count, generated
 from kpipe.datasets.samples import faces
+from kpipe.datasets.samples import shapes as shapes_module
 from kpipe.errors import UserError
 
 
@@ -21,12 +26,15 @@ def test_the_sample_digits_look_like_mnist(digits):
     assert digits.kind == "sample" and not digits.official
 
 
-def test_sample_and_real_celeba_have_the_same_form():
+def test_sample_and_real_celeba_have_the_same_form(monkeypatch, tmp_path):
     dataset = datasets.celeba(attribute="Eyeglasses", image_size=16)
+    assert dataset.find("sample").examples == {"train": 3000, "val": 1000, "test": 2000}
+    monkeypatch.setattr(celeba_module, "SAMPLE_EXAMPLES", {"train": 90, "val": 80, "test": 70})
+    monkeypatch.setattr(celeba_module, "_paint_all", celeba_module._paint_all.__wrapped__)
+    monkeypatch.setenv("KPIPE_HOME", str(tmp_path))
     prepared = data.prepare(dataset, dataset.find("sample"))
-    assert prepared.examples == {"train": 3000, "val": 1000, "test": 2000}
-    images, labels = prepared.val.take(np.arange(1000))
-    assert images.shape == (1000, 16, 16, 3) and set(labels) == {0, 1}
+    images, labels = prepared.val.take(np.arange(80))
+    assert images.shape == (80, 16, 16, 3) and set(labels) == {0, 1}
     assert prepared.label_names == ("not Eyeglasses", "Eyeglasses")
 
 
@@ -108,6 +116,24 @@ def test_a_damaged_dataset_info_is_named(tmp_path):
         datasets.mnist().find("auto", tmp_path)
 
 
+def test_parts_of_a_split_have_the_sizes_that_tfds_gives_them():
+    from tensorflow_datasets.core import ReadInstruction
+
+    for size in (10, 57, 1001):
+        info = {"train": types.SimpleNamespace(num_examples=size)}
+        for part in ("", "[:9]", "[3:]", "[-4:]", "[:80%]", "[33%:67%]", "[-15%:]"):
+            (whole,) = ReadInstruction.from_spec(f"train{part}").to_absolute(info)
+            length = len(range(size)[whole.from_ : whole.to])
+            assert _count(f"train{part}", {"train": size}) == length
+
+
+@pytest.mark.parametrize("split", ["validation", "train[:1x]", "train+test", "train[:5.5%]"])
+def test_a_split_that_tfds_did_not_prepare_is_named(tfds_dir, split):
+    dataset = dataclasses.replace(datasets.mnist(), tfds_splits={"train": split, "test": "test"})
+    with pytest.raises(UserError, match=rf"^tfds_splits: '{re.escape(split)}'; expected one of"):
+        dataset.find("real", tfds_dir[0])
+
+
 def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError
@@ -177,14 +203,12 @@ def test_own_celeba_files_are_read(unpacked, zipped, monkeypatch):
 
 
 def _zip_up(folder, monkeypatch):
-    """Puts the images into the zip file and makes the five files pass the check of sizes."""
+    """Puts the images into the zip file and makes the files pass the check of sizes."""
     import shutil
 
     shutil.make_archive(folder / "img_align_celeba", "zip", folder, "img_align_celeba")
     shutil.rmtree(folder / "img_align_celeba")
-    for name in celeba_module.FIVE_FILES:
-        (folder / name).touch()
-    sizes = {name: (folder / name).stat().st_size for name in celeba_module.FIVE_FILES}
+    sizes = {name: (folder / name).stat().st_size for name in celeba_module.ORIGINAL_FILES}
     monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
 
 
@@ -244,7 +268,7 @@ def test_a_wrong_archive_is_told(tmp_path, content, message):
         datasets.celeba().find("auto", tmp_path)
 
 
-def test_four_of_the_five_files_are_not_enough(tmp_path, monkeypatch):
+def test_an_archive_without_its_lists_is_not_enough(tmp_path, monkeypatch):
     (tmp_path / "img_align_celeba.zip").write_bytes(b"PK\x03\x04")
     sizes = {**celeba_module.FIVE_FILES, "img_align_celeba.zip": 4}
     monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
@@ -257,17 +281,50 @@ def test_augmentation_belongs_to_the_dataset():
     assert dataset.augmentation == datasets.Augmentation(flip=True, shift=2)
 
 
-def test_digits_can_be_resized_and_photographs_made_grey(kpipe_home):
-    from kpipe import data
+@pytest.mark.parametrize(
+    ("make", "changes", "message"),
+    [
+        (datasets.mnist, {"shift": 28}, "shift=28: expected a whole number from 0 to 27"),
+        (datasets.mnist, {"shift": 2.5}, "shift=2.5: expected a whole number"),
+        (datasets.mnist, {"zoom": 1.0}, "zoom=1.0: expected a number from 0 to 0.99"),
+        (datasets.mnist, {"rotate": -1}, "rotate=-1: expected a number from 0 to 180"),
+        (datasets.mnist, {"erase": float("nan")}, "erase=nan: expected a number from 0 to 1"),
+        (datasets.mnist, {"drop_words": 0.1}, "drop_words=0.1: it changes only texts"),
+        (datasets.ag_news, {"flip": True}, "flip=True: it changes only images"),
+        (datasets.ag_news, {"drop_words": 1.5}, "drop_words=1.5: expected a number from 0 to 1"),
+        (datasets.gmm, {"shift": 1}, "shift=1: it changes only images"),
+    ],
+)
+def test_augmentation_that_would_fail_or_be_ignored_is_refused(make, changes, message):
+    dataset = make()
+    dataset.augmented(**dict.fromkeys(changes, 0))
+    with pytest.raises(ValueError, match=rf"^{dataset.name} with {message}"):
+        dataset.augmented(**changes)
 
+
+def test_arrays_of_three_dimensions_are_not_augmented():
+    arrays = dataclasses.replace(datasets.mnist(), input_dtype="uint8")
+    with pytest.raises(ValueError, match="flip=True: it changes only images"):
+        arrays.augmented(flip=True)
+
+
+def test_unknown_targets_are_refused():
+    with pytest.raises(
+        ValueError, match=r"^mnist with targets='input': expected one of labels, sc"
+    ):
+        dataclasses.replace(datasets.mnist(), targets="input")
+
+
+def test_digits_can_be_resized_and_photographs_made_grey():
     digits = datasets.mnist(image_size=32)
     resized = data.prepare(digits, digits.find("sample")).train.take(np.arange(5))[0]
     assert resized.shape == (5, 32, 32, 1) and resized.max() > 200
     shapes = datasets.cifar10(grey=True)
-    source = shapes.find("sample")
-    prepared = data.prepare(shapes, source)
+    assert shapes.find("sample").examples == {"train": 3000, "test": 1000}
+    source = generated(shapes_module.paint, {"train": 100, "test": 10}, "shapes")
+    prepared = data.prepare(shapes, dataclasses.replace(source, identity="few"))
     grey = prepared.test.inputs
-    assert grey.shape == (1000, 32, 32, 1)
+    assert grey.shape == (10, 32, 32, 1)
     colour = next(iter(source.read("test")))["input"].numpy()
     weights = np.array([0.299, 0.587, 0.114])
     assert np.abs(grey[0, ..., 0] - colour @ weights).max() <= 1
@@ -277,8 +334,9 @@ def test_what_is_to_be_reconstructed_is_said_by_the_dataset():
     digits = datasets.mnist()
     assert digits.targets == "labels" and digits.as_autoencoder_data(noise=0.2).noise == 0.2
     assert digits.as_autoencoder_data().targets == "inputs"
-    assert datasets.celeba(attribute=None).factors == ("sample",)
-    assert datasets.celeba().factors == () and datasets.dsprites().factors == ("real", "sample")
+    assert datasets.celeba(attribute=None).kinds_with_factors == ("sample",)
+    assert datasets.celeba().kinds_with_factors == ()
+    assert datasets.dsprites().kinds_with_factors == ("real", "sample")
 
 
 @pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])

@@ -1,4 +1,7 @@
 import os
+import shutil
+import threading
+from concurrent import futures
 
 import pytest
 
@@ -53,6 +56,38 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     (tmp_path / "kept").write_text("kept")
     files.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_leftovers_of_a_long_name_are_found(tmp_path):
+    path = tmp_path / ("long [name] " * 10)
+    with files.new_folder(path) as temporary:
+        shutil.copytree(temporary, f"{temporary}-of-a-killed-one")
+    files.remove_leftovers(tmp_path, path.name)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_folder_is_written_by_one_process_while_others_wait(tmp_path):
+    path, written, missed = tmp_path / "arrays", [], threading.Barrier(2)
+
+    def open_once(_):
+        opened = []
+
+        def open_it():
+            opened.append(path.exists())
+            if len(opened) == 1:
+                missed.wait(timeout=10)  # both find that it is missing
+            return path if opened[-1] else None
+
+        return files.open_or_write(path, open_it, written.append)
+
+    with futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(open_once, range(2))) == [path, path]
+    assert len(written) == 1
+
+
+def test_a_folder_that_stays_incomplete_is_named(tmp_path):
+    with pytest.raises(UserError, match="arrays: the arrays just written cannot be read; check"):
+        files.open_or_write(tmp_path / "arrays", lambda: None, lambda folder: None)
 
 
 def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):

@@ -101,12 +101,13 @@ def test_generated_points_say_that_they_are(make, size, classes):
     dataset = make()
     source = dataset.find("sample")
     assert source.kind == "sample" and "generated" in source.description
-    prepared = data.prepare(dataset, source)
-    assert prepared.input_shape == (size,) and len(prepared.label_names) == classes
     train, test = (
-        split.take(np.arange(len(split)))[0] for split in (prepared.train, prepared.test)
+        next(source.read(split).batch(count).as_numpy_iterator())
+        for split, count in source.examples.items()
     )
-    assert not set(map(tuple, train)) & set(map(tuple, test))
+    assert test["input"].shape[1:] == dataset.input_shape == (size,)
+    assert len(dataset.label_names) == len(set(test["label"])) == classes
+    assert not set(map(tuple, train["input"])) & set(map(tuple, test["input"]))
 
 
 @pytest.mark.parametrize(

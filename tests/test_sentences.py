@@ -1,3 +1,4 @@
+import functools
 import re
 
 import numpy as np
@@ -16,6 +17,13 @@ SETS = pytest.mark.parametrize(
 GOOD = {word[0] for k in range(1, 5) for word in _REVIEWS[f"adj {k}"]}
 BAD = {word[0] for k in range(1, 5) for word in _REVIEWS[f"adj -{k}"]}
 NOT = "(?:not|far from|anything but|hardly|never|by no means)"
+
+
+@functools.cache
+def many(write, seed=0):
+    """4,000 texts and their labels, written once for all tests."""
+    texts, labels = write(4000, seed)
+    return tuple(texts), labels
 
 
 def words(texts):
@@ -46,7 +54,7 @@ def test_shapes_types_and_shares(write, shares, count):
 
 @SETS
 def test_the_order_is_random(write, shares):
-    _, labels = write(3000)
+    _, labels = many(write)
     assert (labels[1:] == labels[:-1]).mean() == pytest.approx(np.square(shares).sum(), abs=0.04)
 
 
@@ -60,7 +68,7 @@ def test_the_same_seed_writes_the_same_texts(write, shares):
 
 @SETS
 def test_another_seed_writes_other_texts_of_the_same_distribution(write, shares):
-    texts, others = write(2000, seed=0)[0], write(2000, seed=1)[0]
+    texts, others = many(write)[0][:2000], many(write, seed=1)[0][:2000]
     assert len(set(texts) & set(others)) < 0.03 * len(texts)
     assert len(set(texts)) > 0.98 * len(texts)
     assert words(texts).mean() == pytest.approx(words(others).mean(), rel=0.1)
@@ -73,13 +81,13 @@ def test_another_seed_writes_other_texts_of_the_same_distribution(write, shares)
 )
 def test_bags_of_words_tell_most_labels_but_not_all(write, count, lowest, highest):
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-    model.fit(*write(count, seed=0))
-    assert lowest < model.score(*write(1000, seed=1)) < highest
+    model.fit(*(part[:count] for part in many(write)))
+    assert lowest < model.score(*(part[:1000] for part in many(write, seed=1))) < highest
 
 
 @SETS
 def test_nothing_is_left_of_the_grammar(write, shares):
-    for text in write(1000)[0]:
+    for text in many(write)[0][:1000]:
         assert not re.search(r"[{}|]|\b[Aa] [aeiou]|  | [,.]", text), text
         assert text == text.strip()
 
@@ -88,7 +96,7 @@ def test_nothing_is_left_of_the_grammar(write, shares):
 
 
 def test_reviews_differ_much_in_length():
-    lengths = words(reviews(2000)[0])
+    lengths = words(many(reviews)[0])
     tenth, median, ninetieth = np.percentile(lengths, [10, 50, 90])
     assert ninetieth > 3 * tenth
     assert 45 < median < 75
@@ -96,7 +104,7 @@ def test_reviews_differ_much_in_length():
 
 
 def test_an_adjective_of_a_review_says_the_opposite_when_negated():
-    texts, labels = reviews(4000)
+    texts, labels = many(reviews)
     sides = {"not": {True: [], False: []}, "": {True: [], False: []}}
     for text, label in zip(texts, labels, strict=True):
         for negation, word in re.findall(rf"\b({NOT} |really |truly )([a-z]+)", text):
@@ -111,7 +119,7 @@ def test_the_main_clause_of_a_verdict_outweighs_its_concession():
     # Both a good and a bad word are there; the second one is the label.
     good = {noun[0] for k in range(1, 5) for noun in _REVIEWS[f"noun {k}"]}
     found = []
-    for text, label in zip(*reviews(4000), strict=True):
+    for text, label in zip(*many(reviews), strict=True):
         for nouns in re.findall(r"could have been an? (.+?), but it is an? (.+?)\.", text):
             found.append([*(noun in good for noun in nouns), label == 1])
     first, second, positive = np.transpose(found)
@@ -121,13 +129,13 @@ def test_the_main_clause_of_a_verdict_outweighs_its_concession():
 
 
 def test_reviews_have_breaks_as_imdb_has():
-    share = np.mean(["<br /><br />" in text for text in reviews(1000)[0]])
+    share = np.mean(["<br /><br />" in text for text in many(reviews)[0]])
     assert 0.2 < share < 0.6
 
 
 def test_men_and_women_keep_their_words_within_a_sentence():
     he, she = {"king", "father", "brother", "uncle", "his"}, {"queen", "mother", "aunt", "her"}
-    texts, _ = reviews(1000)
+    texts, _ = many(reviews)
     assert (he | she) <= set(re.findall("[a-z]+", " ".join(texts)))
     for sentence in re.findall(r"[Mm]eanwhile [^.]+", " ".join(texts)):
         found = set(sentence.split())
@@ -138,7 +146,7 @@ def test_men_and_women_keep_their_words_within_a_sentence():
 
 
 def test_news_are_short_and_a_few_have_residues_as_ag_news_has():
-    texts, _ = news(1000)
+    texts, _ = many(news)
     tenth, ninetieth = np.percentile(words(texts), [10, 90])
     assert 15 < tenth < 30 < ninetieth < 55
     for residue in (" #39;s ", " quot;", "\\"):
@@ -146,7 +154,7 @@ def test_news_are_short_and_a_few_have_residues_as_ag_news_has():
 
 
 def test_countries_and_companies_occur_in_every_topic():
-    texts, labels = news(2000)
+    texts, labels = many(news)
     for name in ("Norway", "Nortek"):
         assert set(labels[[name in text for text in texts]]) == {0, 1, 2, 3}
 
@@ -155,7 +163,7 @@ def test_countries_and_companies_occur_in_every_topic():
 
 
 def test_tweets_are_short_and_noisy():
-    texts, _ = tweets(1000)
+    texts, _ = many(tweets)
     assert words(texts).min() >= 3
     assert np.percentile(words(texts), 99) <= 30
     for sign in ("@", " #", "http://", "😊|😢", "(sooo|reallyyy|nooo)", r"\bnot\b"):

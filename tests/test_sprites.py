@@ -267,12 +267,6 @@ def test_a_prepared_sample_has_the_images_of_its_labels():
         np.testing.assert_array_equal(images, sprites.paint(labels))
 
 
-def test_a_part_of_the_train_split_can_be_taken():
-    dataset = dsprites(train_examples=70, sample_examples=SMALL)
-    prepared = data.prepare(dataset, dataset.find("sample"))
-    assert prepared.examples == {**SMALL, "train": 70}
-
-
 # --- what TFDS prepared -----------------------------------------------------------------------
 
 

@@ -1,14 +1,15 @@
+import contextlib
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import data
+from kpipe import data, files
 from kpipe.datasets import Augmentation, Dataset, Source, Vectorization
 from kpipe.datasets.base import from_arrays
 from kpipe.errors import UserError
-from kpipe.inputs import Tokens, tokens
+from kpipe.inputs import Tokens, texts, tokens
 from kpipe.inputs.augmentation import drop_words
 from kpipe.inputs.tokens import Texts, Vectorizer
 from kpipe.training import batches
@@ -98,10 +99,7 @@ def text_dataset(val=False, **options):
         "input_shape": (),
         "label_names": ("bad", "good"),
         "official_examples": {},
-        "official_download_size": 0,
-        "host": "",
         "make_sample": lambda: source,
-        "tfds_splits": {},
         "val_fraction": 0.0 if val else 0.1,
         "vectorization": Vectorization(20, 24),
     }
@@ -147,6 +145,23 @@ def test_prepared_texts_are_found_again_and_another_seed_has_another_vocabulary(
     assert other.train.inputs.filename != prepared.train.inputs.filename
     assert other.train.column.texts.content.filename == prepared.train.column.texts.content.filename
     assert other.fingerprint == prepared.fingerprint
+
+
+def test_token_ids_are_written_by_one_process_while_others_wait(prepared, monkeypatch):
+    dataset, seed = text_dataset(), 7
+    written, lock = [], files.lock
+
+    @contextlib.contextmanager
+    def after_another(path):
+        monkeypatch.setattr(files, "lock", lock)
+        written.append(data.prepare(dataset, dataset.find("sample"), seed))
+        monkeypatch.setattr(texts, "write_tokens", None)
+        with lock(path):
+            yield
+
+    monkeypatch.setattr(files, "lock", after_another)
+    ours = data.prepare(dataset, dataset.find("sample"), seed)
+    assert ours.train.inputs.filename == written[0].train.inputs.filename
 
 
 def test_settings_of_the_vectorization_are_part_of_the_fingerprint(tmp_path):

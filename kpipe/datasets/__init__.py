@@ -1,7 +1,8 @@
 """The catalogue of datasets: where raw examples come from. Data are read only when needed."""
 
 from .ag_news import ag_news
-from .base import Augmentation, Dataset, Source, Vectorization
+from .augmentation import Augmentation
+from .base import Dataset, Source, Vectorization
 from .celeb_a import celeba
 from .cifar10 import cifar10
 from .diabetes import diabetes

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import UserError
+from .augmentation import Augmentation
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
     import tensorflow_datasets as tfds
+
+
+TARGETS = ("labels", "scaled labels", "inputs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Source:
         official: Whether sizes agree with those that the dataset declares.
         read: Function from a split's name to a tf.data.Dataset of dicts with `name` (string: file
             or index), `input` (an encoded image, uint8 (height, width, channels), a float32 vector,
-            or a text as UTF-8) and `label` (int, or one 0 or 1 per label).
+            or a text as UTF-8) and `label` (int or float; or one 0 or 1 per label, or one index per
+            factor).
     """
 
     kind: str
@@ -40,34 +45,6 @@ class Source:
     examples: Mapping[str, int]
     official: bool
     read: Callable[[str], "tf.data.Dataset"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a training example, an image or a text, that keep its label valid.
-
-    Attributes:
-        flip: Mirror half of the images left to right.
-        shift: Largest shift in pixels, in both directions; edges are reflected.
-        rotate: Largest rotation in degrees, in both directions; edges are reflected.
-        zoom: Largest change of scale, as a fraction: 0.2 is from 0.8 to 1.2.
-        brightness: Largest change of brightness, as a fraction of full white.
-        contrast: Largest change of the distance from the image's mean, as a fraction.
-        saturation: Largest change of the distance from grey, as a fraction.
-        erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
-            Taylor, 2017).
-        drop_words: Share of a text's words that become the unknown word (Iyyer et al., 2015).
-    """
-
-    flip: bool = False
-    shift: int = 0
-    rotate: float = 0.0
-    zoom: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    erase: float = 0.0
-    drop_words: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +64,11 @@ class Vectorization:
     embeddings: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+def _no_sample() -> Source:
+    raise UserError("the dataset has no make_sample; expected real data: use --data real")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A dataset of inputs with labels, and all places where it can be found.
 
@@ -100,13 +81,14 @@ class Dataset:
         official_examples: Number of examples per split, as recorded by TFDS.
         official_download_size: Download size in bytes, as recorded by TFDS.
         host: Host of the download.
-        make_sample: Function that makes the small synthetic dataset.
+        make_sample: Function that makes the small synthetic dataset, unless there is `fixed`.
         find_manual: Function that looks for the user's own files in a data folder.
         make_builder: For data that TFDS does not have: function from a data folder and the folder
             of the user's own files to a TFDS builder.
         manual_files: Files that this builder needs, below the data folder's `downloads/manual`.
         fixed: The source, if it is always the same, such as a truth table.
-        tfds_splits: Maps our split names to those of TFDS, or to parts of them: "train[:50000]".
+        tfds_splits: Maps our split names to those of TFDS, or to parts of them: "train[:50000]" or
+            "train[:80%]".
         config: The TFDS configuration, if the dataset has several.
         input: Function from a TFDS example to its input.
         label: Function from a TFDS example to its stored label.
@@ -121,8 +103,8 @@ class Dataset:
             full white; the targets stay clean.
         input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
             default inputs of three dimensions are uint8 images, and others float32.
-        factors: Kinds of source, "real" or "sample", whose labels are all factors that an image was
-            generated from, so that disentanglement can be measured.
+        kinds_with_factors: Kinds of source, "real" or "sample", whose labels are all factors that
+            an image was generated from, so that disentanglement can be measured.
         manual_help: How to get the data if they cannot be downloaded.
     """
 
@@ -131,10 +113,10 @@ class Dataset:
     input_shape: tuple[int, ...]
     label_names: tuple[str, ...]
     official_examples: Mapping[str, int]
-    official_download_size: int
-    host: str
-    make_sample: Callable[[], Source]
-    tfds_splits: Mapping[str, str]
+    official_download_size: int = 0
+    host: str = ""
+    make_sample: Callable[[], Source] = _no_sample
+    tfds_splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     config: str = ""
     input: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["image"]
     label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["label"]
@@ -147,19 +129,34 @@ class Dataset:
     fixed: Source | None = None
     val_fraction: float = 0.0
     train_examples: int = 0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     vectorization: Vectorization | None = None
     targets: str = "labels"
     noise: float = 0.0
     input_dtype: str = ""
-    factors: tuple[str, ...] = ()
+    kinds_with_factors: tuple[str, ...] = ()
     manual_help: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that would fail, or be ignored, in training."""
+        if self.targets not in TARGETS:
+            raise ValueError(
+                f"{self.name} with targets={self.targets!r}: expected one of {', '.join(TARGETS)}"
+            )
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"{self.name} with noise={self.noise}: expected noise from 0 to 1")
+        # Arrays of three dimensions with a dtype are no images.
+        shape = () if self.input_dtype else self.input_shape
+        self.augmentation.check(self.name, shape, texts=self.vectorization is not None)
 
     def augmented(self, **changes: Any) -> "Dataset":
         """Returns the same dataset with random changes of its training examples.
 
         Args:
             changes: Attributes of `Augmentation`.
+
+        Raises:
+            ValueError: A change does not fit the inputs, or is out of range.
 
         Example:
             datasets.cifar10().augmented(flip=True, shift=4)
@@ -180,8 +177,6 @@ class Dataset:
         Example:
             datasets.cifar10(grey=True).as_autoencoder_data(noise=0.1)
         """
-        if not 0 <= noise <= 1:
-            raise ValueError(f"{self.name} with noise={noise}: expected noise from 0 to 1")
         return dataclasses.replace(self, targets="inputs", noise=noise)
 
     def with_scaled_targets(self) -> "Dataset":
@@ -244,16 +239,10 @@ class Dataset:
         if not versions:
             return None
         path = versions[-1]
-        parts = {ours: _parse_slice(theirs) for ours, theirs in self.tfds_splits.items()}
         try:
             content = path.read_bytes()
             info = json.loads(content)
-            examples = {
-                ours: len(range(sum(map(int, split["shardLengths"])))[part])
-                for ours, (name, part) in parts.items()
-                for split in info["splits"]
-                if split["name"] == name
-            }
+            sizes = {part["name"]: sum(map(int, part["shardLengths"])) for part in info["splits"]}
             download_size = int(info.get("downloadSize", 0))
             # Our own builders record there whether the files are the original ones.
             metadata = path.with_name("metadata.json")
@@ -262,6 +251,7 @@ class Dataset:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
+        examples = {ours: _count(theirs, sizes) for ours, theirs in self.tfds_splits.items()}
         official = examples == self.official_examples and noted.get(
             "official", download_size == self.official_download_size
         )
@@ -354,6 +344,7 @@ def generated(
     generate: Callable[..., tuple["np.ndarray | Sequence[str]", "np.ndarray"]],
     examples: Mapping[str, int],
     what: str,
+    how: str = "",
 ) -> Source:
     """Returns the source of a sample generated in memory; each split has its own seed.
 
@@ -361,9 +352,11 @@ def generated(
         generate: Function from (count, seed=) to inputs and labels.
         examples: Number of examples in each split.
         what: Noun for the examples, such as "reviews".
+        how: How they were made, for people; by default the function's name.
     """
     module = generate.__module__.rpartition(".")[2]
-    description = f"{sum(examples.values()):,} {what} generated by {module}.{generate.__name__}"
+    how = how or f"generated by {module}.{generate.__name__}"
+    description = f"{sum(examples.values()):,} {what} {how}"
 
     def read(split: str) -> "tf.data.Dataset":
         seed = list(examples).index(split)
@@ -380,11 +373,21 @@ def generated(
     )
 
 
-def _parse_slice(split: str) -> tuple[str, slice]:
-    """Parses the name and the part of a split such as "train", "train[:90]" or "train[90:95]"."""
+def _count(split: str, sizes: Mapping[str, int]) -> int:
+    """Counts the examples of a split such as "train", "train[90:95]" or "train[:80%]", as TFDS."""
     name, _, bounds = split.rstrip("]").partition("[")
     start, _, stop = bounds.partition(":")
-    return name, slice(int(start or 0), int(stop) if stop else None)
+
+    def position(bound: str) -> int:
+        return round(int(bound[:-1]) * sizes[name] / 100) if bound.endswith("%") else int(bound)
+
+    try:
+        return len(range(sizes[name])[position(start or "0") : position(stop or "100%")])
+    except (KeyError, ValueError):
+        raise UserError(
+            f"tfds_splits: {split!r}; expected one of {', '.join(sizes)}, or a part such as "
+            "train[:80%]"
+        ) from None
 
 
 def _version_key(path: pathlib.Path) -> list[int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"
-# Sizes in bytes, from TFDS 4.9's checksums of celeb_a.
+# What TFDS downloads; sizes in bytes, from the checksums of celeb_a in TFDS 4.9.
 FIVE_FILES = {
     f"{IMAGES}.zip": 1_443_490_838,
     ATTRIBUTES_FILE: 26_721_026,
@@ -28,6 +28,7 @@ FIVE_FILES = {
     "list_landmarks_align_celeba.txt": 12_156_055,
     "identity_CelebA.txt": 3_424_458,
 }
+ORIGINAL_FILES = tuple(FIVE_FILES)[:3]  # what kpipe reads
 OFFICIAL_EXAMPLES = {"train": 162_770, "val": 19_867, "test": 19_962}
 SPLITS = ("train", "val", "test")  # the partition file's 0, 1, 2
 SAMPLE_EXAMPLES = {"train": 3000, "val": 1000, "test": 2000}
@@ -37,8 +38,8 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
     """CelebA faces as uint8 (image_size, image_size, 3) images; the label is one attribute.
 
     The central square of the aligned image is resized. Official splits. Real data are TFDS'
-    `celeb_a`, or in the data folder or its `downloads/manual` the five original files, or
-    `img_align_celeba/` with its attribute and partition lists. The sample is 6,000 drawn faces.
+    `celeb_a`, or in the data folder or its `downloads/manual` the original attribute and partition
+    lists with `img_align_celeba.zip` or the unpacked folder. The sample is 6,000 drawn faces.
 
     Args:
         attribute: One of the 40 names in `faces.ATTRIBUTES`; None for all 40 as labels.
@@ -73,8 +74,10 @@ def celeba(attribute: str | None = "Male", image_size: int = 32) -> Dataset:
         tfds_splits={"train": "train", "val": "validation", "test": "test"},
         label=_stack_attributes,
         select_label=select_label,
-        factors=("sample",) if attribute is None else (),
-        manual_help=f"put {', '.join(FIVE_FILES)} in DIR/downloads/manual and pass --data-dir DIR",
+        kinds_with_factors=("sample",) if attribute is None else (),
+        manual_help=(
+            f"put {', '.join(ORIGINAL_FILES)} in DIR/downloads/manual and pass --data-dir DIR"
+        ),
     )
 
 
@@ -111,24 +114,22 @@ def _paint_all() -> tuple["np.ndarray", "np.ndarray"]:
 
 
 def _find_manual(data_dir: pathlib.Path) -> Source | None:
-    """Finds the five files, or the unpacked folder with its two lists; None if neither exists."""
+    """Finds the zip file or the unpacked folder, with the two lists; None if neither exists."""
     for folder in (data_dir, data_dir / "downloads" / "manual"):
         archive, unpacked = folder / f"{IMAGES}.zip", folder / IMAGES
         if unpacked.is_dir():
             return _manual_source(folder, unpacked, official=_lists_are_official(folder))
         if archive.exists():
-            _check_five_files(folder)
+            _check_original_files(folder)
             return _manual_source(folder, archive, official=True)
     return None
 
 
-def _check_five_files(folder: pathlib.Path) -> None:
-    for name, size in FIVE_FILES.items():
-        path = folder / name
+def _check_original_files(folder: pathlib.Path) -> None:
+    for name in ORIGINAL_FILES:
+        path, size = folder / name, FIVE_FILES[name]
         if not path.is_file():
-            raise UserError(
-                f"{path} is missing; CelebA needs these five files: {', '.join(FIVE_FILES)}"
-            )
+            raise UserError(f"{path} is missing; expected {', '.join(ORIGINAL_FILES)}")
         start = _start(path)
         if path.suffix == ".zip" and not start.startswith(b"PK"):
             is_page = start.lstrip().lower().startswith((b"<!doctype html", b"<html"))

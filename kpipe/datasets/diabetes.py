@@ -67,10 +67,6 @@ def diabetes(val_fraction: float = 0.2) -> Dataset:
         input_shape=(len(FEATURES),),
         label_names=("disease progression",),
         official_examples=SIZES,
-        official_download_size=0,
-        host="",
-        make_sample=lambda: source,
-        tfds_splits={},
         fixed=source,
         val_fraction=val_fraction,
     )

@@ -17,9 +17,7 @@ SAMPLE_EXAMPLES = {"train": 50_000, "val": 5_000, "test": 15_000}
 _CHUNK = 1024  # images in memory at once while the sample is read
 
 
-def dsprites(
-    train_examples: int = 0, sample_examples: Mapping[str, int] = SAMPLE_EXAMPLES
-) -> Dataset:
+def dsprites(sample_examples: Mapping[str, int] = SAMPLE_EXAMPLES) -> Dataset:
     """Sprites of dSprites (Matthey et al., 2017) as uint8 (64, 64, 1) images of 0 and 255.
 
     The labels are the indices of the factors' values, int (5,) as in `sprites.FACTORS`: shape (3),
@@ -29,7 +27,6 @@ def dsprites(
     which may therefore occur in two splits.
 
     Args:
-        train_examples: Number of images to train on; 0 for all.
         sample_examples: Number of images in each split of the sample.
 
     Raises:
@@ -60,8 +57,7 @@ def dsprites(
         },
         input=_whiten,
         label=_stack_factors,
-        train_examples=train_examples,
-        factors=("real", "sample"),
+        kinds_with_factors=("real", "sample"),
     )
 
 

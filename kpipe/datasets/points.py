@@ -114,8 +114,6 @@ def _point_set(
         input_shape=(dimensions,),
         label_names=tuple(map(str, range(num_classes))),
         official_examples=examples,
-        official_download_size=0,
-        host="",
         make_sample=functools.partial(generated, generate, examples, "points"),
         input=lambda example: example["point"],
         tfds_splits={"train": "train", "test": "test"},
@@ -160,9 +158,5 @@ def _whole(
         input_shape=inputs.shape[1:],
         label_names=("0", "1"),
         official_examples=examples,
-        official_download_size=0,
-        host="",
-        make_sample=lambda: source,
-        tfds_splits={},
         fixed=source,
     )

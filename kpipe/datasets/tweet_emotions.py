@@ -49,8 +49,6 @@ def tweet_emotions(
         input_shape=(),
         label_names=LABELS,
         official_examples={"train": 14_504, "test": 4837},
-        official_download_size=0,
-        host="",
         make_sample=functools.partial(generated, sentences.tweets, SAMPLE_EXAMPLES, "tweets"),
         input=lambda example: example["text"],
         tfds_splits={"train": "train", "test": "test"},

@@ -124,8 +124,7 @@ __all__ = [
     "check",
     "check_labels",
     "load_array",
-    "name_examples",
     "of",
-    "read_files",
+    "read_examples",
     "targets_of",
 ]

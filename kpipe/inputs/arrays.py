@@ -103,12 +103,58 @@ class ArrayInput:
         return tf.ensure_shape(tf.cast(value, self.dtype), self.shape)
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
-        """Writes `SPLIT_inputs.npy` and `SPLIT_labels.npy`.
+        """Writes `SPLIT_inputs.npy` and `SPLIT_labels.npy`, example by example.
 
         Raises:
             UserError: An example is invalid; the message names it.
         """
-        write_rows(self, folder, dataset_name, source, split)
+        count = source.examples[split]
+        examples = source.read(split)
+
+        def prepare(example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            return self.prepare_one(example["input"]), example["label"]
+
+        inputs = np.lib.format.open_memmap(
+            folder / f"{split}_inputs.npy", mode="w+", dtype=self.dtype, shape=(count, *self.shape)
+        )
+        labels, written, started = [], 0, time.monotonic()
+
+        def name(position: int) -> str:
+            example = next(iter(examples.skip(written + position).take(1)))
+            return example["name"].numpy().decode()
+
+        try:
+            prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+            for input_batch, label_batch in prepared.batch(256).prefetch(2).as_numpy_iterator():
+                if written + len(input_batch) > count:
+                    raise UserError(
+                        f"{source.description}: {split} contains more than {count} examples; "
+                        "prepare it again"
+                    )
+                self.check_values(input_batch, name)
+                inputs[written : written + len(input_batch)] = input_batch
+                labels.append(label_batch)
+                written += len(input_batch)
+                _report_progress(dataset_name, split, written, count, started)
+        except (tf.errors.OpError, ValueError) as error:
+            raise self._name_culprit(examples, prepare, error) from None
+        if written < count:
+            raise incomplete(source, split, written)
+        inputs.flush()
+        joined = np.concatenate(labels)
+        check_labels(joined, source)
+        np.save(folder / f"{split}_labels.npy", joined)
+
+    def _name_culprit(
+        self, examples: tf.data.Dataset, prepare: Callable, error: Exception
+    ) -> Exception:
+        """Finds the example that failed, which tf.data does not report, by reading one by one."""
+        for example in examples:
+            try:
+                prepare(example)
+            except (tf.errors.OpError, ValueError):
+                return UserError(f"{example['name'].numpy().decode()} {self.explain(example)}")
+        return error
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Refuses values that are not finite; `names` names the example at a position."""
@@ -192,48 +238,6 @@ def load_array(path: pathlib.Path) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def write_rows(
-    kind: Any, folder: pathlib.Path, dataset_name: str, source: Source, split: str
-) -> None:
-    """Writes the arrays of a split, example by example, through memory-mapped files."""
-    count = source.examples[split]
-    examples = source.read(split)
-
-    def prepare(example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return kind.prepare_one(example["input"]), example["label"]
-
-    inputs = np.lib.format.open_memmap(
-        folder / f"{split}_inputs.npy", mode="w+", dtype=kind.dtype, shape=(count, *kind.shape)
-    )
-    labels, written, started = [], 0, time.monotonic()
-
-    def name(position: int) -> str:
-        example = next(iter(examples.skip(written + position).take(1)))
-        return example["name"].numpy().decode()
-
-    try:
-        prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        for input_batch, label_batch in prepared.batch(256).prefetch(2).as_numpy_iterator():
-            if written + len(input_batch) > count:
-                raise UserError(
-                    f"{source.description}: {split} contains more than {count} examples; "
-                    "prepare it again"
-                )
-            kind.check_values(input_batch, name)
-            inputs[written : written + len(input_batch)] = input_batch
-            labels.append(label_batch)
-            written += len(input_batch)
-            _report_progress(dataset_name, split, written, count, started)
-    except (tf.errors.OpError, ValueError) as error:
-        raise _name_culprit(examples, kind, prepare, error) from None
-    if written < count:
-        raise incomplete(source, split, written)
-    inputs.flush()
-    joined = np.concatenate(labels)
-    check_labels(joined, source)
-    np.save(folder / f"{split}_labels.npy", joined)
-
-
 def check_labels(labels: np.ndarray, source: Source) -> None:
     """Refuses labels that are not numbers.
 
@@ -263,18 +267,6 @@ def _report_progress(name: str, split: str, done: int, count: int, started: floa
         print(f"preparing {name} {split}: {done:,} of {count:,}, {left:.0f} s left", flush=True)
 
 
-def _name_culprit(
-    examples: tf.data.Dataset, kind: Any, prepare: Callable, error: Exception
-) -> Exception:
-    """Finds the example that failed, which tf.data does not report, by reading one by one."""
-    for example in examples:
-        try:
-            prepare(example)
-        except (tf.errors.OpError, ValueError):
-            return UserError(f"{example['name'].numpy().decode()} {kind.explain(example)}")
-    return error
-
-
 def read_table(path: pathlib.Path, spec: tf.TensorSpec) -> np.ndarray:
     """Reads the rows of a CSV or NumPy file as inputs of a model.
 
@@ -286,18 +278,30 @@ def read_table(path: pathlib.Path, spec: tf.TensorSpec) -> np.ndarray:
     Raises:
         UserError: The file cannot be read, or a row does not fit the model; the message names it.
     """
-    expected = f"{' × '.join(map(str, spec.shape[1:])) or '1'} numbers per row"
+    shape, dtype = tuple(spec.shape[1:]), spec.dtype.as_numpy_dtype
+    expected = f"{' × '.join(map(str, shape)) or '1'} numbers per row"
+    if path.suffix != ".npy" and len(shape) != 1:
+        raise UserError(f"{path}: expected a .npy file with {expected}, not a table")
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
             with open(path, newline="", encoding="utf-8-sig") as file:
-                values = np.array(list(_numbers(csv.reader(file), path, spec.shape[1])))
+                values = np.array(list(_numbers(csv.reader(file), path, shape[0])))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected {expected}") from None
-    if values.shape[1:] != tuple(spec.shape[1:]):
-        raise UserError(f"{path}: shape {values.shape}; expected {expected}")
-    return values.astype(spec.dtype.as_numpy_dtype)
+    if values.shape[1:] != shape or values.dtype.kind not in "biuf":
+        raise UserError(f"{path}: {values.dtype} {values.shape}; expected {expected}")
+    with np.errstate(invalid="ignore", over="ignore"):  # they are refused here
+        converted = values.astype(dtype)
+    wrong = ~np.isfinite(converted) if converted.dtype.kind == "f" else converted != values
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise UserError(
+            f"{path}: row {place[0] + 1} contains {values[place]}; expected finite numbers "
+            f"of {spec.dtype.name}"
+        )
+    return converted
 
 
 def _numbers(

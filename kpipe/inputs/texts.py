@@ -130,12 +130,16 @@ class TextInput:
         key = [*self._key(), hashlib.sha256(train_rows.tobytes()).hexdigest()]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         tokens_folder = folder.with_name(f"{folder.name}-tokens-{digest[:16]}")
-        vocabulary, arrays = open_tokens(tokens_folder, columns) or write_tokens(
+        vocabulary, arrays = files.open_or_write(
             tokens_folder,
-            columns,
-            train_rows,
-            self.vectorization.vocabulary_size,
-            self.vectorization.max_length,
+            lambda: open_tokens(tokens_folder, columns),
+            lambda temporary: write_tokens(
+                temporary,
+                columns,
+                train_rows,
+                self.vectorization.vocabulary_size,
+                self.vectorization.max_length,
+            ),
         )
         tokens = {
             name: Tokens(values, lengths, columns[name])

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files
+from .arrays import load_array
 
 PADDING, UNKNOWN = "", "[UNK]"  # the words of the ids 0 and 1
 UNKNOWN_ID = 1
@@ -134,11 +135,11 @@ def write_tokens(
     train_rows: np.ndarray,
     vocabulary_size: int,
     max_length: int,
-) -> tuple[tuple[str, ...], dict]:
-    """Converts texts to token ids, writes them atomically, and returns the result of `open_tokens`.
+) -> None:
+    """Converts texts to token ids and writes them, for `open_tokens`.
 
     Args:
-        folder: Folder to write.
+        folder: An empty folder.
         texts: Texts by name; vocabulary and length come from "train".
         train_rows: Rows of "train" that belong to the train split.
         vocabulary_size: See `adapt`.
@@ -148,14 +149,10 @@ def write_tokens(
     vectorizer = Vectorizer(vocabulary)
     flat = {name: _flat_tokens(vectorizer, some) for name, some in texts.items()}
     longest = choose_length(flat["train"][1][train_rows], max_length)
-    with files.new_folder(folder) as temporary:
-        for name, (tokens, lengths) in flat.items():
-            np.save(temporary / f"{name}_tokens.npy", _pad(tokens, lengths, longest))
-            np.save(temporary / f"{name}_lengths.npy", lengths)
-        files.write_json(temporary / "vocabulary.json", vocabulary)
-    written = open_tokens(folder, texts)
-    assert written is not None
-    return written
+    for name, (tokens, lengths) in flat.items():
+        np.save(folder / f"{name}_tokens.npy", _pad(tokens, lengths, longest))
+        np.save(folder / f"{name}_lengths.npy", lengths)
+    files.write_json(folder / "vocabulary.json", vocabulary)
 
 
 def open_tokens(
@@ -168,10 +165,7 @@ def open_tokens(
     try:
         vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
         arrays = {
-            name: tuple(
-                np.load(folder / f"{name}_{part}.npy", mmap_mode="r", allow_pickle=False)
-                for part in ("tokens", "lengths")
-            )
+            name: tuple(load_array(folder / f"{name}_{part}.npy") for part in ("tokens", "lengths"))
             for name in texts
         }
     except (OSError, ValueError):

@@ -24,9 +24,7 @@ def backbone(model: keras.Model) -> keras.Model:
     """
     if FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(f"model {model.name!r} has no layer {FEATURES!r}; `cnn` and `resnet18` do")
-    return keras.Model(
-        model.inputs, model.get_layer(FEATURES).output, name=f"{model.name}_backbone"
-    )
+    return keras.Model(model.input, model.get_layer(FEATURES).output, name=f"{model.name}_backbone")
 
 
 def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
@@ -50,7 +48,7 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
     if str(weights) in HUB_PRESETS:
         _copy_layers(_from_hub(HUB_PRESETS[str(weights)]), target, str(weights))
         return
-    path = pathlib.Path(weights)
+    path = pathlib.Path(weights).expanduser()
     if path.is_dir():
         path = path / "model.keras"
     if not path.is_file():

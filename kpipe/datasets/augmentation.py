@@ -1,0 +1,59 @@
+"""Random changes of training examples, and which of them a dataset allows."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training example, an image or a text, that keep its label valid.
+
+    Attributes:
+        flip: Mirror half of the images left to right.
+        shift: Largest shift in pixels, in both directions; edges are reflected.
+        rotate: Largest rotation in degrees, in both directions; edges are reflected.
+        zoom: Largest change of scale, as a fraction below 1: 0.2 is from 0.8 to 1.2.
+        brightness: Largest change of brightness, as a fraction of full white.
+        contrast: Largest change of the distance from the image's mean, as a fraction.
+        saturation: Largest change of the distance from grey, as a fraction.
+        erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
+            Taylor, 2017).
+        drop_words: Share of a text's words that become the unknown word (Iyyer et al., 2015).
+    """
+
+    flip: bool = False
+    shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    erase: float = 0.0
+    drop_words: float = 0.0
+
+    def check(self, dataset: str, shape: tuple[int, ...], texts: bool) -> None:
+        """Refuses changes that would fail, or be ignored, in training.
+
+        Args:
+            dataset: Name of the dataset.
+            shape: (height, width, channels) of images; another length for other inputs.
+            texts: Whether the inputs are texts.
+
+        Raises:
+            ValueError: A change does not fit the inputs, or is out of range.
+        """
+        for name, value in vars(self).items():
+            if not value:
+                continue
+            if not (texts if name == "drop_words" else len(shape) == 3):
+                wanted = "texts" if name == "drop_words" else "images"
+                raise ValueError(
+                    f"{dataset} with {name}={value}: it changes only {wanted}; use {name}=0"
+                )
+            # A shift reflects at most the whole image without its edge; a zoom of 1 divides by 0.
+            limits = {"rotate": 180, "zoom": 0.99, "shift": min(shape[:2], default=1) - 1}
+            limit = limits.get(name, 1)
+            if not 0 <= value <= limit or (name == "shift" and isinstance(value, float)):
+                whole = "a whole number" if name == "shift" else "a number"
+                raise ValueError(
+                    f"{dataset} with {name}={value}: expected {whole} from 0 to {limit}"
+                )

@@ -1,5 +1,6 @@
 """Every test works in a folder of its own, on sample data, without network and home folder."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -15,6 +16,12 @@ def kpipe_home(tmp_path_factory):
     os.environ["KPIPE_HOME"] = str(home)
     os.environ["TFDS_DATA_DIR"] = str(home / "no_datasets_here")
     return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collections_skip_what_was_imported():
+    """Keras collects garbage before each model; going through all modules would take most of it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

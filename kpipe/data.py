@@ -176,7 +176,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         UserError: A split is empty or too small, or an example cannot be read; it is named.
     """
     for split, count in source.examples.items():
-        if not count:
+        if count < 1:
             raise UserError(
                 f"{source.description}: the {split} split is empty; expected at least 1 example"
             )

@@ -23,15 +23,15 @@ from kpipe.training import batches, make_train_function
 BATCH_SIZE = 64
 
 
-def contenders(prepared) -> dict[str, tf.data.Dataset]:
+def contenders(prepared: data.Data) -> dict[str, tf.data.Dataset]:
     """The batches of an epoch, all made by a tf.data pipeline that gathers rows."""
     split = prepared.train
     schedule = batches.Schedule(len(split), BATCH_SIZE)
     order = tf.constant(np.random.default_rng(0).permutation(len(split)))
     starts = tf.data.Dataset.range(0, len(split), BATCH_SIZE)
 
-    def by_chance(trim):
-        def read(start):
+    def by_chance(trim: bool) -> tf.data.Dataset:
+        def read(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             inputs, labels = split.gather(order[start : start + BATCH_SIZE], trim)
             return inputs[None], labels[None]
 
@@ -46,7 +46,7 @@ def contenders(prepared) -> dict[str, tf.data.Dataset]:
     }
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir")
     parser.add_argument("--examples", type=int, default=4096)
@@ -60,7 +60,7 @@ def main():
         model.compile("adam", "sparse_categorical_crossentropy")
         train = make_train_function(model, 1)
         made = contenders(prepared)
-        seconds = {name: [] for name in made}
+        seconds: dict[str, list[float]] = {name: [] for name in made}
         for _ in range(given.rounds + 1):  # the first one compiles
             for name, epoch in made.items():
                 started = time.perf_counter()
@@ -72,6 +72,7 @@ def main():
         first = statistics.median(seconds["all padded alike"][1:])
         for name, epoch in made.items():
             places = sum(int(np.size(inputs)) for inputs, _ in epoch)
+            assert some.column.lengths is not None  # of texts
             words = int(np.minimum(some.column.lengths[some.rows], prepared.sequence_length).sum())
             median = statistics.median(seconds[name][1:])
             print(

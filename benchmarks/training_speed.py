@@ -13,6 +13,7 @@ import itertools
 import os
 import statistics
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -28,6 +29,7 @@ from kpipe.training import Schedule, make_train_function, training_batches
 
 BATCH_SIZE, STEPS = 128, 160
 EXAMPLES = BATCH_SIZE * STEPS
+Epoch = Callable[[], object]  # trains for an epoch
 
 
 def keras_model() -> keras.Model:
@@ -36,20 +38,20 @@ def keras_model() -> keras.Model:
     return model
 
 
-def keras_fit(images, labels):
+def keras_fit(images: np.ndarray, labels: np.ndarray) -> Epoch:
     model = keras_model()
     return lambda: model.fit(images, labels, batch_size=BATCH_SIZE, verbose=0)
 
 
-def keras_fit_dataset(images, labels):
+def keras_fit_dataset(images: np.ndarray, labels: np.ndarray) -> Epoch:
     model = keras_model()
     dataset = tf.data.Dataset.from_tensor_slices((images, labels))
     dataset = dataset.shuffle(EXAMPLES).batch(BATCH_SIZE).prefetch(2)
     return lambda: model.fit(dataset, verbose=0, shuffle=False)
 
 
-def kpipe_plan(stack):
-    def contender(images, labels):
+def kpipe_plan(stack: int) -> Callable[[np.ndarray, np.ndarray], Epoch]:
+    def contender(images: np.ndarray, labels: np.ndarray) -> Epoch:
         model = keras_model()
         model.optimizer.build(model.trainable_variables)
         model.test_on_batch(images[:1], labels[:1])
@@ -57,7 +59,7 @@ def kpipe_plan(stack):
         schedule = Schedule(EXAMPLES, BATCH_SIZE, stack)
         train = make_train_function(model, stack)
 
-        def epoch():
+        def epoch() -> None:
             for batch in training_batches(split, schedule, Augmentation(), 0, 0, epochs=1):
                 logs = train(*batch)
             float(logs["loss"])
@@ -67,7 +69,7 @@ def kpipe_plan(stack):
     return contender
 
 
-def torch_loop(images, labels):
+def torch_loop(images: np.ndarray, labels: np.ndarray) -> Epoch:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -79,7 +81,7 @@ def torch_loop(images, labels):
     optimizer = torch.optim.Adam(model.parameters())
     images, labels = torch.from_numpy(images), torch.from_numpy(labels).long()
 
-    def epoch():
+    def epoch() -> None:
         for rows in torch.randperm(EXAMPLES).split(BATCH_SIZE):
             optimizer.zero_grad()
             scores = model(images[rows].float() / 255)
@@ -109,7 +111,7 @@ def main() -> None:
     except ImportError:
         print("PyTorch is not installed and left out")
     epochs = {name: contender(images, labels) for name, contender in contenders.items()}
-    seconds = {name: [] for name in epochs}
+    seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for epoch in epochs.values():  # compiles
         epoch()
     for _ in range(rounds):

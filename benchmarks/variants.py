@@ -15,19 +15,18 @@ import itertools
 import os
 import statistics
 import time
+from collections.abc import Callable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
 
-from kpipe import data, environment
-from kpipe.experiments import catalogue, modules
-from kpipe.experiments import keys as hyperparameters
+from kpipe.experiments.experiment import Experiment
+from kpipe.experiments.running import open_experiment
 from kpipe.training import batches, choose_plan, make_train_function
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,17 +37,19 @@ def main():
     parser.add_argument("--examples", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_intermixed_args()
-    environment.fix_threads()
-    module, _ = modules.load(catalogue.find(given.name))
     overrides = dict(word.split("=", 1) for word in given.overrides)
-    choices = hyperparameters.resolve(module, overrides).choices
 
+    def opened(keys: Mapping[str, object]) -> Experiment:
+        source = {"data": given.data, "data_dir": given.data_dir}
+        return open_experiment(given.name, keys, **source, seed=0, several=True)
+
+    choices = opened(overrides).settings.choices
     variants = {}
     for values in itertools.product(*choices.values()):
         chosen = dict(zip(choices, values, strict=True))
         name = " ".join(f"{key}={value}" for key, value in chosen.items()) or "defaults"
-        variants[name] = prepare(given, module, overrides | chosen)
-    seconds = {name: [] for name in variants}
+        variants[name] = prepare(opened(overrides | chosen), given.examples)
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(given.rounds + 1):  # the first one compiles
         for name, (train, _, _) in variants.items():
             seconds[name].append(train())
@@ -62,15 +63,11 @@ def main():
         )
 
 
-def prepare(given, module, overrides):
+def prepare(experiment: Experiment, examples: int) -> tuple[Callable[[], float], int, int]:
     """A function that trains a variant and gives seconds a step; parameters; steps an epoch."""
-    settings = hyperparameters.resolve(module, overrides)
-    dataset = module.load_data(settings.hp)
-    prepared = data.prepare(dataset, dataset.find(given.data, given.data_dir))
-    trainer = settings.trainer
-    split = prepared.train.at(np.arange(min(given.examples, len(prepared.train))))
-    keras.utils.set_random_seed(0)
-    model = module.build_model(settings.hp)
+    prepared, trainer = experiment.prepare(), experiment.trainer
+    split = prepared.train.at(np.arange(min(examples, len(prepared.train))))
+    model, _ = experiment.build_model(prepared)
     plan = choose_plan(model, len(prepared.train), trainer.batch_size, trainer.epochs)
     stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
     schedule = batches.Schedule(len(split), trainer.batch_size, stack)

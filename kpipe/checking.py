@@ -10,16 +10,17 @@ import numpy as np
 from . import files, gradients
 from .errors import UserError
 from .experiments.experiment import callers_dtype_policy
-from .experiments.folders import exclusive, run_folder
+from .experiments.folders import run_folder
+from .experiments.keys import parse_number
 from .experiments.running import open_experiment
 from .figures import style
 from .figures.gradients import gradient_check
-from .formatting import duration
+from .formatting import counted, duration
 
 
 @callers_dtype_policy()
 def check_gradients(
-    name: str,
+    name: str | os.PathLike,
     *,
     seed: int = 0,
     data: str = "auto",
@@ -47,26 +48,25 @@ def check_gradients(
     Example:
         assert check_gradients("mnist_mlp", activation="tanh").passed
     """
+    samples = parse_number("samples", samples, 1, 1_000_000_000, integer=True)
     experiment = open_experiment(name, overrides, data=data, data_dir=data_dir, seed=seed)
     prepared = experiment.prepare()
-    if not 1 <= examples <= len(prepared.train):
-        raise UserError(f"examples={examples}: expected 1 to {len(prepared.train)}, all of train")
+    examples = parse_number("examples", examples, 1, len(prepared.train), integer=True)
     model, _ = experiment.build_model(prepared)
     experiment.task.check(model, prepared)
     x, y = prepared.train.take_pairs(np.arange(examples))
     pipeline = experiment.name
-    folder = run_folder(
-        pathlib.Path(out),
-        f"{pipeline}-gradients",
-        experiment.source.kind,
-        seed,
-        experiment.settings.overrides,
-        {},
-    )
-    with exclusive(folder):
+    folder = run_folder(pathlib.Path(out), experiment, "-gradients")
+    with files.lock(folder, wait=False):
         try:
             result = gradients.check(
-                model, model.loss, x, y, samples=samples, seed=seed, progress=_RowPrinter(model)
+                model,
+                model.loss,
+                x,
+                y,
+                samples=samples,
+                seed=experiment.seed,
+                progress=_RowPrinter(model),
             )
         except ValueError as error:
             raise UserError(f"{pipeline}: {' '.join(str(error).split())}") from None
@@ -79,10 +79,9 @@ def check_gradients(
     if not result.passed:
         names = [v.name for v in result.variables if v.verdict == result.verdict]
         verdict = f"{result.verdict} in {', '.join(names)}"
-    count = len(result.variables)
+    count = counted(len(result.variables), "variable")
     print(
-        f"the gradient of {pipeline}, {count} variable{'s' * (count != 1)}, is {verdict}; "
-        f"figure: {folder / 'gradients.png'}",
+        f"the gradient of {pipeline}, {count}, is {verdict}; figure: {folder / 'gradients.png'}",
         flush=True,
     )
     return result

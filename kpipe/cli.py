@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import __version__, files, quiet
-from .errors import RunError, UserError
+from .errors import RunError, UserError, nearest
 from .experiments import catalogue, key_table
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+# Arguments of kpipe.run and kpipe.search that are neither options nor keys.
+IN_PYTHON = ("callbacks", "tuner")
 MAX_WIDTH = 100  # columns of a help text or a table
 
 HELP = """\
@@ -77,7 +79,8 @@ class _Parser(argparse.ArgumentParser):
         if not unknown:
             return given
         option, _, value = unknown[0].partition("=")
-        after = arguments[arguments.index(unknown[0]) + 1 :]
+        # Python 3.13 splits -hx and calls -x unknown.
+        after = arguments[arguments.index(unknown[0]) + 1 :] if unknown[0] in arguments else []
         if not value and after and not after[0].startswith("-") and "=" not in after[0]:
             value = after[0]
         key = option.strip("-").replace("-", "_")
@@ -127,7 +130,7 @@ def _command(name: str) -> Callable[[list[str]], int]:
     if name in ("--list", *catalogue.names()) or name.endswith(".py"):
         raise UserError(f"no command {name!r}; did you mean kpipe run {name}?")
     known = ["run", "predict", "check-gradients", "--version", "--help"]
-    raise UserError(f"no command {name!r}; {catalogue.nearest(name, known)}")
+    raise UserError(f"no command {name!r}; {nearest(name, known)}")
 
 
 def _print_version(arguments: list[str]) -> int:
@@ -220,17 +223,21 @@ def _add_verbose(parser: _Parser) -> None:
     )
 
 
-def _common_options(given: argparse.Namespace) -> dict:
+def _common_options(parser: _Parser, given: argparse.Namespace) -> dict:
     """Checks the arguments of `_add_pipeline` and returns them as keywords."""
-    if given.data not in ("real", "sample", "auto"):
-        raise UserError(f"--data {given.data}: expected real, sample or auto")
     overrides = _parse_overrides(given.overrides)
-    for key in overrides:
-        if hasattr(given, key):
-            raise UserError(f"{key}={overrides[key]}: not a key; use --{key.replace('_', '-')}")
-    # An unknown name, and no home folder, fail before TensorFlow is imported.
+    options = {name for action in parser._actions for name in action.option_strings}
+    for key, value in overrides.items():
+        if hasattr(given, key) or key in IN_PYTHON:
+            option = f"--{key.replace('_', '-')}"
+            hint = f"use {option}" if option in options else "see kpipe run NAME --help"
+            raise UserError(f"{key}={value}: not a key; {hint}")
+    # An unknown name or kind of data, and no home folder, fail before TensorFlow is imported.
     catalogue.find(given.name)
     files.home()
+    from .datasets.base import check_kind  # imports NumPy
+
+    check_kind(given.data)
     names = ("seed", "data", "data_dir", "out")
     return {**{name: getattr(given, name) for name in names}, **overrides}
 
@@ -248,7 +255,7 @@ def _run(arguments: list[str]) -> int:
         print(f"{parser.format_help()}\npipelines:")
         print(textwrap.indent(textwrap.fill(", ".join(catalogue.names()), _width() - 2), "  "))
         return 0 if given.help else 2
-    options = _common_options(given)
+    options = _common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
     if given.search is None:
         if given.trials is not None:
@@ -287,7 +294,7 @@ def _check_gradients(arguments: list[str]) -> int:
         return 0
     if not given.name:
         raise UserError(f"no pipeline given; expected one of {', '.join(catalogue.names())}")
-    options = _common_options(given)
+    options = _common_options(parser, given)
     _start(given.verbose)
     from .checking import check_gradients
 

@@ -181,7 +181,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
             "expected train, test and, unless it is taken from train, val"
         )
     for split, count in source.examples.items():
-        if not count:
+        if count < 1:
             raise UserError(
                 f"{source.description}: the {split} split is empty; expected at least 1 example"
             )

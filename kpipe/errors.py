@@ -1,5 +1,8 @@
 """Errors that are reported in one line, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake that the user can fix; states what was given, what was expected and what to do.
@@ -17,3 +20,20 @@ class RunError(Exception):
     """
 
     exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:
+    """Writes the suggestion of an error about an unknown word: the nearest known word, and all.
+
+    Args:
+        word: The unknown word.
+        known: The known words.
+        listed: What is written instead of all of them.
+
+    Example:
+        nearest("droput", ["dropout", "l2"])  # "did you mean 'dropout'? known: dropout, l2"
+    """
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    offer = f"did you mean {close[0]!r}? " if close else ""
+    return f"{offer}known: {', '.join(listed or known)}"

@@ -129,10 +129,27 @@ def make_folder(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: pathlib.Path) -> Iterator[None]:
-    """Locks `path`, after waiting for any other process; a kill releases the lock."""
-    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+def lock(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
+    """Locks `path` for this process; a kill releases the lock.
+
+    Args:
+        path: The file or folder.
+        wait: Whether to wait for a process that has locked it.
+
+    Raises:
+        UserError: Another process has locked it, and `wait` is false.
+    """
+    held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        held.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        raise UserError(
+            f"{path}: in use by another process; wait for it, or use --out DIR"
+        ) from None
+    try:
         yield
+    finally:
+        held.release()
 
 
 def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:

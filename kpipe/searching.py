@@ -13,15 +13,19 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
+from keras_tuner.src.engine.objective import create_objective
 
 from . import files, formatting
 from .data import prepare
+from .datasets import Dataset, Source
 from .errors import RunError, UserError
 from .experiments import catalogue
+from .experiments.execution import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
-from .experiments.folders import exclusive, run_folder, set_aside
+from .experiments.folders import run_folder, set_aside
+from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
-from .runs import Run
+from .runs import Run, read_record
 from .training import Trainer
 
 # Without this a failed trial prints its traceback; there is no public switch.
@@ -37,7 +41,7 @@ TUNERS = {
 
 @callers_dtype_policy()
 def search(
-    name: str,
+    name: str | os.PathLike,
     *,
     tuner: str = "random",
     trials: int | None = None,
@@ -79,6 +83,10 @@ def search(
     Example:
         run = kpipe.search("mnist_mlp", tuner="grid", dropout="0.1,0.3")
     """
+    if tuner not in TUNERS:
+        raise UserError(f"--search {tuner}: expected {', '.join(TUNERS)}")
+    if trials is not None:
+        trials = parse_number("trials", trials, 1, 1_000_000, integer=True)
     if tuner == "hyperband" and trials is not None:
         raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
     experiment = open_experiment(
@@ -92,25 +100,13 @@ def search(
         several=True,
     )
     experiment.fingerprint()  # fails early on a bad embeddings path
-    settings = experiment.settings
-    named = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
-    folder = run_folder(
-        pathlib.Path(out),
-        experiment.name,
-        experiment.source.kind,
-        seed,
-        settings.overrides | named,
-        {
-            "search": tuner,
-            "trials": trials,
-            "plan": plan,
-            "budget": budget and f"{budget:g}s",
-        },
-    )
-    with exclusive(folder):
+    _check_val(experiment.dataset, experiment.source)
+    folder = run_folder(pathlib.Path(out), experiment, search=tuner, trials=trials)
+    searching = _Search(experiment, overrides, folder, data_dir)
+    with files.lock(folder, wait=False):
         if fresh:
             set_aside(folder)
-        best = _Search(experiment, overrides, folder).run(tuner, trials)
+        best = searching.run(tuner, trials)
     print("\ntraining and evaluating the best trial as a separate run:", flush=True)
     return run(
         name,
@@ -125,20 +121,35 @@ def search(
     )
 
 
+def _check_val(dataset: Dataset, source: Source) -> None:
+    """Refuses data without a val split, on which trials are compared."""
+    if not dataset.val_fraction and "val" not in source.examples:
+        raise UserError(
+            f"{dataset.name} has no val split, which a search needs to compare its trials; "
+            "set the dataset's val_fraction"
+        )
+
+
 class _Search(keras_tuner.HyperModel):
     """Builds and trains a trial like a run, with the Trainer's callbacks, but without test."""
 
     def __init__(
-        self, experiment: Experiment, overrides: Mapping[str, object], folder: pathlib.Path
+        self,
+        experiment: Experiment,
+        overrides: Mapping[str, object],
+        folder: pathlib.Path,
+        data_dir: str | os.PathLike | None = None,
     ):
         super().__init__()
         self.experiment, self.settings = experiment, experiment.settings
         self.module, self.overrides, self.folder = experiment.module, overrides, folder
+        self.data_dir, self.objective = data_dir, self._objective()
         self.is_sample = experiment.source.kind == "sample"
         self.tuner: Any = None  # created when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
         """Searches; returns the best completed trial's values that differ from the defaults."""
+        self._begin()
         if kind == "grid" and (self.folder / "tuner").is_dir():
             # keras-tuner 1.4.8 cannot resume a grid: github.com/keras-team/keras-tuner/issues/1055
             print("a grid search cannot be resumed; starting over")
@@ -158,32 +169,56 @@ class _Search(keras_tuner.HyperModel):
             raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
         return self._best_overrides(rows[0])
 
+    def _begin(self) -> None:
+        """Writes search.json, a run's record, or compares an existing one with this search."""
+        path, record = self.folder / "search.json", new_record(self.experiment)
+        record.data.fingerprint = self.experiment.fingerprint()
+        if path.is_file() and any(self.folder.glob("tuner/trial_*")):
+            return check_same(path, read_record(path), record)
+        files.make_folder(self.folder)
+        files.write_json(path, record.to_json())
+
     def _make_tuner(self, kind: str, trials: int | None) -> keras_tuner.Tuner:
         limit = {"max_trials": trials or 10}
         if kind == "hyperband":
             limit = {"max_epochs": self.settings.trainer.epochs}
-        files.make_folder(self.folder)
-        return TUNERS[kind](
-            self,
-            objective=self._objective(),
-            seed=self.experiment.seed,
-            hyperparameters=self._space(),
-            directory=self.folder,
-            project_name="tuner",
-            overwrite=False,  # an unfinished search is resumed
-            # Keys outside the space keep their defaults, which may depend on chosen values.
-            tune_new_entries=not self.settings.choices,
-            **limit,
-        )
+        resumes = (self.folder / "tuner").is_dir()
+        try:
+            return TUNERS[kind](
+                self,
+                objective=self.objective,
+                seed=self.experiment.seed,
+                hyperparameters=self._space(),
+                directory=self.folder,
+                project_name="tuner",
+                overwrite=False,  # an unfinished search is resumed
+                # Keys outside the space keep their defaults, which may depend on chosen values.
+                tune_new_entries=not self.settings.choices,
+                **limit,
+            )
+        except (ValueError, KeyError, RuntimeError) as error:  # keras-tuner was killed as it wrote
+            if not resumes:
+                raise
+            raise UserError(
+                f"{self.folder}: the search cannot be resumed ({type(error).__name__} of "
+                "keras-tuner); --fresh starts over and keeps it"
+            ) from error
 
-    def _objective(self) -> str | keras_tuner.Objective:
+    def _objective(self) -> keras_tuner.Objective:
         """Returns the metric that ranks trials: the Trainer's monitor, always on val."""
         monitor = self.settings.trainer.monitor
         name = monitor if monitor.startswith("val_") else f"val_{monitor}"
         if self.settings.trainer.monitor_mode != "auto":
             return keras_tuner.Objective(name, self.settings.trainer.monitor_mode)
-        # keras-tuner knows the direction of Keras' own metrics only.
-        return keras_tuner.Objective(name, "min") if name == "val_reconstruction" else name
+        if name == "val_reconstruction":
+            return keras_tuner.Objective(name, "min")
+        try:
+            return create_objective(name)  # knows the direction of Keras' own metrics only
+        except ValueError:
+            raise UserError(
+                f"monitor={monitor}: keras-tuner does not know whether it should rise or fall; set "
+                'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
+            ) from None
 
     def _space(self) -> keras_tuner.HyperParameters:
         """Builds the space: the keys with given choices, or all keys; overrides are fixed."""
@@ -236,9 +271,15 @@ class _Search(keras_tuner.HyperModel):
         )
         print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
         experiment = self.experiment
-        prepared = prepare(self.module.load_data(hp), experiment.source, experiment.seed)
         try:
-            prepared.input.initialize(model)
+            dataset = self.module.load_data(hp)
+            source = dataset.find(
+                experiment.source.kind, self.data_dir
+            )  # its own: a key can choose
+            _check_val(dataset, source)
+            prepared = prepare(dataset, source, experiment.seed)
+            if not initial_epoch:  # else Hyperband has loaded the weights of an earlier trial
+                prepared.input.initialize(model)
             experiment.task.check(model, prepared)
             history = self._trainer(hp).fit(
                 model,

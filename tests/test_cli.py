@@ -1,4 +1,5 @@
 import contextlib
+import inspect
 import io
 import json
 import os
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import cli, datasets, environment
+import kpipe
+from kpipe import checking, cli, datasets, environment
 from kpipe.datasets.base import default_data_dir
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue
@@ -37,6 +39,10 @@ def failed(capsys, *arguments):
         (["run", "missing.py"], "missing.py: no such file"),
         (["run", "mnist_mlp", "learning_rate"], "'learning_rate': expected key=value"),
         (["run", "mnist_mlp", "a=1", "a=2"], "a is given twice: 1 and 2"),
+        (["run", "mnist_mlp", "seed=1"], "seed=1: not a key; use --seed"),
+        (["run", "mnist_mlp", "name=a"], "name=a: not a key; see kpipe run NAME --help"),
+        (["run", "mnist_mlp", "overrides=1"], "overrides=1: not a key; see kpipe"),
+        (["run", "mnist_mlp", "-hx"], "x"),  # in other words from Python 3.13 on
         (["run", "mnist_mlp", "dropout=0.1,0.2"], "several values need --search"),
         (["run", "mnist_mlp", "droput=0.1"], "did you mean 'dropout'?"),
         (["mnist_mlp"], "no command 'mnist_mlp'; did you mean kpipe run mnist_mlp?"),
@@ -60,6 +66,15 @@ def failed(capsys, *arguments):
 def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in failed(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [("run", kpipe.run), ("run", kpipe.search), ("check-gradients", checking.check_gradients)],
+)
+def test_an_argument_of_a_function_is_not_a_key(capsys, command, function):
+    for name in inspect.signature(function).parameters.keys() - {"overrides"}:
+        assert f"{name}=1: not a key; " in failed(capsys, command, "mnist_mlp", f"{name}=1")
 
 
 @pytest.mark.parametrize(

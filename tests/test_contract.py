@@ -685,6 +685,33 @@ def test_a_search_and_a_check_of_gradients_refuse_the_same(pipeline, tmp_path, u
             check_gradients(path, out=tmp_path / "out")
 
 
+ROC = """
+def build_model(hp):
+    roc = keras.metrics.AUC(name="roc")
+    model = models.mlp((5,), 2, units=(8,))
+    return compiled(model, "categorical_crossentropy", metrics=[roc])
+
+
+def build_trainer(hp):
+    return Trainer(monitor="val_roc")
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (WORKS["no val"], r"mine has no val split, .* val_fraction"),
+        (ROC, r"monitor=val_roc: .*max"),
+    ],
+)
+def test_a_search_that_cannot_compare_its_trials_is_refused(
+    lines, message, pipeline, tmp_path, untrained
+):
+    with pytest.raises(UserError, match=message):
+        search(pipeline(lines), out=tmp_path / "out", batch_size="16,32")
+    assert not [*(tmp_path / "out").glob("[!.]*")]
+
+
 @pytest.mark.parametrize("run", ["finished_run", "joint_vae_run"])
 def test_whatever_is_measured_can_be_a_target(run, request):
     run = request.getfixturevalue(run)

@@ -48,6 +48,7 @@ def test_a_value_can_bring_keys_into_being(mnist):
         ({"units_1": 2.5}, "units_1=2.5: expected an integer"),
         ({"units_1": True}, "units_1=True: expected an integer"),
         ({"epochs": "0"}, "epochs=0: expected an integer from 1"),
+        ({"epochs": float("inf")}, "epochs=inf: expected an integer from 1"),
         ({"activation": "gelu"}, "activation=gelu: expected one of relu, leaky_relu, tanh"),
         ({"l2": "0.3"}, "l2=0.3: expected one of 0.0, 1e-06"),
         ({"units_3": "16"}, "units_3 has no effect here; it requires num_layers=3|4"),
@@ -56,7 +57,7 @@ def test_a_value_can_bring_keys_into_being(mnist):
             {"schedule": "cosine", "reduce_lr_patience": "2"},
             "reduce_lr_patience=2 and a learning-rate schedule contradict each other",
         ),
-        ({"gradient_accumulation_steps": "0"}, "cannot be built with gradient_accumulation_steps"),
+        ({"gradient_accumulation_steps": "-1"}, "cannot be built with gradient_accumulation_steps"),
     ],
 )
 def test_a_wrong_override_is_told_in_one_line(mnist, given, message):
@@ -79,6 +80,12 @@ def test_booleans(text, expected):
     assert keys.resolve(module, {"flip": text}).hp.values["flip"] is expected
     with pytest.raises(UserError, match="flip=maybe: expected true or false"):
         keys.resolve(module, {"flip": "maybe"})
+
+
+@pytest.mark.parametrize(("default", "text", "value"), [(-1.0, "-2", -2.0), (3, "-4", -4)])
+def test_a_key_that_is_not_searched_can_be_negative(default, text, value):
+    given = keys._Keys({"offset": text}, {})
+    assert given.Fixed("offset", default) == value and type(value) is type(default)
 
 
 def test_a_contradiction_is_judged_after_all_overrides():

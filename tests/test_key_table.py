@@ -1,7 +1,9 @@
 """The keys that `NAME --help` shows are those that the pipeline declares, however they are read."""
 
+import inspect
 import json
 import pathlib
+import sys
 import textwrap
 
 import pytest
@@ -39,6 +41,17 @@ def build_model(hp):
 def build_trainer(hp):
     return Trainer(epochs=3)
 '''
+
+
+FUTURE = """
+from __future__ import annotations
+import dataclasses
+import keras
+
+@dataclasses.dataclass
+class Sizes:
+    width: int = 3
+"""
 
 
 def own_file(folder: pathlib.Path, extra: str = "pass") -> pathlib.Path:
@@ -133,10 +146,28 @@ def test_a_file_that_needs_tensorflow_is_read_with_it_once(tmp_path, monkeypatch
     assert key_table.read(path) is None
 
 
-def test_a_module_beside_the_file_can_be_imported(tmp_path):
+def test_what_works_in_a_script_works_with_and_without_tensorflow(tmp_path, monkeypatch):
+    """A module beside the file is imported; a dataclass has annotations that are text."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
     (tmp_path / "helper.py").write_text("def last(hp):\n    return hp.Int('last', 1, 9)\n")
-    rows = light.describe(own_file(tmp_path, "import helper\nhelper.last(hp)"))
-    assert "last" in [row[0] for row in rows]
+    path = own_file(tmp_path, "import helper\nhelper.last(hp)")
+    text = path.read_text().replace("import keras\n", FUTURE)
+    path = tmp_path / "a_script.py"
+    path.write_text(text)
+    rows = light.describe(path)
+    assert "last" in [row[0] for row in rows] and rows == declared(path)
+    path.write_text(text.replace("'last'", "'further'").replace("helper.last", "hp.Boolean"))
+    keys.describe(modules.load(path)[0])
+    assert "hp.Boolean" in inspect.getsource(sys.modules["a_script"])
+
+
+def test_a_pipeline_hides_no_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    path = own_file(tmp_path).rename(tmp_path / "json.py")
+    assert modules.load(path)[0].__name__ == "json" and sys.modules["json"] is json
+    module, _ = modules.load(catalogue.find("one_example"))
+    assert sys.modules.get("one_example") is not module
+    assert str(catalogue.folder()) not in sys.path
 
 
 def test_an_edited_bundled_pipeline_is_not_read_from_the_table(tmp_path):

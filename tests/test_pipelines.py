@@ -2,6 +2,9 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import tensorflow as tf
 from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
+from kpipe import files
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution, folders, keys, modules
 from kpipe.measures.intervals import interval_of_mean
@@ -236,14 +240,11 @@ def test_comments_and_docstrings_are_no_change_of_a_pipeline(tmp_path):
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     folder = tmp_path / "run"
-    with folders.exclusive(folder):
-        import subprocess
-        import sys
-
+    with files.lock(folder, wait=False):
         code = (
-            "import pathlib; from kpipe.experiments import folders\n"
+            "import pathlib; from kpipe import files\n"
             "from kpipe.errors import UserError\n"
-            f"try:\n  folders.exclusive(pathlib.Path({str(folder)!r})).__enter__()\n"
+            f"try:\n  files.lock(pathlib.Path({str(folder)!r}), wait=False).__enter__()\n"
             "except UserError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -255,6 +256,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     [
         ("def f(:\n", r"mine\.py:1: not a Python file"),
         ("x = 1\nimport no_such_module\n", r"mine\.py:2: ModuleNotFoundError"),
+        ("import keras\nkeras.layers.Dense(-1)\n", r"mine\.py:2: ValueError"),
         ("def load_data(hp): pass\n", r"no function build_model\(hp\)"),
     ],
 )
@@ -262,15 +264,25 @@ def test_a_broken_pipeline_is_named_with_its_line(tmp_path, text, message):
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        kpipe.run(str(path))
+        kpipe.run(path)
 
 
-def test_long_names_are_cut_and_stay_different(tmp_path):
-    def folder(**overrides):
-        return folders.run_folder(tmp_path, "mnist_mlp", "real", 0, overrides, {}).name
+def test_a_folder_is_named_after_its_settings_and_long_names_stay_different(tmp_path):
+    def folder(kind="real", seed=0, plan=None, budget=None, choices=None, **overrides):
+        experiment = types.SimpleNamespace(
+            name="mnist_mlp",
+            source=types.SimpleNamespace(kind=kind),
+            settings=types.SimpleNamespace(overrides=overrides, choices=choices or {}),
+            **{"seed": seed, "plan": plan, "budget": budget},
+        )
+        options = {"search": "grid", "trials": None} if choices else {}
+        return folders.run_folder(tmp_path, experiment, "-x" * bool(choices), **options).name
 
     assert folder() == "mnist_mlp"
     assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"
+    assert folder("sample", 3, "fused:8", 90.0, {"c": [0.1, 0.3]}, a=1) == (
+        "mnist_mlp-x-sample,a=1,budget=90s,c=0.1%2C0.3,plan=fused:8,search=grid,seed=3"
+    )
     long = [folder(key="x" * 200), folder(key="x" * 201)]
     assert len(set(long)) == 2 and all(len(name) <= 120 for name in long)
 

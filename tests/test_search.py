@@ -1,8 +1,10 @@
 import csv
 import json
+import types
 
 import pytest
 
+from kpipe import Trainer, cli, searching
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.running import open_experiment
@@ -10,6 +12,26 @@ from kpipe.searching import TUNERS, _Search, search
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
+# Builds few models: its only keys are those of a test.
+OWN = '''"""A gate."""
+from kpipe import Trainer, datasets, models
+
+task = "classification"
+
+
+def load_data(hp):
+    return datasets.truth_table(hp.Choice("gate", ["and", "xor"]))
+
+
+def build_model(hp):
+    model = models.mlp((2,), 2, units=(hp.Int("width", 1, 9),))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def build_trainer(hp):
+    return Trainer(epochs=1)
+'''
 OPTIONS = {
     "data": "sample",
     "epochs": "2",
@@ -17,6 +39,13 @@ OPTIONS = {
     "units_1": "16",
     "retrain": "false",
 }
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    return path
 
 
 def trials(out, name="*-sample*search=*"):
@@ -48,8 +77,6 @@ def test_hyperband_searches_trainer_fields_too(tmp_path):
 
 
 def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
-    from kpipe import Trainer
-
     fit = Trainer.fit
 
     def diverging(self, model, *arguments, **options):
@@ -92,21 +119,90 @@ def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path):
     assert set(rows[0]) >= {"recipe"} and not set(rows[0]) & {"optimizer", "activation"}
 
 
-def test_a_search_without_a_completed_trial_fails(tmp_path, monkeypatch):
-    from kpipe import Trainer
-
+@pytest.mark.parametrize(
+    ("where", "name", "error"),
+    [
+        (Trainer, "fit", RunError("the loss became NaN")),
+        (searching, "prepare", UserError("an example cannot be read")),
+    ],
+)
+def test_a_search_without_a_completed_trial_fails_and_says_why(
+    where, name, error, own, tmp_path, monkeypatch, capsys
+):
     def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(where, name, fail)
+    with pytest.raises(RunError, match="no trial was completed"):
+        search(own, trials=1, out=tmp_path, width="1,2")
+    (row,) = trials(tmp_path, "*search=*")
+    assert row["status"] == "FAILED" and str(error) in row["error"]
+    assert f"failed: {error}\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """The data of trials, all of which fail when their training begins."""
+    seen = []
+
+    def fail(trainer, model, data, **_):
+        seen.append(data)
         raise RunError("the loss became NaN")
 
     monkeypatch.setattr(Trainer, "fit", fail)
+    return seen
+
+
+def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, failing):
     with pytest.raises(RunError, match="no trial was completed"):
-        search("mnist_mlp", trials=2, out=tmp_path, dropout="0.1,0.2", **OPTIONS)
+        search(own, tuner="grid", out=tmp_path, gate="and,xor")
+    labels = [data.train.labels[:4].tolist() for data in failing]
+    assert labels == [[0, 0, 0, 1], [0, 1, 1, 0]]
+
+
+def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
+    def again():
+        with pytest.raises((RunError, UserError)) as caught:
+            search(own, trials=1, out=tmp_path, width="1,2")
+        return str(caught.value)
+
+    assert "no trial was completed" in again()
+    own.write_text(OWN + "x = 1\n")
+    assert "contains a search with a different code_sha256: the file was edited; --fresh" in again()
+    folder = next(tmp_path.glob("mine,*"))
+    (folder / "search.json").rename(tmp_path / "other.json")  # of an older kpipe
+    assert "no trial was completed" in again() and len(failing) == 1  # resumed
+    (folder / "tuner" / "oracle.json").write_text("")
+    assert again() == (
+        f"{folder}: the search cannot be resumed (JSONDecodeError of keras-tuner); "
+        "--fresh starts over and keeps it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "smaple"}, "--data smaple: expected real, sample or auto"),
+        ({"tuner": "bayes"}, "--search bayes: expected random, bayesian, hyperband, grid"),
+        ({"trials": 0}, "trials=0: expected an integer from 1 to"),
+        ({"seed": -1}, "seed=-1: expected an integer from 0 to 2,147,483,647"),
+        ({"budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
+        ({"plan": 8}, "--plan 8: expected graph, or fused:K"),
+    ],
+)
+def test_a_wrong_argument_of_a_function_is_one_line_too(options, message, tmp_path):
+    with pytest.raises(UserError, match=f"^{message}"):
+        search("logic_gates", out=tmp_path, **options)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_command_line_names_all_tuners():
+    assert tuple(TUNERS) == cli.TUNERS
 
 
 def test_a_finished_search_is_not_repeated(tmp_path, monkeypatch):
     options = {"trials": 1, "out": tmp_path, "dropout": "0.1,0.2", **OPTIONS}
     first = search("mnist_mlp", **options)
-    from kpipe import Trainer
 
     def must_not_train(*_, **__):
         raise AssertionError("trained again")
@@ -140,3 +236,19 @@ def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
     objective = searching._objective()
     assert (objective.name, objective.direction) == ("val_reconstruction", "min")
+
+
+@pytest.mark.parametrize("initial_epoch", [0, 2])
+def test_word_vectors_do_not_replace_the_weights_of_an_earlier_trial(
+    initial_epoch, tmp_path, monkeypatch, failing
+):
+    experiment = open_experiment("logic_gates", {}, data="auto", data_dir=None, seed=0)
+    hyperband = _Search(experiment, {}, tmp_path)
+    hyperband.tuner = types.SimpleNamespace(oracle=types.SimpleNamespace(trials={}))
+    model, _ = experiment.build_model()
+    initialized = []
+    kind = type(experiment.prepare().input)
+    monkeypatch.setattr(kind, "initialize", lambda self, model: initialized.append(model))
+    with pytest.raises(Exception, match="the loss became NaN"):
+        hyperband.fit(experiment.settings.hp, model, initial_epoch=initial_epoch)
+    assert bool(initialized) is (initial_epoch == 0)

@@ -199,8 +199,9 @@ class Dataset:
             data_dir: Folder of the TFDS datasets; by default `default_data_dir()`.
 
         Raises:
-            UserError: Real data are requested, not on disk, and cannot be downloaded.
+            UserError: There is no such kind, or real data are not on disk and cannot be downloaded.
         """
+        check_kind(kind)
         if self.fixed:
             return self.fixed
         if kind == "sample":
@@ -320,6 +321,12 @@ class Dataset:
                 f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
                 f"{self.manual_help or 'try again later, or use --data sample'}"
             ) from error
+
+
+def check_kind(kind: str) -> None:
+    """Refuses anything but the kinds of `Dataset.find`."""
+    if kind not in ("real", "sample", "auto"):
+        raise UserError(f"--data {kind}: expected real, sample or auto")
 
 
 def default_data_dir() -> pathlib.Path:

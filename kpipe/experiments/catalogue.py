@@ -2,16 +2,16 @@
 
 import ast
 import dataclasses
-import difflib
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 import textwrap
 from collections.abc import Sequence
 
 from .. import formatting
-from ..errors import UserError
+from ..errors import UserError, nearest
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 
@@ -24,7 +24,6 @@ class Entry:
     """
 
     name: str
-    path: pathlib.Path
     docstring: str
     task: str
     data: str
@@ -48,12 +47,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in files if path.stem != "run")
 
 
-def find(name: str) -> pathlib.Path:
+def find(name: str | os.PathLike[str]) -> pathlib.Path:
     """Finds the file of a pipeline by its name, or by a path that ends in .py.
 
     Raises:
         UserError: The pipeline does not exist; the message suggests the nearest name.
     """
+    name = os.fspath(name)
     if name.endswith(".py"):
         path = pathlib.Path(name)
         if not path.is_file():
@@ -62,13 +62,6 @@ def find(name: str) -> pathlib.Path:
     if name not in names():
         raise UserError(f"no pipeline {name!r}; {nearest(name, names())}")
     return folder() / f"{name}.py"
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Writes the suggestion of an error about an unknown word: the nearest known word, and all."""
-    close = difflib.get_close_matches(word, known, n=1)
-    offer = f"did you mean {close[0]!r}? " if close else ""
-    return f"{offer}known: {', '.join(known)}"
 
 
 def read(path: pathlib.Path) -> Entry:
@@ -95,7 +88,6 @@ def read(path: pathlib.Path) -> Entry:
 
     return Entry(
         name=path.stem,
-        path=path,
         docstring=ast.get_docstring(tree) or "",
         task=text("task"),
         data=text("data"),

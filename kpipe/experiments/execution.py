@@ -112,7 +112,7 @@ class Execution:
 
     def _begin(self) -> Record:
         """Returns the record of an existing run with the same settings, or a new record."""
-        record = self._new_record()
+        record = new_record(self.experiment)
         path = self.folder / "run.json"
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
@@ -121,27 +121,14 @@ class Execution:
         existing = read_record(path)
         if existing.status == "unfinished" and not (self.folder / "checkpoints").exists():
             return record  # ended before its first checkpoint: nothing to resume or keep
-        for key in IDENTITY:
-            if getattr(existing, key) != getattr(record, key):
-                difference = describe_difference(existing, record, key)
-                raise UserError(
-                    f"{self.folder} contains a run with a different {key}: {difference}; "
-                    "--fresh starts over and keeps it, --out DIR uses another folder"
-                )
         # A run that was killed between run.json and the manifest is completed again.
         finished = existing.status == "finished" and (self.folder / "manifest.json").is_file()
         try:
-            fingerprint = self.experiment.fingerprint()
+            record.data.fingerprint = self.experiment.fingerprint()
         except UserError:  # the word vectors were deleted; a finished run does not need them
             if not finished:
                 raise
-            return existing
-        if (existing.data.fingerprint or fingerprint) != fingerprint:
-            raise UserError(
-                f"{self.folder} contains a run on different data (fingerprint "
-                f"{str(existing.data.fingerprint)[:12]}, now {fingerprint[:12]}); "
-                "--fresh starts over and keeps it, --out DIR uses another folder"
-            )
+        check_same(path, existing, record)
         if finished:
             return existing
         files.remove_leftovers(self.folder)
@@ -155,34 +142,6 @@ class Execution:
                     )
         return record
 
-    def _new_record(self) -> Record:
-        experiment = self.experiment
-        entry = catalogue.read(pathlib.Path(str(experiment.module.__file__)))
-        dataset, source = experiment.dataset, experiment.source
-        return Record(
-            pipeline=entry.name,
-            task=tasks.name_of(self.task),
-            title=entry.title,
-            command=environment.command(),
-            headline=self.task.HEADLINE,
-            overrides=experiment.settings.overrides,
-            hyperparameters=experiment.hyperparameters,
-            trainer=self.trainer.settings(),
-            seed=experiment.seed,
-            budget=experiment.budget,
-            code_sha256=entry.code_sha256,
-            versions=environment.versions(),
-            machine=environment.machine(),
-            data=DataRecord(
-                name=dataset.name,
-                kind=source.kind,
-                official=source.official,
-                description=source.description,
-                label_names=tuple(dataset.label_names),
-                get_real=f"kpipe run {entry.name} --data real",
-            ),
-        )
-
     def _new_model(self) -> keras.Model:
         model, start = self.experiment.build_model(self.data)
         self.record.data.about |= start
@@ -193,7 +152,9 @@ class Execution:
         record, model = self.record, self._new_model()
         self.task.check(model, self.data)
         self.trainer.check(model, len(self.data.train), self.data.train)
-        self.trainer.check(model, len(self._seen.train))  # fails now, not after the first training
+        if self.trainer.retrain:  # fails now, not after the first training
+            counts = self.data.examples
+            self.trainer.check(model, counts["train"] + counts.get("val", 0))
         trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
         record.model = ModelRecord(
             name=model.name,
@@ -274,18 +235,20 @@ class Execution:
     def _evaluate(self, model: keras.Model) -> tuple[dict[str, np.ndarray], Metrics]:
         record, path = self.record, self.folder / "predictions.npz"
         predictions = read_predictions(path, record.weights_sha256)
+        seen = self._seen
         if predictions is None:
             openings = count_opening(record.pipeline, self.data.name, self.data.kind, self.folder)
-            # Baselines are fitted to the examples that the network was trained on.
+            # Baselines that are fitted here see all examples that the network was trained on.
             measured = self.task.measure(
-                model, self._seen, self.experiment.seed, **self.experiment.task_options
+                model, seen, self.experiment.seed, **self.experiment.task_options
             )
             measured["weights_sha256"] = np.array(record.weights_sha256)
             measured["openings"] = np.array(openings)
             write_npz(path, **measured)
             predictions = measured
         record.data.test_openings = int(predictions["openings"])
-        record.data.duplicates = data.count_shared(self._seen.train, self.data.test)
+        record.data.duplicates = data.count_shared(seen.train, self.data.test)
+        # Majority classes are those of the train split alone, even after retraining with val.
         metrics = self.task.metrics(predictions, model, self.data)
         files.write_json(self.folder / "metrics.json", metrics)
         target = getattr(self.experiment.module, "target", None)
@@ -302,7 +265,10 @@ class Execution:
 
     @property
     def _seen(self) -> data.Data:
-        """The data, with all examples that the network was trained on as the train split."""
+        """The data, with all examples that the network was trained on as the train split.
+
+        It may be a copy, so it is made where it is used and not kept.
+        """
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
@@ -331,6 +297,59 @@ class Execution:
         }
         content = {"format_version": self.record.format_version, "files": final}
         files.write_json(self.folder / "manifest.json", content)
+
+
+def new_record(experiment: Experiment) -> Record:
+    """Returns the record of a run, or of a search, that begins now."""
+    entry = catalogue.read(pathlib.Path(str(experiment.module.__file__)))
+    dataset, source = experiment.dataset, experiment.source
+    return Record(
+        pipeline=entry.name,
+        task=tasks.name_of(experiment.task),
+        title=entry.title,
+        command=environment.command(),
+        headline=experiment.task.HEADLINE,
+        overrides=experiment.settings.overrides,
+        hyperparameters=experiment.hyperparameters,
+        trainer=experiment.trainer.settings(),
+        seed=experiment.seed,
+        budget=experiment.budget,
+        code_sha256=entry.code_sha256,
+        versions=environment.versions(),
+        machine=environment.machine(),
+        data=DataRecord(
+            name=dataset.name,
+            kind=source.kind,
+            official=source.official,
+            description=source.description,
+            label_names=tuple(dataset.label_names),
+            get_real=f"kpipe run {entry.name} --data real",
+        ),
+    )
+
+
+def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:
+    """Refuses to resume or report an existing run, or search, with other settings, code or data.
+
+    Args:
+        path: File of the existing record.
+        existing: The existing record.
+        record: The record with the current settings; without a fingerprint, data are not compared.
+
+    Raises:
+        UserError: They differ; the message says in what.
+    """
+    what = f"{path.parent} contains a {path.stem}"
+    hint = "--fresh starts over and keeps it, --out DIR uses another folder"
+    for key in IDENTITY:
+        if getattr(existing, key) != getattr(record, key):
+            difference = describe_difference(existing, record, key)
+            raise UserError(f"{what} with a different {key}: {difference}; {hint}")
+    then, now = existing.data.fingerprint, record.data.fingerprint
+    if then and now and then != now:
+        raise UserError(
+            f"{what} on different data (fingerprint {then[:12]}, now {now[:12]}); {hint}"
+        )
 
 
 def _formula(layer: keras.Layer) -> str:

@@ -23,7 +23,6 @@ class Experiment:
     Attributes:
         module: The pipeline's module.
         settings: The pipeline's keys and their values.
-        dataset: The dataset.
         source: Where its examples come from.
         seed: Random seed of weights, example order, augmentation, dropout and the val split.
         plan: The execution plan; None for the fixed rule, see `training.choose_plan`.
@@ -33,7 +32,6 @@ class Experiment:
 
     module: types.ModuleType
     settings: Settings
-    dataset: Dataset
     source: Source
     seed: int = 0
     plan: str | None = None
@@ -58,6 +56,10 @@ class Experiment:
     @property
     def trainer(self) -> Trainer:
         return self.settings.trainer
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.settings.dataset
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 
 from ..datasets import Dataset
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..training import Trainer
-from .catalogue import nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +202,7 @@ def _parse_parameter(parameter: Any, value: object) -> object:
     if isinstance(parameter, hp_types.Fixed):
         return _parse_like(key, value, parameter.value)
     integer = isinstance(parameter, hp_types.Int)
-    return _parse_number(key, value, parameter.min_value, parameter.max_value, integer)
+    return parse_number(key, value, parameter.min_value, parameter.max_value, integer)
 
 
 def _settable() -> list[dataclasses.Field]:
@@ -219,15 +218,20 @@ def _parse_field(field: dataclasses.Field, value: object) -> object:
     if field.type is bool:
         return _parse_boolean(field.name, value)
     low, high = field.metadata["low"], field.metadata["high"]
-    return _parse_number(field.name, value, low, high, integer=field.type is int)
+    return parse_number(field.name, value, low, high, integer=field.type is int)
 
 
-def _parse_number(key: str, value: Any, low: float, high: float, integer: bool) -> Any:
+def parse_number(key: str, value: Any, low: float, high: float, integer: bool) -> Any:
+    """Returns a number, given as such or as text.
+
+    Raises:
+        UserError: It is not a number, not an integer, or out of range.
+    """
     what = "an integer" if integer else "a number"
     error = UserError(f"{key}={value}: expected {what} from {_number(low)} to {_number(high)}")
     try:
         number = int(value) if integer else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError: int(inf)
         raise error from None
     whole = not integer or isinstance(value, str) or number == value  # int(2.5) is 2
     if isinstance(value, bool) or not whole or not low <= number <= high:
@@ -248,7 +252,7 @@ def _parse_like(key: str, value: object, default: object) -> object:
         return _parse_boolean(key, value)
     if isinstance(default, str):
         return str(value)
-    return _parse_number(key, value, 0, 1e9, integer=isinstance(default, int))
+    return parse_number(key, value, -1e9, 1e9, integer=isinstance(default, int))
 
 
 def _parse_choice(key: str, value: object, values: list) -> object:

@@ -67,6 +67,7 @@ def main() -> None:
         assert spec and spec.loader
         sys.path.insert(0, str(path.parent))  # modules beside the file
         module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)  # dataclasses look up their module there
         spec.loader.exec_module(module)
         rows = keys.describe(module)
     print(json.dumps(rows))

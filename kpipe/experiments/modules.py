@@ -1,8 +1,8 @@
 """Imports a pipeline file."""
 
-import difflib
 import importlib.util
 import pathlib
+import sys
 import traceback
 import types
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import keras
 
 from .. import tasks
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..measures import Target
 from . import catalogue
 
 
 def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
-    """Imports a pipeline file under its own name.
+    """Imports a pipeline file under its own name; it can import modules beside it.
 
     Returns:
         The module, and the global Keras dtype policy that the file sets.
@@ -29,12 +29,20 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    folder = pathlib.Path(str(module.__file__)).parent
+    if folder != catalogue.folder():  # the names of bundled pipelines must not hide modules
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        if getattr(sys.modules.get(path.stem, module), "__file__", None) == module.__file__:
+            sys.modules[path.stem] = module  # dataclasses look up their module there
     before = keras.config.dtype_policy().name
     try:
         spec.loader.exec_module(module)
         policy = keras.config.dtype_policy().name
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if pathlib.Path(frame.filename).parent == folder]
+        line = (own or frames)[-1]  # of the pipeline, even if Keras raised the error
         raise UserError(
             f"{line.filename}:{line.lineno}: {type(error).__name__}: {error}; fix the pipeline file"
         ) from error
@@ -68,9 +76,8 @@ def check_target(module: types.ModuleType, label_names: Sequence[str]) -> None:
         )
     names = tasks.find(module.task).metric_names(label_names)
     if target.metric not in names:
-        close = difflib.get_close_matches(target.metric, names, n=1)
-        offer = f"did you mean {close[0]!r}? " if close else ""
-        known = ", ".join(name for name in names if "/" not in name)
+        listed = (name for name in names if "/" not in name)
         raise UserError(
-            f"{module.__file__}: no metric {target.metric!r} for the target; {offer}known: {known}"
+            f"{module.__file__}: no metric {target.metric!r} for the target; "
+            f"{nearest(target.metric, names, listed)}"
         )

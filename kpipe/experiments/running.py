@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from .. import environment
+from .. import environment, files
 from ..datasets import Dataset, Source
 from ..errors import UserError
 from ..runs import Run
 from . import catalogue, keys, modules
 from .execution import Execution
 from .experiment import Experiment, callers_dtype_policy
-from .folders import exclusive, run_folder, set_aside
+from .folders import run_folder, set_aside
 
 
 @callers_dtype_policy()
 def run(
-    name: str,
+    name: str | os.PathLike,
     *,
     seed: int = 0,
     data: str = "auto",
@@ -59,23 +59,15 @@ def run(
     experiment = open_experiment(
         name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
     )
-    options = {"plan": plan, "budget": budget and f"{budget:g}s"}
-    folder = run_folder(
-        pathlib.Path(out),
-        experiment.name,
-        experiment.source.kind,
-        seed,
-        experiment.settings.overrides,
-        options,
-    )
-    with exclusive(folder):
+    folder = run_folder(pathlib.Path(out), experiment)
+    with files.lock(folder, wait=False):
         if fresh:
             set_aside(folder)
         return Execution(experiment, folder, callbacks).run()
 
 
 def open_experiment(
-    name: str,
+    name: str | os.PathLike,
     overrides: Mapping[str, object],
     *,
     data: str,
@@ -93,6 +85,9 @@ def open_experiment(
         UserError: An argument is wrong; the message is one line.
     """
     _check_plan(plan)
+    seed = keys.parse_number("seed", seed, 0, 2**31 - 1, integer=True)
+    if budget is not None:
+        budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
     environment.check_keras()
     environment.fix_threads()
     module, policy = modules.load(catalogue.find(name))
@@ -111,7 +106,6 @@ def open_experiment(
     return Experiment(
         module=module,
         settings=settings,
-        dataset=settings.dataset,
         source=found,
         seed=seed,
         plan=plan,
@@ -124,12 +118,12 @@ def _check_plan(plan: str | None) -> None:
     """Refuses anything but "graph" and "fused:K"."""
     if plan in (None, "graph"):
         return
-    count = plan.removeprefix("fused:")
-    if not plan.startswith("fused:") or not count.isdigit() or not 2 <= int(count) <= 64:
+    word, _, count = str(plan).partition(":")
+    if word != "fused" or not count.isdecimal() or not 2 <= int(count) <= 64:
         raise UserError(f"--plan {plan}: expected graph, or fused:K with K from 2 to 64")
 
 
-def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
+def _show_banner(name: str | os.PathLike, dataset: Dataset, source: Source) -> None:
     """Prints a description of the data, in a box if they are not the official ones."""
     if source.kind == "real" and source.official:
         print(f"data: {source.description}", flush=True)

@@ -1,12 +1,11 @@
 """Tasks: each is a module with the same functions, from checks to measures, export and report."""
 
-import difflib
 import importlib
 import pathlib
 from collections.abc import Collection
 from types import ModuleType
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..runs import read_record
 
 # Name of a task: what is learned.
@@ -36,10 +35,8 @@ def find(name: str) -> ModuleType:
     """
     name = _CURRENT.get(name, name)
     if name not in TASKS:
-        close = difflib.get_close_matches(name, TASKS, n=1)
-        offer = f"did you mean {close[0]!r}? " if close else ""
-        known = ", ".join(f"{known!r} ({meaning})" for known, meaning in TASKS.items())
-        raise UserError(f"no task {name!r}; {offer}known: {known}")
+        listed = (f"{known!r} ({meaning})" for known, meaning in TASKS.items())
+        raise UserError(f"no task {name!r}; {nearest(name, TASKS, listed)}")
     return importlib.import_module(f".{name}", __package__)
 
 

@@ -1,5 +1,7 @@
 """Errors that are reported in one line, without a traceback."""
 
+import re
+
 
 class UserError(Exception):
     """A mistake that the user can fix; states what was given, what was expected and what to do.
@@ -17,3 +19,23 @@ class RunError(Exception):
     """
 
     exit_code = 1
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """Returns the first line of an error's message that says what is wrong.
+
+    Keras puts a header above an error in a layer and colours the message; TensorFlow adds the names
+    of its nodes.
+
+    Args:
+        error: The error; one without a message is described by its type.
+        limit: Maximum number of characters.
+
+    Example:
+        first_line(KeyError())  # "KeyError"
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    line = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", line)
+    return line[:limit].rstrip(".") or type(error).__name__

@@ -425,7 +425,7 @@ def build_model(hp):
     ),
     "NaN at the start": (
         functional("keras.ops.log(keras.layers.Dense(3)(inputs) * 0 - 1)"),
-        r"NaN or infinity before training; look for a division by 0 or a logarithm",
+        r"NaN or infinity for training examples; look for a division by 0 or a logarithm",
     ),
     "subclassed in mixed precision": (
         'keras.mixed_precision.set_global_policy("mixed_float16")\n' + WORKS["subclassed"],
@@ -478,11 +478,11 @@ def load_data(hp):
     ),
     "several numbers": (
         NUMBERS.replace("{labels}", "inputs[:, :2]"),
-        r"labels of train have the shape \(2,\) per example; expected one number",
+        r"labels of train have the shape \(2\) per example; expected one number",
     ),
     "several values of a number": (
         REGRESSION + functional("keras.layers.Dense(2)(inputs)", '"mse"'),
-        r" \(2,\) per example; expected one value: end it with keras\.layers\.Dense\(1\)",
+        r" \(2\) per example; expected one value: end it with keras\.layers\.Dense\(1\)",
     ),
     # inputs
     "NaN in train": (

@@ -8,7 +8,7 @@ import pytest
 
 from kpipe import Trainer
 from kpipe.errors import RunError, UserError
-from kpipe.training.trainer import choose_plan, leaf_layers, weights_sha256
+from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 
 @pytest.fixture

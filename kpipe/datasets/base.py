@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -326,7 +326,7 @@ class Dataset:
         except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
                 f"the download of {self.name} into {folder} failed: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
+                f"{first_line(error)}; "
                 f"{self.manual_help or 'try again later, or use --data sample'}"
             ) from error
 

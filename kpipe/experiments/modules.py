@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 
 from .. import tasks
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..measures import Target
 from . import catalogue
 
@@ -36,7 +36,8 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
-            f"{line.filename}:{line.lineno}: {type(error).__name__}: {error}; fix the pipeline file"
+            f"{line.filename}:{line.lineno}: {type(error).__name__}: {first_line(error)}; fix the "
+            "pipeline file"
         ) from error
     finally:
         keras.config.set_dtype_policy(before)

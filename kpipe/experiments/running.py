@@ -11,6 +11,7 @@ from .. import environment
 from ..datasets import Dataset, Source
 from ..errors import UserError
 from ..runs import Run
+from ..training import check_plan
 from . import catalogue, keys, modules
 from .execution import Execution
 from .experiment import Experiment, callers_dtype_policy
@@ -92,7 +93,8 @@ def open_experiment(
     Raises:
         UserError: An argument is wrong; the message is one line.
     """
-    _check_plan(plan)
+    if plan is not None:
+        check_plan(plan)
     environment.check_keras()
     environment.fix_threads()
     module, policy = modules.load(catalogue.find(name))
@@ -118,15 +120,6 @@ def open_experiment(
         budget=budget,
         dtype_policy=policy,
     )
-
-
-def _check_plan(plan: str | None) -> None:
-    """Refuses anything but "graph" and "fused:K"."""
-    if plan in (None, "graph"):
-        return
-    count = plan.removeprefix("fused:")
-    if not plan.startswith("fused:") or not count.isdigit() or not 2 <= int(count) <= 64:
-        raise UserError(f"--plan {plan}: expected graph, or fused:K with K from 2 to 64")
 
 
 def _show_banner(name: str, dataset: Dataset, source: Source) -> None:

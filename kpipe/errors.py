@@ -21,11 +21,15 @@ class RunError(Exception):
     exit_code = 1
 
 
+# Lines that Keras puts above an error in a layer.
+_HEADER = "^Exception encountered when calling|Error encountered:$"
+
+
 def first_line(error: BaseException, limit: int = 200) -> str:
     """Returns the first line of an error's message that says what is wrong.
 
-    Keras puts a header above an error in a layer and colours the message; TensorFlow adds the names
-    of its nodes.
+    Keras puts headers above an error in a layer, and colours the message; TensorFlow adds names of
+    its nodes.
 
     Args:
         error: The error; one without a message is described by its type.
@@ -36,6 +40,6 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    line = next((line for line in lines if not re.search(_HEADER, line)), "")
     line = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", line)
     return line[:limit].rstrip(".") or type(error).__name__

@@ -1,6 +1,7 @@
 """Errors that are reported in one line, without a traceback."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -37,3 +38,27 @@ def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     offer = f"did you mean {close[0]!r}? " if close else ""
     return f"{offer}known: {', '.join(listed or known)}"
+
+
+# Lines that Keras puts above an error in a layer.
+_HEADER = "^Exception encountered when calling|Error encountered:$"
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """Returns the first line of an error's message that says what is wrong.
+
+    Keras puts headers above an error in a layer, and colours the message; TensorFlow adds names of
+    its nodes.
+
+    Args:
+        error: The error; one without a message is described by its type.
+        limit: Maximum number of characters.
+
+    Example:
+        first_line(KeyError())  # "KeyError"
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = next((line for line in lines if not re.search(_HEADER, line)), "")
+    line = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", line)
+    return line[:limit].rstrip(".") or type(error).__name__

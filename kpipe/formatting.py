@@ -64,7 +64,7 @@ def is_share(metric: str) -> bool:
 
 def is_difference(metric: str) -> bool:
     """Whether a metric is the network's minus a baseline's, such as `above_bag_of_words`."""
-    return _ABOVE in metric
+    return _ABOVE in metric.partition("/")[0]
 
 
 def _compared(metric: str) -> str:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from kpipe.errors import UserError
 from kpipe.measures import classes
 
 
@@ -69,9 +68,3 @@ def test_labels_are_judged_one_by_one_and_unknown_ones_left_out():
     half = 1.959964 * 0.25 / 2
     assert result["accuracy"]["low"] == pytest.approx(0.75 - half, abs=1e-6)
     assert result["roc_auc/a"]["value"] == 1.0
-
-
-def test_labels_that_never_vary_cannot_be_judged():
-    ones = np.ones((3, 2), int)
-    with pytest.raises(UserError, match="all labels are constant"):
-        classes.multilabel_metrics(ones, ones / 2, ("a", "b"), ones)

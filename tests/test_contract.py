@@ -360,6 +360,44 @@ def load_data(hp):
 '''
 
 
+AUTOENCODER = """
+task = "reconstruction"
+
+
+class Own(keras.Model):
+    def call(self, images):
+        return {{"code": keras.ops.reshape(images, (-1, 64))}}
+
+
+def load_data(hp):
+    return own.dataset(own.both(own.pictures)).as_autoencoder_data()
+
+
+def build_model(hp):
+    images = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(images)
+    encoder = {encoder}
+    code = keras.Input({size})
+    image = keras.layers.Reshape((8, 8, 1))(code)
+    decoder = keras.Model(code, {decoded}, name="decoder")
+    inputs = keras.Input((8, 8, 1))
+    answer = encoder(inputs)
+    code = answer["code"] if isinstance(answer, dict) else answer
+    return compiled(keras.Model(inputs, decoder(code)), "mse", [])
+"""
+
+
+def autoencoder(
+    encoded='{"code": flat}',
+    decoded='{"reconstruction": image}',
+    size="(64,)",
+    encoder='keras.Model(images, {encoded}, name="encoder")',
+):
+    """An autoencoder of one's own, of which a part is wrong."""
+    encoder = encoder.replace("{encoded}", encoded)
+    return AUTOENCODER.format(encoder=encoder, decoded=decoded, size=size)
+
+
 WRONG = {
     # the model
     "wrong width": (
@@ -423,9 +461,18 @@ def build_model(hp):
         functional(SOFTMAX, '"categorical_crossentropy"'),
         r"the loss of functional cannot compare outputs \(3\) with targets of shape one number",
     ),
+    "an error in a layer": (
+        """
+class Own(keras.layers.Layer):
+    def call(self, inputs):
+        raise ValueError("wrong by itself")
+"""
+        + functional("Own()(inputs)"),
+        r"^mine cannot be built with its defaults: wrong by itself$",
+    ),
     "NaN at the start": (
         functional("keras.ops.log(keras.layers.Dense(3)(inputs) * 0 - 1)"),
-        r"NaN or infinity before training; look for a division by 0 or a logarithm",
+        r"NaN or infinity for training examples; look for a division by 0 or a logarithm",
     ),
     "subclassed in mixed precision": (
         'keras.mixed_precision.set_global_policy("mixed_float16")\n' + WORKS["subclassed"],
@@ -464,6 +511,23 @@ def load_data(hp):
         'def load_data(hp):\n    return own.dataset(own.both(own.blobs), ("a", "b"))',
         r"labels of train range from 0 to 2; expected 0 to 1, for 2 label names \(a, b\)",
     ),
+    "one class": (
+        labels("labels * 0").replace("change=changed)", 'change=changed), ("a",)'),
+        r"label names \(a\); expected one for each class, at least 2: set label_names",
+    ),
+    "two classes of one name": (
+        'def load_data(hp):\n    return own.dataset(own.both(own.blobs), ("a", "b", "a"))',
+        r"mine has 2 label names 'a'; expected a different one for each",
+    ),
+    "two of several labels of one name": (
+        'task = "multilabel"\n'
+        'def load_data(hp):\n    return own.dataset(own.both(own.blobs), ("a", "b", "a"))',
+        r"mine has 2 label names 'a'; expected a different one for each",
+    ),
+    "several labels that never vary": (
+        'task = "multilabel"\n' + labels("np.tile([1, 0, 1], (len(labels), 1))"),
+        r"mine: all labels are constant in train; expected at least one that varies",
+    ),
     "one class an example among several": (
         'task = "multilabel"',
         r'shape one number per .*expected 3 values of 0 or 1, .*; use task = "classification"',
@@ -478,11 +542,15 @@ def load_data(hp):
     ),
     "several numbers": (
         NUMBERS.replace("{labels}", "inputs[:, :2]"),
-        r"labels of train have the shape \(2,\) per example; expected one number",
+        r"labels of train have the shape \(2\) per example; expected one number",
     ),
     "several values of a number": (
         REGRESSION + functional("keras.layers.Dense(2)(inputs)", '"mse"'),
-        r" \(2,\) per example; expected one value: end it with keras\.layers\.Dense\(1\)",
+        r" \(2\) per example; expected one value: end it with keras\.layers\.Dense\(1\)",
+    ),
+    "a Trainer that trains on nothing": (
+        "def build_trainer(hp):\n    return Trainer(batch_size=0)",
+        r"Trainer\(batch_size=0\): expected an integer from 1 to 1,000,000",
     ),
     # inputs
     "NaN in train": (
@@ -591,6 +659,30 @@ def build_model(hp):
     return compiled(models.mlp((8, 8, 1), 3, units=(8,)))
 """,
         r"has no layers named encoder and decoder, which reconstruction needs",
+    ),
+    "a code without a name": (
+        autoencoder(encoded="keras.layers.Flatten()(images)"),
+        r'its encoder has no output "code"; name it: keras.Model\(input, {"code": ...}, name="enc',
+    ),
+    "a reconstruction without a name": (
+        autoencoder(decoded="image"),
+        r'its decoder has no output "reconstruction"; name it: .*, name="decoder"\)',
+    ),
+    "an encoder that is a subclass": (
+        autoencoder(encoder='Own(name="encoder")'),
+        r"its encoder is Own; expected a model of one input: keras\.Model\(input, .*encoder",
+    ),
+    "a code that is an image": (
+        autoencoder(encoded='{"code": images}', size="(8, 8, 1)"),
+        r"its encoder outputs codes of shape \(8, 8, 1\); expected one axis: use .*Flatten",
+    ),
+    "means without a divergence": (
+        autoencoder(encoded='{"code": flat, "z_mean": flat, "z_log_var": flat}'),
+        r'its encoder has no output "kl", which its latents need; see models\.joint_vae',
+    ),
+    "a divergence without its layer": (
+        autoencoder(encoded='{"code": flat, "z_mean": flat, "z_log_var": flat, "kl": flat}'),
+        r'"z_mean", but no layer KLRegularization\(name="continuous"\), which the measures',
     ),
 }
 # Known once the first step is prepared: the run's folder is there.

@@ -415,12 +415,3 @@ def test_several_categorical_latents_count_as_one():
         np.array([[2, 0]]), np.array([0]), fit_clusters=clusters, fit_labels=labels
     )
     assert not unseen.any()
-
-
-def test_one_to_one_a_class_names_one_value_at_most():
-    # Values 0, 1, 2 with 3, 2, 2 examples of class 7; value 1 also has one of class 9.
-    clusters = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    labels = np.array([7, 7, 7, 7, 7, 9, 7, 7])
-    hits = disentanglement.assignment_hits(clusters, labels, one_to_one=True)
-    assert hits.tolist() == [True, True, True, False, False, True, False, False]
-    assert disentanglement.assignment_hits(clusters, labels).sum() == 7

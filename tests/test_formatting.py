@@ -55,6 +55,11 @@ def test_a_difference_is_above_or_below(metric, value, expected):
     assert formatting.distance(metric, entry) == expected
 
 
+def test_a_label_may_be_named_like_a_difference():
+    assert formatting.number("recall/above_50k", 0.5) == "50.00 %"
+    assert formatting.unit_of("recall/above_50k") == ""
+
+
 def test_names_have_their_usual_spelling_and_unit():
     expected = {
         "svd_psnr": "SVD PSNR (dB)",

@@ -5,8 +5,8 @@ from scipy import integrate, stats
 
 from kpipe import layers, losses, models
 from kpipe.errors import UserError
+from kpipe.training import Trainer, weights_sha256
 from kpipe.training.loop import Loop
-from kpipe.training.trainer import Trainer, weights_sha256
 
 RATE = keras.optimizers.schedules.PolynomialDecay
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import keras
 import numpy as np
@@ -67,14 +68,15 @@ def test_a_code_as_long_as_the_image_needs_no_svd(few):
     assert "svd_squared_error" not in reconstruction.open_test(model, few, seed=0)
 
 
-def test_psnr_and_ssim_are_those_of_the_image_cut_to_white_and_black():
-    images = np.full((2, 16, 16, 1), 51, np.uint8)  # 0.2
-    given = np.full((2, 16, 16, 1), 0.2, np.float32)
+@pytest.mark.parametrize("shape", [(16, 16), (8, 12)])  # SSIM's window is 11 pixels at most
+def test_psnr_and_ssim_are_those_of_the_image_cut_to_white_and_black(shape):
+    images = np.full((2, *shape, 1), 51, np.uint8)  # 0.2
+    given = np.full((2, *shape, 1), 0.2, np.float32)
     given[1] = 0.3
     psnr, ssim = reconstruction._similarity(images, given)
     np.testing.assert_allclose(psnr, [100, -10 * math.log10(0.01)], atol=1e-3)
     assert ssim[0] == pytest.approx(1) and ssim[1] < 1
-    white = np.full((2, 16, 16, 1), 255, np.uint8)
+    white = np.full((2, *shape, 1), 255, np.uint8)
     np.testing.assert_allclose(reconstruction._similarity(white, given + 1)[0], 100)
 
 
@@ -105,6 +107,16 @@ def test_denoising_is_measured_at_every_level(few):
         assert metrics[f"psnr_gain/{level}"]["value"] == pytest.approx(black - before, abs=1e-4)
 
 
+def test_of_too_few_images_disentanglement_is_left_out(capsys):
+    errors = dict.fromkeys(("squared_error", "psnr", "ssim"), np.ones(3))
+    measured = {**errors, "code": np.eye(3)[:, :2], "label": np.array([[0, 1], [1, 2], [2, 0]])}
+    train = types.SimpleNamespace(labels=measured["label"])
+    given = types.SimpleNamespace(has_factors=True, train=train)
+    metrics = reconstruction.metrics_of(measured, models.autoencoder((4, 4, 1), 2), given)
+    assert metrics.keys() == errors.keys()
+    assert "no measures of disentanglement: no factor has two values" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("discrete", [(), (3, 2)])
 def test_a_decoder_that_ignores_its_code_has_a_likelihood_known_by_hand(few, discrete):
     keras.utils.set_random_seed(0)
@@ -113,7 +125,10 @@ def test_a_decoder_that_ignores_its_code_has_a_likelihood_known_by_hand(few, dis
     last = model.get_layer("decoder").get_layer("reconstruction")
     last.set_weights([np.zeros(last.kernel.shape), np.array([-1.0])])
     white = 1 / (1 + math.e)
-    measured = reconstruction.open_test(model, few, seed=0, samples=200)
+    floats = {k: dataclasses.replace(v, labels=v.labels / 2) for k, v in few.splits.items()}
+    numbers = dataclasses.replace(few, splits=floats)
+    measured = reconstruction.open_test(model, numbers, seed=0, samples=200)
+    assert "right" not in measured  # a label that is no class has no cluster
     grey = vectors(few.test)
     exact = -(grey * np.log(white) + (1 - grey) * np.log(1 - white)).sum(axis=1)
     np.testing.assert_allclose(measured["reconstruction_nats"], exact, rtol=1e-5)

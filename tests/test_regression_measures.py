@@ -8,6 +8,8 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from sklearn.linear_model import LinearRegression
 
+from kpipe.data import Split
+from kpipe.inputs import Rows
 from kpipe.measures import baselines, intervals
 from kpipe.measures.regression import baseline_regression_metrics, regression_metrics
 
@@ -179,9 +181,16 @@ def make_data(n=60, width=3, seed=0):
     return inputs[:40], values[:40].astype(np.float32), inputs[40:], values[40:]
 
 
+def predict(train_x, train_y, test_x):
+    """The predictions of all baselines from arrays."""
+    train = Split(Rows(train_x), train_y, np.arange(len(train_x)))
+    test = Split(Rows(test_x), np.zeros(len(test_x)), np.arange(len(test_x)))
+    return baselines.baseline_regressions(train, test)
+
+
 def test_baselines_are_the_mean_and_least_squares_of_train():
     train_x, train_y, test_x, _ = make_data()
-    predicted = baselines.baseline_regressions(train_x, train_y, test_x)
+    predicted = predict(train_x, train_y, test_x)
     assert list(predicted) == ["mean_baseline", "linear_regression"]
     np.testing.assert_allclose(predicted["mean_baseline"], np.full(20, train_y.mean()), rtol=1e-6)
     with_ones = [np.column_stack([x, np.ones(len(x))]) for x in (train_x, test_x)]
@@ -195,7 +204,7 @@ def test_images_are_flattened_and_a_constant_pixel_does_no_harm():
     images[:, 0, 0] = 7
     values = images.reshape(50, -1) @ np.arange(6.0)
     given = images.copy()
-    predicted = baselines.baseline_regressions(images[:40], values[:40], images[40:])
+    predicted = predict(images[:40], values[:40], images[40:])
     np.testing.assert_allclose(predicted["linear_regression"], values[40:])
     np.testing.assert_array_equal(images, given)
 
@@ -203,7 +212,7 @@ def test_images_are_flattened_and_a_constant_pixel_does_no_harm():
 def test_inputs_are_left_as_they_are():
     train_x, train_y, test_x, _ = (part.astype(np.float64) for part in make_data())
     given = train_x.copy(), test_x.copy()
-    baselines.baseline_regressions(train_x, train_y, test_x)
+    predict(train_x, train_y, test_x)
     np.testing.assert_array_equal(train_x, given[0])
     np.testing.assert_array_equal(test_x, given[1])
 
@@ -244,7 +253,7 @@ def spoilt(name):
     ],
 )
 def test_a_regression_that_cannot_be_fitted_is_left_out_with_its_reason(name, reason, capsys):
-    predicted = baselines.baseline_regressions(*spoilt(name))
+    predicted = predict(*spoilt(name))
     assert list(predicted) == ["mean_baseline"]
     printed = capsys.readouterr().out
     assert printed.startswith("not compared with linear regression: ") and reason in printed
@@ -252,15 +261,19 @@ def test_a_regression_that_cannot_be_fitted_is_left_out_with_its_reason(name, re
 
 
 def test_a_regression_of_too_many_values_is_left_out(monkeypatch, capsys):
+    def must_not(*_, **__):
+        raise AssertionError("too late")
+
     monkeypatch.setattr(baselines, "REGRESSION_VALUES", 100)
-    assert list(baselines.baseline_regressions(*make_data()[:3])) == ["mean_baseline"]
+    monkeypatch.setattr(Rows, "take", must_not)
+    assert list(predict(*make_data()[:3])) == ["mean_baseline"]
     assert "120 input values of train are too many" in capsys.readouterr().out
 
 
 def test_without_true_values_there_is_no_baseline(capsys):
     train_x, train_y, test_x, _ = make_data()
-    assert baselines.baseline_regressions(train_x, train_y * np.nan, test_x) == {}
-    assert baselines.baseline_regressions(train_x[:0], train_y[:0], test_x) == {}
+    assert predict(train_x, train_y * np.nan, test_x) == {}
+    assert predict(train_x[:0], train_y[:0], test_x) == {}
     assert capsys.readouterr().out.count("not compared with baselines: train has no values") == 2
 
 
@@ -296,7 +309,7 @@ def test_no_baseline_has_no_metric_and_one_example_no_difference():
 
 def test_an_extrapolation_of_linear_regression_is_that_of_scikit_learn():
     train_x, train_y, test_x, _ = make_data(width=45)  # more columns than rows
-    predicted = baselines.baseline_regressions(train_x, train_y, test_x)["linear_regression"]
+    predicted = predict(train_x, train_y, test_x)["linear_regression"]
     center, scale = train_x.astype(float).mean(0), train_x.astype(float).std(0)
     model = LinearRegression().fit((train_x - center) / scale, train_y)
     np.testing.assert_allclose(predicted, model.predict((test_x - center) / scale), rtol=1e-3)

@@ -1,6 +1,7 @@
 """A run read from its folder, and the runs beside it."""
 
 import json
+import math
 import pathlib
 import random
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from kpipe.errors import UserError
 from kpipe.runs import DataRecord, Record, Run, TargetRecord, open_run, read_history
 from kpipe.runs.folder import read_predictions
+from kpipe.training import History
 
 # Finished runs that an older kpipe wrote: nothing is trained here.
 FINISHED = pathlib.Path(__file__).parent / "format_1" / "classification"
@@ -115,6 +117,8 @@ def test_a_history_keeps_numbers_and_leaves_empty_cells_empty(tmp_path):
     history = read_history(path)
     assert history == {"epoch": [1, 2], "loss": [0.5, 0.001], "val_loss": [None, 0.25]}
     assert isinstance(history["epoch"][0], int)
+    path.write_text(History(rows=[{"loss": 0.5}, {"loss": -math.inf}, {"loss": math.nan}]).to_csv())
+    assert str(read_history(path)["loss"]) == "[0.5, -inf, nan]"
     path.write_text("epoch,loss\n")
     assert read_history(path) == {"epoch": [], "loss": []}
 

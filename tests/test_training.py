@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import signal
 import weakref
 
@@ -9,7 +10,7 @@ import pytest
 
 from kpipe import Trainer
 from kpipe.errors import RunError, UserError
-from kpipe.training.trainer import choose_plan, leaf_layers, weights_sha256
+from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_the_seed_of_dropout_is_part_of_the_state(few, small_model, tmp_path, mo
 
 def test_a_finished_training_is_not_trained_again(few, small_model, tmp_path):
     model = small_model()
-    train(model, few, tmp_path)
+    train(model, few, str(tmp_path))
     again = small_model(seed=5)
     history = train(again, few, tmp_path, callbacks=[StopAt(0)])
     assert weights_sha256(again) == weights_sha256(model)
@@ -232,6 +233,41 @@ def test_the_plan_is_a_fixed_rule(small_model):
     # Encoder and decoder are models in a model.
     assert choose_plan(models.vae((28, 28, 1), 2), 54_000, 128, epochs=30) == "fused:8"
     assert choose_plan(models.joint_vae((32, 32, 1)), 54_000, 64, epochs=30) == "graph"
+
+
+@pytest.mark.parametrize("plan", ["fusd:8", "fused:1", "fused:65", "fused:x", "8"])
+def test_an_unknown_plan_is_refused(few, small_model, plan):
+    with pytest.raises(UserError, match=f"plan {plan}: expected graph, or fused:K with K from 2"):
+        train(small_model(), few, plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("batch_size", 0, "an integer from 1 to 1,000,000"),
+        ("epochs", 1e3, "an integer from 1 to 1,000,000"),
+        ("patience", True, "an integer from 0 to 1,000,000"),
+        ("checkpoint_seconds", "20", "a number from 0 to 86,400"),
+        ("checkpoint_seconds", float("nan"), "a number from 0 to 86,400"),
+        ("retrain", "false", "True or False"),
+        ("monitor", None, "a text"),
+        ("monitor_mode", "up", "one of auto, min, max"),
+    ],
+)
+def test_a_setting_of_another_type_or_range_is_refused(field, value, expected):
+    with pytest.raises(UserError, match=re.escape(f"({field}={value!r}): expected {expected}")):
+        Trainer(**{field: value})
+
+
+def test_settings_from_numpy_are_pythons():
+    trainer = Trainer(epochs=np.int64(3), checkpoint_seconds=20)
+    assert type(trainer.epochs) is int and type(trainer.checkpoint_seconds) is float
+
+
+def test_a_batch_that_accumulates_cannot_be_larger_than_the_data(small_model):
+    model = small_model(keras.optimizers.SGD(gradient_accumulation_steps=2))
+    with pytest.raises(UserError, match=r"batch_size=2000 does not .* the nearest .* do: 54$"):
+        Trainer(batch_size=2000).check(model, 54)
 
 
 def test_leaf_layers_are_those_of_the_models_within():

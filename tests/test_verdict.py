@@ -53,3 +53,11 @@ def test_a_target_at_most_is_reached_from_above():
 def test_a_target_has_one_limit(limits):
     with pytest.raises(ValueError, match="expected either at_least or at_most"):
         Target("accuracy", **limits)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("at_least", 0.1), ("at_most", 0.9)])
+def test_a_metric_without_an_interval_is_reached_or_not(limit, value):
+    target = Target("mig", **{limit: 0.5})
+    metric = {"value": value, "low": None, "high": None}
+    assert verdict(target, metric, "real", official=True) == "not reached"
+    assert verdict(target, metric | {"value": 0.5}, "real", official=True) == "reached"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ class Dataset:
         except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
                 f"the download of {self.name} into {folder} failed: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
+                f"{first_line(error)}; "
                 f"{self.manual_help or 'try again later, or use --data sample'}"
             ) from error
 

@@ -11,7 +11,7 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 
 from ..datasets import Dataset
-from ..errors import UserError, nearest
+from ..errors import UserError, first_line, nearest
 from ..training import Trainer
 
 
@@ -93,9 +93,8 @@ def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
         yield
     except ValueError as error:
         shown = ", ".join(f"{key}={values[0]}" for key, values in keys.parsed.items())
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{module.__name__} cannot be built with {shown or 'its defaults'}: {lines[0]}"
+            f"{module.__name__} cannot be built with {shown or 'its defaults'}: {first_line(error)}"
         ) from error
 
 

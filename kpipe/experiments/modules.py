@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 
 from .. import tasks
-from ..errors import UserError, nearest
+from ..errors import UserError, first_line, nearest
 from ..measures import Target
 from . import catalogue
 
@@ -44,7 +44,8 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
         own = [frame for frame in frames if pathlib.Path(frame.filename).parent == folder]
         line = (own or frames)[-1]  # of the pipeline, even if Keras raised the error
         raise UserError(
-            f"{line.filename}:{line.lineno}: {type(error).__name__}: {error}; fix the pipeline file"
+            f"{line.filename}:{line.lineno}: {type(error).__name__}: {first_line(error)}; fix the "
+            "pipeline file"
         ) from error
     finally:
         keras.config.set_dtype_policy(before)

@@ -11,6 +11,7 @@ from .. import environment, files
 from ..datasets import Dataset, Source
 from ..errors import UserError
 from ..runs import Run
+from ..training import check_plan
 from . import catalogue, keys, modules
 from .execution import Execution
 from .experiment import Experiment, callers_dtype_policy
@@ -84,7 +85,8 @@ def open_experiment(
     Raises:
         UserError: An argument is wrong; the message is one line.
     """
-    _check_plan(plan)
+    if plan is not None:
+        check_plan(plan)
     seed = keys.parse_number("seed", seed, 0, 2**31 - 1, integer=True)
     if budget is not None:
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
@@ -112,15 +114,6 @@ def open_experiment(
         budget=budget,
         dtype_policy=policy,
     )
-
-
-def _check_plan(plan: str | None) -> None:
-    """Refuses anything but "graph" and "fused:K"."""
-    if plan in (None, "graph"):
-        return
-    word, _, count = str(plan).partition(":")
-    if word != "fused" or not count.isdecimal() or not 2 <= int(count) <= 64:
-        raise UserError(f"--plan {plan}: expected graph, or fused:K with K from 2 to 64")
 
 
 def _show_banner(name: str | os.PathLike, dataset: Dataset, source: Source) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files, inputs
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 PREDICT_BATCH = 64
 
@@ -48,7 +48,7 @@ def load(folder: str | os.PathLike) -> "SavedModel":
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "
-            f"({str(error).splitlines()[0][:120]}); export it again"
+            f"({first_line(error, 120)}); export it again"
         ) from error
     kind = SavedAutoencoder if "decode" in signatures else SavedModel
     return kind(model_folder, tuple(names), spec, signatures, loaded)
@@ -97,10 +97,6 @@ class SavedModel:
     def outputs(self) -> frozenset[str]:
         """The names of the outputs of `predict`."""
         return frozenset(self._signatures["serving_default"].structured_outputs)
-
-    @property
-    def takes_texts(self) -> bool:
-        return self.input_spec.dtype == tf.string
 
     def predict(self, examples: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
         """Predicts for inputs of the model's shape.

@@ -235,7 +235,7 @@ def _check_variable(
         errors=errors,
         kinks=kinks,
         slopes=slopes,
-        transpose_error=np.nan if transposed.state == "rough" else transposed.error,
+        transpose_error=np.nan if transposed.state == "nonsmooth" else transposed.error,
         verdict=verdict,
         reasons=tuple(reasons),
     )
@@ -259,8 +259,8 @@ def _compare_entries(
             result = compare(point, i, direction, LOSS, slope, tolerance)
             if result.settles(attempt):
                 break
-        kinks += result.state == "rough" or (result.state == "equal" and attempt > 0)
-        if result.state == "rough":
+        kinks += result.state == "nonsmooth" or (result.state == "equal" and attempt > 0)
+        if result.state == "nonsmooth":
             continue
         errors.append(result.error)
         if not result.error <= largest:  # nor NaN
@@ -274,10 +274,10 @@ def _entries(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> li
     """Chooses all entries of a small variable, or some of a large one, half with gradients."""
     chosen = np.arange(gradient.size)
     if gradient.size > samples:
-        felt = np.flatnonzero(gradient)
-        felt = rng.choice(felt, min(felt.size, samples // 2), replace=False)
-        others = rng.permutation(np.setdiff1d(rng.choice(chosen, samples, replace=False), felt))
-        chosen = np.concatenate([felt, others])[:samples]
+        nonzero = np.flatnonzero(gradient)
+        nonzero = rng.choice(nonzero, min(nonzero.size, samples // 2), replace=False)
+        others = rng.permutation(np.setdiff1d(rng.choice(chosen, samples, replace=False), nonzero))
+        chosen = np.concatenate([nonzero, others])[:samples]
     return [tuple(map(int, np.unravel_index(j, gradient.shape))) for j in chosen]
 
 

@@ -111,7 +111,7 @@ class Comparison:
     Attributes:
         error: Relative error.
         difference: The derivative from differences.
-        state: "equal", "wrong", or "rough" (at a kink).
+        state: "equal", "wrong", or "nonsmooth" (at a kink).
     """
 
     error: float
@@ -158,4 +158,4 @@ def compare(
         if smooth and before is not None and abs(numeric - before) < away / 100 + floor:
             return Comparison(error, numeric, "wrong")
         before = numeric if smooth else None
-    return Comparison(error, numeric, "rough")
+    return Comparison(error, numeric, "nonsmooth")

@@ -1,10 +1,14 @@
 """The Taylor test: the change of the loss minus the gradient term falls as the step squared."""
 
+import bisect
+import functools
+
 import numpy as np
 
 from .differences import DIRECTIONS, LOSS, POINTS, READABLE, Point, Points, size_of
 
 SLOPE_TOLERANCE = 0.05
+STEPS = 2.0 ** np.arange(-40, -2)
 TAYLOR_STEPS = 2.0 ** np.arange(0, 2.5, 0.5)  # multiples of the smallest readable step
 
 
@@ -64,9 +68,9 @@ def _direction(
         if np.sum(direction * gradient) < 0:  # else they cancel in a variable with one entry
             direction = -direction
         direction += gradient / norm * np.linalg.norm(direction)
-    felt = np.flatnonzero(gradient)
-    if one_unit and felt.size:
-        unit = rng.choice(felt) % gradient.shape[-1]
+    nonzero = np.flatnonzero(gradient)
+    if one_unit and nonzero.size and gradient.ndim:
+        unit = rng.choice(nonzero) % gradient.shape[-1]
         direction *= np.arange(gradient.shape[-1]) == unit
     return size * direction
 
@@ -80,19 +84,19 @@ def _slopes(point: Point, i: int, direction: np.ndarray) -> tuple[float | str, f
     slope = float(np.sum(point.gradients[LOSS][i] * direction))
     value, center, noise = point.line(i, direction, LOSS), point.center[LOSS], point.noise[LOSS]
 
+    @functools.cache
     def remainders(step: float) -> tuple[float, float]:
         change = value(step) - center
         return abs(change), abs(change - step * slope)
 
-    changes = 0.0
-    for step in 2.0 ** np.arange(-40, -2):
-        first, second = remainders(step)
-        changes = max(changes, first)
-        if second > READABLE * noise:
-            break
-    else:
-        return (1.0, "linear") if changes > READABLE * noise else ("flat", "flat")
-    steps = step * TAYLOR_STEPS
+    # By bisection: the remainder grows with the step.
+    smallest = bisect.bisect_left(
+        STEPS, True, key=lambda step: remainders(step)[1] > READABLE * noise
+    )
+    if smallest == len(STEPS):
+        change, _ = remainders(STEPS[-1])
+        return (1.0, "linear") if change > READABLE * noise else ("flat", "flat")
+    steps = STEPS[smallest] * TAYLOR_STEPS
     table = np.array([remainders(step) for step in steps])
     table = np.maximum(table, noise / 10)  # a remainder can be 0
     fitted = np.polyfit(np.log(steps), np.log(table), 1)[0]

@@ -1,7 +1,6 @@
 """Unsupervised accuracy: a categorical code as a classifier."""
 
 import numpy as np
-from scipy import optimize
 
 from .codes import contingency
 
@@ -12,7 +11,6 @@ def assignment_hits(
     *,
     fit_clusters: np.ndarray | None = None,
     fit_labels: np.ndarray | None = None,
-    one_to_one: bool = False,
 ) -> np.ndarray:
     """Whether each example has the class that its categorical latents are assigned to.
 
@@ -26,8 +24,6 @@ def assignment_hits(
         fit_clusters: int (m,) or (m, l), values of other examples, which define the assignment;
             by default the examples define their own, which is too optimistic.
         fit_labels: int (m,), the true classes of the fit examples.
-        one_to_one: Whether each class is assigned at most one value, by the matching with the most
-            correct examples (Hungarian method); values without a class are wrong.
 
     Returns:
         bool (n,).
@@ -43,10 +39,6 @@ def assignment_hits(
     seen, fit_values = np.unique(fit_values, return_inverse=True)
     classes, fit_labels = np.unique(fit_labels, return_inverse=True)
     counts = contingency(fit_values, fit_labels)
-    if one_to_one:
-        named, chosen = optimize.linear_sum_assignment(counts, maximize=True)
-        seen, names = seen[named], classes[chosen]
-    else:
-        names = classes[counts.argmax(axis=1)]
+    names = classes[counts.argmax(axis=1)]
     right = (values[:, np.newaxis] == seen) & (labels[:, np.newaxis] == names)
     return right.any(axis=1)

@@ -1,8 +1,12 @@
 """Baselines that a network is compared with."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from ..data import Split
+from ..errors import first_line
 
 REGRESSION_VALUES = 50_000_000  # train input values: 400 MB of float64, and the same again to fit
 
@@ -35,13 +39,11 @@ def bag_of_words(
     try:
         return classifier.fit(train_texts, train_labels).predict(test_texts)
     except ValueError as error:
-        _left_out("TF-IDF", str(error).partition("\n")[0])
+        _left_out("TF-IDF", first_line(error))
         return None
 
 
-def baseline_regressions(
-    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray
-) -> dict[str, np.ndarray]:
+def baseline_regressions(train: Split, test: Split) -> dict[str, np.ndarray]:
     """Predicts test examples by the mean of train, and by linear least squares.
 
     `mean_baseline` is scikit-learn's DummyRegressor; `linear_regression` its LinearRegression on
@@ -49,49 +51,48 @@ def baseline_regressions(
     cannot be fitted is left out, and the reason is printed.
 
     Args:
-        train_x: float (n, ...) vectors or uint8 (n, height, width, channels) images. For signed
-            integers, such as token ids of texts, which have no linear meaning, the linear
-            regression is left out.
-        train_y: float (n,), the true values.
-        test_x: (m, ...), like `train_x`.
+        train: Examples with one value as label, n of them; inputs are float vectors or uint8
+            images. For signed integers, such as token ids of texts, which have no linear meaning,
+            the linear regression is left out.
+        test: Examples to predict, m of them.
 
     Returns:
         Predicted values of each baseline, float64 (m,).
 
     Example:
-        train_x, train_y = np.array([[1.0], [2.0]]), np.array([3.0, 5.0])
-        baseline_regressions(train_x, train_y, np.array([[4.0]]))["linear_regression"]  # [9.0]
+        baseline_regressions(data.train, data.test)["linear_regression"]
     """
     from sklearn.dummy import DummyRegressor  # takes a second to import
 
-    train_y = np.asarray(train_y, np.float64)
-    if not len(train_y) or not np.isfinite(train_y).all():
+    values = np.asarray(train.labels[train.rows], np.float64)
+    if not len(values) or not np.isfinite(values).all():
         return _left_out("baselines", "train has no values, or one that is not finite")
-    mean = DummyRegressor().fit(np.zeros((len(train_y), 1)), train_y)
-    predicted = {"mean_baseline": mean.predict(np.zeros((len(test_x), 1)))}
-    return predicted | _linear_regression(train_x, train_y, test_x)
+    mean = DummyRegressor().fit(np.zeros((len(train), 1)), values)
+    predicted = {"mean_baseline": mean.predict(np.zeros((len(test), 1)))}
+    return predicted | _linear_regression(train, values, test)
 
 
-def _linear_regression(
-    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray
-) -> dict[str, np.ndarray]:
+def _linear_regression(train: Split, values: np.ndarray, test: Split) -> dict[str, np.ndarray]:
     from sklearn.linear_model import LinearRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if train_x.dtype.kind not in "fub" or test_x.dtype.kind not in "fub":
-        return _left_out("linear regression", f"inputs are {train_x.dtype}, not floats or images")
-    if train_x.size > REGRESSION_VALUES:
-        return _left_out(
-            "linear regression", f"{train_x.size:,} input values of train are too many"
-        )
+    inputs = train.inputs
+    if inputs.dtype.kind not in "fub":
+        return _left_out("linear regression", f"inputs are {inputs.dtype}, not floats or images")
+    count = len(train) * math.prod(inputs.shape[1:])
+    if count > REGRESSION_VALUES:
+        return _left_out("linear regression", f"{count:,} input values of train are too many")
     model = make_pipeline(StandardScaler(copy=False), LinearRegression(copy_X=False))
     try:
-        train, test = (x.reshape(len(x), -1).astype(np.float64) for x in (train_x, test_x))
+        train_x, test_x = (
+            split.take(np.arange(len(split)))[0].reshape(len(split), -1).astype(np.float64)
+            for split in (train, test)
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
-            predicted = model.fit(train, train_y).predict(test)
+            predicted = model.fit(train_x, values).predict(test_x)
     except (ValueError, MemoryError) as error:  # not finite, no convergence, no inputs
-        return _left_out("linear regression", str(error).partition("\n")[0])
+        return _left_out("linear regression", first_line(error))
     if not np.isfinite(predicted).all():
         return _left_out("linear regression", "a prediction is not finite")
     return {"linear_regression": predicted}

@@ -4,7 +4,6 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from ..errors import UserError
 from .intervals import CONFIDENCE, interval_of_mean, paired_difference, proportion
 
 
@@ -73,16 +72,9 @@ def multilabel_metrics(
         probabilities: float32 (n, num_labels).
         label_names: One per label.
         train_labels: int (m, num_labels), of the train split.
-
-    Raises:
-        UserError: All labels are constant in the training examples.
     """
     share = train_labels.mean(axis=0)
     known = np.flatnonzero((share > 0) & (share < 1))
-    if not known.size:
-        raise UserError(
-            "all labels are constant in the training examples; expected at least one that varies"
-        )
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
     result = {

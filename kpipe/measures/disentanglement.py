@@ -14,6 +14,7 @@ from sklearn import ensemble, exceptions, linear_model, metrics, svm
 
 from .assignment import assignment_hits
 from .codes import Codes, contingency, latent_columns, ranks, split, varying
+from .intervals import CONFIDENCE
 from .sharing import chunks, shared_values, variances
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "scores",
 ]
 
-CONFIDENCE = 0.95
 NAMES = (
     "mig",
     "sap",

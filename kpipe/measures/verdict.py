@@ -41,7 +41,7 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
 
     Args:
         target: The target.
-        metric: Value and interval.
+        metric: Value and interval, whose bounds are None if there is none.
         kind: "real" or "sample".
         official: Whether the data are the official ones.
     """
@@ -51,10 +51,12 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
         return "not comparable: not the official data"
     if metric["value"] is None:  # such as the precision of a class that is never predicted
         return "not comparable: there is no value"
+    bound = metric["low" if target.at_least is None else "high"]
+    values = (metric["value"], metric["value"] if bound is None else bound)
     if target.at_least is None:
-        reached, possible = (metric[key] <= target.at_most for key in ("value", "low"))
+        reached, possible = (value <= target.at_most for value in values)
     else:
-        reached, possible = (metric[key] >= target.at_least for key in ("value", "high"))
+        reached, possible = (value >= target.at_least for value in values)
     return "reached" if reached else "consistent" if possible else "not reached"
 
 

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy as np
 
 from .. import files, formatting
 from ..data import Data
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..training import leaf_layers
 from .record import Record, read_record
 
@@ -69,9 +68,8 @@ class Run:
         try:
             return keras.models.load_model(path, compile=False)
         except Exception as error:  # damaged files raise errors of many types
-            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise UserError(
-                f"{path}: cannot be loaded ({reason}); register custom layers with "
+                f"{path}: cannot be loaded ({first_line(error)}); register custom layers with "
                 "@keras.saving.register_keras_serializable(), and import them first"
             ) from error
 
@@ -178,11 +176,19 @@ def read_history(path: pathlib.Path) -> dict[str, list]:
             head, *rows = csv.reader(file)
         columns = zip(*rows, strict=True) if rows else [()] * len(head)
         return {
-            name: [json.loads(cell) if cell else None for cell in cells]
+            name: [_number(cell) if cell else None for cell in cells]
             for name, cells in zip(head, columns, strict=True)
         }
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); run again with --fresh") from None
+
+
+def _number(cell: str) -> int | float:
+    """Reads a number as `History.to_csv` writes it; it can be nan or inf."""
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)
 
 
 def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.ndarray] | None:

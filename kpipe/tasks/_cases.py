@@ -25,6 +25,34 @@ def golden_rows(data: Data) -> tuple[Split, np.ndarray]:
     return split, split.rows[np.resize(np.arange(len(split)), 64)]
 
 
+def golden_cases(
+    model: keras.Model,
+    data: Data,
+    output: str,
+    compare: Callable[[np.ndarray], list[Comparison]],
+    on_test: list[Comparison],
+) -> list[Case]:
+    """Builds cases of a model from examples to answers.
+
+    Args:
+        model: Result of `inference_model`.
+        data: Data; cases use rows of val, and the whole test split.
+        output: Name of the output.
+        compare: Function from values of the output to what the export must answer.
+        on_test: What the export must answer on the test split.
+    """
+    split, rows = golden_rows(data)
+    spec = input_spec(model, data)
+    cases = []
+    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
+        expected = compare(model.predict(given.inputs, verbose=0)[output])
+        named = {given.argument: given.values}
+        batches = given.batches
+        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
+    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, on_test))
+    return cases
+
+
 def golden_answers(
     model: keras.Model,
     data: Data,
@@ -46,22 +74,14 @@ def golden_answers(
     Returns:
         The cases, and the mask of decided test examples.
     """
-    split, rows = golden_rows(data)
-    spec = input_spec(model, data)
-    cases = []
-    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
-        values = model.predict(given.inputs, verbose=0)[output]
-        expected = [
-            Comparison(output, values),
-            Comparison("label", words(values), rows=decided(values)),
-        ]
-        named = {given.argument: given.values}
-        batches = given.batches
-        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
+
+    def compare(values: np.ndarray) -> list[Comparison]:
+        label = Comparison("label", words(values), rows=decided(values))
+        return [Comparison(output, values), label]
+
     sure = decided(on_test)
-    expected = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
-    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, expected))
-    return cases, sure
+    recorded = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
+    return golden_cases(model, data, output, compare, recorded), sure
 
 
 def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:

@@ -1,7 +1,5 @@
 """Contract between model, data and task, checked on a few examples before training."""
 
-import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..data import Data
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 EXAMPLES = 4  # size of the dry batch
 # Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
@@ -182,8 +180,8 @@ def _check_probabilities(model: keras.Model, values: np.ndarray, exclusive: bool
     mend = f'end the model with activation="{activation}", or set from_logits=True in its loss'
     if not np.isfinite(values).all():
         raise UserError(
-            f"{model.name} outputs NaN or infinity before training; look for a division by 0 or a "
-            "logarithm in its layers"
+            f"{model.name} outputs NaN or infinity for training examples; look for a division by 0 "
+            "or a logarithm in its layers"
         )
     if values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE:
         raise UserError(
@@ -258,14 +256,6 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return clone
 
 
-def first_line(error: Exception) -> str:
-    """Returns the first relevant line of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next((line for line in lines if not line.startswith("Exception encountered")), "")
-    text = re.sub(r"\{\{function_node .*?\}\} | \[Op:.*", "", text)  # TensorFlow's own names
-    return text[:200].rstrip(".") or type(error).__name__
-
-
 def _given(data: Data) -> str:
     inputs = data.train.inputs
     return f"{data.input.name} of shape {per_example(data.train.column.row_shape)}, {inputs.dtype}"
@@ -273,7 +263,7 @@ def _given(data: Data) -> str:
 
 def per_example(shape: Sequence[int | None]) -> str:
     """Writes the shape of one example's values."""
-    if not shape or math.prod(size or 1 for size in shape) == 1 == len(shape):
+    if tuple(shape) in ((), (1,)):
         return "one number"
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 

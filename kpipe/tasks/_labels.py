@@ -1,5 +1,7 @@
 """Checks of a task's labels, in all splits."""
 
+import collections
+
 import numpy as np
 
 from ..data import Data
@@ -29,6 +31,12 @@ def check_classes(data: Data) -> None:
     """
     check_learns_labels(data)
     names = data.label_names
+    if len(names) < 2:
+        raise UserError(
+            f"{data.name} has the label names ({list_names(names)}); expected one for each class, "
+            "at least 2: set label_names"
+        )
+    _check_distinct(data)
     for split, labels in labels_of(data):
         if labels.ndim != 1:
             raise UserError(
@@ -53,8 +61,13 @@ def check_classes(data: Data) -> None:
 
 
 def check_several(data: Data) -> None:
-    """Checks that labels are 0 or 1, one for each name, in all splits."""
+    """Checks that labels are 0 or 1, one for each name, in all splits, and that some vary in train.
+
+    Raises:
+        UserError: They are not; the message names the split and suggests a fix.
+    """
     check_learns_labels(data)
+    _check_distinct(data)
     names = data.label_names
     for split, labels in labels_of(data):
         if labels.ndim != 2 or labels.shape[1] != len(names):
@@ -67,6 +80,22 @@ def check_several(data: Data) -> None:
             raise UserError(
                 f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
                 "expected 0 or 1 for each label name"
+            )
+    train = data.train.labels[data.train.rows]
+    if (train == train[:1]).all():
+        raise UserError(
+            f"{data.name}: all labels are constant in train; expected at least one that varies: "
+            "remove such labels, or add examples"
+        )
+
+
+def _check_distinct(data: Data) -> None:
+    """Checks that no two labels have the same name, by which metrics are reported."""
+    for name, count in collections.Counter(data.label_names).items():
+        if count > 1:
+            raise UserError(
+                f"{data.name} has {count} label names {name!r}; expected a different one for each: "
+                "change label_names"
             )
 
 

@@ -17,6 +17,7 @@ from ..data import Data
 from ..errors import UserError
 from ..export import TEST, Case, Comparison, Endpoints
 from ..inputs import ImageInput, InputTargets
+from ..layers import KLRegularization
 from ..measures import disentanglement
 from ..measures import reconstruction as measures
 from ..models import latents
@@ -71,12 +72,62 @@ def check(model: keras.Model, data: Data) -> None:
             f"{model.name} has no layers named encoder and decoder, which reconstruction needs; "
             "see models.autoencoder"
         )
+    _check_parts(model)
     if not isinstance(data.targets, InputTargets):
         raise UserError(
             f"{model.name} reconstructs images, but {data.name} has labels as targets; call "
             "as_autoencoder_data() on the dataset in load_data"
         )
     _contract.check_loss(model, data, _contract.dry_batch(model, data))
+
+
+def _check_parts(model: keras.Model) -> None:
+    """Checks the outputs and layers that measures and export use."""
+    encoder = _part(model, "encoder", "code")
+    _part(model, "decoder", "reconstruction")
+    shape = encoder.output["code"].shape[1:]
+    if len(shape) != 1:
+        raise UserError(
+            f"{model.name}: its encoder outputs codes of shape {_contract.per_example(shape)}; "
+            "expected one axis: use keras.layers.Flatten()"
+        )
+    structure = latents(model)
+    needed = ["probabilities"] if structure.discrete else []
+    parts = []
+    if structure.has_prior:
+        needed += ["z_log_var", "kl"]
+        parts = ["continuous", "discrete"] if structure.discrete else ["continuous"]
+    for output in needed:
+        if output not in encoder.output:
+            raise UserError(
+                f'{model.name}: its encoder has no output "{output}", which its latents need; see '
+                "models.joint_vae"
+            )
+    regularized = {layer.name for layer in model.layers if isinstance(layer, KLRegularization)}
+    for part in parts:
+        if part not in regularized:
+            raise UserError(
+                f'{model.name} has an encoder with "z_mean", but no layer '
+                f'KLRegularization(name="{part}"), which the measures of its latents need; see '
+                "models.joint_vae"
+            )
+
+
+def _part(model: keras.Model, name: str, output: str) -> keras.Model:
+    """Returns encoder or decoder: a model of one input, whose outputs are named."""
+    part = model.get_layer(name)
+    if len(_contract.inputs_of(part)) != 1:
+        raise UserError(
+            f"{model.name}: its {name} is {type(part).__name__}; expected a model of one input: "
+            f'keras.Model(input, {{"{output}": ...}}, name="{name}")'
+        )
+    outputs = part.output if isinstance(part.output, dict) else {}
+    if output not in outputs:
+        raise UserError(
+            f'{model.name}: its {name} has no output "{output}"; name it: '
+            f'keras.Model(input, {{"{output}": ...}}, name="{name}")'
+        )
+    return part
 
 
 def inference(model: keras.Model, data: Data) -> keras.Model:

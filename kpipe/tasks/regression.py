@@ -14,7 +14,7 @@ import tensorflow as tf
 from .. import figures, formatting
 from ..data import Data
 from ..errors import UserError
-from ..export import TEST, Case, Comparison, Endpoints
+from ..export import Case, Comparison, Endpoints
 from ..measures import baselines
 from ..measures import regression as measures
 from ..measures.intervals import sign_of
@@ -44,8 +44,8 @@ def check(model: keras.Model, data: Data) -> None:
     for split, labels in _labels.labels_of(data):
         if labels.ndim != 1:
             raise UserError(
-                f"{data.name}: labels of {split} have the shape {labels.shape[1:]} per example; "
-                "expected one number"
+                f"{data.name}: labels of {split} have the shape "
+                f"{_contract.per_example(labels.shape[1:])} per example; expected one number"
             )
         bad = np.flatnonzero(~np.isfinite(labels))
         if bad.size:
@@ -57,8 +57,8 @@ def check(model: keras.Model, data: Data) -> None:
     _, values = _contract.one_output(model, outputs, "value")
     if values.shape[1:] not in ((), (1,)):
         raise UserError(
-            f"{model.name} outputs {values.shape[1:]} per example; expected one value: end it with "
-            "keras.layers.Dense(1)"
+            f"{model.name} outputs {_contract.per_example(values.shape[1:])} per example; expected "
+            "one value: end it with keras.layers.Dense(1)"
         )
     _contract.check_loss(model, data, outputs)
 
@@ -80,13 +80,9 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         `index`, `label`, `value` (n,) in the unit of the labels, and the baselines `mean_baseline`
         and `linear_regression` if they can be fitted.
     """
-    train, test = data.train, data.test
+    test = data.test
     values = _cases.predict(model, test, "value").reshape(len(test))
-    fitted = baselines.baseline_regressions(
-        train.take(np.arange(len(train)))[0],
-        train.labels[train.rows],
-        test.take(np.arange(len(test)))[0],
-    )
+    fitted = baselines.baseline_regressions(data.train, test)
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
@@ -120,24 +116,13 @@ def golden(
     model: keras.Model, data: Data, arrays: dict[str, np.ndarray]
 ) -> tuple[list[Case], None]:
     """Builds the cases that the export must reproduce."""
-    split, rows = _cases.golden_rows(data)
-    spec = _cases.input_spec(model, data)
-    cases = []
-    for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
-        values = model.predict(given.inputs, verbose=0)["value"].reshape(-1)
-        expected = np.asarray(data.targets.unscale(values), np.float32)
-        cases.append(
-            Case(
-                given.endpoint,
-                {given.argument: given.values},
-                [Comparison("value", expected)],
-                batches=given.batches,
-                about=given.about,
-            )
-        )
-    argument = _cases.argument_of(data, spec)
-    cases.append(Case("serving_default", {argument: TEST}, [Comparison("value", "value")]))
-    return cases, None
+
+    def compare(values: np.ndarray) -> list[Comparison]:
+        unscaled = data.targets.unscale(values.reshape(-1))
+        return [Comparison("value", np.asarray(unscaled, np.float32))]
+
+    on_test = [Comparison("value", "value")]
+    return _cases.golden_cases(model, data, "value", compare, on_test), None
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:

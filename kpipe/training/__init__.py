@@ -1,11 +1,13 @@
 """Training: the Trainer's settings, the loop and its exact state."""
 
 from .batches import Schedule, training_batches
+from .checkpoint import weights_sha256
 from .history import History
 from .loop import Loop
+from .plan import check_plan, choose_plan, leaf_layers
 from .progress import Progress
 from .steps import make_train_function
-from .trainer import Trainer, choose_plan, leaf_layers, weights_sha256
+from .trainer import Trainer
 
 __all__ = [
     "History",
@@ -13,6 +15,7 @@ __all__ = [
     "Progress",
     "Schedule",
     "Trainer",
+    "check_plan",
     "choose_plan",
     "leaf_layers",
     "make_train_function",

@@ -1,10 +1,13 @@
 """The exact state of a run, in one atomic commit."""
 
+import hashlib
 import json
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from .. import files
@@ -64,3 +67,11 @@ class Checkpoints:
 
     def _commits(self) -> list[pathlib.Path]:
         return sorted(self.folder.glob("step-*"))
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Returns the SHA-256 of the bytes of all weights, in the model's order."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import re
 import signal
 import threading
 import time
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from .. import files
 from ..data import Data
-from ..errors import RunError, UserError
+from ..errors import RunError, UserError, first_line
 from . import callbacks as hooks
 from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
@@ -100,7 +99,7 @@ class Loop:
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise UserError(
                 f"{model.name} cannot be evaluated on an example of {self.data.name}: "
-                f"{_in_one_line(error)}"
+                f"{first_line(error)}"
             ) from error
         for variable, value in kept:  # a random layer may have advanced its seed
             variable.assign(value)
@@ -316,13 +315,6 @@ class Loop:
         hooks.restore(self.callbacks.callbacks, state["callbacks"])
         self.logs, self.stopping = state.get("logs", {}), state.get("stopping")
         self.model.stop_training = bool(self.stopping)
-
-
-def _in_one_line(error: Exception) -> str:
-    """Returns the informative line of an error; Keras puts the layer's name above it."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
-    return lines[1] if lines[0].startswith("Exception encountered") and lines[1:] else lines[0]
 
 
 @contextlib.contextmanager

@@ -13,11 +13,9 @@ from tensorflow.python.framework import ops as tensorflow_ops
 
 from ..errors import UserError
 
-# As in Keras, a model's Python code runs unchanged, without AutoGraph.
-
 
 def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
-    """Keeps AutoGraph from rewriting a function, and from warning."""
+    """Keeps AutoGraph from rewriting a function, and from warning, as Keras does."""
     return tf.autograph.experimental.do_not_convert(function)
 
 

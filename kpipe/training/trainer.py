@@ -1,14 +1,14 @@
-"""The Trainer: settings of training, and the choice of the execution plan."""
+"""The Trainer: settings of training."""
 
 import dataclasses
-import hashlib
+import numbers
+import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from .. import optimizers
@@ -19,17 +19,9 @@ from . import weighting
 from .history import History
 from .loop import Loop
 from .optimizing import parts
+from .plan import choose_plan, fused_steps
 from .weighting import Weigh
 
-# Layers that consist of matrix products and elementwise maps: with them several steps in one XLA
-# program are faster on a CPU than the ordinary graph. Convolutions are slower in XLA's CPU code.
-FUSIBLE_LAYERS = frozenset(
-    "InputLayer Rescaling Flatten Reshape Dense Activation ReLU LeakyReLU Dropout "
-    "BatchNormalization GaussianNoise Sampling KLRegularization".split()
-)
-FUSED_STEPS = 8
-# Compiling a fused program takes seconds, which shorter runs do not save.
-FUSED_MIN_STEPS = 4000
 # A field that a pipeline can set, but not the command line.
 IN_PYTHON = {"settable": False}
 
@@ -40,7 +32,7 @@ def _limited(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """Defines a field with the values that the command line accepts."""
+    """Defines a field with the values that it accepts."""
     metadata = {"low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -70,6 +62,9 @@ class Trainer:
             to one weight per example, float (batch,), for the loss and `weighted_metrics`. It runs
             inside a tf.data pipeline.
 
+    Raises:
+        UserError: A value has the wrong type or range.
+
     Example:
         history = Trainer(epochs=5).fit(model, data)
     """
@@ -85,6 +80,12 @@ class Trainer:
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
     class_weight: Mapping[int, float] | None = dataclasses.field(default=None, metadata=IN_PYTHON)
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.metadata.get("settable", True):
+                value = _checked(field, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
 
     def on_sample(self) -> "Trainer":
         """Returns the same Trainer with at most `sample_epochs` epochs."""
@@ -117,8 +118,6 @@ class Trainer:
                 f"{model.name} is not compiled; end build_model with "
                 "model.compile(optimizer, loss, metrics=...)"
             )
-        if self.monitor_mode not in ("auto", "min", "max"):
-            raise UserError(f"monitor_mode={self.monitor_mode}: expected auto, min or max")
         scheduled = any(map(optimizers.has_schedule, parts(model.optimizer)))
         if self.reduce_lr_patience and scheduled:
             raise UserError(
@@ -148,7 +147,7 @@ class Trainer:
         *,
         seed: int = 0,
         plan: str | None = None,
-        folder: pathlib.Path | None = None,
+        folder: str | os.PathLike | None = None,
         budget: float | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         epochs: int | None = None,
@@ -182,13 +181,14 @@ class Trainer:
         """
         self.check(model, len(data.train), data.train)
         hooks.check(callbacks)
+        folder = pathlib.Path(folder) if folder else None
         epochs = epochs or self.epochs
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
         loop = Loop(
             model,
             data,
             batch_size=self.batch_size,
-            stack=_stack(plan, model),
+            stack=fused_steps(plan, model),
             seed=seed,
             weigh=self._weigh(),
             # Without val there is no best epoch, and the weights of the last one remain.
@@ -226,57 +226,35 @@ class Trainer:
         return weighting.by_class(self.class_weight) if self.class_weight else None
 
 
-def choose_plan(model: keras.Model, num_examples: int, batch_size: int, epochs: int) -> str:
-    """Chooses the execution plan by a fixed rule of layer types and steps, never by a timing.
-
-    A model compiled with `run_eagerly` or `steps_per_execution` always runs as a graph plan.
-    """
-    if model.run_eagerly or model.steps_per_execution > 1:
-        return "graph"
-    fusible = all(type(layer).__name__ in FUSIBLE_LAYERS for layer in leaf_layers(model))
-    steps = num_examples // batch_size * epochs
-    return f"fused:{FUSED_STEPS}" if fusible and steps >= FUSED_MIN_STEPS else "graph"
+# Type of a field: types of its values, which include NumPy's, and their name.
+_KINDS: dict[type, tuple[type, str]] = {
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "a text"),
+}
 
 
-def _stack(plan: str, model: keras.Model) -> int:
-    """Returns the number of steps in one XLA program.
-
-    Raises:
-        UserError: The model was compiled with options that contradict the plan.
-    """
-    if not plan.startswith("fused:"):
-        return 1
-    if model.run_eagerly or model.steps_per_execution > 1:
-        how = "run_eagerly=True" if model.run_eagerly else "steps_per_execution"
-        raise UserError(
-            f"the plan {plan} and compile({how}) contradict each other; use the plan graph, or "
-            f"compile without {how}"
-        )
-    return int(plan.removeprefix("fused:"))
-
-
-def leaf_layers(model: keras.Model) -> list[keras.Layer]:
-    """Returns the layers of a model; nested models are replaced by their layers without inputs."""
-    leaves = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            inner = leaf_layers(layer)
-            leaves += [leaf for leaf in inner if not isinstance(leaf, keras.layers.InputLayer)]
-        else:
-            leaves.append(layer)
-    return leaves
-
-
-def weights_sha256(model: keras.Model) -> str:
-    """Returns the SHA-256 of the bytes of all weights, in the model's order."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """Returns a field's value as its Python type; UserError if it has another type or range."""
+    plain: type = type(field.default)
+    kind, expected = _KINDS[plain]
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    fits = isinstance(value, kind) and isinstance(value, bool) == (plain is bool)
+    if choices:
+        expected = f"one of {', '.join(choices)}"
+        fits = value in choices
+    elif low is not None:
+        expected += f" from {low:,.0f} to {high:,.0f}"
+        fits = fits and low <= value <= high
+    if not fits:
+        raise UserError(f"Trainer({field.name}={value!r}): expected {expected}")
+    return plain(value)
 
 
 def _nearest_divisors(number: int, near: int) -> list[int]:
     """Returns the largest divisor of `number` up to `near`, and the smallest from `near`."""
+    near = min(near, number)
     below = next(d for d in range(near, 0, -1) if number % d == 0)
     above = next(d for d in range(near, number + 1) if number % d == 0)
-    return [below, above]
+    return sorted({below, above})

@@ -284,6 +284,19 @@ def test_figures_of_one_class_do_not_apply_to_several_labels(count):
         assert plot(run) is None
 
 
+def test_figures_of_classes_do_not_apply_to_a_regression():
+    run = make_points(GATE, np.array([0.0, 1, 1, 0], "float32"), lambda x, y: x)
+    del run.predictions["probabilities"]
+    for plot in (
+        figures.confusion_matrix,
+        figures.per_class,
+        figures.roc_curve,
+        figures.worst_mistakes,
+        figures.decision_regions,
+    ):
+        assert plot(run) is None
+
+
 def test_figures_of_several_labels_do_not_apply_to_one_class(tmp_path):
     run = make_images(2, folder=tmp_path / "run")
     assert figures.label_accuracies(run) is None
@@ -299,10 +312,11 @@ def test_mistakes_are_shown_of_images_at_hand_only():
     assert figures.worst_mistakes(points) is None
 
 
-def test_mistakes_say_long_class_names_whole():
-    run = make_images(2, names=(LONG_NAME, "Lime"))
-    said = figures.worst_mistakes(run).axes[0].get_title()
-    assert LONG_NAME in said.replace("\n", "") and len(max(said.splitlines(), key=len)) <= 26
+@pytest.mark.parametrize("name", [LONG_NAME, "God-Morgon-$-Red-Grape-$-Juice"])
+def test_mistakes_say_long_class_names_whole(name):
+    run = make_images(2, names=(name, "Lime"), n=10)
+    said = figures.worst_mistakes(run).axes[0].get_title().replace(r"\$", "$")
+    assert name in said.replace("\n", "") and len(max(said.splitlines(), key=len)) <= 26
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import norm
 
 import kpipe.inputs.images
-from kpipe.figures import latent_traversals, latents
+from kpipe.figures import autoencoders, latent_traversals, latents
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
 from kpipe.runs import Record, Run
 
@@ -294,6 +294,22 @@ def test_more_latents_are_projected_and_the_kept_variance_is_said():
     assert latents.code_scatter(make_run(continuous=0, discrete=[2])) is None
 
 
+def test_no_more_than_all_variance_of_few_codes_is_kept():
+    run = make_run(continuous=3, n=20)
+    run.predictions["code"][:, 2] = 0
+    assert "keeps 100 % of the variance" in texts(latents.code_scatter(run))
+
+
+@pytest.mark.parametrize("names", [(), ("weight",)])
+def test_codes_without_classes_have_no_figures_of_classes(names):
+    run = make_run(continuous=2, discrete=[3], n=20)
+    run.record.data.label_names = names
+    if names:
+        run.predictions["label"] = np.linspace(0, 1, 20, dtype="float32")
+    assert latents.code_scatter(run) is None
+    assert latents.discrete_code_by_class(run) is None
+
+
 def test_of_several_factors_the_first_colours_the_codes():
     run = make_run(classes=3, factors=4)
     figure = latents.code_scatter(run)
@@ -437,18 +453,19 @@ def test_without_capacity_and_steps_the_kl_stands_alone_over_epochs():
     [
         ({"discrete": [10]}, 5),
         ({"continuous": 2, "shape": (32, 32, 3)}, 2),
-        ({"continuous": 3, "discrete": [40], "shape": (96, 64, 3)}, 4),
+        ({"continuous": 3, "discrete": [40], "shape": (24, 16, 3)}, 4),
         ({"continuous": 0, "discrete": [2] * 40, "shape": (64, 64, 3)}, 5),
     ],
 )
-def test_the_animation_runs_there_and_back_for_ever(options, columns):
+def test_the_animation_runs_there_and_back_for_ever(options, columns, monkeypatch):
+    monkeypatch.setattr(autoencoders, "CELL", 32)
     run = make_run(**options)
     content = latent_traversals.traversal_animation(run)
     assert len(content) < 500_000
     with Image.open(io.BytesIO(content)) as film:
         assert film.format == "GIF" and film.is_animated and film.info["loop"] == 0
         assert (film.info["duration"] == 80 and film.n_frames > 20) or "discrete" in options
-        assert film.width == columns * 64
+        assert film.width == columns * 32
         frames = []
         for i in range(film.n_frames):
             film.seek(i)
@@ -468,17 +485,19 @@ def test_the_animation_runs_there_and_back_for_ever(options, columns):
             np.testing.assert_array_equal(codes[3, :, column][:, rest], start[:, rest])
 
 
-def test_the_animation_stays_small_where_images_are_noise():
-    run = make_run(continuous=5, shape=(64, 64, 3))
+def test_the_animation_stays_small_where_images_are_noise(monkeypatch):
+    monkeypatch.setattr(autoencoders, "CELL", 16)
+    monkeypatch.setattr(latent_traversals, "MAX_BYTES", 32_000)  # as many in a pixel as usual
+    run = make_run(continuous=5, shape=(16, 16, 3))
     random = np.random.default_rng(0)
     predict = lambda codes, verbose: {  # noqa: E731
-        "reconstruction": random.random((len(codes), 64, 64, 3), "float32")
+        "reconstruction": random.random((len(codes), 16, 16, 3), "float32")
     }
     run.model.get_layer("decoder").predict = predict
     content = latent_traversals.traversal_animation(run)
-    assert len(content) < 500_000
+    assert len(content) < 32_000
     with Image.open(io.BytesIO(content)) as film:
-        assert film.is_animated and film.width == 3 * 64
+        assert film.is_animated and film.width == 3 * 16
 
 
 def test_values_of_the_discrete_latent_are_matched_to_the_classes():

@@ -1,3 +1,4 @@
+import functools
 import json
 import types
 
@@ -45,12 +46,16 @@ def entry(value, half=0.02):
     return {"value": value, "low": value - half, "high": value + half, "n": 100}
 
 
-def text_run(tmp_path, kind="bag_of_embeddings", **changes):
-    labels = [1, 0, 1, 0, 0, 1]
+@functools.cache  # a model is compiled at its first prediction
+def model_of(kind):
     options = {"vocabulary_size": len(VOCABULARY), "embedding_dim": 4}
     if kind == "transformer":
         options |= {"num_heads": 2, "max_length": 16}
-    model = getattr(models, kind)(2, **options)
+    return getattr(models, kind)(2, **options)
+
+
+def text_run(tmp_path, kind="bag_of_embeddings", **changes):
+    labels = [1, 0, 1, 0, 0, 1]
     probabilities = np.array(
         [[0.1, 0.9], [0.8, 0.2], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.9, 0.1]]
     )
@@ -61,7 +66,7 @@ def text_run(tmp_path, kind="bag_of_embeddings", **changes):
         "data": types.SimpleNamespace(
             vocabulary=VOCABULARY, sequence_length=4, train=train, test=split_of(TEXTS, labels)
         ),
-        "_model": model,
+        "_model": model_of(kind),
         "_predictions": {"label": np.array(labels), "probabilities": probabilities},
         "metrics": {
             "accuracy": entry(0.8),
@@ -151,6 +156,13 @@ def test_a_run_that_was_opened_again_or_has_no_texts_has_no_such_figure(plot, tm
     assert plot(text_run(tmp_path, data=other)) is None
 
 
+def test_a_regression_on_texts_has_no_figures_of_classes(tmp_path):
+    predictions = {"label": np.arange(6, dtype="float32"), "value": np.zeros(6, "float32")}
+    run = text_run(tmp_path, "transformer", _predictions=predictions)
+    for plot in (figures.word_importance, figures.attention_map, figures.embedding_map):
+        assert plot(run) is None
+
+
 def test_the_share_of_cut_texts_is_told(tmp_path):
     figure = figures.text_lengths(text_run(tmp_path))
     assert title_of(figure).startswith("50.0 % of the training texts are truncated")  # 3 of 6
@@ -209,7 +221,7 @@ def test_attention_is_drawn_of_transformers_alone(tmp_path):
 
 
 def test_the_nearest_word_is_the_one_of_the_largest_cosine(tmp_path):
-    run = text_run(tmp_path)
+    run = text_run(tmp_path, _model=model_of.__wrapped__("bag_of_embeddings"))
     layer = run.model.get_layer("embedding")
     vectors = np.zeros((len(VOCABULARY), 4), np.float32)
     vectors[:, 0] = np.arange(len(VOCABULARY))

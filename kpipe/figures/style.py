@@ -72,7 +72,7 @@ def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:
 
 
 def truncate(text: str, longest: int) -> str:
-    """Cuts text off after `longest` characters."""
+    """Shortens text to at most `longest` characters, the last of which is then "…"."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -118,13 +118,13 @@ def name_apart(
     """Names points in the given order, where a name fits into the axes and overlaps no other.
 
     Args:
-        figure: The figure; all else must have been drawn.
-        axes: Its axes.
+        figure: The figure, on which all else is drawn.
+        axes: The axes of the points.
         places: Point of each name.
         names: The names.
-        offset: From a point to its name, in typographic points.
+        offset: Offset of a name from its point, in units of 1/72 inch.
         most: Maximum number of names.
-        look: Properties of the text.
+        **look: Properties of the text.
     """
     figure.draw_without_rendering()  # applies the layout, which sets the positions
     taken: list[Bbox] = []

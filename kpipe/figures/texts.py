@@ -146,7 +146,7 @@ def word_importance(run: Run) -> Figure | None:
 def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     """Computes the drop in the prediction's log-odds without each word (Li et al., 2016).
 
-    Each word in turn is replaced by the unknown word.
+    Each word in turn is replaced by the unknown word (occlusion).
 
     Args:
         model: Model from tokens to {"probabilities": ...}.

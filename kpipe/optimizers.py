@@ -121,7 +121,7 @@ def learning_rate_schedule(
     raise ValueError(f"schedule={schedule!r}: expected one of {', '.join(SCHEDULES)}")
 
 
-def slow_down(
+def scale_learning_rate(
     optimizer: keras.optimizers.Optimizer,
     variables: Sequence[keras.Variable],
     factor: float,
@@ -135,27 +135,28 @@ def slow_down(
 
     Args:
         optimizer: An optimizer that is not built yet.
-        variables: The variables to slow down.
+        variables: The variables whose learning rate is scaled.
         factor: Multiplier of their learning rate.
         warmup_steps: Number of updates at the start in which they do not change, while the head
             learns.
 
     Example:
         model = models.cnn((32, 32, 3), 10)
-        slow_down(optimizer, models.backbone(model).trainable_variables, 0.1, warmup_steps=200)
+        backbone = models.backbone(model)
+        scale_learning_rate(optimizer, backbone.trainable_variables, 0.1, warmup_steps=200)
     """
     if optimizer.weight_decay is not None:
         optimizer.exclude_from_weight_decay(var_list=variables, var_names=NOT_DECAYED)
-    slowed = {id(variable.value) for variable in variables}
+    scaled = {id(variable.value) for variable in variables}
     update_step = optimizer.update_step
 
-    def slowed_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if id(variable) in slowed or id(getattr(variable, "value", None)) in slowed:
+    def scaled_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if id(variable) in scaled or id(getattr(variable, "value", None)) in scaled:
             warm = keras.ops.cast(optimizer.iterations >= warmup_steps, learning_rate.dtype)
             learning_rate = learning_rate * factor * warm
         update_step(gradient, variable, learning_rate)
 
-    optimizer.update_step = slowed_step  # type: ignore[method-assign]
+    optimizer.update_step = scaled_step  # type: ignore[method-assign]
 
 
 def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -20,7 +20,7 @@ target = Target("accuracy", at_least=0.87, source="Liu et al. 2015, 87 % at full
 plots = (
     figures.learning_curves,
     figures.label_accuracies,
-    figures.against_single_task,
+    figures.compare_single_task,
     figures.first_layer_filters,
     figures.augmented_examples,
 )

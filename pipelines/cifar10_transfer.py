@@ -35,7 +35,7 @@ def load_data(hp):
 
 
 def build_model(hp):
-    """The compiled network; keys load, freeze or slow down its backbone."""
+    """The compiled network; keys load or freeze its backbone, or scale its learning rate."""
     weights = hp.Fixed("weights", "none")
     model = models.resnet18(
         input_shape=(32, 32, 3),
@@ -63,7 +63,7 @@ def build_model(hp):
     if freeze:
         backbone.trainable = False
     elif rate < 1 or warmup:
-        optimizers.slow_down(optimizer, backbone.trainable_variables, rate, warmup)
+        optimizers.scale_learning_rate(optimizer, backbone.trainable_variables, rate, warmup)
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 

@@ -5,7 +5,7 @@ and one of three classes, 40 and 1.1 nats within 300,000 steps, gamma 150. Measu
 drawn by kpipe like dSprites, not the original images: 20,000 for training, 6,000 for the measures,
 one seed, drawn_sprites=28000 epochs=20 capacity_steps=6000 gamma=30, 13 minutes on a shared CPU
 core: MIG 0.187, FactorVAE score 0.785 [0.784, 0.787]; a plain beta-VAE (beta=4) has 0.020 and 0.363
-[0.352, 0.375] at the same budget. With gamma=150 and such a fast rise the decoder died. The
+[0.352, 0.375] at the same budget. With gamma=150 and such a fast rise the decoder collapsed. The
 discrete latent carries no information. The target is the paper's number as remembered; it was not
 checked.
 

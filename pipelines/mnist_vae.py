@@ -23,7 +23,7 @@ plots = (
     figures.learning_curves,
     figures.reconstructions,
     figures.code_scatter,
-    figures.decoded_plane,
+    figures.latent_grid,
     figures.traversals,
     figures.latent_kl,
     figures.traversal_animation,

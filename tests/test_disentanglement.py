@@ -230,7 +230,7 @@ def test_the_latent_with_least_variance_relative_to_its_own_gets_the_votes():
 def test_pruned_latents_get_no_votes(factors, perfect):
     small = continuous(perfect.continuous * 0.05)
     assert measure("factor_vae_score", small, factors) == 0.0
-    score = disentanglement.factor_vae_score(small, factors, least_variance=1e-4, **SIZES)
+    score = disentanglement.factor_vae_score(small, factors, variance_threshold=1e-4, **SIZES)
     assert score == 1.0
     silent = Codes(perfect.continuous * [1, 1, 1, 0, 1], np.zeros((3000, 1), int))
     assert measure("factor_vae_score", silent, factors) == pytest.approx(0.8, abs=0.15)
@@ -397,10 +397,10 @@ def test_codes_fit_each_other(shapes, message):
 
 def test_values_are_named_after_the_majority_of_the_fit_examples():
     clusters, labels = np.array([5, 5, 5, 2, 2, 8]), np.array([1, 1, 4, 4, 4, 4])
-    hits = disentanglement.assignment_hits(clusters, labels)
+    hits = disentanglement.cluster_hits(clusters, labels)
     assert hits.tolist() == [True, True, False, True, True, True]
     test_clusters, test_labels = np.array([5, 2, 8, 9, 5]), np.array([1, 4, 1, 4, 4])
-    hits = disentanglement.assignment_hits(
+    hits = disentanglement.cluster_hits(
         test_clusters, test_labels, fit_clusters=clusters, fit_labels=labels
     )
     assert hits.tolist() == [True, True, False, False, False]
@@ -409,9 +409,9 @@ def test_values_are_named_after_the_majority_of_the_fit_examples():
 def test_several_categorical_latents_count_as_one():
     clusters = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 2)
     labels = np.array([0, 1, 1, 0] * 2)
-    assert disentanglement.assignment_hits(clusters, labels).all()
-    assert disentanglement.assignment_hits(clusters[:, 0], labels).mean() == 0.5
-    unseen = disentanglement.assignment_hits(
+    assert disentanglement.cluster_hits(clusters, labels).all()
+    assert disentanglement.cluster_hits(clusters[:, 0], labels).mean() == 0.5
+    unseen = disentanglement.cluster_hits(
         np.array([[2, 0]]), np.array([0]), fit_clusters=clusters, fit_labels=labels
     )
     assert not unseen.any()

@@ -215,7 +215,7 @@ def test_the_difference_to_a_single_task_is_paired(tmp_path):
     write_single_task(run, "gender", "Male", alone)
     expected = evaluation.paired_difference(together, alone)
     assert expected["value"] == pytest.approx(-0.02)
-    figure = figures.against_single_task(run)
+    figure = figures.compare_single_task(run)
     low, high = 100 * expected["low"], 100 * expected["high"]
     title = f"2 outputs change the accuracy of Male by -2.00 points [{low:.2f}, {high:.2f}]"
     assert title in texts(figure) and "\ngender" in texts(figure)
@@ -226,16 +226,16 @@ def test_each_single_task_has_its_row(tmp_path):
     everything = np.ones(200, bool)
     write_single_task(run, "gender", "Male", everything)
     write_single_task(run, "gender,seed=1", "Male", ~everything)
-    found = texts(figures.against_single_task(run))
+    found = texts(figures.compare_single_task(run))
     assert "2 outputs change the accuracy of Male by -" in found and "points (2 runs)" in found
     write_single_task(run, "young", "Young", everything)
-    found = texts(figures.against_single_task(run))
+    found = texts(figures.compare_single_task(run))
     assert "accuracy of single labels" in found and "Young: young" in found
 
 
 def test_only_finished_runs_on_the_same_data_are_compared(tmp_path, capsys):
     run = make_labels(["Male", "Young"], tmp_path / "both")
-    assert figures.against_single_task(run) is None
+    assert figures.compare_single_task(run) is None
     right = np.ones(200, bool)
     write_single_task(run, "unfinished", "Male", right, status="unfinished", data={})
     data = {"fingerprint": "cd34", "label_names": ["not Male", "Male"]}
@@ -246,7 +246,7 @@ def test_only_finished_runs_on_the_same_data_are_compared(tmp_path, capsys):
     (tmp_path / "unknown" / "metrics.json").write_text("")
     write_single_task(run, "set_aside~1", "Male", right)
     (tmp_path / "no_run").mkdir()
-    assert figures.against_single_task(run) is None
+    assert figures.compare_single_task(run) is None
     assert not capsys.readouterr().out
 
 
@@ -262,7 +262,7 @@ def test_broken_folders_are_named_and_left_out(tmp_path, capsys):
     run.predictions["index"] = run.predictions["index"] + 1
     write_single_task(run, "sound", "Male", right)
     run.predictions["index"] = run.predictions["index"] - 1
-    assert figures.against_single_task(run) is None
+    assert figures.compare_single_task(run) is None
     lines = capsys.readouterr().out.splitlines()
     named = [line.partition(" is not compared: ")[0] for line in lines]
     assert named == ["cut", "empty", "list", "missing", "other_weights", "sound"]
@@ -284,10 +284,23 @@ def test_figures_of_one_class_do_not_apply_to_several_labels(count):
         assert plot(run) is None
 
 
+def test_figures_of_classes_do_not_apply_to_a_regression():
+    run = make_points(GATE, np.array([0.0, 1, 1, 0], "float32"), lambda x, y: x)
+    del run.predictions["probabilities"]
+    for plot in (
+        figures.confusion_matrix,
+        figures.per_class,
+        figures.roc_curve,
+        figures.worst_mistakes,
+        figures.decision_regions,
+    ):
+        assert plot(run) is None
+
+
 def test_figures_of_several_labels_do_not_apply_to_one_class(tmp_path):
     run = make_images(2, folder=tmp_path / "run")
     assert figures.label_accuracies(run) is None
-    assert figures.against_single_task(run) is None
+    assert figures.compare_single_task(run) is None
 
 
 def test_mistakes_are_shown_of_images_at_hand_only():
@@ -299,10 +312,11 @@ def test_mistakes_are_shown_of_images_at_hand_only():
     assert figures.worst_mistakes(points) is None
 
 
-def test_mistakes_say_long_class_names_whole():
-    run = make_images(2, names=(LONG_NAME, "Lime"))
-    said = figures.worst_mistakes(run).axes[0].get_title()
-    assert LONG_NAME in said.replace("\n", "") and len(max(said.splitlines(), key=len)) <= 26
+@pytest.mark.parametrize("name", [LONG_NAME, "God-Morgon-$-Red-Grape-$-Juice"])
+def test_mistakes_say_long_class_names_whole(name):
+    run = make_images(2, names=(name, "Lime"), n=10)
+    said = figures.worst_mistakes(run).axes[0].get_title().replace(r"\$", "$")
+    assert name in said.replace("\n", "") and len(max(said.splitlines(), key=len)) <= 26
 
 
 @pytest.mark.parametrize(
@@ -327,7 +341,7 @@ def draw_differences(folder):
     run = make_labels(["Male", "Young"], folder / "both")
     name = "celeba_gender-sample," + ",".join(f"a_long_key_{i}=0.00{i}" for i in range(6))
     write_single_task(run, name, "Male", np.ones(200, bool))
-    return figures.against_single_task(run)
+    return figures.compare_single_task(run)
 
 
 def draw_peaks(folder):

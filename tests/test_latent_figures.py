@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import norm
 
 import kpipe.inputs.images
-from kpipe.figures import latents, sweeps
+from kpipe.figures import autoencoders, latent_traversals, latents
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
 from kpipe.runs import Record, Run
 
@@ -20,12 +20,12 @@ PLOTS = (
     reconstructions,
     denoising,
     latents.code_scatter,
-    latents.decoded_plane,
-    sweeps.traversals,
+    latents.latent_grid,
+    latent_traversals.traversals,
     latents.latent_kl,
     latents.discrete_code_by_class,
-    sweeps.compare_traversals,
-    sweeps.traversal_animation,
+    latent_traversals.compare_traversals,
+    latent_traversals.traversal_animation,
 )
 QUANTILES = norm.ppf(np.linspace(0.05, 0.95, 10))
 
@@ -294,6 +294,22 @@ def test_more_latents_are_projected_and_the_kept_variance_is_said():
     assert latents.code_scatter(make_run(continuous=0, discrete=[2])) is None
 
 
+def test_no_more_than_all_variance_of_few_codes_is_kept():
+    run = make_run(continuous=3, n=20)
+    run.predictions["code"][:, 2] = 0
+    assert "keeps 100 % of the variance" in texts(latents.code_scatter(run))
+
+
+@pytest.mark.parametrize("names", [(), ("weight",)])
+def test_codes_without_classes_have_no_figures_of_classes(names):
+    run = make_run(continuous=2, discrete=[3], n=20)
+    run.record.data.label_names = names
+    if names:
+        run.predictions["label"] = np.linspace(0, 1, 20, dtype="float32")
+    assert latents.code_scatter(run) is None
+    assert latents.discrete_code_by_class(run) is None
+
+
 def test_of_several_factors_the_first_colours_the_codes():
     run = make_run(classes=3, factors=4)
     figure = latents.code_scatter(run)
@@ -316,7 +332,7 @@ def test_names_of_many_classes_do_not_overlap():
 @pytest.mark.parametrize(("discrete", "shape"), [((), (28, 28, 1)), ((3, 2), (16, 16, 3))])
 def test_the_plane_is_decoded_at_the_quantiles_of_the_prior(discrete, shape):
     run = make_run(continuous=2, discrete=discrete, shape=shape)
-    figure = latents.decoded_plane(run)
+    figure = latents.latent_grid(run)
     (codes,) = run.decoded
     quantiles = norm.ppf(np.linspace(0.05, 0.95, 15))
     grid = codes.reshape(15, 15, -1)
@@ -334,22 +350,22 @@ def test_the_plane_is_decoded_at_the_quantiles_of_the_prior(discrete, shape):
 
 
 def test_only_two_latents_with_a_prior_span_a_plane():
-    assert latents.decoded_plane(make_run(continuous=2, prior=False)) is None
-    assert latents.decoded_plane(make_run(continuous=3)) is None
-    assert latents.decoded_plane(make_run(continuous=0, discrete=[10, 10])) is None
+    assert latents.latent_grid(make_run(continuous=2, prior=False)) is None
+    assert latents.latent_grid(make_run(continuous=3)) is None
+    assert latents.latent_grid(make_run(continuous=0, discrete=[10, 10])) is None
 
 
 def test_traversals_are_ordered_by_kl_and_vary_one_latent_each():
     run = make_run(continuous=3, discrete=[4])
     run.predictions["kl"] = np.tile(np.array([0.05, 2.411, 0.5, 1.287], "float32"), (300, 1))
-    figure = sweeps.traversals(run)
+    figure = latent_traversals.traversals(run)
     assert row_names(figure) == [
         "z2  2.41 nats",
         "c1 (4)  1.29 nats",
         "z3  0.50 nats",
         "z1  0.05 nats",
     ]
-    assert "z2 has most KL, 2.41 nats; 1 of 4 latents have less than 0.1" in texts(figure)
+    assert "z2 has the largest KL, 2.41 nats; 1 of 4 latents have less than 0.1" in texts(figure)
     (codes,) = run.decoded
     frequent = np.bincount(run.predictions["code"][:, 3:].argmax(axis=1)).argmax()
     expected = np.zeros((34, 7))
@@ -364,7 +380,7 @@ def test_traversals_are_ordered_by_kl_and_vary_one_latent_each():
 
 def test_forty_values_take_four_lines():
     run = make_run(continuous=1, discrete=[40], shape=(8, 8, 3))
-    figure = sweeps.traversals(run)
+    figure = latent_traversals.traversals(run)
     assert sorted(name.split("  ")[0] for name in row_names(figure)) == ["c1 (40)", "z1"]
     assert pixels(figure).shape == (5 * 9 - 1, 10 * 9 - 1, 3)
     assert len(run.decoded[0]) == 50
@@ -373,7 +389,7 @@ def test_forty_values_take_four_lines():
 @pytest.mark.parametrize("continuous", [0, 10])
 def test_forty_binary_latents_stand_in_several_blocks(continuous):
     run = make_run(continuous, discrete=[2] * 40, shape=(8, 8, 1))
-    figure = sweeps.traversals(run)
+    figure = latent_traversals.traversals(run)
     names = row_names(figure)
     assert len(names) == len(set(names)) == 40 + continuous
     assert len(figure.axes) == (3 if continuous else 2)
@@ -385,7 +401,7 @@ def test_forty_binary_latents_stand_in_several_blocks(continuous):
 
 
 def test_of_very_many_latents_the_largest_are_shown():
-    figure = sweeps.traversals(make_run(continuous=100, shape=(8, 8, 1)))
+    figure = latent_traversals.traversals(make_run(continuous=100, shape=(8, 8, 1)))
     assert len(row_names(figure)) == 64 and "the 64 largest are shown" in texts(figure)
     assert figure.get_figwidth() <= 10
 
@@ -393,10 +409,10 @@ def test_of_very_many_latents_the_largest_are_shown():
 def test_latents_without_prior_are_not_traversed():
     run = make_run(prior=False)
     for plot in (
-        sweeps.traversals,
+        latent_traversals.traversals,
         latents.latent_kl,
-        sweeps.traversal_animation,
-        sweeps.compare_traversals,
+        latent_traversals.traversal_animation,
+        latent_traversals.compare_traversals,
     ):
         assert plot(run) is None
 
@@ -437,18 +453,19 @@ def test_without_capacity_and_steps_the_kl_stands_alone_over_epochs():
     [
         ({"discrete": [10]}, 5),
         ({"continuous": 2, "shape": (32, 32, 3)}, 2),
-        ({"continuous": 3, "discrete": [40], "shape": (96, 64, 3)}, 4),
+        ({"continuous": 3, "discrete": [40], "shape": (24, 16, 3)}, 4),
         ({"continuous": 0, "discrete": [2] * 40, "shape": (64, 64, 3)}, 5),
     ],
 )
-def test_the_animation_runs_there_and_back_for_ever(options, columns):
+def test_the_animation_runs_there_and_back_for_ever(options, columns, monkeypatch):
+    monkeypatch.setattr(autoencoders, "CELL", 32)
     run = make_run(**options)
-    content = sweeps.traversal_animation(run)
+    content = latent_traversals.traversal_animation(run)
     assert len(content) < 500_000
     with Image.open(io.BytesIO(content)) as film:
         assert film.format == "GIF" and film.is_animated and film.info["loop"] == 0
         assert (film.info["duration"] == 80 and film.n_frames > 20) or "discrete" in options
-        assert film.width == columns * 64
+        assert film.width == columns * 32
         frames = []
         for i in range(film.n_frames):
             film.seek(i)
@@ -468,17 +485,19 @@ def test_the_animation_runs_there_and_back_for_ever(options, columns):
             np.testing.assert_array_equal(codes[3, :, column][:, rest], start[:, rest])
 
 
-def test_the_animation_stays_small_where_images_are_noise():
-    run = make_run(continuous=5, shape=(64, 64, 3))
+def test_the_animation_stays_small_where_images_are_noise(monkeypatch):
+    monkeypatch.setattr(autoencoders, "CELL", 16)
+    monkeypatch.setattr(latent_traversals, "MAX_BYTES", 32_000)  # as many in a pixel as usual
+    run = make_run(continuous=5, shape=(16, 16, 3))
     random = np.random.default_rng(0)
     predict = lambda codes, verbose: {  # noqa: E731
-        "reconstruction": random.random((len(codes), 64, 64, 3), "float32")
+        "reconstruction": random.random((len(codes), 16, 16, 3), "float32")
     }
     run.model.get_layer("decoder").predict = predict
-    content = sweeps.traversal_animation(run)
-    assert len(content) < 500_000
+    content = latent_traversals.traversal_animation(run)
+    assert len(content) < 32_000
     with Image.open(io.BytesIO(content)) as film:
-        assert film.is_animated and film.width == 3 * 64
+        assert film.is_animated and film.width == 3 * 16
 
 
 def test_values_of_the_discrete_latent_are_matched_to_the_classes():
@@ -506,7 +525,7 @@ def test_a_matrix_needs_a_discrete_latent_and_one_class():
 
 def test_models_beside_each_other(tmp_path, capsys):
     run = make_run_in(tmp_path, discrete=[10])
-    assert sweeps.compare_traversals(run) is None
+    assert latent_traversals.compare_traversals(run) is None
     write_beside(run, "first", "none")
     keys = {"capacity": "none", "discrete": "40x2"}
     write_beside(run, "second", "", hyperparameters=keys, overrides={**keys, "beta": 4})
@@ -521,7 +540,7 @@ def test_models_beside_each_other(tmp_path, capsys):
         "plain": {"latents": {"continuous": 10, "discrete": [], "has_prior": False}},
     }.items():
         write_beside(run, name, f"model_{name}", **changes)
-    figure = sweeps.compare_traversals(run)
+    figure = latent_traversals.compare_traversals(run)
     heads = [axes.get_title(loc="left") for axes in figure.axes]
     own = "continuous 4.25 of 5.00 nats\ndiscrete 2.20 nats"
     assert heads == [
@@ -542,7 +561,7 @@ def test_damaged_runs_are_named_and_left_out(tmp_path, capsys):
     (write_beside(run, "d", "vae") / "run.json").write_text("[1]")
     image = write_beside(run, "e", "vae") / "figures" / "traversals.png"
     image.write_bytes(image.read_bytes()[:-300])
-    assert sweeps.compare_traversals(run) is None
+    assert latent_traversals.compare_traversals(run) is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" is not compared")[0] for line in lines] == list("abcde")
 
@@ -556,7 +575,7 @@ def draw_denoising(_):
 def draw_beside(folder):
     run = make_run_in(folder, discrete=[10])
     write_beside(run, "first", "vae")
-    return sweeps.compare_traversals(run)
+    return latent_traversals.compare_traversals(run)
 
 
 @pytest.mark.parametrize(
@@ -565,12 +584,12 @@ def draw_beside(folder):
         lambda _: reconstructions(make_run(shape=(48, 32, 3))),
         draw_denoising,
         lambda _: latents.code_scatter(make_run(classes=10)),
-        lambda _: latents.decoded_plane(make_run(continuous=2, discrete=[10])),
-        lambda _: sweeps.traversals(make_run(discrete=[10])),
-        lambda _: sweeps.traversals(make_run(discrete=[40], shape=(32, 32, 3))),
-        lambda _: sweeps.traversals(make_run(continuous=0, discrete=[2] * 40)),
-        lambda _: sweeps.traversals(make_run(continuous=10, discrete=[2] * 40)),
-        lambda _: sweeps.traversals(make_run(continuous=1)),
+        lambda _: latents.latent_grid(make_run(continuous=2, discrete=[10])),
+        lambda _: latent_traversals.traversals(make_run(discrete=[10])),
+        lambda _: latent_traversals.traversals(make_run(discrete=[40], shape=(32, 32, 3))),
+        lambda _: latent_traversals.traversals(make_run(continuous=0, discrete=[2] * 40)),
+        lambda _: latent_traversals.traversals(make_run(continuous=10, discrete=[2] * 40)),
+        lambda _: latent_traversals.traversals(make_run(continuous=1)),
         lambda _: latents.latent_kl(make_run(continuous=128, discrete=[10])),
         lambda _: latents.discrete_code_by_class(make_run(discrete=[10])),
         lambda _: latents.discrete_code_by_class(make_run(discrete=[40], classes=81)),

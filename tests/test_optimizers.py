@@ -121,7 +121,7 @@ def steps(optimizer, model, count):
 def test_slowed_variables_take_smaller_steps_under_adam_too():
     model, other = small_network(), small_network()
     optimizer = keras.optimizers.Adam(0.01)
-    optimizers.slow_down(optimizer, model.trainable_variables[:2], 0.1)
+    optimizers.scale_learning_rate(optimizer, model.trainable_variables[:2], 0.1)
     before, slowed = steps(optimizer, model, 1)
     _, full = steps(keras.optimizers.Adam(0.01), other, 1)
     for i, factor in enumerate((0.1, 0.1, 1.0, 1.0)):
@@ -132,7 +132,7 @@ def test_slowed_variables_take_smaller_steps_under_adam_too():
 def test_during_the_warmup_slowed_variables_stay_as_they_are():
     model = small_network()
     optimizer = make(optimizer="adamw", weight_decay=0.1, learning_rate=0.01)
-    optimizers.slow_down(optimizer, model.trainable_variables[:2], 1.0, warmup_steps=3)
+    optimizers.scale_learning_rate(optimizer, model.trainable_variables[:2], 1.0, warmup_steps=3)
     before, after = steps(optimizer, model, 3)
     np.testing.assert_array_equal(after[0], before[0])
     assert (after[2] != before[2]).any()
@@ -143,7 +143,7 @@ def test_during_the_warmup_slowed_variables_stay_as_they_are():
 def test_weight_decay_leaves_slowed_variables_and_biases_alone():
     model = small_network()
     optimizer = make(optimizer="adamw", weight_decay=0.1, learning_rate=0.1)
-    optimizers.slow_down(optimizer, model.trainable_variables[:1], 0.5)
+    optimizers.scale_learning_rate(optimizer, model.trainable_variables[:1], 0.5)
     before = [v.numpy() for v in model.trainable_variables]
     zeros = [np.zeros(v.shape, "float32") for v in model.trainable_variables]
     optimizer.apply(zeros, model.trainable_variables)
@@ -155,7 +155,7 @@ def test_weight_decay_leaves_slowed_variables_and_biases_alone():
 def test_a_slowed_optimizer_is_saved_and_loaded_as_what_it_is(tmp_path):
     model = small_network()
     optimizer = keras.optimizers.Adam(0.01)
-    optimizers.slow_down(optimizer, model.trainable_variables[:2], 0.1)
+    optimizers.scale_learning_rate(optimizer, model.trainable_variables[:2], 0.1)
     steps(optimizer, model, 1)
     model.save(tmp_path / "model.keras")
     assert type(keras.models.load_model(tmp_path / "model.keras").optimizer) is type(optimizer)

@@ -1,3 +1,4 @@
+import functools
 import json
 import types
 
@@ -45,12 +46,16 @@ def entry(value, half=0.02):
     return {"value": value, "low": value - half, "high": value + half, "n": 100}
 
 
-def text_run(tmp_path, kind="bag_of_embeddings", **changes):
-    labels = [1, 0, 1, 0, 0, 1]
+@functools.cache  # a model is compiled at its first prediction
+def model_of(kind):
     options = {"vocabulary_size": len(VOCABULARY), "embedding_dim": 4}
     if kind == "transformer":
         options |= {"num_heads": 2, "max_length": 16}
-    model = getattr(models, kind)(2, **options)
+    return getattr(models, kind)(2, **options)
+
+
+def text_run(tmp_path, kind="bag_of_embeddings", **changes):
+    labels = [1, 0, 1, 0, 0, 1]
     probabilities = np.array(
         [[0.1, 0.9], [0.8, 0.2], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.9, 0.1]]
     )
@@ -61,7 +66,7 @@ def text_run(tmp_path, kind="bag_of_embeddings", **changes):
         "data": types.SimpleNamespace(
             vocabulary=VOCABULARY, sequence_length=4, train=train, test=split_of(TEXTS, labels)
         ),
-        "_model": model,
+        "_model": model_of(kind),
         "_predictions": {"label": np.array(labels), "probabilities": probabilities},
         "metrics": {
             "accuracy": entry(0.8),
@@ -126,8 +131,8 @@ def title_of(figure):
 
 ALL = (
     figures.text_lengths,
-    figures.against_bag_of_words,
-    figures.telling_words,
+    figures.compare_bag_of_words,
+    figures.word_importance,
     figures.nearest_words,
     figures.analogies,
     figures.embedding_map,
@@ -151,6 +156,13 @@ def test_a_run_that_was_opened_again_or_has_no_texts_has_no_such_figure(plot, tm
     assert plot(text_run(tmp_path, data=other)) is None
 
 
+def test_a_regression_on_texts_has_no_figures_of_classes(tmp_path):
+    predictions = {"label": np.arange(6, dtype="float32"), "value": np.zeros(6, "float32")}
+    run = text_run(tmp_path, "transformer", _predictions=predictions)
+    for plot in (figures.word_importance, figures.attention_map, figures.embedding_map):
+        assert plot(run) is None
+
+
 def test_the_share_of_cut_texts_is_told(tmp_path):
     figure = figures.text_lengths(text_run(tmp_path))
     assert title_of(figure).startswith("50.0 % of the training texts are truncated")  # 3 of 6
@@ -170,9 +182,9 @@ def test_the_share_of_cut_texts_is_told(tmp_path):
 def test_the_bag_of_words_is_beaten_only_where_it_is(above, said, tmp_path):
     run = text_run(tmp_path)
     run.metrics["above_bag_of_words"] = above
-    assert title_of(figures.against_bag_of_words(run)) == said
+    assert title_of(figures.compare_bag_of_words(run)) == said
     del run.metrics["bag_of_words_baseline"]
-    assert figures.against_bag_of_words(run) is None
+    assert figures.compare_bag_of_words(run) is None
 
 
 def test_the_effect_of_a_word_is_the_fall_of_the_log_odds_without_it(tmp_path):
@@ -188,7 +200,7 @@ def test_the_effect_of_a_word_is_the_fall_of_the_log_odds_without_it(tmp_path):
 def test_texts_of_both_classes_and_mistakes_are_shown(tmp_path):
     run = text_run(tmp_path)
     run.data.sequence_length = 5
-    titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
+    titles = [axes.get_title(loc="left") for axes in figures.word_importance(run).axes]
     assert titles == [
         "negative (80.0 %), correct",
         "positive (90.0 %), correct",
@@ -209,7 +221,7 @@ def test_attention_is_drawn_of_transformers_alone(tmp_path):
 
 
 def test_the_nearest_word_is_the_one_of_the_largest_cosine(tmp_path):
-    run = text_run(tmp_path)
+    run = text_run(tmp_path, _model=model_of.__wrapped__("bag_of_embeddings"))
     layer = run.model.get_layer("embedding")
     vectors = np.zeros((len(VOCABULARY), 4), np.float32)
     vectors[:, 0] = np.arange(len(VOCABULARY))
@@ -231,7 +243,7 @@ def test_the_rank_of_an_analogy_is_that_of_the_expected_word():
 
 def test_the_rank_of_queen_is_told_whatever_it_is(tmp_path):
     run = text_run(tmp_path)
-    vectors = words.embedding_of(run)
+    vectors = words.embedding_of(run.model, VOCABULARY)
     rank, candidates, _ = words.rank_analogy(vectors, VOCABULARY, ("man", "king", "woman", "queen"))
     assert candidates == len(VOCABULARY) - 5
     title = title_of(figures.analogies(run))
@@ -241,7 +253,7 @@ def test_the_rank_of_queen_is_told_whatever_it_is(tmp_path):
 
 
 def test_log_odds_say_for_which_class_a_word_speaks(tmp_path):
-    odds = words.class_log_odds(text_run(tmp_path))
+    odds = words.class_log_odds(text_run(tmp_path).data, 2)
     good, bad, film = (VOCABULARY.index(word) for word in ("good", "bad", "film"))
     assert odds[good].argmax() == 1 and odds[bad].argmax() == 0
     np.testing.assert_allclose(odds[good, 0], -odds[good, 1], rtol=1e-6)
@@ -260,7 +272,7 @@ def test_log_odds_see_all_of_train_where_it_is_sorted_by_class(tmp_path):
     run = text_run(tmp_path)
     run.data.train = FakeSplit(train.inputs[order], train.labels[order])
     # With one class only, no word would indicate it with certainty.
-    assert words.class_log_odds(run)[VOCABULARY.index("bad"), 0] > 20
+    assert words.class_log_odds(run.data, 2)[VOCABULARY.index("bad"), 0] > 20
 
 
 def test_bars_hold_equally_many_lengths(tmp_path):
@@ -287,12 +299,14 @@ def test_padding_says_nothing_about_a_word(tmp_path):
 def test_a_sure_answer_is_no_certain_one(tmp_path):
     run = text_run(tmp_path)
     run.predictions["probabilities"][0] = 0.00001, 0.99999
-    titles = [axes.get_title(loc="left") for axes in figures.telling_words(run).axes]
+    titles = [axes.get_title(loc="left") for axes in figures.word_importance(run).axes]
     assert "positive (> 99.9 %), correct" in titles
 
 
 @pytest.mark.parametrize("words_of", [("😭", "東"), ("h" * 120, "w" * 60)])
-@pytest.mark.parametrize("plot", [figures.telling_words, figures.nearest_words, figures.analogies])
+@pytest.mark.parametrize(
+    "plot", [figures.word_importance, figures.nearest_words, figures.analogies]
+)
 def test_words_of_any_script_and_length_fit(plot, words_of, tmp_path):
     run = text_run(tmp_path)
     run.data.vocabulary = (*VOCABULARY[:2], *words_of, *VOCABULARY[4:])

@@ -352,7 +352,9 @@ from kpipe.datasets.base import generated
 
 task = "multilabel"
 data = "pairs"
-plots = (figures.telling_words, figures.attention_map, figures.embedding_map, figures.text_lengths)
+plots = (
+    figures.word_importance, figures.attention_map, figures.embedding_map, figures.text_lengths
+)
 
 
 def pairs(count, seed):

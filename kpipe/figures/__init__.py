@@ -12,31 +12,31 @@ from .classes import confusion_matrix, per_class, roc_curve
 from .compare import architectures, regularizers
 from .curves import learning_curves
 from .images import augmented_examples, first_layer_filters, worst_mistakes
-from .labels import against_single_task, label_accuracies
-from .latents import code_scatter, decoded_plane, discrete_code_by_class, latent_kl
+from .labels import compare_single_task, label_accuracies
+from .latent_traversals import compare_traversals, traversal_animation, traversals
+from .latents import code_scatter, discrete_code_by_class, latent_grid, latent_kl
 from .points import decision_regions
 from .regression import predicted_against_true, residuals
-from .sweeps import compare_traversals, traversal_animation, traversals
-from .texts import against_bag_of_words, attention_map, telling_words, text_lengths
+from .texts import attention_map, compare_bag_of_words, text_lengths, word_importance
 from .words import analogies, embedding_map, nearest_words
 
 __all__ = [
-    "against_bag_of_words",
-    "against_single_task",
     "analogies",
     "architectures",
     "attention_map",
     "augmented_examples",
     "code_scatter",
+    "compare_bag_of_words",
+    "compare_single_task",
     "compare_traversals",
     "confusion_matrix",
     "decision_regions",
-    "decoded_plane",
     "denoising",
     "discrete_code_by_class",
     "embedding_map",
     "first_layer_filters",
     "label_accuracies",
+    "latent_grid",
     "latent_kl",
     "learning_curves",
     "nearest_words",
@@ -46,9 +46,9 @@ __all__ = [
     "regularizers",
     "residuals",
     "roc_curve",
-    "telling_words",
     "text_lengths",
     "traversal_animation",
     "traversals",
+    "word_importance",
     "worst_mistakes",
 ]

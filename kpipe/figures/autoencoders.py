@@ -138,18 +138,9 @@ def spread(run: Run, count: int, among: int) -> np.ndarray:
     return np.array([found[c][rank] for c, rank in sorted((c, r) for r, c in taken[:count])])
 
 
-def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Tiles images row by row with white gaps: (height, width, channels)."""
-    _, height, width, channels = images.shape
-    gap = max(1, width // 16)
-    padded = np.pad(images, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1)
-    rows = padded.reshape(-1, columns, height + gap, width + gap, channels).swapaxes(1, 2)
-    return rows.reshape(-1, columns * (width + gap), channels)[:-gap, :-gap]
-
-
 def draw_rows(axes: Axes, images: np.ndarray, columns: int, names: Sequence[str]) -> None:
     """Draws images in rows of `columns`, with the name of each row to its left."""
-    canvas = tile(images, columns)
+    canvas = style.tile(images, columns)
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
     axes.set_anchor("NW")  # if centred, names could be outside the space that the layout reserves
     height = (canvas.shape[0] + 1) / len(names)

@@ -21,7 +21,7 @@ KINDS = ("precision", "recall")
 
 def confusion_matrix(run: Run) -> Figure | None:
     """Test examples by true and predicted class; the colour is the share of the true class."""
-    if not style.is_classifier(run) or style.is_multilabel(run):
+    if not style.has_classes(run):
         return None
     truth, predicted = run.predictions["label"], run.predictions["probabilities"].argmax(axis=1)
     shown, counts = _count_pairs(truth, predicted, len(run.label_names))
@@ -102,7 +102,7 @@ def _count_pairs(
 def roc_curve(run: Run) -> Figure | None:
     """ROC curve: true against false positive rate; the second class is the positive one."""
     truth = run.predictions["label"]
-    if not style.is_classifier(run) or style.is_multilabel(run):
+    if not style.has_classes(run):
         return None
     if len(run.label_names) != 2 or np.unique(truth).size != 2:
         return None
@@ -122,8 +122,8 @@ def roc_curve(run: Run) -> Figure | None:
     axes = figure.subplots()
     axes.plot(false_positives, true_positives, color=BLUE, linewidth=2, label=label)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance: AUC 0.500")
-    said = run.predictions["probabilities"].argmax(axis=1) == 1
-    rate = (said[truth == 0].mean(), said[truth == 1].mean())
+    predicted = run.predictions["probabilities"].argmax(axis=1) == 1
+    rate = (predicted[truth == 0].mean(), predicted[truth == 1].mean())
     axes.plot(*rate, "o", color=VERMILION, markersize=8, label="decision at probability 0.5")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel(f"false positive rate ({negative} predicted as {positive})")

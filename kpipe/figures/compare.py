@@ -61,7 +61,7 @@ def _missing(run: Run) -> str:
 
 
 def architectures(run: Run) -> Figure | None:
-    """Architectures run into this folder, compared by accuracy, size and time."""
+    """All architectures with a run in this folder, compared by accuracy, size and time."""
     found = variants(run, "architecture")
     if len(found) < 2:
         return None

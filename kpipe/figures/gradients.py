@@ -56,10 +56,7 @@ def _draw_entries(axes: Axes, check: GradientCheck) -> None:
 
 def _name(variable: VariableCheck) -> str:
     """Shortens a long path to its end, which is more informative than its start."""
-    name = variable.name
-    name = (
-        name if len(name) <= LONGEST_NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - LONGEST_NAME :]
-    )
+    name = style.escape(style.truncate(variable.name[::-1], LONGEST_NAME)[::-1])
     return name if variable.passed else f"{variable.verdict}  {name}"
 
 

@@ -29,7 +29,7 @@ _CHANGES = {
 
 def worst_mistakes(run: Run) -> Figure | None:
     """The most confident mistakes on the test split: true → predicted class, its probability."""
-    if not (style.is_classifier(run) and style.has_images(run)) or style.is_multilabel(run):
+    if not (style.has_classes(run) and style.has_images(run)):
         return None
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     predicted, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -81,7 +81,7 @@ def augmented_examples(run: Run) -> Figure | None:
     ]
     gap = max(1, originals.shape[2] // 12)  # pixels
     panels = [
-        _tiles(_pixels(images), columns, gap)
+        style.tile(_pixels(images), columns, gap)
         for images, columns in (
             (originals, 1),
             (np.stack(changed, axis=1).reshape(-1, *originals.shape[1:]), NUM_AUGMENTED),
@@ -95,7 +95,7 @@ def augmented_examples(run: Run) -> Figure | None:
         axes.set_axis_off()
         axes.set_title(name, fontsize=10, loc="left")
     changes = [
-        _CHANGES.get(field.name, field.name).format(value, 100 * value if value else 0)
+        _CHANGES.get(field.name, field.name).format(value, 100 * value)
         for field in dataclasses.fields(data.augmentation)
         if (value := getattr(data.augmentation, field.name))
     ]
@@ -141,7 +141,8 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 def _in_two_lines(name: str) -> str:
     first, *rest = style.break_lines(name, 24)
-    return "\n".join([first, style.shorten("".join(rest), 26)] if rest else [first])
+    lines = [first, style.truncate("".join(rest), 26)] if rest else [first]
+    return style.escape("\n".join(lines))
 
 
 def _probability(value: float) -> str:
@@ -160,17 +161,4 @@ def _mosaic(kernel: np.ndarray, columns: int) -> np.ndarray:
     filters = np.where(span > 0, (filters - low) / np.where(span > 0, span, 1), 0.5)
     zoom = -(-24 // max(filters.shape[1:3]))  # small filters are enlarged to 24 pixels
     filters = filters.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    return _tiles(filters, columns, gap=4)
-
-
-def _tiles(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """Tiles images of one size, row by row, on white."""
-    count, height, width = images.shape[:3]
-    rows = -(-count // columns)
-    white = 255 if images.dtype == np.uint8 else 1
-    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
-    canvas = np.full(shape, white, images.dtype)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = image
-    return canvas
+    return style.tile(filters, columns, gap=4)

@@ -63,7 +63,7 @@ def label_accuracies(run: Run) -> Figure | None:
     return figure
 
 
-def against_single_task(run: Run) -> Figure | None:
+def compare_single_task(run: Run) -> Figure | None:
     """Accuracy minus that of networks trained on a single label, on the same test examples."""
     if not (style.is_classifier(run) and style.is_multilabel(run)):
         return None
@@ -77,7 +77,7 @@ def against_single_task(run: Run) -> Figure | None:
     several = len({name for _, name, _ in rows}) > 1
     # Full names: folder names often differ only at their ends.
     texts = [
-        "\n".join(style.break_lines(f"{name}: {folder}" if several else folder, 62))
+        style.escape("\n".join(style.break_lines(f"{name}: {folder}" if several else folder, 62)))
         for folder, name, _ in rows
     ]
     lines = 1 + max(text.count("\n") for text in texts)

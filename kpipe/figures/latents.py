@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
 from ..runs import Record, Run
 from . import style
-from .autoencoders import decode, tile
+from .autoencoders import decode
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
 
 MAX_WIDTH = 10.0  # inches
@@ -67,7 +63,7 @@ def vary(codes: np.ndarray, latent: Latent, places: np.ndarray) -> np.ndarray:
 def code_scatter(run: Run) -> Figure | None:
     """Codes of test images in the plane, coloured by class."""
     dimensions = (run.record.details.get("latents") or {}).get("continuous", 0)
-    if dimensions < 2:
+    if dimensions < 2 or not style.has_labels(run):
         return None
     codes, label = run.predictions["code"][:, :dimensions], run.predictions["label"]
     values, names, by = np.arange(len(run.label_names)), [*run.label_names], "class"
@@ -85,10 +81,11 @@ def code_scatter(run: Run) -> Figure | None:
 
         projection = PCA(2, random_state=0).fit(codes)
         places = projection.transform(codes)
-        share = 100 * projection.explained_variance_.sum() / max(codes.var(axis=0).sum(), 1e-12)
+        total = codes.var(axis=0, ddof=1).sum()  # ddof as in PCA
+        share = 100 * projection.explained_variance_.sum() / max(total, 1e-12)
         which = f"plane that keeps {share:.0f} % of the variance of {dimensions} latents"
 
-    colors = np.array(_class_colors(len(values)))
+    colors = np.array(style.class_colors(len(values)))
     figure = style.new_figure(WIDTH + 0.6)
     axes = figure.subplots()
     order = np.searchsorted(values, label)
@@ -105,37 +102,18 @@ def code_scatter(run: Run) -> Figure | None:
     axes.set(xlabel=across + component, ylabel=up + component)
     axes.grid(color=style.GRID)
     axes.set_axisbelow(True)
+    axes.margins(0.1)  # room for names
     title = f"{len(shown):,} of {len(codes):,} test codes by {by}, in the {which}"
     style.set_title(figure, title)
     medians = [np.median(places[order == i], axis=0) for i in np.unique(order)]
-    _name_apart(figure, axes, medians, [names[i] for i in np.unique(order)])
+    look: Any = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
+    look["path_effects"] = [withStroke(linewidth=2.5, foreground="white")]
+    shortened = [style.shorten(names[i], 14) for i in np.unique(order)]
+    style.name_apart(figure, axes, medians, shortened, **look)
     return figure
 
 
-def _name_apart(figure: Figure, axes: Axes, places: list[np.ndarray], names: list[str]) -> None:
-    """Writes names at places, in the given order, where they do not overlap."""
-    figure.draw_without_rendering()  # applies the layout, which sets the positions
-    look: Any = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": INK}
-    taken: list[Bbox] = []
-    for place, name in zip(places, names, strict=True):
-        text = axes.text(place[0], place[1], style.shorten(name, 14), **look)
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-        box = text.get_window_extent()
-        if box.count_overlaps(taken):
-            text.remove()
-        else:
-            taken.append(box)
-
-
-def _class_colors(count: int) -> list:
-    if count <= len(CLASS_COLORS):
-        return [to_rgb(color) for color in CLASS_COLORS[:count]]
-    if count <= 10:
-        return [color[:3] for color in colormaps["tab10"](range(count))]
-    return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
-
-
-def decoded_plane(run: Run) -> Figure | None:
+def latent_grid(run: Run) -> Figure | None:
     """Images decoded from the plane of the two latents, at quantiles of the prior."""
     latents = latents_of(run)
     if sum(not latent.is_discrete for latent in latents) != 2:
@@ -146,7 +124,7 @@ def decoded_plane(run: Run) -> Figure | None:
     codes[:, 1] = np.repeat(values[::-1], GRID_SIDE)  # the largest on top, as in a plot
     for latent in latents[2:]:
         codes[:, latent.columns.start] = 1
-    canvas = tile(decode(run, codes), GRID_SIDE)
+    canvas = style.tile(decode(run, codes), GRID_SIDE)
     figure = style.new_figure(WIDTH + 0.4)
     axes = figure.subplots()
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
@@ -228,7 +206,7 @@ def used_nats(ends: Mapping[str, float]) -> list[str]:
 def discrete_code_by_class(run: Run) -> Figure | None:
     """Test images by class and by value of the first discrete latent, as shares of a class."""
     latent = next((latent for latent in latents_of(run) if latent.is_discrete), None)
-    if latent is None or style.is_multilabel(run):
+    if latent is None or not style.has_labels(run) or style.is_multilabel(run):
         return None
     truth = run.predictions["label"]
     value = run.predictions["code"][:, latent.columns].argmax(axis=1)

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ..runs import Run
@@ -19,7 +18,7 @@ GRID_SIZE = 400  # cells on a side
 
 def decision_regions(run: Run) -> Figure | None:
     """The plane coloured by predicted class, test points by true class; mistakes are circled."""
-    if style.is_multilabel(run) or run.data is None or tuple(run.data.input_shape) != (2,):
+    if not style.has_classes(run) or run.data is None or tuple(run.data.input_shape) != (2,):
         return None
     truth = run.predictions["label"]
     points = np.asarray(run.test_inputs(np.arange(len(truth))))
@@ -29,7 +28,7 @@ def decision_regions(run: Run) -> Figure | None:
     margin = (0.3 if few else 0.06) * np.where(high > low, high - low, 1.0)
     low, high = low - margin, high + margin
 
-    colors = _class_colors(len(run.label_names))
+    colors = style.class_colors(len(run.label_names))
     names = [style.shorten(name, 18) for name in run.label_names]
     columns = max(1, min(len(names) + 1, 45 // (max(map(len, names)) + 4)))
     shape = float(np.clip((high[1] - low[1]) / (high[0] - low[0]), 0.5, 1.1))
@@ -52,15 +51,6 @@ def decision_regions(run: Run) -> Figure | None:
     return figure
 
 
-def _class_colors(count: int) -> list:
-    """Returns a colour for each class, as RGB."""
-    if count <= len(style.CLASS_COLORS):
-        return [to_rgb(color) for color in style.CLASS_COLORS[:count]]
-    from matplotlib import colormaps
-
-    return [color[:3] for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
-
-
 def _color_regions(
     axes: Axes, model: keras.Model, low: np.ndarray, high: np.ndarray, colors: list
 ) -> None:
@@ -68,9 +58,9 @@ def _color_regions(
     steps = (np.arange(GRID_SIZE) + 0.5) / GRID_SIZE
     x, y = (low[:, None] + (high - low)[:, None] * steps).astype(np.float32)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    said = model.predict(grid, batch_size=8192, verbose=0)["probabilities"].argmax(axis=1)
+    predicted = model.predict(grid, batch_size=8192, verbose=0)["probabilities"].argmax(axis=1)
     light = 0.7 + 0.3 * np.array(colors)
-    image = light[said].reshape(GRID_SIZE, GRID_SIZE, 3)
+    image = light[predicted].reshape(GRID_SIZE, GRID_SIZE, 3)
     extent = (low[0], high[0], low[1], high[1])
     axes.imshow(image, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
 

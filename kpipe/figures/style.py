@@ -10,9 +10,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import Bbox
 
 from ..runs import Run
 
@@ -67,10 +71,19 @@ def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+def truncate(text: str, longest: int) -> str:
+    """Shortens text to at most `longest` characters, the last of which is then "…"."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def escape(text: str) -> str:
+    """Escapes dollar signs, which would start a formula."""
+    return text.replace("$", r"\$")
+
+
 def shorten(name: str, longest: int) -> str:
-    """Shortens a class name, and escapes dollar signs, which would start a formula."""
-    name = name if len(name) <= longest else name[: longest - 1] + "…"
-    return name.replace("$", r"\$")
+    """Truncates and escapes a name."""
+    return escape(truncate(name, longest))
 
 
 def break_lines(text: str, width: int) -> list[str]:
@@ -80,7 +93,68 @@ def break_lines(text: str, width: int) -> list[str]:
         if lines[-1] and len(lines[-1] + piece) > width:
             lines.append("")
         lines[-1] += piece
-    return [shorten(line.strip(), width) for line in lines]
+    return [truncate(line.strip(), width) for line in lines]
+
+
+def class_colors(count: int) -> list[tuple[float, float, float]]:
+    """Returns a colour for each class, as RGB."""
+    if count <= len(CLASS_COLORS):
+        return [to_rgb(color) for color in CLASS_COLORS[:count]]
+    if count <= 10:
+        return [to_rgb(color) for color in colormaps["tab10"](range(count))]
+    return [to_rgb(color) for color in colormaps["turbo"](np.linspace(0.05, 0.95, count))]
+
+
+def name_apart(
+    figure: Figure,
+    axes: Axes,
+    places: Sequence[np.ndarray],
+    names: Sequence[str],
+    *,
+    offset: tuple[float, float] = (0, 0),
+    most: int | None = None,
+    **look: Any,
+) -> None:
+    """Names points in the given order, where a name fits into the axes and overlaps no other.
+
+    Args:
+        figure: The figure, on which all else is drawn.
+        axes: The axes of the points.
+        places: Point of each name.
+        names: The names.
+        offset: Offset of a name from its point, in units of 1/72 inch.
+        most: Maximum number of names.
+        **look: Properties of the text.
+    """
+    figure.draw_without_rendering()  # applies the layout, which sets the positions
+    taken: list[Bbox] = []
+    for place, name in zip(places, names, strict=True):
+        if len(taken) == most:
+            break
+        text = axes.annotate(name, tuple(place), xytext=offset, textcoords="offset points", **look)
+        box = text.get_window_extent()
+        inside = axes.bbox.contains(*box.p0) and axes.bbox.contains(*box.p1)
+        if inside and not box.count_overlaps(taken):
+            taken.append(box)
+        else:
+            text.remove()
+
+
+def tile(images: np.ndarray, columns: int, gap: int | None = None) -> np.ndarray:
+    """Tiles images of one size row by row on white; gaps are a sixteenth of the width by default.
+
+    Images are uint8, or floats from 0 to 1.
+    """
+    count, height, width = images.shape[:3]
+    gap = max(1, width // 16) if gap is None else gap
+    rows = -(-count // columns)
+    white = 255 if images.dtype == np.uint8 else 1
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
+    canvas = np.full(shape, white, images.dtype)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
 
 
 def percent_formatter(limits: Sequence[float]) -> PercentFormatter:
@@ -107,6 +181,16 @@ def is_multilabel(run: Run) -> bool:
 def is_classifier(run: Run) -> bool:
     """Whether the run's network predicts classes or labels."""
     return "probabilities" in run.predictions
+
+
+def has_classes(run: Run) -> bool:
+    """Whether the run's network predicts one class for an example."""
+    return is_classifier(run) and not is_multilabel(run)
+
+
+def has_labels(run: Run) -> bool:
+    """Whether the run's examples have named classes or labels, which any task may have."""
+    return bool(run.label_names) and run.predictions["label"].dtype.kind in "iu"
 
 
 def has_images(run: Run) -> bool:

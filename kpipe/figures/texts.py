@@ -1,7 +1,7 @@
 """Figures of networks on texts: lengths, comparison with a bag of words, and explanations."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import formatting, models
-from ..data import Split
+from ..data import Data, Split
 from ..inputs.tokens import UNKNOWN_ID
 from ..measures.intervals import sign_of
 from ..runs import Run
@@ -23,21 +23,9 @@ BARS = 60
 MONOSPACE = "DejaVu Sans Mono"
 
 
-class TextData(NamedTuple):
-    """The texts of a run; the first `sequence_length` tokens of each are read."""
-
-    vocabulary: tuple[str, ...]
-    sequence_length: int
-    train: Split
-    test: Split
-
-
-def texts_of(run: Run) -> TextData | None:
-    """Returns the texts; None if inputs are not texts or the run was loaded from its folder."""
-    data = run.data
-    if data is None or not getattr(data, "vocabulary", None):
-        return None
-    return TextData(data.vocabulary or (), data.sequence_length or 0, data.train, data.test)
+def texts_of(run: Run) -> Data | None:
+    """Returns the data; None if inputs are not texts or the run was loaded from its folder."""
+    return run.data if run.data is not None and run.data.vocabulary else None
 
 
 def lengths_of(split: Split) -> np.ndarray:
@@ -49,7 +37,7 @@ def lengths_of(split: Split) -> np.ndarray:
 def printable(text: str, family: str = "DejaVu Sans") -> str:
     """Makes text drawable: characters missing in the font become boxes, dollars are escaped."""
     known = _characters(family)
-    return "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in text).replace("$", r"\$")
+    return style.escape("".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in text))
 
 
 @functools.cache
@@ -88,7 +76,7 @@ def text_lengths(run: Run) -> Figure | None:
     return figure
 
 
-def against_bag_of_words(run: Run) -> Figure | None:
+def compare_bag_of_words(run: Run) -> Figure | None:
     """Test accuracy of the network, TF-IDF with logistic regression, and the majority class."""
     names = {
         "accuracy": "this network",
@@ -130,10 +118,10 @@ def against_bag_of_words(run: Run) -> Figure | None:
     return figure
 
 
-def telling_words(run: Run) -> Figure | None:
+def word_importance(run: Run) -> Figure | None:
     """Effect of each word of a test text on the prediction: blue supports it, red opposes it."""
     texts = texts_of(run)
-    if texts is None or style.is_multilabel(run):
+    if texts is None or not style.has_classes(run):
         return None
     chosen = _choose_texts(run, texts, 4)
     if not chosen.size:
@@ -141,7 +129,8 @@ def telling_words(run: Run) -> Figure | None:
     drawn = []
     padded, _ = texts.test.take(chosen)  # to one length: the model is compiled once
     for position, tokens in zip(chosen, padded, strict=True):
-        words = [_monospaced(texts.vocabulary[i]) for i in tokens[tokens > 0]]
+        words = [style.truncate(texts.vocabulary[i], LONGEST_WORD) for i in tokens[tokens > 0]]
+        words = [printable(word, MONOSPACE) for word in words]
         drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
     height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
     figure = style.new_figure(0.9 + 0.3 * height, 7.5)
@@ -157,7 +146,7 @@ def telling_words(run: Run) -> Figure | None:
 def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     """Computes the drop in the prediction's log-odds without each word (Li et al., 2016).
 
-    Each word in turn is replaced by the unknown word.
+    Each word in turn is replaced by the unknown word (occlusion).
 
     Args:
         model: Model from tokens to {"probabilities": ...}.
@@ -177,7 +166,7 @@ def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
 def attention_map(run: Run) -> Figure | None:
     """Attention of each head of the last layer to the words of a test text, averaged over words."""
     texts = texts_of(run)
-    if texts is None or style.is_multilabel(run):
+    if texts is None or not style.has_classes(run):
         return None
     try:
         scores = models.attention_scores(run.model)
@@ -192,8 +181,7 @@ def attention_map(run: Run) -> Figure | None:
         tokens, _ = texts.test.take(np.array([position]))
         received = np.asarray(list(scores(tokens).values())[-1])[0].mean(axis=1)
         image = axes.imshow(received, cmap="Blues", aspect="auto", vmin=0)
-        words = [style.shorten(texts.vocabulary[i], 14) for i in tokens[0]]
-        words = [printable(word.replace(r"\$", "$")) for word in words]
+        words = [printable(style.truncate(texts.vocabulary[i], 14)) for i in tokens[0]]
         axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(received)), range(1, len(received) + 1), fontsize=8)
         axes.set_ylabel("head")
@@ -205,38 +193,34 @@ def attention_map(run: Run) -> Figure | None:
     return figure
 
 
-def _choose_texts(run: Run, texts: TextData, count: int) -> np.ndarray:
+def _choose_texts(run: Run, texts: Data, count: int) -> np.ndarray:
     """Chooses short test texts: the most confident correct ones by class, then mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
-    said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     lengths = lengths_of(texts.test)
     low, high = SHORT_TEXT
     short = (lengths >= low) & (lengths <= min(high, texts.sequence_length))
     if not short.any():
         short = lengths <= np.sort(lengths)[min(20, len(lengths) - 1)]
-    order = [i for i in np.argsort(-sure) if short[i]]
-    right = [i for i in order if said[i] == truth[i]]
+    order = [i for i in np.argsort(-confidence) if short[i]]
+    right = [i for i in order if predicted[i] == truth[i]]
     first = [next((i for i in right if truth[i] == c), None) for c in range(len(run.label_names))]
     half = (count + 1) // 2
     chosen = [i for i in first if i is not None][:half]
-    chosen += [i for i in order if said[i] != truth[i]][: count - len(chosen)]
+    chosen += [i for i in order if predicted[i] != truth[i]][: count - len(chosen)]
     return np.array(chosen, int)
 
 
 def _title_of(run: Run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
-    said = probabilities.argmax()
+    predicted = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
     # Never rounded up to 100 %.
-    share = "> 99.9 %" if probabilities[said] > 0.999 else f"{100 * probabilities[said]:.1f} %"
-    if said == truth:
-        return f"{names[said]} ({share}), correct"
-    return f"{names[said]} ({share}), wrong: true class {names[truth]}"
-
-
-def _monospaced(word: str) -> str:
-    shortened = word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
-    return printable(shortened, MONOSPACE)
+    confidence = probabilities[predicted]
+    share = "> 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"
+    if predicted == truth:
+        return f"{names[predicted]} ({share}), correct"
+    return f"{names[predicted]} ({share}), wrong: true class {names[truth]}"
 
 
 def _lines(words: list[str]) -> list[list[str]]:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
+from ..data import Data
 from ..runs import Run
 from . import style
-from .style import CLASS_COLORS, GREY, INK
-from .texts import TextData, printable, texts_of
+from .style import GREY, INK
+from .texts import printable, texts_of
 
 NEAREST = 5
 SEEN = 5000  # most frequent words, among which neighbours are searched
@@ -39,24 +39,25 @@ MAPPED, NAMED = 300, 40
 EXAMPLES_MAPPED = 5000
 
 
-def embedding_of(run: Run) -> np.ndarray:
+def embedding_of(model: keras.Model, vocabulary: Sequence[str]) -> np.ndarray:
     """Returns the vectors of all words, scaled to length 1: float (vocabulary, dim)."""
-    vectors = run.model.get_layer("embedding").get_weights()[0][: len(_texts(run).vocabulary)]
+    vectors = model.get_layer("embedding").get_weights()[0][: len(vocabulary)]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def nearest_words(run: Run) -> Figure | None:
     """Words and their nearest neighbours in the learned embedding, with cosine similarities."""
-    if texts_of(run) is None:
+    texts = texts_of(run)
+    if texts is None:
         return None
-    vocabulary = _texts(run).vocabulary
+    vocabulary = texts.vocabulary
     ids = {word: i for i, word in enumerate(vocabulary[:SEEN]) if i >= 2}
     probes = [word for word in PROBES if word in ids][:8]
     if len(probes) < 4:
         probes = [word for word in ids if len(word) > 3][:8]
     if not probes:
         return None
-    vectors, found = embedding_of(run)[:SEEN], []
+    vectors, found = embedding_of(run.model, vocabulary[:SEEN]), []
     figure = style.new_figure(0.7 + 0.42 * len(probes), 7.5)
     axes = figure.subplots()
     axes.set(xlim=(0, NEAREST + 1), ylim=(len(probes) - 0.4, -0.6))
@@ -107,14 +108,15 @@ def rank_analogy(
 
 def analogies(run: Run) -> Figure | None:
     """Analogies such as king - man + woman: rank of the expected word, and the nearest words."""
-    if texts_of(run) is None:
+    texts = texts_of(run)
+    if texts is None:
         return None
-    vocabulary = _texts(run).vocabulary[:ANALOGY_WORDS]
+    vocabulary = texts.vocabulary[:ANALOGY_WORDS]
     known = set(vocabulary)
     asked = [words for words in ANALOGIES if known.issuperset(words)]
     if not asked:
         return None
-    vectors = embedding_of(run)[: len(vocabulary)]
+    vectors = embedding_of(run.model, vocabulary)
     answers = [rank_analogy(vectors, vocabulary, words) for words in asked]
     figure = style.new_figure(1.0 + 0.36 * len(asked), 7.5)
     axes = figure.subplots()
@@ -142,37 +144,40 @@ def analogies(run: Run) -> Figure | None:
 
 def embedding_map(run: Run) -> Figure | None:
     """The words that separate the classes best, projected to the plane by PCA."""
-    if texts_of(run) is None or style.is_multilabel(run):
+    texts = texts_of(run)
+    if texts is None or not style.has_classes(run):
         return None
     from sklearn.decomposition import PCA  # takes a second to import
 
-    odds, vocabulary = class_log_odds(run), _texts(run).vocabulary
-    frequent = np.arange(2, min(SEEN, len(vocabulary)))
+    frequent = np.arange(2, min(SEEN, len(texts.vocabulary)))
     if len(frequent) < 3:
         return None
+    odds = class_log_odds(texts, len(run.label_names))
     strength = odds[frequent].max(axis=1)
     chosen = frequent[np.argsort(-strength)[:MAPPED]]
-    projection = PCA(2).fit(embedding_of(run)[frequent])
-    places = projection.transform(embedding_of(run)[chosen])
+    vectors = embedding_of(run.model, texts.vocabulary)
+    projection = PCA(2, random_state=0).fit(vectors[frequent])
+    places = projection.transform(vectors[chosen])
     speaks_for = odds[chosen].argmax(axis=1)
     figure = style.new_figure(6.2, 7.5)
     axes = figure.subplots()
-    for c, name in enumerate(run.label_names):
+    colors = style.class_colors(len(run.label_names))
+    for c, (name, color) in enumerate(zip(run.label_names, colors, strict=True)):
         of_class = places[speaks_for == c]
-        color = CLASS_COLORS[c % len(CLASS_COLORS)]
         label = f"indicates {style.shorten(name, 18)}"
         axes.plot(*of_class.T, "o", color=color, markersize=3.5, alpha=0.7, label=label)
-    _name_apart(figure, axes, places, [_word(vocabulary[i]) for i in chosen])
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.spines[["top", "right"]].set_visible(False)
     style.legend_above(axes, ncols=min(3, len(run.label_names)), fontsize=8)
     share = projection.explained_variance_ratio_.sum()
     title = f"The plane keeps {100 * share:.0f} % of the variance of the {len(frequent):,} words"
     style.set_title(figure, title)
+    names = [_word(texts.vocabulary[i]) for i in chosen]
+    style.name_apart(figure, axes, places, names, offset=(3, 3), most=NAMED, fontsize=7.5)
     return figure
 
 
-def class_log_odds(run: Run) -> np.ndarray:
+def class_log_odds(texts: Data, num_classes: int) -> np.ndarray:
     """Computes how strongly each word indicates each class in train: smoothed log odds, z-scored.
 
     Monroe, Colaresi and Quinn, 2008, eq. 16 and 22, with a flat prior.
@@ -180,11 +185,11 @@ def class_log_odds(run: Run) -> np.ndarray:
     Returns:
         float (vocabulary, classes), z-scores.
     """
-    train, vocabulary = _texts(run).train, _texts(run).vocabulary
+    train = texts.train
     # Spread over train, which may be sorted by class.
     positions = np.linspace(0, len(train) - 1, min(EXAMPLES_MAPPED, len(train))).astype(int)
     tokens, labels = train.take(positions)
-    counts = np.zeros((len(vocabulary), len(run.label_names)))
+    counts = np.zeros((len(texts.vocabulary), num_classes))
     np.add.at(counts, (tokens, labels[:, None]), tokens > 0)
     inside, outside = counts + 0.5, counts.sum(axis=1, keepdims=True) - counts + 0.5
     total_in, total_out = inside.sum(axis=0), outside.sum(axis=0)
@@ -192,26 +197,5 @@ def class_log_odds(run: Run) -> np.ndarray:
     return log_odds / np.sqrt(1 / inside + 1 / outside)
 
 
-def _texts(run: Run) -> TextData:
-    """Returns the texts of a run that has texts."""
-    texts = texts_of(run)
-    assert texts is not None
-    return texts
-
-
 def _word(word: str) -> str:
-    return printable(style.shorten(word, 14).replace(r"\$", "$"))
-
-
-def _name_apart(figure: Figure, axes: Axes, places: np.ndarray, names: list[str]) -> None:
-    """Labels points in the given order, where labels do not overlap."""
-    figure.draw_without_rendering()  # applies the layout, which sets the positions
-    taken: list[Bbox] = []
-    for place, name in zip(places, names, strict=True):
-        text = axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=7.5)
-        box = text.get_window_extent()
-        inside = axes.bbox.contains(*box.p0) and axes.bbox.contains(*box.p1)
-        if len(taken) < NAMED and inside and not box.count_overlaps(taken):
-            taken.append(box)
-        else:
-            text.remove()
+    return printable(style.truncate(word, 14))

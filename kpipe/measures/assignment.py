@@ -5,7 +5,7 @@ import numpy as np
 from .codes import contingency
 
 
-def assignment_hits(
+def cluster_hits(
     clusters: np.ndarray,
     labels: np.ndarray,
     *,
@@ -29,7 +29,7 @@ def assignment_hits(
         bool (n,).
 
     Example:
-        assignment_hits(np.array([5, 5, 5, 2]), np.array([0, 0, 1, 1]))  # True, True, False, True
+        cluster_hits(np.array([5, 5, 5, 2]), np.array([0, 0, 1, 1]))  # True, True, False, True
     """
     if fit_clusters is None or fit_labels is None:
         fit_clusters, fit_labels = clusters, labels

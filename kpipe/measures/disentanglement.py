@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 from sklearn import ensemble, exceptions, linear_model, metrics, svm
 
-from .assignment import assignment_hits
+from .assignment import cluster_hits
 from .codes import Codes, contingency, latent_columns, ranks, split, varying
 from .intervals import CONFIDENCE
 from .sharing import chunks, shared_values, variances
@@ -20,8 +20,8 @@ from .sharing import chunks, shared_values, variances
 __all__ = [
     "NAMES",
     "Codes",
-    "assignment_hits",
     "beta_vae_score",
+    "cluster_hits",
     "dci",
     "dci_of_importances",
     "factor_vae_score",
@@ -126,7 +126,7 @@ def factor_vae_score(
     num_train: int = 10_000,
     num_test: int = 5_000,
     batch_size: int = 64,
-    least_variance: float = 0.05,
+    variance_threshold: float = 0.05,
 ) -> float:
     """FactorVAE score: how often the latent that varies least indicates which factor was fixed.
 
@@ -148,7 +148,7 @@ def factor_vae_score(
         num_train: Number of votes to assign latents, and of examples for the variances.
         num_test: Number of votes to count.
         batch_size: Number of examples in a vote.
-        least_variance: Minimum variance of a latent; others are pruned.
+        variance_threshold: Minimum variance of a latent; others are pruned.
 
     Example:
         factor_vae_score(Codes(means, categories), factors)
@@ -156,7 +156,7 @@ def factor_vae_score(
     random = np.random.default_rng(seed)
     some, _ = split(len(codes), num_train, 0, random)
     overall = variances(codes, some[np.newaxis])[0]
-    kept = np.flatnonzero(overall >= least_variance)
+    kept = np.flatnonzero(overall >= variance_threshold)
     sharing = shared_values(factors)
     if not kept.size:
         return 0.0

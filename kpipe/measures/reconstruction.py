@@ -67,7 +67,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         result |= _against_svd(model, data, kinds.size)
     if kinds.discrete and test.labels.ndim == 1 and test.labels.dtype.kind == "i":
         train = data.train
-        result["right"] = disentanglement.assignment_hits(
+        result["right"] = disentanglement.cluster_hits(
             kinds.classes(encoded["code"]),
             result["label"],
             fit_clusters=kinds.classes(encode(model, train)["code"]),

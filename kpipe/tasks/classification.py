@@ -29,7 +29,7 @@ FIGURES = (
     figures.per_class,
     figures.worst_mistakes,
     figures.decision_regions,
-    figures.against_bag_of_words,
+    figures.compare_bag_of_words,
 )
 
 MISTAKES = 10  # shown with their text

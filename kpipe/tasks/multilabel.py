@@ -19,7 +19,7 @@ from ..runs import Metrics, Run
 from . import _cases, _contract, _labels
 
 HEADLINE = "accuracy"
-FIGURES = (figures.learning_curves, figures.label_accuracies, figures.against_single_task)
+FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
 

@@ -33,7 +33,7 @@ FIGURES = (
     figures.traversals,
     figures.latent_kl,
     figures.code_scatter,
-    figures.decoded_plane,
+    figures.latent_grid,
     figures.discrete_code_by_class,
 )
 # Options that a pipeline can set as module variables, with their defaults.

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from ..runs import Metrics, Record, Run
 from . import style
-from .autoencoders import COLUMNS, decode, draw_blocks, spread, tile, to_gif
+from .autoencoders import COLUMNS, decode, draw_blocks, spread, to_gif
 from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, has_prior, latents_of, used_nats, vary
 from .style import WIDTH
 
@@ -56,7 +56,8 @@ def traversals(run: Run) -> Figure | None:
     if any(latent.is_discrete for latent in latents):
         parts.append("c: each value, rest at the most frequent one")
     figure.supxlabel("\n".join(parts), fontsize=8)
-    title = f"{latents[order[0]].name} has most KL, {kl[order[0]]:.2f}\N{NO-BREAK SPACE}nats; "
+    largest = order[0]
+    title = f"{latents[largest].name} has the largest KL, {kl[largest]:.2f}\N{NO-BREAK SPACE}nats; "
     title += f"{np.sum(kl < UNUSED)} of {len(latents)} latents have less than {UNUSED}"
     if len(order) < len(latents):
         title += f"; the {len(order)} largest are shown"
@@ -88,7 +89,7 @@ def traversal_animation(run: Run) -> bytes | None:
         images = decode(run, varied.reshape(-1, varied.shape[-1]))
         frames = images.reshape(steps, -1, *images.shape[1:])
         names = [f"{latents[i].name}\n{kl[i]:.2f} nats" for i in shown[:count]]
-        content = to_gif([tile(frame, len(names)) for frame in frames], names, colors)
+        content = to_gif([style.tile(frame, len(names)) for frame in frames], names, colors)
         if len(content) < MAX_BYTES:
             break
     return content
@@ -117,8 +118,7 @@ def compare_traversals(run: Run) -> Figure | None:
         axes.set_anchor("N")
     for axes, sheet in zip(all_axes, sheets, strict=False):
         axes.imshow(sheet.image)
-        said = "\n".join([sheet.name, *sheet.nats])
-        axes.set_title(said, fontsize=9, loc="left")
+        axes.set_title("\n".join([sheet.name, *sheet.nats]), fontsize=9, loc="left")
     style.set_title(figure, f"Effect of each latent in {len(sheets)} networks, side by side")
     return figure
 

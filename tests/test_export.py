@@ -205,7 +205,9 @@ def test_an_unreadable_image_is_named_among_good_ones(loaded, digits, tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.jpg"
     good.write_bytes(tf.io.encode_png(digits.test.inputs[0]).numpy())
     bad.write_bytes(b"<html>not found</html>")
-    with pytest.raises(UserError, match=rf"^{bad}: cannot be read as a JPEG or PNG image"):
+    with pytest.raises(
+        UserError, match=rf"^{bad}: cannot be read as an image; convert it to JPEG or PNG"
+    ):
         loaded.predict_files([good, bad, good])
 
 

@@ -187,7 +187,7 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
         ({"trials": 0}, "trials=0: expected an integer from 1 to"),
         ({"seed": -1}, "seed=-1: expected an integer from 0 to 2,147,483,647"),
         ({"budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
-        ({"plan": 8}, "--plan 8: expected graph, or fused:K"),
+        ({"plan": 8}, "plan 8: expected graph, or fused:K"),
     ],
 )
 def test_a_wrong_argument_of_a_function_is_one_line_too(options, message, tmp_path):

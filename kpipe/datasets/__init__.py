@@ -2,7 +2,7 @@
 
 from .ag_news import ag_news
 from .augmentation import Augmentation
-from .base import Dataset, Source, Vectorization
+from .base import Dataset, Source
 from .celeb_a import celeba
 from .cifar10 import cifar10
 from .diabetes import diabetes
@@ -12,6 +12,7 @@ from .imdb_reviews import imdb_reviews
 from .mnist import mnist
 from .points import gmm, one_example, peaks, swiss_roll, truth_table
 from .tweet_emotions import tweet_emotions
+from .vectorization import Vectorization
 
 __all__ = [
     "Augmentation",

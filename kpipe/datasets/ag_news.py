@@ -4,8 +4,9 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .base import Dataset, Vectorization, generated
+from .base import Dataset, generated
 from .samples import sentences
+from .vectorization import Vectorization
 
 if TYPE_CHECKING:
     import tensorflow as tf

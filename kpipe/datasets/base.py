@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..errors import UserError, first_line
 from .augmentation import Augmentation
+from .vectorization import Vectorization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,23 +46,6 @@ class Source:
     examples: Mapping[str, int]
     official: bool
     read: Callable[[str], "tf.data.Dataset"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Vectorization:
-    """How texts become token ids; the vocabulary comes from the train split only.
-
-    Attributes:
-        vocabulary_size: Maximum number of token ids: padding (0), the unknown word (1) and the most
-            frequent words of train.
-        max_length: Maximum number of tokens kept of a text, from its start; fewer if 99 % of the
-            train texts are shorter.
-        embeddings: GloVe or word2vec text file whose vectors initialize the embedding, or "".
-    """
-
-    vocabulary_size: int = 20_000
-    max_length: int = 256
-    embeddings: str = ""
 
 
 def _no_sample() -> Source:
@@ -106,6 +90,9 @@ class Dataset:
         kinds_with_factors: Kinds of source, "real" or "sample", whose labels are all factors that
             an image was generated from, so that disentanglement can be measured.
         manual_help: How to get the data if they cannot be downloaded.
+
+    Raises:
+        ValueError: Targets, noise or augmentation are out of range, or do not fit the inputs.
     """
 
     name: str
@@ -317,8 +304,7 @@ class Dataset:
             tfds.builder(name, data_dir=folder).download_and_prepare()
         except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
-                f"the download of {self.name} into {folder} failed: "
-                f"{first_line(error)}; "
+                f"the download of {self.name} into {folder} failed: {first_line(error)}; "
                 f"{self.manual_help or 'try again later, or use --data sample'}"
             ) from error
 

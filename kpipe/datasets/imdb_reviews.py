@@ -2,8 +2,9 @@
 
 import functools
 
-from .base import Dataset, Vectorization, generated
+from .base import Dataset, generated
 from .samples import sentences
+from .vectorization import Vectorization
 
 LABELS = ("negative", "positive")
 SAMPLE_EXAMPLES = {"train": 2000, "test": 600}

@@ -5,8 +5,9 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from .. import files
-from .base import Dataset, Vectorization, generated
+from .base import Dataset, generated
 from .samples import sentences
+from .vectorization import Vectorization
 
 if TYPE_CHECKING:
     from .builders import TweetEmotions

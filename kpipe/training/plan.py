@@ -34,8 +34,8 @@ def check_plan(plan: str) -> None:
     Raises:
         UserError: The plan has another form.
     """
-    count = str(plan).removeprefix("fused:")
-    fused = plan != count and count.isdecimal() and 2 <= int(count) <= MAX_FUSED_STEPS
+    word, _, count = str(plan).partition(":")
+    fused = word == "fused" and count.isdecimal() and 2 <= int(count) <= MAX_FUSED_STEPS
     if plan != "graph" and not fused:
         raise UserError(
             f"plan {plan}: expected graph, or fused:K with K from 2 to {MAX_FUSED_STEPS}"

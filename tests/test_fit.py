@@ -711,7 +711,7 @@ def test_a_metric_of_ones_own_needs_a_direction(few):
     for mode, best in (("min", np.argmin), ("max", np.argmax)):
         history = train(build(), few, monitor="val_confidence", monitor_mode=mode, patience=2)
         assert history.best_epoch == int(best(history.columns["val_confidence"])) + 1
-    with pytest.raises(UserError, match="monitor_mode='up'.*expected one of auto, min, max"):
+    with pytest.raises(UserError, match=r"monitor_mode='up'.*expected one of auto, min, max"):
         train(build(), few, monitor="val_confidence", monitor_mode="up")
 
 

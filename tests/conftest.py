@@ -5,6 +5,9 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the numbers are compared on a CPU
+# Several processes test at once: threads of one would only wait for those of another.
+for library in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OPENBLAS_NUM", "OMP_NUM"):
+    os.environ.setdefault(f"{library}_THREADS", "1")
 
 import pytest
 

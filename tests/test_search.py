@@ -6,6 +6,7 @@ import pytest
 
 from kpipe import Trainer, cli, searching
 from kpipe.errors import RunError, UserError
+from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment
 from kpipe.searching import TUNERS, _Search, search
 
@@ -152,11 +153,16 @@ def failing(monkeypatch):
     return seen
 
 
-def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, failing):
+def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, failing, monkeypatch):
+    built, build = [], Experiment.build_model
+    monkeypatch.setattr(
+        Experiment, "build_model", lambda *_, **o: built.append(1) or build(*_, **o)
+    )
     with pytest.raises(RunError, match="no trial was completed"):
         search(own, tuner="grid", out=tmp_path, gate="and,xor")
     labels = [data.train.labels[:4].tolist() for data in failing]
     assert labels == [[0, 0, 0, 1], [0, 1, 1, 0]]
+    assert len(built) == 2  # none to look for conditional keys: the choices are the space
 
 
 def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):

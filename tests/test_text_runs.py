@@ -295,7 +295,12 @@ def test_a_run_starts_from_word_vectors_and_is_reported_without_them(tmp_path, q
     vectors.write_text("".join(f"{word} 1 2 3 4 5 6 7 8\n" for word in known), encoding="utf-8")
     # So small a learning rate leaves the vectors where they start.
     options = TINY | {"embedding_dim": 8, "vocabulary_size": 1000, "learning_rate": 1e-5}
-    options |= {"data": "sample", "out": tmp_path / "out", "architecture": "gru", "epochs": 1}
+    options |= {
+        "data": "sample",
+        "out": tmp_path / "out",
+        "architecture": "simple_rnn",
+        "num_layers": 1,
+    }
     run = kpipe.run("emotion_rnn", embeddings=str(vectors), **options)
     coverage = run.record.data.about["embeddings"]
     assert coverage["found"] == 40 and coverage["file"] == str(vectors)

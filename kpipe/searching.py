@@ -246,8 +246,10 @@ class _Search(keras_tuner.HyperModel):
             hp.Choice(name, choices[name])
         return hp
 
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        if self.settings.choices and self.tuner:  # without one, keras-tuner probes for conditions
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model | None:
+        if self.settings.choices:
+            if not self.tuner:  # keras-tuner looks for conditional keys, but the space is complete
+                return None
             # A grid search passes the defaults of the previous trial on to the next one.
             space = {parameter.name for parameter in self._space().space}
             kept = [name for name in hp.values if name in space or name.startswith("tuner/")]

@@ -24,6 +24,7 @@ def kpipe_home(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def no_garbage_of_other_files():
     """Frees what a file left; `clear_session` collects garbage, which takes as long as there is."""
+    gc.freeze()  # what was imported to collect the tests
     yield
     from tensorflow.python.framework import ops
 

@@ -58,7 +58,7 @@ QUICKER = {
     ),
     "train_examples=1000": "train_examples=120",
     "for rate in (1e-3, 3e-3)": "for rate in (3e-3,)",
-    "for l2 in (1e-4, 1e-3, 1e-2)": "for l2 in (0.0, 1e-4)",
+    "for l2 in (1e-4, 1e-3, 1e-2)": "for l2 in (1e-4,)",
     "bag_of_embeddings(4, l2=l2)": "bag_of_embeddings(4, l2=l2, vocabulary_size=500, units=(16,))",
     "epochs=30": "epochs=15",
     "cv=3": "cv=2",
@@ -303,7 +303,7 @@ def run_the_pipeline(names):
 
 def check_the_grid_search(names):
     search = names["search"]
-    assert search.best_params_["model_kwargs"]["l2"] in (0.0, 1e-4)
+    assert search.best_params_["model_kwargs"]["l2"] == 1e-4
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_score_ > 0.3  # four topics
 

@@ -6,7 +6,7 @@ import pytest
 
 from kpipe import Trainer, cli, searching
 from kpipe.errors import RunError, UserError
-from kpipe.experiments import catalogue
+from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment
 from kpipe.searching import TUNERS, _Search, search
 
@@ -48,8 +48,8 @@ def own(tmp_path):
     return path
 
 
-def trials(out, name="*-sample*search=*"):
-    folder = next(path for path in out.glob(name) if path.is_dir())
+def trials(out):
+    folder = next(path for path in out.glob("*search=*") if path.is_dir())
     with open(folder / "trials.csv") as file:
         return list(csv.DictReader(file))
 
@@ -70,13 +70,13 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     assert run.record.data.test_openings >= 1
 
 
-def test_hyperband_searches_trainer_fields_too(tmp_path):
-    run = search("mnist_mlp", tuner="hyperband", out=tmp_path, batch_size="32,512", **OPTIONS)
+def test_hyperband_searches_trainer_fields_too(own, tmp_path):
+    run = search(own, tuner="hyperband", out=tmp_path, batch_size="32,512", epochs=2)
     assert {row["batch_size"] for row in trials(tmp_path)} <= {"32", "512"}
     assert run.record.trainer["batch_size"] in (32, 512)
 
 
-def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
+def test_a_failed_trial_is_never_the_best(own, tmp_path, monkeypatch):
     fit = Trainer.fit
 
     def diverging(self, model, *arguments, **options):
@@ -85,19 +85,18 @@ def test_a_failed_trial_is_never_the_best(tmp_path, monkeypatch):
         return fit(self, model, *arguments, **options)
 
     monkeypatch.setattr(Trainer, "fit", diverging)
-    run = search("mnist_mlp", tuner="grid", trials=2, out=tmp_path, batch_size="512,64", **OPTIONS)
+    run = search(own, tuner="grid", trials=2, out=tmp_path, batch_size="512,64")
     rows = {row["batch_size"]: row for row in trials(tmp_path)}
     assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
     assert run.record.trainer["batch_size"] == 64
 
 
-def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
-    path = tmp_path / "plateau.py"
-    text = (
-        catalogue.find("mnist_mlp").read_text().replace('schedule="cosine"', 'schedule="constant"')
-    )
-    path.write_text(text.replace("retrain=True", "reduce_lr_patience=2"))
-    run = search(str(path), trials=3, out=tmp_path, **OPTIONS)  # the whole space
+def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(own, tmp_path):
+    optimizer = 'optimizers.from_hyperparameters(hp, "adam", schedule="constant")'
+    text = OWN.replace("datasets, models", "datasets, models, optimizers")
+    text = text.replace('"adam", "sparse', f'{optimizer}, "sparse')
+    own.write_text(text.replace("epochs=1", "epochs=1, reduce_lr_patience=2"))
+    run = search(own, trials=3, seed=1, out=tmp_path)  # the whole space
     rows = trials(tmp_path)
     assert {row["status"] for row in rows} == {"COMPLETED"}
     assert len({row["schedule"] for row in rows}) > 1
@@ -105,7 +104,8 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(tmp_path):
     assert run.record.trainer["reduce_lr_patience"] == (2 if constant else 0)
 
 
-def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path):
+def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "run", lambda *_, **__: None)  # the trials are looked at
     options = {"data": "sample", "epochs": "1", "num_layers": "1", "units_1": "8"}
     search("gmm", tuner="grid", out=tmp_path, recipe="document,wide", **options)
     folder = next(p for p in tmp_path.glob("gmm-sample,*search=grid*") if p.is_dir()) / "tuner"
@@ -135,7 +135,7 @@ def test_a_search_without_a_completed_trial_fails_and_says_why(
     monkeypatch.setattr(where, name, fail)
     with pytest.raises(RunError, match="no trial was completed"):
         search(own, trials=1, out=tmp_path, width="1,2")
-    (row,) = trials(tmp_path, "*search=*")
+    (row,) = trials(tmp_path)
     assert row["status"] == "FAILED" and str(error) in row["error"]
     assert f"failed: {error}\n" in capsys.readouterr().out
 
@@ -153,11 +153,16 @@ def failing(monkeypatch):
     return seen
 
 
-def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, failing):
+def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, failing, monkeypatch):
+    built, build = [], Experiment.build_model
+    monkeypatch.setattr(
+        Experiment, "build_model", lambda *_, **o: built.append(1) or build(*_, **o)
+    )
     with pytest.raises(RunError, match="no trial was completed"):
         search(own, tuner="grid", out=tmp_path, gate="and,xor")
     labels = [data.train.labels[:4].tolist() for data in failing]
     assert labels == [[0, 0, 0, 1], [0, 1, 1, 0]]
+    assert len(built) == 2  # none to look for conditional keys: the choices are the space
 
 
 def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
@@ -200,15 +205,15 @@ def test_the_command_line_names_all_tuners():
     assert tuple(TUNERS) == cli.TUNERS
 
 
-def test_a_finished_search_is_not_repeated(tmp_path, monkeypatch):
-    options = {"trials": 1, "out": tmp_path, "dropout": "0.1,0.2", **OPTIONS}
-    first = search("mnist_mlp", **options)
+def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
+    options = {"trials": 1, "out": tmp_path, "width": "1,2"}
+    first = search(own, **options)
 
     def must_not_train(*_, **__):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Trainer, "fit", must_not_train)
-    assert search("mnist_mlp", **options).folder == first.folder
+    assert search(own, **options).folder == first.folder
 
 
 def test_trials_do_not_apply_to_hyperband(tmp_path):

@@ -9,12 +9,12 @@ from kpipe.models import text
 
 CELLS, POOLINGS = ("simple_rnn", "gru", "lstm"), ("last", "mean", "max", "mean_max")
 TINY = {"vocabulary_size": 50, "embedding_dim": 8}
-LENGTHS = (9, 1, 5, 3)
+LENGTHS = (4, 1, 2)
 
 
 @pytest.fixture
 def tokens():
-    """Four texts of different lengths, padded on the right."""
+    """Three texts of different lengths, padded on the right."""
     rng = np.random.default_rng(0)
     rows = np.zeros((len(LENGTHS), max(LENGTHS)), np.int32)
     for row, length in zip(rows, LENGTHS, strict=True):
@@ -54,7 +54,7 @@ def test_padding_has_no_influence_and_the_model_can_be_saved(kind, options, toke
     probabilities = outputs["probabilities"].numpy()
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    more = model(np.pad(tokens, ((0, 0), (0, 7))))["probabilities"]
+    more = model(np.pad(tokens, ((0, 0), (0, 2))))["probabilities"]
     np.testing.assert_allclose(more, probabilities, atol=1e-6)
     for row, length in enumerate(LENGTHS):
         # At one word Keras warns of a softmax over one value.
@@ -123,7 +123,7 @@ def test_attention_is_shared_among_the_words_and_padding_gets_none(tokens):
     scores = models.attention_scores(model)(tokens)
     assert list(scores) == ["attention_1", "attention_2"]
     for values in scores.values():
-        assert values.shape == (4, 2, 9, 9)
+        assert values.shape == (3, 2, 4, 4)
         np.testing.assert_allclose(np.sum(values, axis=-1), 1, atol=1e-5)
         for row, length in enumerate(LENGTHS):
             assert np.abs(values[row, :, :, length:]).max(initial=0) < 1e-6
@@ -165,11 +165,10 @@ def test_the_order_of_words_is_learned(kind, options):
         places = np.sort(rng.choice(6, 2, replace=False))
         row[places] = (2, 3) if label else (3, 2)
     model = build(kind, **options)
-    model.compile(
-        keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    # XLA takes seconds to compile.
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(tokens, labels, epochs=15, batch_size=64, verbose=0)
-    assert model.evaluate(tokens, labels, verbose=0, return_dict=True)["accuracy"] > 0.95
+    assert np.mean(np.argmax(model(tokens)["probabilities"], axis=1) == labels) > 0.95
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ class _Search(keras_tuner.HyperModel):
             return TUNERS[kind](
                 self,
                 objective=self.objective,
-                seed=self.experiment.seed,
+                seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
                 hyperparameters=self._space(),
                 directory=self.folder,
                 project_name="tuner",

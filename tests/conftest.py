@@ -6,8 +6,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the numbers are compared on a CPU
 # Several processes test at once: threads of one would only wait for those of another.
-for library in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OPENBLAS_NUM", "OMP_NUM"):
-    os.environ.setdefault(f"{library}_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
@@ -99,13 +100,3 @@ def verified_here(monkeypatch):
         return json.loads(json.dumps(proof.main(folder, *test_files)))
 
     monkeypatch.setattr(execution, "prove", prove)
-
-
-@pytest.fixture(scope="session")
-def joint_vae_run(tmp_path_factory):
-    """One small run of an autoencoder with continuous and discrete latents."""
-    import kpipe
-
-    out = tmp_path_factory.mktemp("autoencoders")
-    keys = {"epochs": 2, "discrete": "3+2x2", "continuous": 4, "capacity_steps": 20}
-    return kpipe.run("mnist_joint_vae", data="sample", out=out, learning_rate=2e-3, **keys)

@@ -1,5 +1,6 @@
 import csv
 import json
+import random
 import types
 
 import pytest
@@ -117,6 +118,22 @@ def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path, monkeypatch)
     assert found["document"]["learning_rate"] == 0.1 and found["wide"]["learning_rate"] == 0.003
     rows = trials(tmp_path)
     assert set(rows[0]) >= {"recipe"} and not set(rows[0]) & {"optimizer", "activation"}
+
+
+def test_the_same_seed_tries_the_same_values_whatever_the_process_drew_before(
+    own, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise RunError("the loss became NaN")
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    tried = []
+    for drawn_before in (1, 2):
+        random.seed(drawn_before)
+        with pytest.raises(RunError, match="no trial was completed"):
+            search(own, trials=3, out=tmp_path / str(drawn_before))
+        tried.append([(row["gate"], row["width"]) for row in trials(tmp_path / str(drawn_before))])
+    assert tried[0] == tried[1] and len(set(tried[0])) > 1
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def kpipe_home(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def no_garbage_of_other_files():
     """Frees what a file left; `clear_session` collects garbage, which takes as long as there is."""
+    gc.freeze()
     yield
     from tensorflow.python.framework import ops
 
@@ -58,7 +59,7 @@ def small_model():
     from kpipe import models
 
     def build(optimizer="adam", dropout=0.0, seed=0, **options):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(seed)
         model = models.mlp((28, 28, 1), 10, units=(16,), dropout=dropout, **options)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])

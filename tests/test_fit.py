@@ -35,7 +35,7 @@ def network(
     optimizer="adam", loss="sparse_categorical_crossentropy", cls=None, policy=None, **options
 ):
     """A small network; the same at each call."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     if policy:  # a new session forgets it
         keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
@@ -566,7 +566,7 @@ def test_mixed_precision_is_that_of_fit(few, float32_again, name):
 
 
 def two_outputs():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     images = keras.Input((28, 28, 1))
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
@@ -591,7 +591,7 @@ def test_losses_of_several_outputs_are_those_of_fit(few):
 
 def test_a_model_not_built_yet_is_trained_as_fit_trains_it(few):
     def build():
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(10)]
         model = keras.Sequential(layers)
@@ -627,7 +627,7 @@ def test_a_layer_that_draws_at_inference_too_draws_what_it_draws_in_fit(few):
             return x + keras.random.normal(keras.ops.shape(x), seed=self.generator)
 
     def build():
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(0)
         images = keras.Input((28, 28, 1))
         x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
@@ -674,7 +674,7 @@ def test_a_model_that_was_not_compiled_is_refused(few):
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused(few):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     model = models.mlp((28, 28, 1), 5, units=(4,))
     model.compile("adam", "categorical_crossentropy")
     with pytest.raises(

@@ -13,7 +13,7 @@ def right_answers(gate, hidden_units, seed=0):
     module, _ = modules.load(catalogue.find("logic_gates"))
     settings = keys.resolve(module, {"gate": gate, "hidden_units": hidden_units})
     prepared = data.prepare(settings.dataset, settings.dataset.find())
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     model = module.build_model(settings.hp)
     settings.trainer.fit(model, prepared, seed=seed)

@@ -51,7 +51,7 @@ def finished_run(tmp_path_factory):
     return kpipe.run("mnist_mlp", data="sample", out=out, epochs=3, num_layers=1, units_1=64)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_model():
     """Builds the same small network at each call."""
     import keras

@@ -8,10 +8,10 @@ from kpipe import data
 from kpipe.experiments import catalogue, keys, modules
 
 
-def right_answers(gate, hidden_units, seed=0):
+def right_answers(gate, hidden_units, seed=0, epochs=20):
     """Which rows of the truth table the trained network answers rightly, bool (4,)."""
     module, _ = modules.load(catalogue.find("logic_gates"))
-    settings = keys.resolve(module, {"gate": gate, "hidden_units": hidden_units})
+    settings = keys.resolve(module, {"gate": gate, "hidden_units": hidden_units, "epochs": epochs})
     prepared = data.prepare(settings.dataset, settings.dataset.find())
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)

@@ -221,9 +221,9 @@ def joint_vae(seed=0):
         discrete_capacity=(1.0, 6),
         temperature=layers.linear_capacity(2.0, 6),
     )
-    model.compile(
-        "adam", losses.bernoulli, metrics=[losses.reconstruction_metric(losses.bernoulli)]
-    )
+    # Eagerly, since to trace it takes longer; its state is kept in the same variables.
+    metrics = [losses.reconstruction_metric(losses.bernoulli)]
+    model.compile("adam", losses.bernoulli, metrics=metrics, run_eagerly=True)
     return model
 
 
@@ -242,7 +242,7 @@ def shown_digits():
 
 def test_the_steps_of_capacity_and_temperature_survive_a_kill(shown_digits, tmp_path, monkeypatch):
     trainer = Trainer(
-        epochs=3, batch_size=32, monitor="val_reconstruction", patience=0, checkpoint_seconds=0.0
+        epochs=2, batch_size=32, monitor="val_reconstruction", patience=0, checkpoint_seconds=0.0
     )
 
     class Keep(keras.callbacks.Callback):
@@ -259,7 +259,7 @@ def test_the_steps_of_capacity_and_temperature_survive_a_kill(shown_digits, tmp_
 
     whole = joint_vae()
     history = trainer.fit(whole, shown_digits, folder=tmp_path / "whole", callbacks=[Keep()])
-    assert history.columns["continuous_capacity"] == pytest.approx([1.5, 3.0, 3.0])
+    assert history.columns["continuous_capacity"] == pytest.approx([1.5, 3.0])
 
     def weights_resumed(folder):
         model = joint_vae(seed=9)

@@ -97,25 +97,30 @@ def test_a_model_that_nobody_keeps_is_freed_with_its_weights(few, small_model, p
 
 
 @pytest.mark.parametrize(
-    ("plan", "optimizer", "cuts"),  # in the first epoch, at its end, in a later one
-    [("graph", "adam", [2, 7, 16]), ("fused:2", "sgd", [5])],  # sgd: XLA compiles it faster
+    ("plan", "optimizer", "cuts", "steps"),  # in the first epoch, at its end, in a later one
+    [
+        ("graph", "adam", [2, 5, 9], [2, 7, 16]),
+        ("fused:2", "sgd", [5], [9]),  # XLA compiles it faster than adam
+    ],
 )
 def test_a_run_cut_off_anywhere_ends_with_the_same_bits(
-    few, small_model, tmp_path, plan, optimizer, cuts
+    few, small_model, tmp_path, plan, optimizer, cuts, steps
 ):
     options = {"plan": plan, "reduce_lr_patience": 1, "patience": 2}
     whole = small_model(optimizer, dropout=0.5)
     history = train(whole, few, **options)
-    for batches in cuts:
-        cut, folder = small_model(optimizer, dropout=0.5), tmp_path / str(batches)
+    resumed = small_model(optimizer, dropout=0.5)
+    for batches, step in zip(cuts, steps, strict=True):
         with pytest.raises(InterruptedError):
-            train(cut, few, folder, [StopAt(batches)], **options)
+            train(resumed, few, tmp_path, [StopAt(batches)], **options)
+        newest = max((tmp_path / "checkpoints").iterdir())
+        assert newest.name == f"step-{step:012d}"
         # All that matters comes from the checkpoint.
         resumed = small_model(optimizer, dropout=0.5, seed=99)
-        rest = train(resumed, few, folder, **options)
-        assert rest.resumed_at > 0
-        assert weights_sha256(resumed) == weights_sha256(whole)
-        assert _comparable(rest) == _comparable(history)
+    rest = train(resumed, few, tmp_path, **options)
+    assert rest.resumed_at == steps[-1]
+    assert weights_sha256(resumed) == weights_sha256(whole)
+    assert _comparable(rest) == _comparable(history)
 
 
 def _comparable(history):

@@ -55,7 +55,7 @@ def finished_run(tmp_path_factory):
     return kpipe.run("mnist_mlp", data="sample", out=out, epochs=3, num_layers=1, units_1=64)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_model():
     """Builds the same small network at each call."""
     import keras
@@ -63,7 +63,7 @@ def small_model():
     from kpipe import models
 
     def build(optimizer="adam", dropout=0.0, seed=0, **options):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(seed)
         model = models.mlp((28, 28, 1), 10, units=(16,), dropout=dropout, **options)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])

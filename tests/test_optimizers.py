@@ -103,7 +103,7 @@ def test_accumulation_asks_for_a_batch_size_that_divides_the_examples():
 
 
 def small_network():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     return models.mlp((3,), 2, units=(4,))
 

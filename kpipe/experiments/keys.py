@@ -99,7 +99,7 @@ def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
 
 
 def _declare(module: types.ModuleType, keys: _Keys) -> tuple[Dataset, keras.Model, Trainer]:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # names begin anew; memory is freed elsewhere
     with _declared(module, keys):
         return module.load_data(keys), module.build_model(keys), module.build_trainer(keys)
 

@@ -417,7 +417,9 @@ def test_data_for_another_task_are_refused_before_any_work(name, there, here, me
     assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").glob("[!.]*")]
 
 
-def test_an_autoencoder_retrained_on_train_and_val_is_compared_with_an_svd_of_both(tmp_path):
+def test_an_autoencoder_retrained_on_train_and_val_is_compared_with_an_svd_of_both(
+    tmp_path, verified_here, smaller_samples
+):
     options = {"latent_dim": 8, "retrain": True, "epochs": 1}
     plain = "figures.learning_curves"
     path = tmp_path / "mine.py"
@@ -425,7 +427,7 @@ def test_an_autoencoder_retrained_on_train_and_val_is_compared_with_an_svd_of_bo
     # Figures of classifiers leave themselves out.
     path.write_text(source.replace(plain, "figures.confusion_matrix, figures.roc_curve, " + plain))
     run = kpipe.run(str(path), data="sample", out=tmp_path, **options)
-    assert run.metrics["train_squared_error"]["n"] == 3000
+    assert run.metrics["train_squared_error"]["n"] == 1500
     assert run.metrics["train_error_over_svd"]["low"] > 1
     page = (run.folder / "report.html").read_text()
     assert "Comparison with the truncated SVD" in page and "<h2>Noise</h2>" in page

@@ -100,11 +100,12 @@ def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
 def _forget_custom_gradients() -> None:
     """Lets TensorFlow free the graph that is being traced, with the model's weights, after use.
 
-    TensorFlow registers each custom gradient for ever, and with it the graph that contains it;
+    TensorFlow registers each custom gradient forever, and with it the graph that contains it;
     every Keras optimizer has one. At the end of a training step nothing is left to differentiate.
     https://github.com/tensorflow/tensorflow/issues/97697
     """
-    gradients = tensorflow_ops.gradient_registry._registry
+    # Private: a TensorFlow without it keeps the graph, and nothing else changes.
+    gradients = getattr(getattr(tensorflow_ops, "gradient_registry", None), "_registry", {})
     for operation in tf.compat.v1.get_default_graph().get_operations():
         if operation.type == "IdentityN":
             gradients.pop(operation.node_def.attr["_gradient_op_type"].s.decode(), None)

@@ -68,7 +68,7 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
         try:
             content = scipy.io.loadmat(self.mat_file, variable_names=[f"Y{part}", f"C{part}"])
             points, classes = content[f"Y{part}"], content[f"C{part}"]
-        except (OSError, ValueError, TypeError, KeyError, MatReadError) as error:
+        except (OSError, ValueError, TypeError, LookupError, MatReadError) as error:
             raise UserError(
                 f"{self.mat_file}: cannot be read as a MATLAB file with Y{part} and C{part} "
                 f"({type(error).__name__}: {error}); put the course's file there"

@@ -275,9 +275,8 @@ class _Search(keras_tuner.HyperModel):
         experiment = self.experiment
         try:
             dataset = self.module.load_data(hp)
-            source = dataset.find(
-                experiment.source.kind, self.data_dir
-            )  # its own: a key can choose
+            # A key can choose the source, so that each trial finds its own.
+            source = dataset.find(experiment.source.kind, self.data_dir)
             _check_val(dataset, source)
             prepared = prepare(dataset, source, experiment.seed)
             if not initial_epoch:  # else Hyperband has loaded the weights of an earlier trial

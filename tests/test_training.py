@@ -85,13 +85,18 @@ def test_the_fused_plan_gives_what_the_graph_gives(few, small_model, trained, op
         np.testing.assert_allclose(x, y, atol=1e-5)
 
 
-@pytest.mark.parametrize("plan", ["graph", "fused:2"])
-def test_a_model_that_nobody_keeps_is_freed_with_its_weights(few, small_model, plan):
+@pytest.mark.parametrize(
+    ("plan", "steps", "scaled"),
+    [("graph", 1, False), ("fused:2", 1, False), ("fused:2", 2, False), ("graph", 2, True)],
+    ids=["graph", "fused", "accumulated", "accumulated in a loss scale"],
+)
+def test_a_model_that_nobody_keeps_is_freed_with_its_weights(few, small_model, plan, steps, scaled):
     """A search trains hundreds in one process."""
-    model = small_model("sgd")
-    train(model, few, plan=plan, epochs=1)
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=steps if steps > 1 else None)
+    model = small_model(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+    train(model, few, plan=plan, epochs=1, batch_size=25)
     memory = [weakref.ref(variable.value.handle) for variable in model.variables]
-    del model
+    del model, optimizer
     keras.utils.clear_session()
     assert [reference() for reference in memory] == [None] * len(memory)
 

@@ -97,18 +97,29 @@ def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
     return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
 
 
-def _forget_custom_gradients() -> None:
+def _forget_custom_gradients(graph: tf.Graph | None = None) -> None:
     """Lets TensorFlow free the graph that is being traced, with the model's weights, after use.
 
     TensorFlow registers each custom gradient forever, and with it the graph that contains it;
-    every Keras optimizer has one. At the end of a training step nothing is left to differentiate.
-    https://github.com/tensorflow/tensorflow/issues/97697
+    every Keras optimizer has one, in a branch if it accumulates gradients or scales the loss. At
+    the end of a training step nothing is left to differentiate, unlike in functions that the graph
+    calls, which other models may call too. https://github.com/tensorflow/tensorflow/issues/97697
+
+    Args:
+        graph: The graph, or that of a branch; by default the one that is being traced.
     """
-    # Private: a TensorFlow without it keeps the graph, and nothing else changes.
+    graph = graph or tf.compat.v1.get_default_graph()
+    # Private: a TensorFlow without them keeps the graph, and nothing else changes.
     gradients = getattr(getattr(tensorflow_ops, "gradient_registry", None), "_registry", {})
-    for operation in tf.compat.v1.get_default_graph().get_operations():
+    functions = getattr(graph, "_functions", {})
+    for operation in graph.get_operations():
         if operation.type == "IdentityN":
             gradients.pop(operation.node_def.attr["_gradient_op_type"].s.decode(), None)
+        elif operation.type.removeprefix("Stateless") in ("If", "Case", "While"):
+            for attribute in operation.node_def.attr.values():
+                for branch in (attribute.func, *attribute.list.func):
+                    if branch.name in functions:
+                        _forget_custom_gradients(functions[branch.name].graph)
 
 
 def _run(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from . import files, inputs
-from .datasets import Augmentation, Dataset, Source
+from .datasets import Augmentation, Dataset, Look, Source
+from .datasets.splits import divide
 from .errors import UserError
 from .inputs import ArrayInput, Column, Input, LabelTargets
 
@@ -120,6 +121,7 @@ class Data:
     augmentation: Augmentation
     splits: dict[str, Split]
     has_factors: bool = False  # whether labels are all factors that an image was generated from
+    look: Look | None = None  # what was found in a user's own files
 
     def with_val_in_train(self) -> "Data":
         """The same data with train and val as one train split, and no val."""
@@ -203,7 +205,8 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         for split, (column, labels) in arrays.items()
     }
     if dataset.val_fraction:
-        splits = {**_cut_val(splits["train"], dataset.val_fraction, seed), "test": splits["test"]}
+        parts = _cut_val(splits["train"], source, dataset.val_fraction, seed)
+        splits = {**parts, "test": splits["test"]}
     if dataset.train_examples:
         splits["train"] = _take_some(splits["train"], dataset.train_examples, seed)
     return Data(
@@ -217,6 +220,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         augmentation=dataset.augmentation,
         splits=_fit(dataset, kind, folder, splits),
         has_factors=source.kind in dataset.kinds_with_factors,
+        look=source.look,
     )
 
 
@@ -292,9 +296,11 @@ def _open(folder: pathlib.Path, source: Source, kind: Input) -> dict[str, Any] |
     return arrays if whole else None
 
 
-def _cut_val(train: Split, fraction: float, seed: int) -> dict[str, Split]:
-    """Takes val from train: the same rows for the same seed, stratified by class."""
-    train_rows, val_rows = _cut(train, seed, test_size=fraction)
+def _cut_val(train: Split, source: Source, fraction: float, seed: int) -> dict[str, Split]:
+    """Takes val from train, see `datasets.splits.divide`."""
+    groups = source.groups("train") if source.groups else None
+    times = source.times("train") if source.times else None
+    train_rows, val_rows = divide(train.labels, fraction, seed, groups, times)
     return {
         "train": dataclasses.replace(train, rows=train_rows),
         "val": dataclasses.replace(train, rows=val_rows),

@@ -2,21 +2,24 @@
 
 from .ag_news import ag_news
 from .augmentation import Augmentation
-from .base import Dataset, Source
+from .base import Dataset
 from .celeb_a import celeba
 from .cifar10 import cifar10
 from .diabetes import diabetes
 from .dsprites import dsprites
 from .grocery_store import grocery_store
 from .imdb_reviews import imdb_reviews
+from .look import Look
 from .mnist import mnist
 from .points import gmm, one_example, peaks, swiss_roll, truth_table
+from .source import Source
 from .tweet_emotions import tweet_emotions
 from .vectorization import Vectorization
 
 __all__ = [
     "Augmentation",
     "Dataset",
+    "Look",
     "Source",
     "Vectorization",
     "ag_news",

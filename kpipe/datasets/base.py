@@ -2,17 +2,18 @@
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import os
 import pathlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import UserError, first_line
 from .augmentation import Augmentation
+from .columns import Column
+from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
 if TYPE_CHECKING:
@@ -21,31 +22,9 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 
+__all__ = ["Dataset", "Source", "check_kind", "default_data_dir", "from_arrays", "generated"]
+
 TARGETS = ("labels", "scaled labels", "inputs")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Raw examples that were found but not read yet.
-
-    Attributes:
-        kind: "real" or "sample".
-        description: Description for people.
-        identity: String that changes when the examples do.
-        examples: Number of examples in each split.
-        official: Whether sizes agree with those that the dataset declares.
-        read: Function from a split's name to a tf.data.Dataset of dicts with `name` (string: file
-            or index), `input` (an encoded image, uint8 (height, width, channels), a float32 vector,
-            or a text as UTF-8) and `label` (int or float; or one 0 or 1 per label, or one index per
-            factor).
-    """
-
-    kind: str
-    description: str
-    identity: str
-    examples: Mapping[str, int]
-    official: bool
-    read: Callable[[str], "tf.data.Dataset"]
 
 
 def _no_sample() -> Source:
@@ -58,10 +37,10 @@ class Dataset:
 
     Attributes:
         name: The TFDS name.
-        version: The TFDS version whose sizes are declared here.
         input_shape: (height, width, channels) of the prepared uint8 images, (size,) of float32
             vectors, or () of texts.
         label_names: One name per class; with several labels an example, one per label.
+        version: The TFDS version whose sizes are declared here.
         official_examples: Number of examples per split, as recorded by TFDS.
         official_download_size: Download size in bytes, as recorded by TFDS.
         host: Host of the download.
@@ -70,7 +49,10 @@ class Dataset:
         make_builder: For data that TFDS does not have: function from a data folder and the folder
             of the user's own files to a TFDS builder.
         manual_files: Files that this builder needs, below the data folder's `downloads/manual`.
-        fixed: The source, if it is always the same, such as a truth table.
+        fixed: The source, or the function that finds it, if it is always the same, such as a truth
+            table or a user's own files.
+        task: The task that the labels are for, such as "regression"; "" if unknown.
+        columns: The columns of a table, which are the inputs instead of `input_shape`.
         tfds_splits: Maps our split names to those of TFDS, or to parts of them: "train[:50000]" or
             "train[:80%]".
         config: The TFDS configuration, if the dataset has several.
@@ -96,10 +78,10 @@ class Dataset:
     """
 
     name: str
-    version: str
     input_shape: tuple[int, ...]
     label_names: tuple[str, ...]
-    official_examples: Mapping[str, int]
+    version: str = ""
+    official_examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
     official_download_size: int = 0
     host: str = ""
     make_sample: Callable[[], Source] = _no_sample
@@ -113,7 +95,9 @@ class Dataset:
         Callable[[pathlib.Path, pathlib.Path], "tfds.core.GeneratorBasedBuilder"] | None
     ) = None
     manual_files: tuple[str, ...] = ()
-    fixed: Source | None = None
+    fixed: Source | Callable[[], Source] | None = None
+    task: str = ""
+    columns: tuple[Column, ...] = ()
     val_fraction: float = 0.0
     train_examples: int = 0
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
@@ -190,7 +174,7 @@ class Dataset:
         """
         check_kind(kind)
         if self.fixed:
-            return self.fixed
+            return self.fixed() if callable(self.fixed) else self.fixed
         if kind == "sample":
             return self.make_sample()
         folder = (
@@ -321,49 +305,6 @@ def default_data_dir() -> pathlib.Path:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
-
-
-def from_arrays(
-    name: str, inputs: "np.ndarray | Sequence[str]", labels: "np.ndarray"
-) -> "tf.data.Dataset":
-    """Makes the result of `Source.read` from arrays in memory; example i is named "`name` i"."""
-    import tensorflow as tf
-
-    names = [f"{name} {i}" for i in range(len(labels))]
-    return tf.data.Dataset.from_tensor_slices({"name": names, "input": inputs, "label": labels})
-
-
-def generated(
-    generate: Callable[..., tuple["np.ndarray | Sequence[str]", "np.ndarray"]],
-    examples: Mapping[str, int],
-    what: str,
-    how: str = "",
-) -> Source:
-    """Returns the source of a sample generated in memory; each split has its own seed.
-
-    Args:
-        generate: Function from (count, seed=) to inputs and labels.
-        examples: Number of examples in each split.
-        what: Noun for the examples, such as "reviews".
-        how: How they were made, for people; by default the function's name.
-    """
-    module = generate.__module__.rpartition(".")[2]
-    how = how or f"generated by {module}.{generate.__name__}"
-    description = f"{sum(examples.values()):,} {what} {how}"
-
-    def read(split: str) -> "tf.data.Dataset":
-        seed = list(examples).index(split)
-        return from_arrays(f"{description}: {split}", *generate(examples[split], seed=seed))
-
-    return Source(
-        kind="sample",
-        description=description,
-        # The examples change with the code.
-        identity=files.sha256(pathlib.Path(inspect.getfile(generate))),
-        examples=examples,
-        official=False,
-        read=read,
-    )
 
 
 def _count(split: str, sizes: Mapping[str, int]) -> int:

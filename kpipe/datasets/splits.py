@@ -1,0 +1,106 @@
+"""Division of examples into two splits: stratified, by group, or by time."""
+
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def divide(
+    labels: "np.ndarray",
+    fraction: float,
+    seed: int,
+    groups: "np.ndarray | None" = None,
+    times: "np.ndarray | None" = None,
+) -> tuple["np.ndarray", "np.ndarray"]:
+    """Divides n examples: the same for the same seed.
+
+    Classes are stratified: the share of each is about the same in both parts. With groups, whole
+    groups are divided, and stratified by their most frequent class, so that `fraction` is a share
+    of the groups. With times, the latest examples form the second part, whatever the seed; examples
+    of one time, or of a group that is in both parts, stay in the first.
+
+    Args:
+        labels: int (n,) classes; other labels are not stratified.
+        fraction: Share of the second part, between 0 and 1.
+        seed: Random seed.
+        groups: int (n,), equal for examples that belong together.
+        times: Numbers (n,), larger for later examples.
+
+    Returns:
+        Positions of both parts, int64, sorted.
+
+    Raises:
+        UserError: There are too few examples, or groups, for every class to be in both parts.
+
+    Example:
+        rest, test = divide(labels, 0.2, seed=0, groups=patients)
+    """
+    import numpy as np
+
+    if times is not None:
+        return _divide_by_time(np.asarray(times), fraction, groups)
+    if groups is None:
+        first, second = _divide_at_random(labels, fraction, seed)
+        return np.sort(first), np.sort(second)
+    _, firsts, members = np.unique(groups, return_index=True, return_inverse=True)
+    of_groups = labels[firsts]
+    if labels.ndim == 1 and labels.dtype.kind in "iu" and len(firsts) < len(labels):
+        of_groups = _most_frequent(labels, members, len(firsts))
+    _, chosen = _divide_at_random(of_groups, fraction, seed)
+    second_part = np.isin(members, chosen)
+    return np.flatnonzero(~second_part), np.flatnonzero(second_part)
+
+
+def _divide_at_random(
+    labels: "np.ndarray", fraction: float, seed: int
+) -> "tuple[np.ndarray, np.ndarray]":
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    # Only classes can be stratified.
+    stratify = labels if labels.ndim == 1 and labels.dtype.kind in "iu" else None
+    positions = np.arange(len(labels))
+    try:
+        first, second = train_test_split(
+            positions, test_size=fraction, random_state=seed, stratify=stratify
+        )
+    except ValueError as error:  # a class with too few examples, or a part for too few classes
+        raise UserError(
+            f"{len(labels):,} examples cannot be divided with every class in both parts "
+            f"(test_size={fraction:g}): {error}; use more examples of each class"
+        ) from None
+    return first, second
+
+
+def _divide_by_time(
+    times: "np.ndarray", fraction: float, groups: "np.ndarray | None"
+) -> "tuple[np.ndarray, np.ndarray]":
+    import numpy as np
+
+    wanted = max(1, round(fraction * len(times)))
+    limit = np.sort(times)[-wanted]
+    later = times >= limit
+    if later.all():  # many examples at the time of the limit
+        later = times > limit
+    if groups is not None:
+        later &= ~np.isin(groups, groups[~later])
+    if later.all() or not later.any():
+        raise UserError(
+            f"{len(times):,} examples cannot be divided by time: fewer than two times remain, or "
+            "every late example belongs to a group with an early one; use another column"
+        )
+    return np.flatnonzero(~later), np.flatnonzero(later)
+
+
+def _most_frequent(labels: "np.ndarray", members: "np.ndarray", count: int) -> "np.ndarray":
+    """Returns the most frequent class of each group."""
+    import numpy as np
+
+    pairs, counts = np.unique(np.stack([members, labels]), axis=1, return_counts=True)
+    order = np.lexsort((counts, pairs[0]))  # the last pair of a group is its most frequent class
+    result = np.empty(count, labels.dtype)
+    result[pairs[0, order]] = pairs[1, order]
+    return result

@@ -1,6 +1,10 @@
-"""Reconstruction losses of uint8 images and reconstructions in 0 to 1: one number per image."""
+"""Losses: those of a task, and reconstruction losses of images: one number per image.
+
+Reconstruction losses compare uint8 images with reconstructions in 0 to 1.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +13,30 @@ from .layers import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 _register: Callable[[Loss], Loss] = keras.saving.register_keras_serializable("kpipe")
+
+_OF_TASK = {
+    "classification": ("sparse_categorical_crossentropy", "accuracy"),
+    "multilabel": ("binary_crossentropy", "binary_accuracy"),
+    "regression": ("mean_squared_error", "mae"),
+}
+
+
+def for_task(task: str) -> dict[str, Any]:
+    """Returns the usual loss and metric of a task, as arguments of `Model.compile`.
+
+    Args:
+        task: "classification", "multilabel" or "regression".
+
+    Raises:
+        ValueError: The task is unknown, or has several usual losses.
+
+    Example:
+        model.compile("adam", **losses.for_task("regression"))  # loss="mean_squared_error"
+    """
+    if task not in _OF_TASK:
+        raise ValueError(f"task={task!r}: expected one of {', '.join(_OF_TASK)}")
+    loss, metric = _OF_TASK[task]
+    return {"loss": loss, "metrics": [metric]}
 
 
 @_register

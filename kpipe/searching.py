@@ -111,7 +111,7 @@ def search(
     return run(
         name,
         seed=seed,
-        data=experiment.source.kind,
+        data="auto" if experiment.source.kind == "own" else experiment.source.kind,
         data_dir=data_dir,
         out=out,
         plan=plan,

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import kpipe
 from kpipe import checking, cli, datasets, environment
+from kpipe.commands import parsing
 from kpipe.datasets.base import default_data_dir
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue
@@ -81,7 +82,7 @@ def test_an_argument_of_a_function_is_not_a_key(capsys, command, function):
     ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("2h", 7200)]
 )
 def test_times(text, seconds):
-    assert cli._seconds(text) == seconds
+    assert parsing.seconds(text) == seconds
 
 
 def test_predict_tells_label_and_probability(capsys, finished_run, digits, tmp_path):

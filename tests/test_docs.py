@@ -15,6 +15,7 @@ import examples
 import pytest
 
 from kpipe import checking, cli, models, searching
+from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, running
 
@@ -156,7 +157,7 @@ def exists(words):
             return f"kpipe {command} " in cli.HELP
         case ["kpipe", "predict", *arguments]:
             try:
-                return bool(cli._predict_parser().parse(arguments).folder)
+                return bool(predict_command.parser().parse(arguments).folder)
             except UserError as error:
                 print(error, file=sys.stderr)
                 return False

@@ -17,7 +17,8 @@ datasets inputs data export
 training measures runs
 figures report
 tasks experiments
-searching checking predicting cli
+searching checking predicting looking
+commands cli
 """.split()
 # What knows Keras and nothing of kpipe.
 KERAS_ALONE = ("layers", "losses", "models", "optimizers", "gradients")

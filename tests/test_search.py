@@ -5,7 +5,8 @@ import types
 
 import pytest
 
-from kpipe import Trainer, cli, searching
+from kpipe import Trainer, searching
+from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment
@@ -219,7 +220,7 @@ def test_a_wrong_argument_of_a_function_is_one_line_too(options, message, tmp_pa
 
 
 def test_the_command_line_names_all_tuners():
-    assert tuple(TUNERS) == cli.TUNERS
+    assert tuple(TUNERS) == commands_run.TUNERS
 
 
 def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..errors import UserError, first_line
 from .augmentation import Augmentation
-from .columns import Column
+from .columns import Column, category_sizes
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -160,6 +160,11 @@ class Dataset:
             datasets.diabetes().with_scaled_targets()
         """
         return dataclasses.replace(self, targets="scaled labels")
+
+    @property
+    def category_sizes(self) -> tuple[int, ...]:
+        """Number of ids of each category of a table, for `models.tabular`."""
+        return category_sizes(self.columns)
 
     def find(self, kind: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Source:
         """Finds the source of the requested kind.

@@ -14,6 +14,8 @@ from .. import formatting
 from ..errors import UserError, nearest
 
 PACKAGE = pathlib.Path(__file__).parent.parent
+# Pipelines for a user's own data, which are chosen by what the data are.
+OWN_DATA = ("image_folder", "text_table", "table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +44,9 @@ def folder() -> pathlib.Path:
 
 
 def names() -> list[str]:
-    """Returns the names of the bundled pipelines, which are their file names."""
+    """Returns the names of the bundled pipelines with data, which are their file names."""
     files = folder().glob("[!_]*.py")
-    return sorted(path.stem for path in files if path.stem != "run")
+    return sorted(path.stem for path in files if path.stem not in ("run", *OWN_DATA))
 
 
 def find(name: str | os.PathLike[str]) -> pathlib.Path:
@@ -59,8 +61,8 @@ def find(name: str | os.PathLike[str]) -> pathlib.Path:
         if not path.is_file():
             raise UserError(f"{name}: no such file; expected a pipeline file or a name")
         return path
-    if name not in names():
-        raise UserError(f"no pipeline {name!r}; {nearest(name, names())}")
+    if name not in [*names(), *OWN_DATA]:
+        raise UserError(f"no pipeline, file or folder {name!r}; {nearest(name, names())}")
     return folder() / f"{name}.py"
 
 

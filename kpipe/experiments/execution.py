@@ -304,7 +304,7 @@ def new_record(experiment: Experiment) -> Record:
     entry = catalogue.read(pathlib.Path(str(experiment.module.__file__)))
     dataset, source = experiment.dataset, experiment.source
     return Record(
-        pipeline=entry.name,
+        pipeline=experiment.name,
         task=tasks.name_of(experiment.task),
         title=entry.title,
         command=environment.command(),
@@ -323,7 +323,7 @@ def new_record(experiment: Experiment) -> Record:
             official=source.official,
             description=source.description,
             label_names=tuple(dataset.label_names),
-            get_real=f"kpipe run {entry.name} --data real",
+            get_real="" if source.kind == "own" else f"kpipe run {entry.name} --data real",
         ),
     )
 

@@ -16,6 +16,8 @@ def run_folder(
 ) -> pathlib.Path:
     """Returns the folder named after the settings: name[-sample][,key=value ...][,seed=N].
 
+    Keys in a pipeline's `data_keys`, such as the column to predict, are not named.
+
     Args:
         out: Folder of all results.
         experiment: Its keys, plan, budget and seed are named if they differ from the defaults.
@@ -28,6 +30,7 @@ def run_folder(
     budget = f"{experiment.budget:g}s" if experiment.budget else None
     options = {"plan": experiment.plan, "budget": budget, **options}
     named = {**settings.overrides, **choices, **{k: v for k, v in options.items() if v}}
+    named = {k: v for k, v in named.items() if k not in getattr(experiment.module, "data_keys", ())}
     for key, value in sorted(named.items()):
         parts.append(f"{key}={urllib.parse.quote(str(value), safe=':+')}")
     if experiment.seed:

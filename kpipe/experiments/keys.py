@@ -112,12 +112,26 @@ def _check_type(module: types.ModuleType, function: str, value: object, wanted: 
         )
 
 
-def load_dataset(module: types.ModuleType, overrides: Mapping[str, object]) -> Dataset:
-    """Returns a pipeline's dataset; no data are read."""
+def load_dataset(
+    module: types.ModuleType, overrides: Mapping[str, object], complete: bool = False
+) -> Dataset:
+    """Returns a pipeline's dataset.
+
+    Args:
+        module: The pipeline's module.
+        overrides: Text from the command line, or values, by key.
+        complete: Whether only keys of the data are allowed.
+
+    Raises:
+        UserError: A key of the data has a wrong value, or is unknown if `complete`.
+    """
     keys = _Keys(overrides, {})
     with _declared(module, keys):
         dataset = module.load_data(keys)
     _check_type(module, "load_data", dataset, Dataset)
+    for key in overrides if complete else ():
+        if key not in keys.parsed:
+            raise _unknown(key, keys, list(keys.active))
     return dataset
 
 

@@ -6,17 +6,26 @@ import sys
 import traceback
 import types
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from .. import tasks
+from ..datasets import Dataset
 from ..errors import UserError, first_line, nearest
 from ..measures import Target
 from . import catalogue
 
+AUTO = "auto"  # a pipeline whose task follows from its data
 
-def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
+
+def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.ModuleType, str]:
     """Imports a pipeline file under its own name; it can import modules beside it.
+
+    Args:
+        path: The file.
+        name: The module's name; by default that of the file.
+        data: A user's data, which the module gets as `path`; None to set nothing.
 
     Returns:
         The module, and the global Keras dtype policy that the file sets.
@@ -26,7 +35,7 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
             names file and line.
     """
     catalogue.read(path)  # a syntax error is reported with its line
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(name or path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     folder = pathlib.Path(str(module.__file__)).parent
@@ -55,11 +64,26 @@ def load(path: pathlib.Path) -> tuple[types.ModuleType, str]:
     if not isinstance(getattr(module, "task", None), str):
         known = ", ".join(f'"{name}"' for name in tasks.TASKS)
         raise UserError(f"{path}: no task; add the line task = NAME, with one of {known}")
+    if data is not None:
+        vars(module)["path"] = data
     try:
-        tasks.find(module.task)
+        if module.task != AUTO:
+            tasks.find(module.task)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return module, policy
+
+
+def choose_task(module: types.ModuleType, dataset: Dataset) -> None:
+    """Sets the task of a pipeline with `task = "auto"` to that of its data.
+
+    Raises:
+        UserError: The dataset has none.
+    """
+    if module.task == AUTO:
+        if not dataset.task:
+            raise UserError(f'{module.__file__}: task = "auto", but {dataset.name} has no task')
+        vars(module)["task"] = dataset.task
 
 
 def check_target(module: types.ModuleType, label_names: Sequence[str]) -> None:

@@ -4,23 +4,28 @@ import os
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
 from .. import environment, files
 from ..datasets import Dataset, Source
 from ..errors import UserError
+from ..report import look_lines
 from ..runs import Run
 from ..training import check_plan
-from . import catalogue, keys, modules
+from . import keys, modules, own
 from .execution import Execution
 from .experiment import Experiment, callers_dtype_policy
 from .folders import run_folder, set_aside
 
+if TYPE_CHECKING:
+    import pandas
+
 
 @callers_dtype_policy()
 def run(
-    name: str | os.PathLike,
+    name: "str | os.PathLike | pandas.DataFrame",
     *,
     seed: int = 0,
     data: str = "auto",
@@ -35,7 +40,8 @@ def run(
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
 
     Args:
-        name: Name of a bundled pipeline, or path to your own file.
+        name: Name of a bundled pipeline, or path to your own file; or your own data: a folder with
+            one folder of images per class, a file with texts or a table, or a pandas DataFrame.
         seed: Random seed of weights, example order, augmentation, dropout and the val split.
         data: "real", "sample", or "auto": real data if found on disk, else the sample.
         data_dir: Folder of the TFDS datasets.
@@ -56,6 +62,7 @@ def run(
 
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
+        run = kpipe.run("houses.csv", target="price")
     """
     experiment = open_experiment(
         name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
@@ -68,7 +75,7 @@ def run(
 
 
 def open_experiment(
-    name: str | os.PathLike,
+    name: "str | os.PathLike | pandas.DataFrame",
     overrides: Mapping[str, object],
     *,
     data: str,
@@ -92,19 +99,24 @@ def open_experiment(
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
     environment.check_keras()
     environment.fix_threads()
-    module, policy = modules.load(catalogue.find(name))
+    pipeline = own.find(name, overrides)
+    if pipeline.data is not None and (data != "auto" or data_dir is not None):
+        option = f"--data {data}" if data != "auto" else f"--data-dir {data_dir}"
+        raise UserError(f"{option} is for bundled datasets; {pipeline.name} is your own data")
+    module, policy = modules.load(*pipeline)
     found = None
     if data != "real":  # a download starts only after all keys are checked
         found = keys.load_dataset(module, overrides).find(data, data_dir)
     sample = found is not None and found.kind == "sample"
     settings = keys.resolve(module, overrides, sample=sample)
+    modules.choose_task(module, settings.dataset)
     modules.check_target(module, settings.dataset.label_names)
     if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
     if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
-    _show_banner(name, settings.dataset, found)
+    _show_banner(module.__name__, settings.dataset, found)
     return Experiment(
         module=module,
         settings=settings,
@@ -116,8 +128,11 @@ def open_experiment(
     )
 
 
-def _show_banner(name: str | os.PathLike, dataset: Dataset, source: Source) -> None:
+def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
     """Prints a description of the data, in a box if they are not the official ones."""
+    if source.look is not None:
+        print("\n".join(look_lines(source.look)), flush=True)
+        return
     if source.kind == "real" and source.official:
         print(f"data: {source.description}", flush=True)
         return

@@ -8,7 +8,8 @@ def summary(run: Run) -> str:
     """Writes the result of a finished run in a few lines; the last is the path of its report."""
     record = run.record
     result = tasks.find(record.task).summary(run)
-    lines = [f"{record.pipeline} on {record.data.kind} data: {result}"]
+    kind = "your own" if record.data.kind == "own" else record.data.kind
+    lines = [f"{record.pipeline} on {kind} data: {result}"]
     if target := record.target:
         limit = formatting.target(target.metric, target.at_least, target.at_most)
         source = f" ({target.source})" if target.source else ""

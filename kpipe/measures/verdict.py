@@ -37,17 +37,17 @@ class Target:
 
 
 def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
-    """Compares a test metric with its target; only official data can be compared.
+    """Compares a test metric with its target; of published data only the official ones.
 
     Args:
         target: The target.
         metric: Value and interval, whose bounds are None if there is none.
-        kind: "real" or "sample".
+        kind: "real", "sample" or "own".
         official: Whether the data are the official ones.
     """
     if kind == "sample":
         return "not comparable: sample data"
-    if not official:
+    if kind == "real" and not official:
         return "not comparable: not the official data"
     if metric["value"] is None:  # such as the precision of a class that is never predicted
         return "not comparable: there is no value"

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from .heads import head
+
 CELLS = {"simple_rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
 POOLINGS = ("last", "mean", "max", "mean_max")
 
@@ -21,6 +23,7 @@ def recurrent(
     pooling: str = "last",
     activation: str | None = None,
     dropout: float = 0.0,
+    task: str = "classification",
     name: str = "recurrent",
 ) -> keras.Model:
     """Builds stacked recurrent layers on word embeddings.
@@ -29,7 +32,7 @@ def recurrent(
     Paliwal, 1997.
 
     Args:
-        num_classes: Number of probabilities.
+        num_classes: Number of probabilities; 1 for a regression.
         vocabulary_size: Number of token ids; 0 is padding.
         embedding_dim: Width of a word's vector.
         cell: "simple_rnn", "gru" or "lstm".
@@ -41,6 +44,7 @@ def recurrent(
             as recurrent kernel (Le, Jaitly and Hinton, 2015). None for the cell's default.
         dropout: Dropout rate of whole embedding channels (Tompson et al., 2015), and of the outputs
             of every layer and of the pooling.
+        task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
     Returns:
@@ -77,7 +81,7 @@ def recurrent(
             x = layers.Dropout(dropout)(x)
     if pooling != "last":
         x = _pool(tokens, x, pooling)
-    return _classify(tokens, x, num_classes, dropout, name)
+    return _classify(tokens, x, num_classes, dropout, task, name)
 
 
 def transformer(
@@ -91,6 +95,7 @@ def transformer(
     feedforward_units: int = 128,
     pooling: str = "mean",
     dropout: float = 0.1,
+    task: str = "classification",
     name: str = "transformer",
 ) -> keras.Model:
     """Builds a transformer encoder with learned positions and a classifier on the pooled words.
@@ -99,7 +104,7 @@ def transformer(
     that no warm-up is needed.
 
     Args:
-        num_classes: Number of probabilities.
+        num_classes: Number of probabilities; 1 for a regression.
         vocabulary_size: Number of token ids; 0 is padding.
         max_length: Length of the longest text, in tokens.
         embedding_dim: Width of a word's vector, a multiple of `num_heads`.
@@ -109,6 +114,7 @@ def transformer(
         pooling: "mean", "max" or "mean_max" over all words, or the "last" word.
         dropout: Dropout rate of the embedding, attention weights, each block part's output, and the
             pooling's output.
+        task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
     Returns:
@@ -143,7 +149,7 @@ def transformer(
         y = layers.Dense(embedding_dim)(y)
         x = layers.Add()([x, _drop(y, dropout)])
     x = _pool(tokens, layers.LayerNormalization(epsilon=1e-6)(x), pooling)
-    return _classify(tokens, x, num_classes, dropout, name)
+    return _classify(tokens, x, num_classes, dropout, task, name)
 
 
 def bag_of_embeddings(
@@ -157,6 +163,7 @@ def bag_of_embeddings(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float = 0.0,
+    task: str = "classification",
     name: str = "bag_of_embeddings",
 ) -> keras.Model:
     """Builds dense layers on pooled word embeddings, which ignore the order of words.
@@ -164,7 +171,7 @@ def bag_of_embeddings(
     Iyyer et al., 2015, "deep averaging network"; Joulin et al., 2017, without hidden layers.
 
     Args:
-        num_classes: Number of probabilities.
+        num_classes: Number of probabilities; 1 for a regression.
         vocabulary_size: Number of token ids; 0 is padding.
         embedding_dim: Width of a word's vector.
         units: Width of every hidden layer.
@@ -176,6 +183,7 @@ def bag_of_embeddings(
         l2: Weight of the L2 penalty on kernels.
         dropout: Dropout rate of whole embedding channels, and of the outputs of the pooling and of
             every hidden layer.
+        task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
     Returns:
@@ -196,7 +204,7 @@ def bag_of_embeddings(
     for width in units:
         x = layers.Dense(width, activation=activation, kernel_regularizer=regularizer)(x)
         x = _drop(x, dropout)
-    return _classify(tokens, x, num_classes, 0.0, name, regularizer)
+    return _classify(tokens, x, num_classes, 0.0, task, name, regularizer)
 
 
 def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
@@ -277,14 +285,9 @@ def _classify(
     x: keras.KerasTensor,
     num_classes: int,
     dropout: float,
+    task: str,
     name: str,
     regularizer: keras.Regularizer | None = None,
 ) -> keras.Model:
-    probabilities = layers.Dense(
-        num_classes,
-        activation="softmax",
-        kernel_regularizer=regularizer,
-        dtype="float32",
-        name="probabilities",
-    )(_drop(x, dropout))
-    return keras.Model(tokens, {"probabilities": probabilities}, name=name)
+    outputs = head(_drop(x, dropout), num_classes, task, kernel_regularizer=regularizer)
+    return keras.Model(tokens, outputs, name=name)

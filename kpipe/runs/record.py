@@ -20,7 +20,7 @@ class DataRecord:
 
     Attributes:
         name: Name of the dataset.
-        kind: "real" or "sample".
+        kind: "real", "sample", or "own" for a user's own files.
         official: Whether sizes agree with the published ones.
         description: Description of the source, for people.
         label_names: One per class or label.

@@ -1,0 +1,1 @@
+"""The commands of kpipe: one module each, whose `main` takes the arguments."""

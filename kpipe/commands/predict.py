@@ -1,0 +1,46 @@
+"""`kpipe predict`: predicts with a finished run."""
+
+import pathlib
+
+from ..errors import UserError
+from .parsing import Parser, add_verbose, start
+
+PREDICT = (
+    "Predict with the exported model of a finished run: a label or value for each image, text or "
+    "table row; for an autoencoder, the code of each image."
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    given = parser().parse(arguments)
+    if not pathlib.Path(given.folder).is_dir():
+        raise UserError(f"{given.folder}: no such folder; expected a run's folder")
+    missing = [path for path in given.files if not pathlib.Path(path).is_file()]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: no such file")
+    if not given.files and not given.text:
+        raise UserError("nothing to predict; expected FILE ... or --text TEXT")
+    start(given.verbose)
+    from ..predicting import predict
+
+    predict(given.folder, given.files, given.text, as_json=given.json, images=given.images)
+    return 0
+
+
+def parser() -> Parser:
+    parser = Parser("kpipe predict", "FOLDER [FILE ...] [--text TEXT]", PREDICT)
+    add = parser.add_argument
+    add("folder", metavar="FOLDER", help="folder of a finished run, such as saved_models/mnist_mlp")
+    add(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="images; texts: UTF-8, one per line; tables: CSV or .npy",
+    )
+    add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
+    add("--json", action="store_true", help="print one JSON object per line")
+    add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
+    add_verbose(parser)
+    add("-h", "--help", action="help", help="show this help")
+    return parser

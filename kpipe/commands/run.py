@@ -1,0 +1,100 @@
+"""`kpipe run`: trains a pipeline, or a network on a user's own data."""
+
+import pathlib
+import sys
+import textwrap
+
+from ..errors import UserError
+from ..experiments import catalogue, key_table
+from .parsing import (
+    Parser,
+    add_pipeline,
+    add_verbose,
+    common_options,
+    find_pipeline,
+    own_overrides,
+    positive,
+    seconds,
+    start,
+    width,
+)
+
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+RUN = (
+    "Train a pipeline, or a network on your own folder of images or file; evaluate it on the test "
+    "split, export it, verify the export and write a report, all in saved_models/NAME. The same "
+    "command resumes an interrupted run."
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    parser = _run_parser()
+    given = parser.parse(arguments)
+    if given.list:
+        print(catalogue.table(pathlib.Path(given.out), width()))
+        return 0
+    if given.help and given.name:
+        _describe(find_pipeline(given.name, own_overrides(given)), given.verbose)
+        return 0
+    if given.help or not given.name:
+        print(f"{parser.format_help()}\npipelines:")
+        print(textwrap.indent(textwrap.fill(", ".join(catalogue.names()), width() - 2), "  "))
+        return 0 if given.help else 2
+    options = common_options(parser, given)
+    options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
+    if given.search is None:
+        if given.trials is not None:
+            raise UserError("--trials needs --search")
+        start(given.verbose)
+        from ..experiments.running import run
+
+        run(given.name, **options)
+        return 0
+    if given.search not in TUNERS:
+        raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
+    start(given.verbose)
+    from ..searching import search
+
+    search(given.name, tuner=given.search, trials=given.trials, **options)
+    return 0
+
+
+def _run_parser() -> Parser:
+    parser = Parser("kpipe run", "NAME_OR_DATA [key=value ...]", RUN)
+    add_pipeline(parser)
+    add = parser.add_argument
+    add("--budget", type=seconds, metavar="TIME", help="stop training after 90s, 20m, 1h30m, ...")
+    add("--fresh", action="store_true", help="start over; an existing run is renamed and kept")
+    add(
+        "--search",
+        metavar="TUNER",
+        help=f"search over the keys, then run the best: {', '.join(TUNERS)}",
+    )
+    add("--trials", type=positive, metavar="N", help="number of trials of a search (default 10)")
+    add(
+        "--plan",
+        metavar="PLAN",
+        help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
+    )
+    add("--list", action="store_true", help="list the pipelines with their last results in --out")
+    add_verbose(parser)
+    add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
+    return parser
+
+
+def _describe(path: pathlib.Path, verbose: bool) -> None:
+    """Prints a pipeline's docstring and its keys."""
+    print(catalogue.read(path).docstring)
+    print(
+        "\nKeys: override them with key=value, or search their ranges with --search.\n", flush=True
+    )
+    rows = key_table.read(path)
+    if rows is None:
+        reason = "importing TensorFlow, the first time only"
+        print(f"reading the keys of {path}: {reason}", file=sys.stderr, flush=True)
+        start(verbose)
+        rows = key_table.declare(path)
+    rows = [[cell.replace("|", " or ") for cell in row] for row in rows]
+    print(catalogue.align(rows, width()))
+    print("\nkpipe run --help shows the options, such as --data, --seed and --search.")

@@ -1,0 +1,98 @@
+"""Your own images: a folder with one folder per class.
+
+A small convolutional network, trained from scratch with augmentation, is compared with logistic
+regression on reduced pixels. Folders train, val and test above the classes are used; otherwise 20 %
+of the images are the test split, and copies of an image are never on both sides.
+architecture=resnet18 is a larger network; weights= starts from the backbone of another run.
+
+    kpipe run photos/
+    kpipe run photos/ image_size=128 class_weight=balanced
+    kpipe look photos/
+"""
+
+from kpipe import Trainer, datasets, figures, losses, models, optimizers
+
+task = "classification"
+data = "your folder"
+path = None  # the folder, set by `kpipe run`
+plots = (
+    figures.learning_curves,
+    figures.confusion_matrix,
+    figures.roc_curve,
+    figures.per_class,
+    figures.worst_mistakes,
+    figures.augmented_examples,
+    figures.first_layer_filters,
+)
+
+SIZES = [32, 48, 64, 96, 128, 160, 224]
+BATCH_SIZE = 32
+IMAGES = 60_000  # seen in a training, by default
+
+
+def load_data(hp):
+    """Images as uint8 (image_size, image_size, channels); train is augmented."""
+    return datasets.image_folder(
+        path,
+        image_size=hp.Choice("image_size", SIZES, default=64),
+        test_fraction=hp.Fixed("test_fraction", 0.2),
+        val_fraction=hp.Fixed("val_fraction", 0.15),
+        split_seed=hp.Fixed("split_seed", 0),
+        skip_bad=hp.Fixed("skip_bad", 0),
+    ).augmented(
+        flip=hp.Boolean("flip", default=True),
+        shift=hp.Int("shift", 0, 16, default=4),
+        rotate=hp.Float("rotate", 0.0, 180.0, default=10.0),
+        zoom=hp.Float("zoom", 0.0, 0.6, default=0.2),
+        brightness=hp.Float("brightness", 0.0, 0.5, default=0.1),
+        contrast=hp.Float("contrast", 0.0, 0.8, default=0.2),
+        saturation=hp.Float("saturation", 0.0, 0.8, default=0.0),
+        erase=hp.Float("erase", 0.0, 0.7, default=0.0),
+    )
+
+
+def epochs(data):
+    """Number of epochs, so that a training sees `IMAGES` images: fewer epochs for more images."""
+    return max(5, min(100, IMAGES // data.find().examples["train"]))
+
+
+def build_model(hp):
+    """The compiled network."""
+    data = load_data(hp)
+    architecture = hp.Choice("architecture", ["cnn", "resnet18"], default="cnn")
+    filters = hp.Int("filters", 8, 64, sampling="log", default=32 if architecture == "cnn" else 16)
+    dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4)
+    shape, num_classes = data.input_shape, len(data.label_names)
+    if architecture == "resnet18":
+        model = models.resnet18(shape, num_classes, filters=filters, dropout=dropout)
+    else:
+        # As many as halve the image to 4 pixels.
+        num_blocks = hp.Int("num_blocks", 1, 6, default=max(1, (shape[0] // 4).bit_length() - 1))
+        model = models.cnn(
+            shape,
+            num_classes,
+            filters=[min(256, filters * 2**i) for i in range(num_blocks)],
+            pooling="average",
+            dense_units=0,
+            dropout=dropout,
+        )
+    weights = hp.Fixed("weights", "none")
+    if weights != "none":
+        models.load_backbone(model, weights)
+    if hp.Boolean("freeze", default=False):
+        models.backbone(model).trainable = False
+    steps = epochs(data) * -(-data.find().examples["train"] // BATCH_SIZE)
+    model.compile(
+        optimizer=optimizers.from_hyperparameters(
+            hp, "adamw", learning_rate=2e-3, weight_decay=0.05, schedule="cosine", decay_steps=steps
+        ),
+        **losses.for_task(data.task),
+    )
+    return model
+
+
+def build_trainer(hp):
+    """All epochs are run; the one with the best validation accuracy is kept."""
+    return Trainer(
+        batch_size=BATCH_SIZE, epochs=epochs(load_data(hp)), monitor="val_accuracy", patience=0
+    )

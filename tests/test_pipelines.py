@@ -126,7 +126,14 @@ def smaller_samples(another_home, monkeypatch):
     celeb_a._paint_all.cache_clear()
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The network of dsprites_joint_vae with three channels.
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "celeba_joint_vae"))
+        for name in catalogue.names()
+    ],
+)
 def test_every_pipeline_runs_on_sample_data_and_beats_a_constant_answer(
     name, tmp_path, verified_here, smaller_samples
 ):

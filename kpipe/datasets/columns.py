@@ -221,13 +221,12 @@ def _numbers(series: "pd.Series", column: Column, where: str) -> "np.ndarray":
         values = series.to_numpy(np.float64, na_value=np.nan)
         wrong = np.zeros(len(values), bool)
     else:
-        texts = [_word(value).decode() for value in series.astype(object)]
+        texts = [_word(value).decode(errors="replace") for value in series.astype(object)]
         missing = series.isna().to_numpy() | (np.array(texts, dtype=object) == "")
         if column.kind == "boolean":
             values = np.array([_BOOLEANS.get(text.lower(), np.nan) for text in texts])
         else:
             values = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(np.float64)
-        values[missing] = np.nan
         wrong = ~missing & np.isnan(values)
     expected = "a number"
     if column.kind == "boolean":
@@ -255,7 +254,11 @@ def _dates(values: "pd.Series", format: str) -> list[bytes]:
 
     if not pd.api.types.is_datetime64_any_dtype(values):
         values = pd.Series(
-            [v if isinstance(v, datetime.date) else _word(v).decode() for v in values], dtype=object
+            [
+                v if isinstance(v, datetime.date) else _word(v).decode(errors="replace")
+                for v in values
+            ],
+            dtype=object,
         )
     parsed = pd.to_datetime(values, format=format or "ISO8601", errors="coerce", utc=True)
     if format:  # a DataFrame may have true dates, where the file that was trained on had texts

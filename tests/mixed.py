@@ -30,7 +30,8 @@ def frame(count, seed=0):
     moments = days + pd.to_timedelta(random.integers(0, 86_400, count), unit="s")
 
     def some(values):
-        return [None if missing else v for v, missing in zip(values, random.random(count) < 0.2)]
+        missing = random.random(count) < 0.2
+        return [None if m else value for m, value in zip(missing, values, strict=True)]
 
     return pd.DataFrame(
         {

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from types import SimpleNamespace
 
 import keras
@@ -135,17 +134,17 @@ def test_dates_become_iso(values, format, expected):
 @pytest.mark.parametrize(
     "values, kind, message",
     [
-        (["1", "?", "x"], "number", r"mine.csv:1, column 'x': '\?' \(2 such values\); expected a number, or"),
-        ([1.0, -np.inf], "number", r"mine.csv:1, column 'x': -inf; expected a finite number of at most 3.4e38"),
-        (["1e39"], "number", r"mine.csv:0, column 'x': '1e39'; expected a finite number"),
-        ([1 + 2j], "number", r"mine.csv:0, column 'x': \(1\+2j\); expected a number"),
-        (pd.to_datetime(["2024-01-31"]), "number", r"expected a number"),
-        ([0.0, 2.0], "boolean", r"mine.csv:1, column 'x': 2.0; expected true, yes, 1, false, no or 0"),
-        (["maybe"], "boolean", r"column 'x': 'maybe'; expected true, yes"),
+        (["1", "?", "x"], "number", r"1, column 'x': '\?' \(2 such values\); expected a numb"),
+        ([1.0, -np.inf], "number", r"1, column 'x': -inf; expected a finite number of at"),
+        (["1e39"], "number", r"0, column 'x': '1e39'; expected a finite number"),
+        ([1 + 2j], "number", r"0, column 'x': \(1\+2j\); expected a number"),
+        (pd.to_datetime(["2024-01-31"]), "number", "0, column 'x': .*; expected a number"),
+        ([0.0, 2.0], "boolean", r"1, column 'x': 2.0; expected true, yes, 1, false, no or 0"),
+        (["maybe"], "boolean", r"0, column 'x': 'maybe'; expected true, yes"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(values, kind, message):
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=f"^mine.csv:{message}") as caught:
         rows_of(values, kind, "mine.csv")
     assert "\n" not in str(caught.value)
 
@@ -479,7 +478,7 @@ def test_no_operation_of_the_graph_reads_files(exported):
         assert operation not in content
 
 
-def test_a_table_goes_the_whole_way(tmp_path, verified_here, monkeypatch, capsys):
+def test_a_table_goes_the_whole_way(tmp_path, verified_here):
     path = tmp_path / "people.py"
     path.write_text('''"""People."""
 import keras, mixed
@@ -499,8 +498,7 @@ def build_trainer(hp):
     run = kpipe.run(path, out=tmp_path / "out")
     assert run.record.status == "finished" and run.record.proof.passed
     assert run.record.training.retrained_examples == 120
-    about = json.loads((run.folder / "run.json").read_text())["data"]["about"]
-    assert about["columns"] == {"number": 2, "boolean": 1, "category": 2, "date": 2}
+    assert run.record.data.about["columns"] == {"number": 2, "boolean": 1, "category": 2, "date": 2}
     assert "2 categories, 2 dates, encoded as 20 values" in (run.folder / "report.html").read_text()
 
 

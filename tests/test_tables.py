@@ -135,7 +135,7 @@ def test_dates_become_iso(values, format, expected):
     "values, kind, message",
     [
         (["1", "?", "x"], "number", r"1, column 'x': '\?' \(2 such values\); expected a numb"),
-        ([1.0, -np.inf], "number", r"1, column 'x': -inf; expected a finite number of at"),
+        ([1.0, -np.inf], "number", r"1, column 'x': -inf; expected a finite number below"),
         (["1e39"], "number", r"0, column 'x': '1e39'; expected a finite number"),
         ([1 + 2j], "number", r"0, column 'x': \(1\+2j\); expected a number"),
         (pd.to_datetime(["2024-01-31"]), "number", "0, column 'x': .*; expected a number"),

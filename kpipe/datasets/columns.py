@@ -215,36 +215,49 @@ def find_column(frame: "pd.DataFrame", name: str, where: str = "") -> "pd.Series
 def _numbers(series: "pd.Series", column: Column, where: str) -> "np.ndarray":
     """Converts a column to float32; NaN is missing."""
     import numpy as np
-    import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
-        values = series.to_numpy(np.float64, na_value=np.nan)
-        wrong = np.zeros(len(values), bool)
-    else:
-        texts = [_word(value).decode(errors="replace") for value in series.astype(object)]
-        missing = series.isna().to_numpy() | (np.array(texts, dtype=object) == "")
-        if column.kind == "boolean":
-            values = np.array([_BOOLEANS.get(text.lower(), np.nan) for text in texts])
-        else:
-            values = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(np.float64)
-        wrong = ~missing & np.isnan(values)
-    expected = "a number"
-    if column.kind == "boolean":
-        wrong |= ~np.isin(values, (0, 1)) & ~np.isnan(values)
-        expected = "true, yes, 1, false, no or 0"
+    boolean = column.kind == "boolean"
+    values = _booleans(series) if boolean else _floats(series)
     with np.errstate(over="ignore"):  # refused here
         converted = values.astype(np.float32)
-    if not wrong.any():
-        wrong, expected = np.isinf(converted), "a finite number of at most 3.4e38"
-    if wrong.any():
-        row, count = int(wrong.argmax()), int(wrong.sum())
-        more = f" ({count:,} such values)" if count > 1 else ""
-        place = f"{where}:{series.index[row]}" if where else f"row {series.index[row]}"
+    unread = np.flatnonzero(np.isnan(values) & ~series.isna().to_numpy())
+    wrong = [row for row in unread if _word(series.iloc[row])]
+    expected = "true, yes, 1, false, no or 0" if boolean else "a number"
+    if not wrong:
+        wrong, expected = list(np.flatnonzero(np.isinf(converted))), "a finite number below 3.4e38"
+    if wrong:
+        label, value = series.index[wrong[0]], series.iloc[wrong[0]]
+        place = f"{where}:{label}" if where else f"row {label}"
+        more = f" ({len(wrong):,} such values)" if len(wrong) > 1 else ""
         raise UserError(
-            f"{place}, column {column.name!r}: {_shown(series.iloc[row])}{more}; expected "
-            f"{expected}, or nothing if it is missing"
+            f"{place}, column {column.name!r}: {_shown(value)}{more}; expected {expected}, or "
+            "nothing if it is missing"
         )
     return converted
+
+
+def _booleans(series: "pd.Series") -> "np.ndarray":
+    """Converts booleans to 0 or 1, float64; what is none becomes NaN."""
+    import numpy as np
+    import pandas as pd
+
+    codes, values = pd.factorize(series)
+    words = (_word(value).decode(errors="replace").lower() for value in values)
+    return np.array([*(_BOOLEANS.get(word, np.nan) for word in words), np.nan])[codes]
+
+
+def _floats(series: "pd.Series") -> "np.ndarray":
+    """Converts numbers to float64; what is none becomes NaN."""
+    import numpy as np
+    import pandas as pd
+
+    types = pd.api.types
+    if types.is_numeric_dtype(series) and not types.is_complex_dtype(series):
+        return series.to_numpy(np.float64, na_value=np.nan)
+    values = pd.to_numeric(series.astype(object), errors="coerce")
+    if types.is_complex_dtype(values):
+        values = pd.to_numeric(series.astype(str), errors="coerce")
+    return values.to_numpy(np.float64)
 
 
 def _dates(values: "pd.Series", format: str) -> list[bytes]:

@@ -520,6 +520,20 @@ def test_a_tabular_network_needs_no_numbers_or_no_categories(sizes, width):
     np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
 
 
+def test_a_mixed_precision_network_answers_in_float32(prepared):
+    """Its operations, which are no layers, are copied too."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network(prepared)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    exact = classification.inference(model, prepared)
+    assert {layer.compute_dtype for layer in exact.layers} == {"float32"}
+    rows = prepared.test.inputs[:4]
+    expected = model(rows)["probabilities"]
+    np.testing.assert_allclose(exact(rows)["probabilities"], expected, atol=1e-2)
+
+
 def test_more_categories_than_inputs_are_refused():
     with pytest.raises(ValueError, match="2 category_sizes for 1 inputs"):
         models.tabular((1,), 2, category_sizes=(3, 4))

@@ -11,6 +11,7 @@ _ABBREVIATIONS = {
     "roc auc": "ROC AUC",
     "beta vae": "BetaVAE",
     "dci": "DCI",
+    "f1": "F1",
     "factor vae": "FactorVAE",
     "kl": "KL",
     "mae": "MAE",
@@ -57,9 +58,9 @@ def unit_of(metric: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of the examples, or a difference of two shares."""
+    """Whether a metric is in percent: a share of examples, a mean or a difference of shares."""
     name = _compared(metric)
-    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
+    return name in ("precision", "recall", "macro_f1") or name.endswith(("accuracy", "baseline"))
 
 
 def is_difference(metric: str) -> bool:

@@ -10,6 +10,8 @@ from kpipe import formatting
         ("accuracy/Male", 1.0, "100.00 %"),
         ("recall/a/b", 0.5, "50.00 %"),
         ("majority_baseline", 0.1135, "11.35 %"),
+        ("balanced_accuracy", 0.71, "71.00 %"),
+        ("macro_f1", 0.6871, "68.71 %"),
         ("unsupervised_accuracy", 0.6, "60.00 %"),
         ("above_bag_of_words", 0.0917, "+9.17"),
         ("above_bag_of_words", -0.0917, "-9.17"),

@@ -166,6 +166,13 @@ def small(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2g}"
 
 
+def quantity(value: float) -> str:
+    """Formats a number of a user's data, of unknown size: "17", "4,000", "0.1235", "12,345.7"."""
+    if value == round(value, 1) or abs(value) >= 1000:
+        return f"{value:,.1f}".removesuffix(".0") if abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.4g}"
+
+
 def count(n: int | None) -> str:
     """Formats a count, with thousands separators: "54,000"."""
     return MISSING if n is None else f"{n:,}"

@@ -35,6 +35,26 @@ def test_a_metric_is_printed_as_what_it_is(metric, value, expected):
     assert formatting.number(metric, value) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (17, "17"),
+        (4000.0, "4,000"),
+        (0.123456, "0.1235"),
+        (12345.67, "12,345.7"),
+        (-2.5, "-2.5"),
+        (999.96, "1000"),
+        (0.0, "0"),
+        (3e-7, "3e-07"),
+        (1.5e20, "1.5e+20"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_number_of_the_users_data_is_short(value, expected):
+    assert formatting.quantity(value) == expected
+
+
 def test_an_interval_has_no_unit_of_its_own():
     entry = {"value": 0.9831, "low": 0.9804, "high": 0.9855, "n": 100}
     assert formatting.interval("accuracy", entry) == "[98.04, 98.55]"

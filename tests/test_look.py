@@ -127,7 +127,7 @@ def test_a_terminal_has_few_lines_whatever_there_is():
     assert len(lines) <= 26 and max(map(len, lines)) <= 88
     said = " ".join(" ".join(lines).split())
     assert "1,200: class 1199 long long l... (1,201), class 1198" in said
-    assert "class 0 long long long ... (2)" in said
+    assert "class 0 long long long... (2)" in said
     assert re.search(r"unreadable 300 left out: file 0 \(no image\), .* and 29\d more", said)
 
 

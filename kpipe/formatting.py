@@ -59,7 +59,7 @@ def unit_of(metric: str) -> str:
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of the examples, or a difference of two shares."""
     name = _compared(metric)
-    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
+    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline", "overlap"))
 
 
 def is_difference(metric: str) -> bool:

@@ -36,6 +36,7 @@ def write(
     plots: Iterable[pictures.Plot],
     facts: Iterable[tuple[str, str]] = (),
     sections: Iterable[Section] = (),
+    alert: str = "",
 ) -> pathlib.Path:
     """Draws the figures and writes them and the report into the run's folder.
 
@@ -49,6 +50,7 @@ def write(
         facts: Pairs for the box next to the headline metric: ("Always predicting the most frequent
             class", "11.35 %").
         sections: Tables of the task.
+        alert: A sentence at the top, if the network is worse than a simple method.
 
     Returns:
         The path of `report.html`; figures are `figures/NAME.png` or `.gif` in the same folder.
@@ -59,6 +61,7 @@ def write(
     drawn, failures = pictures.draw(run, plots)
     sections = tuple(sections)
     body = (
+        f'<p class="banner">{text(alert)}</p>' if alert else "",
         _banner(run.record),
         _header(run),
         _verdict(run, facts),

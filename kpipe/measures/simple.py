@@ -56,8 +56,10 @@ def simple_method(train: Sequence[Split], test: Sequence[Split]) -> Simple | Non
 
     For numbers, and for several labels per example, ridge regression replaces the logistic one.
     Settings are scikit-learn's defaults, with these exceptions: on pixels, which are standardized,
-    the penalty of the ridge is a tenth of the number of examples; the trees do not stop early; for
-    many classes they have fewer rounds, with a higher learning rate.
+    the penalty of the ridge is a tenth of the number of examples, and a logistic regression of
+    several classes and fewer than ten examples per input ends after 30 iterations, which
+    regularizes it; the trees do not stop early; for many classes they have fewer rounds, with a
+    higher learning rate.
 
     Results are the same each time. From many training examples it takes some, stratified, and the
     name says how many. If it cannot be fitted, or would take too long, the reason is printed.
@@ -236,9 +238,11 @@ def _on_pixels(task: str, train: Split, labels: np.ndarray) -> _Method:
     height, width = (-(-size // -(-size // PIXELS)) for size in (height, width))
     outputs = len(np.unique(labels)) if task == "classes" else 1
     limit = _limit(LINEAR_WORK, height * width * channels * max(10, outputs), labels, outputs)
-    penalty = min(limit, len(labels)) / 10
+    count = min(limit, len(labels))
+    few = outputs > 2 and count < 10 * height * width * channels
+    penalty = count / 10
     fitted, name = {
-        "classes": (LogisticRegression(), "logistic regression"),
+        "classes": (LogisticRegression(max_iter=30 if few else 100), "logistic regression"),
         "labels": (RidgeClassifier(alpha=penalty), "a ridge classifier"),
         "values": (Ridge(alpha=penalty), "ridge regression"),
     }[task]
@@ -248,7 +252,7 @@ def _on_pixels(task: str, train: Split, labels: np.ndarray) -> _Method:
 
 def _trees(task: str, train: Split, labels: np.ndarray) -> _Method:
     if len(labels) < FEWEST:
-        raise _LeftOut(f"{len(labels)} training examples are too few for gradient-boosted trees")
+        raise _LeftOut(f"trees need {FEWEST} training examples, and it has {len(labels)}")
     _, is_category = features_of(train.at(np.arange(1)))
     outputs = {"values": 1, "labels": labels.shape[-1], "classes": len(np.unique(labels))}[task]
     rounds = 100 if outputs < 3 else max(30, 200 // outputs)

@@ -114,12 +114,14 @@ def _copies(run: Run) -> list[tuple[str, str]]:
 
 def lines(run: Run) -> list[str]:
     """Returns lines of the summary, one for each simple method."""
-    return [
-        f"{other.name}{' has MAE' * other.baseline.endswith('_mae')} "
-        f"{_measured(run, other.baseline)}: {_BEATEN[other.won]}, the network is "
-        f"{formatting.distance(other.above, run.metrics[other.above])}"
-        for other in _compared(run)
-    ]
+    found = []
+    for other in _compared(run):
+        have = " have MAE" if other.short.endswith("trees") else " has MAE"
+        has = have if other.baseline.endswith("_mae") else ""
+        away = formatting.distance(other.above, run.metrics[other.above])
+        measured = f"{other.name}{has} {_measured(run, other.baseline)}"
+        found.append(f"{measured}: {_BEATEN[other.won]}, the network is {away}")
+    return found
 
 
 def alert(run: Run) -> str:

@@ -60,7 +60,9 @@ def unit_of(metric: str) -> str:
 def is_share(metric: str) -> bool:
     """Whether a metric is in percent: a share of examples, a mean or a difference of shares."""
     name = _compared(metric)
-    return name in ("precision", "recall", "macro_f1") or name.endswith(("accuracy", "baseline"))
+    if name in ("precision", "recall", "macro_f1"):
+        return True
+    return name.endswith(("accuracy", "baseline", "overlap"))
 
 
 def is_difference(metric: str) -> bool:

@@ -101,22 +101,23 @@ def _macro_f1(confusion: np.ndarray, n: int) -> dict:
 
 
 def baseline_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray, name: str = "simple"
 ) -> dict[str, dict]:
-    """Computes the accuracy of a bag of words, and the network's lead over it on the same examples.
+    """Computes the accuracy of a simple method, and the network's lead on the same examples.
 
     Args:
         labels: int (n,).
         probabilities: float32 (n, num_classes), of the network.
-        baseline: int (n,), the predictions of the bag of words.
+        baseline: int (n,), the predictions of the simple method.
+        name: "simple", or "bag_of_words" for that of texts.
 
     Returns:
-        `bag_of_words_baseline`, and `above_bag_of_words`, a paired difference of accuracies.
+        `NAME_baseline`, and `above_NAME`, a paired difference of accuracies.
     """
     right = baseline == labels
     return {
-        "bag_of_words_baseline": proportion(np.sum(right), len(labels)),
-        "above_bag_of_words": paired_difference(probabilities.argmax(axis=1) == labels, right),
+        f"{name}_baseline": proportion(np.sum(right), len(labels)),
+        f"above_{name}": paired_difference(probabilities.argmax(axis=1) == labels, right),
     }
 
 
@@ -125,6 +126,7 @@ def multilabel_metrics(
     probabilities: np.ndarray,
     label_names: tuple[str, ...],
     train_labels: np.ndarray,
+    simple: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """Computes the accuracy of each label and their mean, and those of always predicting majority.
 
@@ -136,21 +138,32 @@ def multilabel_metrics(
         probabilities: float32 (n, num_labels).
         label_names: One per label.
         train_labels: int (m, num_labels), of the train split.
+        simple: int (n, num_labels), the predictions of a simple method, for `simple_baseline`, its
+            mean accuracy, and `above_simple`, the paired difference.
     """
-    share = train_labels.mean(axis=0)
-    known = np.flatnonzero((share > 0) & (share < 1))
+    share, known = train_labels.mean(axis=0), varying(train_labels)
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
     result = {
         "accuracy": interval_of_mean(right.mean(axis=1)),
         "majority_baseline": interval_of_mean(baseline.mean(axis=1)),
     }
+    if simple is not None:
+        right_of_simple = (simple == labels)[:, known].mean(axis=1)
+        result["simple_baseline"] = interval_of_mean(right_of_simple)
+        result["above_simple"] = interval_of_mean(right.mean(axis=1) - right_of_simple)
     for column, i in enumerate(known):
         name, positives = label_names[i], probabilities[:, i]
         result[f"accuracy/{name}"] = proportion(right[:, column].sum(), len(labels))
         result[f"majority_baseline/{name}"] = proportion(baseline[:, column].sum(), len(labels))
         result[f"roc_auc/{name}"] = _roc_auc(labels[:, i], positives)
     return result
+
+
+def varying(labels: np.ndarray) -> np.ndarray:
+    """Returns the columns of labels 0 and 1 that are not constant."""
+    share = labels.mean(axis=0)
+    return np.flatnonzero((share > 0) & (share < 1))
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:

@@ -1,13 +1,18 @@
-"""Predicts with a run's export, and prints the answers."""
+"""Predicts with a run's export, and prints or writes the answers."""
 
+import csv
+import io
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from . import files, inputs, tasks
+from . import files, tasks
 from .errors import UserError
 from .export.loading import load
+from .formatting import counted
+from .inputs import Examples
 from .inputs.images import encode_png
 
 
@@ -18,30 +23,40 @@ def predict(
     *,
     as_json: bool = False,
     images: str | os.PathLike | None = None,
+    csv_file: str | os.PathLike | None = None,
 ) -> None:
     """Prints one answer per line: for each file, line of a text file or row of a table.
 
     Args:
         folder: Folder of a finished run.
-        paths: Images; texts in UTF-8, one per line; or tables of numbers.
+        paths: Images; texts in UTF-8, one per line; or tables.
         texts: Additional texts.
         as_json: Whether each answer is a JSON object.
         images: Folder for the reconstructions of an autoencoder, as PNG files.
+        csv_file: File for the answers, one per row, instead of printing them.
 
     Raises:
-        UserError: The model has other inputs or outputs, or a file cannot be read.
+        UserError: The model has other inputs or outputs, or a file cannot be read or written.
     """
     folder, given = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
+    target = None if csv_file is None else _target(pathlib.Path(csv_file), given)
     model = load(folder)
     task = tasks.answering(folder, model.outputs)
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
-    examples = inputs.read_examples(given, model.input_spec, texts)
+    examples = model.read_files(given, texts)
     if not examples.names:
         listed = ", ".join(map(str, given))
         raise UserError(f"{listed}: no lines; expected one text or one row per line")
     outputs = model.predict_examples(examples)
     written = _write_images(pathlib.Path(images), examples.names, outputs) if images else {}
+    if target:
+        answers = [
+            task.answer(outputs, i, model.label_names)[1] for i in range(len(examples.names))
+        ]
+        files.write_bytes(target, _to_csv(examples, answers).encode("utf-8", "backslashreplace"))
+        print(f"{counted(len(answers), 'answer')} written to {target}", flush=True)
+        return
     for i, name in enumerate(examples.names):
         words, content = task.answer(outputs, i, model.label_names)
         if as_json:
@@ -60,3 +75,39 @@ def _write_images(folder: pathlib.Path, names: Sequence[str], outputs: dict) -> 
         files.write_bytes(path, encode_png(image))
         written[i] = str(path)
     return written
+
+
+def _target(path: pathlib.Path, given: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Checks that a file of answers can be written, before anything is predicted."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
+        raise UserError(f"--csv {path} {what}; expected the name of a file")
+    if path.exists() and any(path.samefile(other) for other in given):
+        raise UserError(f"--csv {path} is one of the files to predict; choose another name")
+    return path
+
+
+def _to_csv(examples: Examples, answers: Sequence[Mapping[str, Any]]) -> str:
+    """Writes answers as CSV, after file, row and text of each example, as far as there are."""
+    rows = []
+    for (file, row), name, answer in zip(examples.places, examples.names, answers, strict=True):
+        place = {"file": file, "row": row or ""}
+        text = {"text": name} if examples.kind == "text" else {}
+        rows.append({**place, **text, **dict(_cells(answer))})
+    unused = {name for name in ("file", "row") if not any(row[name] for row in rows)}
+    names = [name for name in rows[0] if name not in unused]
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()
+
+
+def _cells(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the values of an answer, those of "probabilities" as "probabilities/NAME"."""
+    for key, value in answer.items():
+        if isinstance(value, (dict, list)):
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from ((f"{key}/{name}", part) for name, part in parts)
+        else:
+            yield key, value

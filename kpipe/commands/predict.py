@@ -21,10 +21,19 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"{', '.join(missing)}: no such file")
     if not given.files and not given.text:
         raise UserError("nothing to predict; expected FILE ... or --text TEXT")
+    if given.csv and given.json:
+        raise UserError("--json prints answers and --csv writes them; use one of both")
     start(given.verbose)
     from ..predicting import predict
 
-    predict(given.folder, given.files, given.text, as_json=given.json, images=given.images)
+    predict(
+        given.folder,
+        given.files,
+        given.text,
+        as_json=given.json,
+        images=given.images,
+        csv_file=given.csv,
+    )
     return 0
 
 
@@ -36,10 +45,12 @@ def parser() -> Parser:
         "files",
         nargs="*",
         metavar="FILE",
-        help="images; texts: UTF-8, one per line; tables: CSV or .npy",
+        help="images; texts: UTF-8, one per line, or a table that contains them; tables: CSV, TSV, "
+        "Parquet or JSON lines; vectors: CSV or .npy",
     )
     add("--text", action="append", default=[], metavar="TEXT", help="a text; can be repeated")
     add("--json", action="store_true", help="print one JSON object per line")
+    add("--csv", metavar="FILE", help="write one row per answer to FILE instead of printing it")
     add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
     add_verbose(parser)
     add("-h", "--help", action="help", help="show this help")

@@ -15,7 +15,9 @@ import numpy as np
 from .. import files
 
 TOLERANCE = 1e-5
-TEST = "test"  # the test split's inputs, in files that are arguments of the proof
+# The test split's inputs, in files that are arguments of the proof; "test/1" are those in file 1,
+# "test/0/3" those in column 3 of file 0.
+TEST = "test"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Case:
 
     Attributes:
         endpoint: A signature of the SavedModel.
-        given: Inputs by argument: an array, a list of bytes, `TEST`, or the name of an array in
-            predictions.npz.
+        given: Inputs by argument: an array, a list of bytes, `TEST` or a part of it, or the name of
+            an array in predictions.npz.
         expected: Comparisons of the outputs.
         tolerance: Largest difference allowed: absolute, or relative to the largest expected value
             if that exceeds 1.
@@ -124,7 +126,7 @@ class _Store:
 
     def key(self, value: np.ndarray | list[bytes] | str) -> str:
         if isinstance(value, str):
-            return value if value == TEST else f"predictions/{value}"
+            return value if value.split("/")[0] == TEST else f"predictions/{value}"
         if id(value) not in self.keys:
             name = self.keys[id(value)] = f"array{len(self.keys)}"
             self.kept.append(value)

@@ -11,7 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files, inputs
+from ..datasets.columns import Column, from_lines, unescape
 from ..errors import UserError, first_line
+from ..inputs.tables import COLUMNS_FILE
+from ..inputs.texts import TEXT_COLUMN_FILE
 
 PREDICT_BATCH = 64
 
@@ -42,16 +45,25 @@ def load(folder: str | os.PathLike) -> "SavedModel":
     try:
         loaded = tf.saved_model.load(str(model_folder))
         signatures = dict(loaded.signatures)
-        ((_, spec),) = signatures["serving_default"].structured_input_signature[1].items()
-        listed = model_folder / "assets" / "labels.txt"
-        names = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+        columns = from_lines(_asset(model_folder, COLUMNS_FILE))
+        spec = None
+        if not columns:
+            ((_, spec),) = signatures["serving_default"].structured_input_signature[1].items()
+        names = _asset(model_folder, "labels.txt")
+        text_column = unescape("".join(_asset(model_folder, TEXT_COLUMN_FILE)))
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{model_folder}: cannot be loaded as an export of kpipe "
             f"({first_line(error, 120)}); export it again"
         ) from error
     kind = SavedAutoencoder if "decode" in signatures else SavedModel
-    return kind(model_folder, tuple(names), spec, signatures, loaded)
+    return kind(model_folder, tuple(names), spec, columns, text_column, signatures, loaded)
+
+
+def _asset(folder: pathlib.Path, name: str) -> list[str]:
+    """Reads the lines of a text file next to the graph; none if there is no such file."""
+    path = folder / "assets" / name
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
 
 
 def _check_manifest(folder: pathlib.Path) -> None:
@@ -84,12 +96,16 @@ class SavedModel:
     Attributes:
         folder: The folder that it was loaded from.
         label_names: One per class; () if it outputs no labels.
-        input_spec: Name, shape and dtype of the input of `predict`.
+        input_spec: Name, shape and dtype of the input of `predict`; None for a table.
+        columns: The columns of a table that it takes; () for other inputs.
+        text_column: Column of the texts in files that are tables, or "".
     """
 
     folder: pathlib.Path
     label_names: tuple[str, ...]
-    input_spec: tf.TensorSpec
+    input_spec: tf.TensorSpec | None
+    columns: tuple[Column, ...]
+    text_column: str
     _signatures: Mapping[str, Any]
     _loaded: object  # keeps the variables alive
 
@@ -98,31 +114,47 @@ class SavedModel:
         """The names of the outputs of `predict`."""
         return frozenset(self._signatures["serving_default"].structured_outputs)
 
-    def predict(self, examples: np.ndarray | Sequence[str]) -> dict[str, np.ndarray]:
+    def predict(self, examples: Any) -> dict[str, np.ndarray]:
         """Predicts for inputs of the model's shape.
 
         Args:
-            examples: uint8 images (n, height, width, channels), float32 features (n, size), or n
-                texts.
+            examples: uint8 images (n, height, width, channels), float32 features (n, size), n
+                texts, or for a table a DataFrame or a dict of columns by name, see `columns`;
+                further columns are ignored, and values may be missing.
 
         Returns:
             For a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); for a
             regression `value`, float32 (n,); for an autoencoder `reconstruction` and `code`.
 
         Raises:
-            ValueError: Shape or dtype differ, or a number is not finite; TensorFlow itself would
-                silently convert.
+            ValueError: Shape or dtype differ, a number is not finite, or a column is missing;
+                TensorFlow itself would silently convert.
         """
-        return self._call("serving_default", inputs.check(examples, self.input_spec))
+        return self._call("serving_default", self._check(examples))
+
+    def _check(self, examples: Any) -> Any:
+        if self.input_spec is None:
+            return inputs.check_rows(examples, self.columns)
+        return inputs.check(examples, self.input_spec)
 
     def predict_files(self, paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
-        """Predicts for files: images of any size, lines of text, or tables of numbers.
+        """Predicts for files: images of any size, lines of text, or tables.
 
         Raises:
             UserError: A file cannot be read; the message names it.
         """
-        return self.predict_examples(
-            inputs.read_examples([pathlib.Path(path) for path in paths], self.input_spec)
+        return self.predict_examples(self.read_files([pathlib.Path(path) for path in paths]))
+
+    def read_files(
+        self, paths: Sequence[pathlib.Path], texts: Sequence[str] = ()
+    ) -> inputs.Examples:
+        """Reads inputs from files, see `inputs.read_examples`.
+
+        Raises:
+            UserError: A file cannot be read; the message names it.
+        """
+        return inputs.read_examples(
+            paths, self.input_spec, texts, columns=self.columns, text_column=self.text_column
         )
 
     def predict_examples(self, examples: inputs.Examples) -> dict[str, np.ndarray]:
@@ -131,7 +163,7 @@ class SavedModel:
         Raises:
             UserError: The model does not accept such files, or a file cannot be decoded.
         """
-        if examples.endpoint not in self._signatures:
+        if self.input_spec is not None and examples.endpoint not in self._signatures:
             shape = tuple(self.input_spec.shape[1:])
             raise UserError(
                 f"{self.folder}: this model takes {self.input_spec.name} of shape {shape}, not "
@@ -142,16 +174,19 @@ class SavedModel:
     def _call(
         self,
         name: str,
-        given: np.ndarray | list[bytes],
+        given: np.ndarray | list[bytes] | dict[str, Any],
         explain: Callable[[int, int], UserError] | None = None,
     ) -> dict[str, np.ndarray]:
         signature = self._signatures[name]
-        ((argument, _),) = signature.structured_input_signature[1].items()
+        if not isinstance(given, dict):
+            (argument,) = signature.structured_input_signature[1]
+            given = {argument: given}
         parts = []
-        for start in range(0, len(given), PREDICT_BATCH):
+        for start in range(0, len(next(iter(given.values()))), PREDICT_BATCH):
             stop = start + PREDICT_BATCH
             try:
-                parts.append(signature(**{argument: tf.constant(given[start:stop])}))
+                batch = {key: tf.constant(values[start:stop]) for key, values in given.items()}
+                parts.append(signature(**batch))
             except tf.errors.OpError:
                 if explain is None:
                     raise
@@ -199,7 +234,7 @@ class SavedAutoencoder(SavedModel):
         Raises:
             ValueError: Shape or dtype differ; TensorFlow itself would silently convert.
         """
-        return self._call("encode", inputs.check(images, self.input_spec))
+        return self._call("encode", self._check(images))
 
     def decode(self, code: np.ndarray) -> np.ndarray:
         """Decodes codes to images, float32 (n, height, width, channels), white is 1.

@@ -1,11 +1,12 @@
 """Proves that a run's SavedModel reproduces the trained model, without Keras and kpipe.
 
-    python -P proof.py RUN_FOLDER TEST_INPUTS.npy [TEST_ENDS.npy]
+    python -P proof.py RUN_FOLDER TEST_INPUTS.npy ...
 
 replays the cases in golden.npz through the run's SavedModel and prints one JSON line. It is run as
 a script, and needs TensorFlow and NumPy only. `golden.py` defines a case.
 
-Texts of the test split are two arrays: their bytes, and the position at which each text ends.
+Inputs of the test split are one array; texts are two, their bytes and the position at which each
+text ends; tables are an array of numbers and one for each other column.
 """
 
 import json
@@ -134,11 +135,10 @@ class _Arrays:
         self.rows = self.arrays["predictions/index"]
         self.num_test = len(self.rows)
         self.order = np.arange(self.num_test)
-        self.test_inputs, *ends = (
-            np.load(path, mmap_mode="r", allow_pickle=False) for path in test_files
-        )
-        self.ends = ends[0] if ends else None
-        if self.ends is not None:
+        self.test = [np.load(path, mmap_mode="r", allow_pickle=False) for path in test_files]
+        self.ends = None
+        if [array.dtype.kind for array in self.test] == ["u", "i"]:  # texts
+            self.ends = self.test[1]
             self.starts = np.concatenate([[0], self.ends[:-1]])
             # Texts of similar length together: a batch is padded to its longest text.
             self.order = np.argsort((self.ends - self.starts)[self.rows], kind="stable")
@@ -150,13 +150,22 @@ class _Arrays:
         return self.arrays[key]
 
     def test_rows(self, key: str, part: np.ndarray) -> Any:
-        """Returns rows of an array that has one row per test example, or of the test inputs."""
-        if key != "test":
+        """Returns rows of an array that has one row per test example, or of the test inputs.
+
+        Args:
+            key: Name of an array; "test", or for tables "test/FILE" or "test/FILE/COLUMN".
+            part: Positions in the test split.
+        """
+        kind, *place = key.split("/")
+        if kind != "test":
             return self.arrays[key][part]
         rows = self.rows[part]
+        if place:
+            file, *column = map(int, place)
+            return self.test[file][(rows, *column)]
         if self.ends is None:
-            return self.test_inputs[rows]
-        return [self.test_inputs[self.starts[row] : self.ends[row]].tobytes() for row in rows]
+            return self.test[0][rows]
+        return [self.test[0][self.starts[row] : self.ends[row]].tobytes() for row in rows]
 
 
 if __name__ == "__main__":

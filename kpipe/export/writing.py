@@ -19,12 +19,16 @@ class Endpoints(NamedTuple):
     """The signatures of a SavedModel.
 
     Attributes:
-        signatures: Function and input spec of each signature, by name.
+        signatures: Function and input spec of each signature, by name. With a dict of specs the
+            function takes a dict, and the signature one argument for each.
         resources: Keras models whose variables and tables the functions use.
         assets: Lists of words for people, written as text files next to the graph.
     """
 
-    signatures: Mapping[str, tuple[Callable[..., dict[str, tf.Tensor]], tf.TensorSpec]]
+    signatures: Mapping[
+        str,
+        tuple[Callable[..., dict[str, tf.Tensor]], tf.TensorSpec | dict[str, tf.TensorSpec]],
+    ]
     resources: Sequence[keras.Model]
     assets: Mapping[str, Sequence[str]]
 

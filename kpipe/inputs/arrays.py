@@ -16,8 +16,9 @@ from ..errors import UserError
 
 PROOF_BATCHES = (1, 7, 64)
 
-Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-Endpoints = dict[str, tuple[Serve, tf.TensorSpec]]
+Serve = Callable[[Any], dict[str, tf.Tensor]]
+# A dict of specs is one argument of the function, and several of the signature.
+Endpoints = dict[str, tuple[Serve, tf.TensorSpec | dict[str, tf.TensorSpec]]]
 
 
 class Given(NamedTuple):
@@ -25,8 +26,8 @@ class Given(NamedTuple):
 
     Attributes:
         endpoint: A signature of the SavedModel.
-        argument: Name of the endpoint's argument.
-        values: Inputs of the endpoint: an array, or a list of bytes.
+        argument: Name of the endpoint's argument; not used if `values` are named.
+        values: Inputs of the endpoint: an array, a list of bytes, or several of these by name.
         inputs: The same inputs in the form that the network takes.
         batches: Sizes of the batches in which they are replayed.
         about: Description of unusual inputs, for people; "" for ordinary ones.
@@ -34,10 +35,15 @@ class Given(NamedTuple):
 
     endpoint: str
     argument: str
-    values: np.ndarray | list[bytes]
+    values: np.ndarray | list[bytes] | dict[str, Any]
     inputs: np.ndarray
     batches: tuple[int, ...] = PROOF_BATCHES
     about: str = ""
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The endpoint's inputs by argument."""
+        return self.values if isinstance(self.values, dict) else {self.argument: self.values}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +141,7 @@ class ArrayInput:
                 inputs[written : written + len(input_batch)] = input_batch
                 labels.append(label_batch)
                 written += len(input_batch)
-                _report_progress(dataset_name, split, written, count, started)
+                report_progress(dataset_name, split, written, count, started, len(input_batch))
         except (tf.errors.OpError, ValueError) as error:
             raise self._name_culprit(examples, prepare, error) from None
         if written < count:
@@ -259,10 +265,21 @@ def incomplete(source: Source, split: str, written: int) -> UserError:
     )
 
 
-def _report_progress(name: str, split: str, done: int, count: int, started: float) -> None:
-    """Prints a line every 10 % once the preparation has taken more than a few seconds."""
+def report_progress(
+    name: str, split: str, done: int, count: int, started: float, last: int
+) -> None:
+    """Prints a line every 10 % once the preparation has taken more than a few seconds.
+
+    Args:
+        name: Name of the dataset.
+        split: The split.
+        done: Number of examples written.
+        count: Number of all.
+        started: When the split was begun.
+        last: Number of examples written since the last call.
+    """
     seconds = time.monotonic() - started
-    if seconds > 5 and done * 10 // count != max(0, done - 256) * 10 // count:
+    if seconds > 5 and done * 10 // count != (done - last) * 10 // count:
         left = seconds / done * (count - done)
         print(f"preparing {name} {split}: {done:,} of {count:,}, {left:.0f} s left", flush=True)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from .. import files, formatting
 from ..datasets import Augmentation, Source, Vectorization
+from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
 from .arrays import Endpoints, Given, Serve, check_labels, incomplete, load_array
@@ -21,6 +22,8 @@ from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.
 VECTORIZATION_VERSION = 2
+
+TEXT_COLUMN_FILE = "text_column.txt"  # asset that names the column of texts in a user's file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,8 +255,10 @@ class TextInput:
 
     @property
     def assets(self) -> dict[str, Sequence[str]]:
-        """The vocabulary for people; the graph contains its own."""
-        return {"vocabulary.txt": self.vocabulary}
+        """The vocabulary for people, since the graph contains its own, and the column of texts."""
+        column = self.vectorization.text_column
+        named = {TEXT_COLUMN_FILE: [escape(column)]} if column else {}
+        return {"vocabulary.txt": self.vocabulary, **named}
 
     def golden(self, column: Tokens, rows: np.ndarray, argument: str) -> list[Given]:
         """Returns texts, including unusual ones, and token ids."""

@@ -5,6 +5,7 @@ from .cnn import cnn
 from .embeddings import load_embeddings
 from .mlp import mlp
 from .resnet import resnet18
+from .tabular import tabular
 from .text import attention_scores, bag_of_embeddings, recurrent, transformer
 from .transfer import backbone, load_backbone
 from .vae import Latents, discrete_sizes, joint_vae, latents, vae
@@ -24,6 +25,7 @@ __all__ = [
     "mlp",
     "recurrent",
     "resnet18",
+    "tabular",
     "transformer",
     "vae",
 ]

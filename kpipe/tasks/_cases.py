@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ..data import Data, Split
 from ..export import TEST, Case, Comparison
+from ..inputs import TableInput
 
 
 def predict(model: keras.Model, split: Split, name: str) -> np.ndarray:
@@ -46,10 +47,11 @@ def golden_cases(
     cases = []
     for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
         expected = compare(model.predict(given.inputs, verbose=0)[output])
-        named = {given.argument: given.values}
         batches = given.batches
-        cases.append(Case(given.endpoint, named, expected, batches=batches, about=given.about))
-    cases.append(Case("serving_default", {argument_of(data, spec): TEST}, on_test))
+        cases.append(
+            Case(given.endpoint, given.named, expected, batches=batches, about=given.about)
+        )
+    cases.append(Case("serving_default", test_split(data, spec), on_test))
     return cases
 
 
@@ -92,7 +94,10 @@ def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:
     return tf.TensorSpec((None, *tensor.shape[1:]), data.train.inputs.dtype, name=name)
 
 
-def argument_of(data: Data, spec: tf.TensorSpec) -> str:
-    """Returns the name of the argument of `serving_default`."""
+def test_split(data: Data, spec: tf.TensorSpec) -> dict[str, str]:
+    """Returns where the proof finds the test split, by argument of `serving_default`."""
+    if isinstance(data.input, TableInput):
+        return data.input.places
     signatures, _ = data.input.endpoints(lambda inputs: {}, spec)
-    return signatures["serving_default"][1].name
+    _, given = signatures["serving_default"]
+    return {given.name: TEST}  # type: ignore[union-attr]  # only tables have several arguments

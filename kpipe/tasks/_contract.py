@@ -247,7 +247,8 @@ def _in_float32(model: keras.Model) -> keras.Model:
 
     def copy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
-        if not isinstance(layer, keras.layers.InputLayer):
+        # An operation of keras.ops is no layer, and the dtype of a cast is its own.
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.layers.InputLayer):
             config["dtype"] = "float32"
         return type(layer).from_config(config)
 

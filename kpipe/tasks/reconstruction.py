@@ -210,14 +210,15 @@ def golden(
         for endpoint in dict.fromkeys((given.endpoint, "reconstruct")):
             if given.about and endpoint != given.endpoint:
                 continue
-            cases.append(_whole(endpoint, {given.argument: given.values}, whole, **about))
+            cases.append(_whole(endpoint, given.named, whole, **about))
         if given.about:
             continue
         parts = [
             Comparison(name, values, rows=decided if name == "code" else None)
             for name, values in encoded.items()
         ]
-        cases.append(Case("encode", {"images": given.values}, parts, batches=given.batches))
+        images = given.named[given.argument]
+        cases.append(Case("encode", {"images": images}, parts, batches=given.batches))
         cases.append(
             Case(
                 "decode",

@@ -1,15 +1,25 @@
 """Columns of a table that are inputs of a network, and the rows of a table in arrays."""
 
 import dataclasses
+import datetime
+import keyword
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import UserError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 KINDS = ("number", "boolean", "category", "date")
 MAX_CATEGORIES = 1000  # ids of one column; rarer values share one
+DATE_BYTES = len("2024-01-31T12:30:00")
+
+_BLANK = " \t\r\n\0"  # NumPy's byte strings cannot end with a null byte
+_BOOLEANS = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
+_SHOWN = 10  # names of columns that an error lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +93,7 @@ def category_sizes(columns: Sequence[Column]) -> tuple[int, ...]:
 def arguments_of(columns: Sequence[Column]) -> tuple[str, ...]:
     """Returns the argument of the exported model for each column.
 
-    It is the column's name if TensorFlow allows it, else a similar one, without spaces and with
-    ASCII letters only.
+    It is the column's name with ASCII letters, digits and "_" only: TensorFlow allows no others.
 
     Example:
         arguments_of([Column("age", "number"), Column("sex (m/f)", "category")])
@@ -92,14 +101,188 @@ def arguments_of(columns: Sequence[Column]) -> tuple[str, ...]:
     """
     arguments: list[str] = []
     for column in columns:
-        word = (
-            re.sub(r"[^A-Za-z0-9]+", "_", column.name).strip("_")
-            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column.name)
-            else column.name
-        )
-        word = word if re.match("[A-Za-z]", word) else f"column_{word}".rstrip("_")
-        number, argument = 2, word
+        word = re.sub("[^A-Za-z0-9]+", "_", column.name).strip("_")
+        if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", column.name):
+            word = column.name
+        # TensorFlow refuses Python's keywords, and its own functions have a `self`.
+        if not word[:1].isalpha() or keyword.iskeyword(word) or word == "self":
+            word = f"column_{word}".rstrip("_")
+        argument, number = word, 2
         while argument in arguments:
             argument, number = f"{word}_{number}", number + 1
         arguments.append(argument)
     return tuple(arguments)
+
+
+def to_lines(columns: Sequence[Column]) -> list[str]:
+    """Writes argument, name, kind and format of each column, separated by tabs."""
+    return [
+        "\t".join((argument, escape(column.name), column.kind, escape(column.format)))
+        for argument, column in zip(arguments_of(columns), columns, strict=True)
+    ]
+
+
+def from_lines(lines: Sequence[str]) -> tuple[Column, ...]:
+    """Reads what `to_lines` wrote.
+
+    Raises:
+        ValueError: A line is malformed.
+    """
+    columns = []
+    for line in lines:
+        _, name, kind, format = line.split("\t")
+        columns.append(Column(unescape(name), kind, format=unescape(format)))
+    return tuple(columns)
+
+
+_ESCAPES: dict[str, Any] = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def escape(text: str) -> str:
+    """Escapes backslashes, tabs and line ends in a name, so that a line can contain it."""
+    return text.translate(str.maketrans(_ESCAPES))
+
+
+def unescape(text: str) -> str:
+    """Reverses `escape`."""
+    plain = {escape: character for character, escape in _ESCAPES.items()}
+    return re.sub(r"\\[\\tnr]", lambda match: plain[match[0]], text)
+
+
+def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -> TableRows:
+    """Converts the columns of a DataFrame, or of a piece of a larger table, to `TableRows`.
+
+    Missing are NaN, None and blank texts. A boolean may be true, yes, 1, false, no or 0. A date is
+    read by `Column.format`; one that cannot be read is missing.
+
+    Args:
+        frame: Values as `reading.frames` yields them; other columns are ignored. Errors name rows
+            by its index.
+        columns: The columns.
+        where: The file, for errors; "" if there is none.
+
+    Raises:
+        UserError: A column is missing; or a value is no number, or not finite in float32. The
+            message names file, row and column.
+    """
+    import numpy as np
+
+    numbers = np.empty((len(frame), sum(column.is_number for column in columns)), np.float32)
+    position, words = 0, []
+    for column in columns:
+        series = find_column(frame, column.name, where)
+        if column.is_number:
+            numbers[:, position] = _numbers(series, column, where)
+            position += 1
+        else:
+            words.append(words_of(series, column))
+    return TableRows(numbers, words)
+
+
+def words_of(series: "pd.Series", column: Column) -> list[bytes]:
+    """Converts the values of a category or date to UTF-8; missing ones are b"".
+
+    Whole numbers are written without a fraction, since pandas makes them floats where values are
+    missing.
+    """
+    import numpy as np
+    import pandas as pd
+
+    codes, values = pd.factorize(series)
+    values = pd.Series(values)
+    converted = _dates(values, column.format) if column.kind == "date" else map(_word, values)
+    words = np.array([*converted, b""], dtype=object)
+    return words[codes].tolist()  # the code of a missing value is -1
+
+
+def find_column(frame: "pd.DataFrame", name: str, where: str = "") -> "pd.Series":
+    """Returns a column of a DataFrame.
+
+    Raises:
+        UserError: It is missing, or there are several of that name.
+    """
+    where = where or "rows"
+    found = [i for i, label in enumerate(frame.columns) if str(label) == name]
+    if not found:
+        names = [str(label) for label in frame.columns]
+        listed = [*names[:_SHOWN], "..."] if len(names) > _SHOWN else names
+        raise UserError(f"{where}: no column {name!r}; {nearest(name, names, listed)}")
+    if len(found) > 1:
+        raise UserError(f"{where}: {len(found)} columns {name!r}; expected one: rename the others")
+    return frame.iloc[:, found[0]]
+
+
+def _numbers(series: "pd.Series", column: Column, where: str) -> "np.ndarray":
+    """Converts a column to float32; NaN is missing."""
+    import numpy as np
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_complex_dtype(series):
+        values = series.to_numpy(np.float64, na_value=np.nan)
+        wrong = np.zeros(len(values), bool)
+    else:
+        texts = [_word(value).decode(errors="replace") for value in series.astype(object)]
+        missing = series.isna().to_numpy() | (np.array(texts, dtype=object) == "")
+        if column.kind == "boolean":
+            values = np.array([_BOOLEANS.get(text.lower(), np.nan) for text in texts])
+        else:
+            values = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(
+                np.float64, copy=True
+            )
+        values[missing] = np.nan
+        wrong = ~missing & np.isnan(values)
+    expected = "a number"
+    if column.kind == "boolean":
+        wrong |= ~np.isin(values, (0, 1)) & ~np.isnan(values)
+        expected = "true, yes, 1, false, no or 0"
+    with np.errstate(over="ignore"):  # refused here
+        converted = values.astype(np.float32)
+    if not wrong.any():
+        wrong, expected = np.isinf(converted), "a finite number of at most 3.4e38"
+    if wrong.any():
+        row, count = int(wrong.argmax()), int(wrong.sum())
+        more = f" ({count:,} such values)" if count > 1 else ""
+        place = f"{where}:{series.index[row]}" if where else f"row {series.index[row]}"
+        raise UserError(
+            f"{place}, column {column.name!r}: {_shown(series.iloc[row])}{more}; expected "
+            f"{expected}, or nothing if it is missing"
+        )
+    return converted
+
+
+def _dates(values: "pd.Series", format: str) -> list[bytes]:
+    """Converts dates to ISO 8601 in UTC, without the time at midnight; unreadable ones to b""."""
+    import numpy as np
+    import pandas as pd
+
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        values = pd.Series(
+            [
+                v if isinstance(v, datetime.date) else _word(v).decode(errors="replace")
+                for v in values
+            ],
+            dtype=object,
+        )
+    parsed = pd.to_datetime(values, format=format or "ISO8601", errors="coerce", utc=True)
+    if format:  # a DataFrame may have true dates, where the file that was trained on had texts
+        iso = values.where(values.astype(str).str.match(r"\d{4}-\d\d-\d\d"))
+        parsed = parsed.fillna(pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=True))
+    times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+    days = times.astype("datetime64[D]")
+    texts = np.where(days == times, np.datetime_as_string(days), np.datetime_as_string(times))
+    return [text.encode() for text in np.where(np.isnat(times), "", texts)]
+
+
+def _word(value: Any) -> bytes:
+    """Writes a value as UTF-8, without blanks around it."""
+    if isinstance(value, bytes):
+        return value.strip(_BLANK.encode())
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return str(value).strip(_BLANK).encode("utf-8", "replace")
+
+
+def _shown(value: Any) -> str:
+    """Writes a value for an error."""
+    text = repr(value.item() if hasattr(value, "item") else value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

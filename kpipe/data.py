@@ -214,7 +214,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         )
         for split, (column, labels) in arrays.items()
     }
-    if dataset.val_fraction:
+    if dataset.val_fraction and "val" not in splits:
         parts = _cut_val(splits["train"], source, dataset.val_fraction, seed)
         splits = {**parts, "test": splits["test"]}
     if dataset.train_examples:

@@ -49,7 +49,7 @@ def _is_decoded_by_graph(content: bytes) -> bool:
 def _is_plain_gif(content: bytes) -> bool:
     try:
         with open_image(content) as image:
-            box = image.tile[0][1]
+            box = image.tile[0][1]  # type: ignore[attr-defined]
             return box == (0, 0, *image.size) and "transparency" not in image.info
     except Exception:
         return True  # damaged: the graph refuses it

@@ -45,7 +45,8 @@ class ImageInput(ArrayInput):
             if not value.numpy():
                 return "is missing or empty; replace it, or remove it from the lists"
             reason = why_unreadable(value.numpy()) or "not by TensorFlow"
-            return f"is not an image that can be decoded ({reason}); replace it, or remove it from the lists"
+            what = f"is not an image that can be decoded ({reason})"
+            return f"{what}; replace it, or remove it from the lists"
         if value.dtype == tf.uint8:
             return f"has shape {tuple(value.shape)}; expected (height, width, channels)"
         return (
@@ -98,8 +99,8 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
-# What `DecodeImage` alone decodes wrongly. In RE2, \C is a byte. Byte 25 of a PNG is its colour type:
-# 3 is a palette, which may be transparent; 4 and 6 have alpha.
+# What `DecodeImage` alone decodes wrongly. In RE2, \C is a byte. Byte 25 of a PNG is its type of
+# colour: 3 is a palette, which may be transparent; 4 and 6 have alpha.
 _UNUSUAL = r"\CPNG\C{21}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*"
 _UNUSUAL_IF_GREY = _UNUSUAL + r"|BM\C*|GIF8\C*|RIFF\C*|\C*Adobe\C*"  # Adobe: may be CMYK
 
@@ -161,7 +162,9 @@ def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 # Inlined, its many small operations would cost time for every image, though they are not executed.
-@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+@tf.function(  # type: ignore[untyped-decorator]
+    autograph=False, experimental_attributes={"_noinline": True}
+)
 def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes a file that matches a pattern of unusual ones."""
 

@@ -10,6 +10,7 @@ from .cifar10 import cifar10
 from .diabetes import diabetes
 from .dsprites import dsprites
 from .grocery_store import grocery_store
+from .image_folder import image_folder
 from .imdb_reviews import imdb_reviews
 from .look import Look
 from .mnist import mnist
@@ -34,6 +35,7 @@ __all__ = [
     "from_tfds",
     "gmm",
     "grocery_store",
+    "image_folder",
     "imdb_reviews",
     "kind_of",
     "mnist",

@@ -13,7 +13,7 @@ from ..errors import first_line
 from ..inputs import Tokens
 
 # Limits on the training examples, so that a fit takes a few seconds on one core.
-LINEAR_WORK = 100_000_000  # examples × inputs × outputs
+LINEAR_WORK = 300_000_000  # examples × inputs × outputs
 TREE_WORK = 600_000_000  # examples × inputs × trees
 TEXTS = 200_000
 PIXELS = 16  # along each side of a reduced image

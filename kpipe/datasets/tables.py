@@ -142,7 +142,9 @@ def text_table(
     examined = examine(data, options, max_length)
     return Dataset(
         input_shape=(),
-        vectorization=Vectorization(vocabulary_size, max_length, embeddings),
+        vectorization=Vectorization(
+            vocabulary_size, max_length, embeddings, text_column=examined.columns[0].name
+        ),
         **_shared(data, examined, val_fraction, text=True),
     )
 

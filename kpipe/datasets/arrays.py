@@ -219,12 +219,14 @@ def _as_targets(values: Any, name: str) -> "np.ndarray":
     """
     import numpy as np
 
-    values = np.asarray(values)
-    if values.dtype.kind == "O":
-        odd = [i for i, value in enumerate(values.tolist()) if not isinstance(value, str)]
+    if not isinstance(values, np.ndarray) or values.dtype.kind == "O":
+        listed = list(values)
+        texts = [isinstance(value, str) for value in listed]
+        odd = [i for i, value in enumerate(listed) if value is None or texts[i] != any(texts)]
         if odd:
-            raise UserError(f"arrays: {name}[{odd[0]}] is {values[odd[0]]!r}; expected a class")
-        values = values.astype(str)
+            shown = repr(listed[odd[0]])
+            raise UserError(f"arrays: {name}[{odd[0]}] is {shown}; expected texts, or numbers")
+        values = np.array(listed)
     if values.dtype.kind not in "biufU" or values.ndim not in (1, 2):
         raise UserError(
             f"arrays: {name} is {values.dtype} {values.shape}; expected classes or numbers (n,), "
@@ -303,16 +305,11 @@ def _several(
     import numpy as np
 
     shape = f"y is {values.dtype} {values.shape}"
-    if (
-        task not in ("", "multilabel")
-        or values.dtype.kind == "U"
-        or not np.isin(values, (0, 1)).all()
-    ):
-        raise UserError(
-            f"arrays: {shape}; expected (n,), or (n, labels) of 0 and 1 for several labels"
-        )
     if values.shape[1] < 2:
         raise UserError(f"arrays: {shape}; expected (n,): y.ravel()")
+    zeros_and_ones = values.dtype.kind != "U" and np.isin(values, (0, 1)).all()
+    if task not in ("", "multilabel") or not zeros_and_ones:
+        raise UserError(f"arrays: {shape}; expected (n,), or 0 and 1 (n, labels)")
     if not task and (values.sum(axis=1) == 1).all():
         raise UserError(
             f"arrays: {shape} with a single 1 in every row, one-hot; expected classes, "

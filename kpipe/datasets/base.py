@@ -182,9 +182,12 @@ class Dataset:
         Raises:
             UserError: There is no such kind, or real data are not on disk and cannot be downloaded.
         """
-        check_kind(kind)
         if self.fixed:
-            return self.fixed() if callable(self.fixed) else self.fixed
+            source = self.fixed() if callable(self.fixed) else self.fixed
+            if kind != source.kind:  # a search asks for the kind that it found
+                check_kind(kind)
+            return source
+        check_kind(kind)
         if kind == "sample":
             return self.make_sample()
         folder = (
@@ -200,10 +203,10 @@ class Dataset:
         if found:
             return found
         if kind == "auto" and data_dir is not None:
-            looked_for = [str(pathlib.Path(self.name, self.config)), *self.manual_files]
+            names = [str(pathlib.Path(self.name, self.config)), *self.manual_files]
             raise UserError(
-                f"--data-dir {folder}: contains no {' or '.join(looked_for)}; give another folder, "
-                "--data real to download into it, or --data sample"
+                f"--data-dir {folder}: contains no {' or '.join(names)}; "
+                f"{self.manual_help or 'use --data real to download it'}, or use --data sample"
             )
         if kind == "auto":
             return self.make_sample()

@@ -38,8 +38,10 @@ def plain(column: "pd.Series") -> "np.ndarray | Iterable[Any]":
 
 def text_of(value: Any) -> str | None:
     """Writes a value as text: 3.0 as "3", since a missing value makes floats of integers."""
-    if value is None or isinstance(value, str):
-        return None if value in MISSING or value is None else value.strip() or None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return None if (text := value.strip()) in MISSING else text
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, (list, dict)):

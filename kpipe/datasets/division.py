@@ -177,10 +177,8 @@ def copies_of(
     return len(copies), int(conflicting.sum()), pairs, across
 
 
-def list_unreadable(
-    where: str, unreadable: Sequence[tuple[int, str]], skip_bad: int, names: str = "rows"
-) -> None:
-    """Raises one error that lists all examples that cannot be used, if they are too many."""
+def list_unreadable(where: str, unreadable: Sequence[tuple[int, str]], skip_bad: int) -> None:
+    """Raises one error that lists all rows that cannot be used, if they are too many."""
     if len(unreadable) <= skip_bad:
         return
     reasons = collections.defaultdict(list)
@@ -191,7 +189,7 @@ def list_unreadable(
         for reason, lines in list(reasons.items())[:20]
     )
     raise UserError(
-        f"{where}: {len(unreadable):,} {names} cannot be used: {listed}"
+        f"{where}: {len(unreadable):,} row{'s' * (len(unreadable) > 1)} cannot be used: {listed}"
         f"{' ...' * (len(reasons) > 20)}; mend them, or leave them out with "
         f"skip_bad={len(unreadable)}"
     )

@@ -258,7 +258,7 @@ def _read_json(
         for line, row in numbered:
             try:
                 row = row if listed else json.loads(row)
-                reason = "" if isinstance(row, dict) else f"a {type(row).__name__}"
+                reason = "" if isinstance(row, dict) else type(row).__name__
             except ValueError as error:
                 reason = f"not JSON ({error})"
             if reason:

@@ -11,7 +11,7 @@ from .cells import words
 from .columns import as_rows, encoded_shape
 from .dialect import ENDINGS
 from .division import SPLITS, check_fractions
-from .examining import Examined, examine, name_of, where_of
+from .examining import Examined, examine, where_of
 from .profile import profile
 from .reading import frames
 from .roles import Options, split_names
@@ -249,6 +249,3 @@ def kind_of(
     ]
     texts = kinds.count("text")
     return "text_table" if texts == 1 and len(kinds) - texts <= _BESIDE_TEXT else "table"
-
-
-__all__ = ["kind_of", "name_of", "table", "text_table"]

@@ -7,14 +7,14 @@ import json
 import os
 import pathlib
 import unicodedata
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from .base import Dataset
 from .image_files import readable
-from .image_scan import File, Listing, Scan, list_images, scan
-from .look import Copies, Look
+from .image_look import Labelled, describe
+from .image_scan import File, Listing, list_images, scan
+from .look import Look
 from .source import Source
 from .splits import divide
 
@@ -29,7 +29,6 @@ _READING = 1
 _SPLITS = {"train": "train", "training": "train"} | {"test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
 _EXPECTED = "expected one folder of images a class, or such folders below train/ and test/"
-_FEW = 20  # examples of a class
 
 
 def image_folder(
@@ -77,14 +76,14 @@ def image_folder(
     folder = pathlib.Path(os.path.expanduser(path)).resolve()
     listing = list_images(folder)
     options = _Options(image_size, channels, test_fraction, split_seed, skip_bad)
-    found = _find(folder, listing, options)
+    channels, source, look = _find(folder, listing, options)
     return Dataset(
-        name=found.look.name,
-        input_shape=(image_size, image_size, found.channels),
-        label_names=found.label_names,
-        fixed=lambda: found.source,
+        name=look.name,
+        input_shape=(image_size, image_size, channels),
+        label_names=tuple(look.classes),
+        fixed=lambda: source,
         task="classification",
-        val_fraction=0.0 if "val" in found.source.examples else val_fraction,
+        val_fraction=0.0 if "val" in source.examples else val_fraction,
     )
 
 
@@ -97,17 +96,9 @@ class _Options:
     skip_bad: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    label_names: tuple[str, ...]
-    channels: int
-    source: Source
-    look: Look
-
-
 # A pipeline makes its dataset several times.
 @functools.lru_cache(maxsize=8)
-def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> _Found:
+def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> tuple[int, Source, Look]:
     import numpy as np
 
     images, others = listing.images, _listed(listing.others)
@@ -117,6 +108,9 @@ def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> _Found:
             f"{folder}: no image in {', '.join(listing.empty)} (files in {folder.name} that are no "
             f"images: {others or 'none'}); every class needs images: add some, or remove the folder"
         )
+    label_names = tuple(sorted(set(classes)))  # by code points, whatever the locale
+    if len(label_names) < 2:
+        raise UserError(f"{folder}: one class only, {label_names[0]}; expected two or more folders")
     scanned, pairs = scan(folder, images)
     bad = [row for row, reason in enumerate(scanned.reasons) if reason]
     unreadable = tuple((images[row].path, scanned.reasons[row]) for row in bad)
@@ -126,40 +120,29 @@ def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> _Found:
             f"{folder}: {len(bad)} of {len(images)} files cannot be read: {listed}; replace or "
             f"remove them, or leave them out with skip_bad={len(bad)}"
         )
-    label_names = tuple(sorted(set(classes)))  # by code points, whatever the locale
     labels = np.searchsorted(label_names, classes).astype(np.int64)
-    groups = _groups(len(images), pairs)
+    known = Labelled(folder, images, scanned, pairs, label_names, labels)
     good = np.setdiff1d(np.arange(len(images)), bad)
     rows: dict[str, np.ndarray] = {
         split: good[np.array(splits)[good] == split]
         for split in ("train", "val", "test")
         if split in splits
     }
-    given = tuple(rows)
-    _check_classes(folder, label_names, labels, groups, rows)
+    _check_classes(known, rows)
+    divided = "by the folders " + ", ".join(rows)
     if "test" not in rows:
-        everything = rows["train"]
+        divided = "at random, stratified by class"
         train, test = divide(
-            labels[everything], options.test_fraction, options.split_seed, groups[everything]
+            labels[good], options.test_fraction, options.split_seed, known.groups[good]
         )
-        rows = {"train": everything[train], "test": everything[test]}
+        rows = {"train": good[train], "test": good[test]}
     channels = options.channels or (1 if scanned.grey[good].all() else 3)
-    look = _look(folder, images, scanned, pairs, rows, label_names, labels, groups, channels)
-    notes = list(look.notes)
-    if others:
-        notes.append(f"Other files were left out: {others}.")
-    if unreadable:
-        notes.append(f"Unreadable files were left out: {len(unreadable)}.")
-    by_folders = "by the folders " + ", ".join(given)
+    look = describe(known, rows, (options.image_size, options.image_size, channels))
+    left_out = (f"Other files were left out: {others}.",) if others else ()
     look = dataclasses.replace(
-        look,
-        divided=by_folders if len(given) > 1 else "at random, stratified by class",
-        unreadable=unreadable,
-        warnings=(*_size_warnings(look, options), *look.warnings),
-        notes=(*notes, *_size_notes(scanned.shapes[good], options.image_size)),
+        look, divided=divided, unreadable=unreadable, notes=(*look.notes, *left_out)
     )
-    source = _source(folder, images, scanned, rows, label_names, labels, groups, look)
-    return _Found(label_names, channels, source, look)
+    return channels, _source(known, rows, look), look
 
 
 def _places(folder: pathlib.Path, images: tuple[File, ...]) -> tuple[list[str], list[str]]:
@@ -197,195 +180,49 @@ def _places(folder: pathlib.Path, images: tuple[File, ...]) -> tuple[list[str], 
     return splits, classes
 
 
-def _groups(count: int, pairs: "np.ndarray") -> "np.ndarray":
-    """Joins pairs of copies: returns equal numbers, int64 (count,), for images in one group."""
-    import numpy as np
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
-
-
-def _check_classes(
-    folder: pathlib.Path,
-    label_names: tuple[str, ...],
-    labels: "np.ndarray",
-    groups: "np.ndarray",
-    rows: "dict[str, np.ndarray]",
-) -> None:
+def _check_classes(known: Labelled, rows: "dict[str, np.ndarray]") -> None:
     """Refuses classes from which nothing can be learned."""
     import numpy as np
 
-    if len(label_names) < 2:
-        raise UserError(f"{folder}: one class only, {label_names[0]}; expected two or more folders")
     # Train becomes train, and val and test if these are not given.
     needed = 1 + ("val" not in rows) + ("test" not in rows)
     train = rows["train"]
-    for label, name in enumerate(label_names):
-        of_class = train[labels[train] == label]
-        different = len(np.unique(groups[of_class]))
+    for label, name in enumerate(known.label_names):
+        of_class = train[known.labels[train] == label]
+        different = len(np.unique(known.groups[of_class]))
         where = "" if needed == 3 else " in train"
         if different < needed:
             copies = f" ({len(of_class)} with copies)" if len(of_class) > different else ""
             raise UserError(
-                f"{folder}: the class {name} has {different} different images{where}{copies}; "
-                f"expected at least {needed}: add images, or remove the class"
+                f"{known.folder}: the class {name} has {different} different images{where}{copies};"
+                f" expected at least {needed}: add images, or remove the class"
             )
-
-
-def _look(
-    folder: pathlib.Path,
-    images: tuple[File, ...],
-    scanned: Scan,
-    pairs: "np.ndarray",
-    rows: "dict[str, np.ndarray]",
-    label_names: tuple[str, ...],
-    labels: "np.ndarray",
-    groups: "np.ndarray",
-    channels: int,
-) -> Look:
-    import numpy as np
-
-    used = np.sort(np.concatenate(list(rows.values())))
-    grey = scanned.grey[used]
-    converted = Counter(reason for row in used for reason in scanned.converted[row])
-    converted["grey to RGB" if channels == 3 else "RGB to grey"] += int(
-        (grey if channels == 3 else ~grey).sum()
-    )
-    whole = "All images are grey" if grey.all() else "Not all images are grey"
-    warnings = []
-    for split in ("val", "test"):
-        if split in rows and (
-            shared := int(np.isin(groups[rows[split]], groups[rows["train"]]).sum())
-        ):
-            warnings.append(
-                f"{shared:,} of {len(rows[split]):,} {split} images are copies of train images: "
-                "they make results look better than they are."
-            )
-    copies = _count_copies(images, scanned, pairs, labels, groups, used)
-    if copies.conflicting:
-        pair = " and ".join(copies.examples[0])
-        warnings.append(
-            f"{copies.conflicting:,} images have a copy in another class, such as {pair}: one of "
-            "the labels is wrong."
-        )
-    per_class = {
-        split: np.bincount(labels[of_split], minlength=len(label_names))
-        for split, of_split in rows.items()
-    }
-    return Look(
-        name=folder.name or "images",
-        what="images",
-        task="classification",
-        reason=f"{len(label_names)} folders of images",
-        examples={split: len(of_split) for split, of_split in rows.items()},
-        classes={
-            name: {split: int(counts[label]) for split, counts in per_class.items()}
-            for label, name in enumerate(label_names)
-        },
-        sizes={
-            name: tuple(np.quantile(scanned.shapes[used, axis], (0, 0.25, 0.5, 0.75, 1)).tolist())
-            for axis, name in enumerate(("width in pixels", "height in pixels"))
-        },
-        formats=dict(Counter(scanned.formats[row] for row in used).most_common()),
-        converted={reason: count for reason, count in converted.most_common() if count},
-        copies=copies,
-        warnings=tuple(warnings),
-        notes=(f"{whole}: the network's images have channels={channels}.",),
-    )
-
-
-def _count_copies(
-    images: tuple[File, ...],
-    scanned: Scan,
-    pairs: "np.ndarray",
-    labels: "np.ndarray",
-    groups: "np.ndarray",
-    used: "np.ndarray",
-) -> Copies:
-    import numpy as np
-
-    different = len({scanned.digests[row].tobytes() for row in used})
-    # Groups with more than one label.
-    both = np.unique(np.stack([groups[used], labels[used]]), axis=1)
-    mixed, counts = np.unique(both[0], return_counts=True)
-    conflicting = np.isin(groups[used], mixed[counts > 1])
-    unlike = labels[pairs[:, 0]] != labels[pairs[:, 1]]
-    shown = pairs[np.argsort(~unlike, kind="stable")][:5]
-    return Copies(
-        exact=len(used) - different,
-        near=different - len(np.unique(groups[used])),
-        conflicting=int(conflicting.sum()),
-        examples=tuple((images[first].path, images[second].path) for first, second in shown),
-    )
-
-
-def _size_warnings(look: Look, options: _Options) -> list[str]:
-    """Returns warnings of classes that are small, or missing in a split."""
-    warnings = []
-    totals = {name: sum(counts.values()) for name, counts in look.classes.items()}
-    for split in look.examples:
-        if missing := [name for name, counts in look.classes.items() if not counts[split]]:
-            warnings.append(f"No {split} image of {_some(missing)}.")
-    if few := [name for name, total in totals.items() if total < _FEW]:
-        warnings.append(f"Fewer than {_FEW} images of {_some(few)}.")
-    largest, smallest = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
-    if totals[largest] > 10 * totals[smallest]:
-        warnings.append(
-            f"{largest} has {totals[largest]:,} images, {smallest} {totals[smallest]:,}: more than "
-            "10 times as many."
-        )
-    return warnings
-
-
-def _size_notes(shapes: "np.ndarray", image_size: int) -> list[str]:
-    counts = {
-        f"smaller than {image_size} × {image_size} pixels, and enlarged": (
-            shapes.min(axis=1) < image_size
-        ),
-        "not square: their central square is used": shapes[:, 0] != shapes[:, 1],
-    }
-    return [
-        f"{int(which.sum()):,} of {len(shapes):,} images are {what}."
-        for what, which in counts.items()
-        if which.any()
-    ]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} other classes" * (len(names) > 5))
 
 
 def _listed(others: tuple[tuple[str, int], ...]) -> str:
     return ", ".join(f"{count:,} {ending}" for ending, count in others)
 
 
-def _source(
-    folder: pathlib.Path,
-    images: tuple[File, ...],
-    scanned: Scan,
-    rows: "dict[str, np.ndarray]",
-    label_names: tuple[str, ...],
-    labels: "np.ndarray",
-    groups: "np.ndarray",
-    look: Look,
-) -> Source:
-    identity = hashlib.sha256(json.dumps([_READING, label_names]).encode())
+def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Source:
+    identity = hashlib.sha256(json.dumps([_READING, known.label_names]).encode())
     for split, of_split in rows.items():
         identity.update(split.encode())
-        identity.update(scanned.digests[of_split].tobytes())
-        identity.update(labels[of_split].astype("<i8").tobytes())
-        # The groups decide what becomes val.
-        identity.update(groups[of_split].astype("<i8").tobytes())
+        identity.update(known.scan.digests[of_split].tobytes())
+        for numbers in (known.labels, known.groups):  # the groups decide what becomes val
+            identity.update(numbers[of_split].astype("<i8").tobytes())
+
+    def read(split: str) -> "tf.data.Dataset":
+        images = [known.images[row] for row in rows[split]]
+        return _read(known.folder, images, known.labels[rows[split]])
+
     return Source(
         kind="own",
-        description=f"{sum(look.examples.values()):,} images in {folder}",
+        description=f"{sum(look.examples.values()):,} images in {known.folder}",
         identity=identity.hexdigest(),
         examples=look.examples,
         official=False,
-        read=lambda split: _read(folder, [images[row] for row in rows[split]], labels[rows[split]]),
-        groups=lambda split: groups[rows[split]],
+        read=read,
+        groups=lambda split: known.groups[rows[split]],
         look=look,
     )
 

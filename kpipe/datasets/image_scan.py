@@ -1,4 +1,4 @@
-"""The scan of a folder of images: each file is read and decoded once, and what it is remembered."""
+"""The scan of a folder of images: each file is read and decoded once, and then remembered."""
 
 import dataclasses
 import functools
@@ -98,8 +98,7 @@ def list_images(folder: pathlib.Path) -> Listing:
                 status = entry.stat()
                 if entry.is_dir():
                     key = (status.st_dev, status.st_ino)
-                    if key not in above:
-                        found |= visit(entry.path, f"{name}/", above | {key})
+                    found |= key in above or visit(entry.path, f"{name}/", above | {key})
                     continue
             except FileNotFoundError:  # a link to nothing; as an image it is unreadable
                 status = os.lstat(entry.path)

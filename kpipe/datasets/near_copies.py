@@ -47,8 +47,8 @@ def near_copies(thumbnails: "np.ndarray", colors: "np.ndarray") -> "np.ndarray":
     found, crowded = [], np.zeros(len(hashes), bool)
     for start in range(0, len(hashes), _CHUNK):
         some = hashes[start : start + _CHUNK]
-        others: np.ndarray
-        _, others = tree.query(some, _NEIGHBOURS + 1, distance_upper_bound=_RADIUS, workers=-1)
+        near = tree.query(some, _NEIGHBOURS + 1, distance_upper_bound=_RADIUS, workers=-1)
+        others = np.asarray(near[1])
         crowded[start : start + _CHUNK] = others[:, -1] < len(hashes)
         first = np.repeat(np.arange(start, start + len(some)), _NEIGHBOURS + 1)
         pairs = np.stack([first, others.ravel()], axis=1)

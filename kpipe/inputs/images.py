@@ -169,9 +169,14 @@ def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes a file that matches a pattern of unusual ones."""
 
     def from_png() -> tf.Tensor:
-        image = tf.cast(tf.io.decode_png(content, channels=4), tf.int32)
-        colors, alpha = image[..., :3], image[..., 3:]
+        # With channels=4 a palette of less than 8 bits would become nearly transparent.
+        image = tf.cast(tf.io.decode_png(content), tf.int32)
+        opaque = tf.fill(tf.concat([tf.shape(image)[:2], [1]], 0), 255)
+        has_alpha = tf.shape(image)[2] % 2 == 0
+        image = tf.cond(has_alpha, lambda: image, lambda: tf.concat([image, opaque], axis=2))
+        colors, alpha = image[..., :-1], image[..., -1:]
         mixed = (colors * alpha + 255 * (255 - alpha) + 127) // 255
+        mixed += tf.zeros((1, 1, 3), tf.int32)  # grey in three channels
         return _as_channels(tf.cast(mixed, tf.uint8), channels)
 
     def from_jpeg() -> tf.Tensor:

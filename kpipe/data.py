@@ -29,6 +29,8 @@ class Split:
         rows: int64 (n,), the rows that belong to this split.
         input: Kind of the inputs: images, texts or arrays.
         targets: Learning targets of an example.
+        groups: int64 (n_all,), equal for examples that belong together, if kpipe divided them at
+            random; else None.
     """
 
     column: Column
@@ -36,6 +38,7 @@ class Split:
     rows: np.ndarray
     input: Input = dataclasses.field(default_factory=ArrayInput)
     targets: LabelTargets = dataclasses.field(default_factory=LabelTargets)
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,11 +79,15 @@ class Split:
             return dataclasses.replace(self, rows=rows)
         column: Any = self.column
         labels = np.concatenate([self.labels[self.rows], other.labels[other.rows]])
+        groups = None
+        if self.groups is not None and other.groups is not None:
+            groups = np.concatenate([self.groups[self.rows], other.groups[other.rows]])
         return dataclasses.replace(
             self,
             column=column.joined(self.rows, other.column, other.rows),
             labels=labels,
             rows=np.arange(len(labels)),
+            groups=groups,
         )
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
@@ -196,15 +203,18 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
             kind.write(temporary, dataset.name, source, split)
 
     arrays = files.open_or_write(folder, lambda: _open(folder, source, kind), write)
+    # Splits by time, or given by the user, are not compared with a division at random.
+    at_random = source.groups and not source.times and "val" not in source.examples
     splits = {
         split: Split(
             column,
             _as_labels(dataset.select_label(labels), source),
             np.arange(len(labels)),
+            groups=source.groups(split) if at_random and source.groups else None,
         )
         for split, (column, labels) in arrays.items()
     }
-    if dataset.val_fraction:
+    if dataset.val_fraction and "val" not in splits:
         parts = _cut_val(splits["train"], source, dataset.val_fraction, seed)
         splits = {**parts, "test": splits["test"]}
     if dataset.train_examples:

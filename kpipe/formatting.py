@@ -11,6 +11,7 @@ _ABBREVIATIONS = {
     "roc auc": "ROC AUC",
     "beta vae": "BetaVAE",
     "dci": "DCI",
+    "f1": "F1",
     "factor vae": "FactorVAE",
     "kl": "KL",
     "mae": "MAE",
@@ -57,9 +58,11 @@ def unit_of(metric: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of the examples, or a difference of two shares."""
+    """Whether a metric is in percent: a share of examples, a mean or a difference of shares."""
     name = _compared(metric)
-    return name in ("precision", "recall") or name.endswith(("accuracy", "baseline"))
+    if name in ("precision", "recall", "macro_f1"):
+        return True
+    return name.endswith(("accuracy", "baseline", "overlap"))
 
 
 def is_difference(metric: str) -> bool:
@@ -163,6 +166,13 @@ def headline(of_target: str | None, of_task: str, metrics: Collection[str]) -> s
 def small(value: float | None) -> str:
     """Formats a tiny number, such as a rounding difference: "2.4e-07"."""
     return MISSING if value is None else f"{value:.2g}"
+
+
+def quantity(value: float) -> str:
+    """Formats a number of a user's data, of unknown size: "17", "4,000", "0.1235", "12,345.7"."""
+    if value == round(value, 1) or abs(value) >= 1000:
+        return f"{value:,.1f}".removesuffix(".0") if abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.4g}"
 
 
 def count(n: int | None) -> str:

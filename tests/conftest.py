@@ -81,7 +81,7 @@ def quick_runs(monkeypatch):
     monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
     monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)
-    monkeypatch.setattr(execution.report, "write", lambda run, plots, facts, sections: None)
+    monkeypatch.setattr(execution.report, "write", lambda *_, **__: None)
 
 
 @pytest.fixture

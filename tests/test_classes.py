@@ -68,3 +68,53 @@ def test_labels_are_judged_one_by_one_and_unknown_ones_left_out():
     half = 1.959964 * 0.25 / 2
     assert result["accuracy"]["low"] == pytest.approx(0.75 - half, abs=1e-6)
     assert result["roc_auc/a"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("missing", [(), (3,), (0, 3)])
+def test_balanced_accuracy_and_macro_f1_are_scikit_learns(missing):
+    random = np.random.RandomState(1)
+    labels = random.choice(4, 200, p=[0.7, 0.2, 0.06, 0.04])
+    labels = labels[~np.isin(labels, missing)]  # classes without test examples
+    probabilities = random.dirichlet(np.ones(4), len(labels)) + np.eye(4)[labels] * 0.3
+    probabilities[:, list(missing)[:1]] = 0  # one of them is never predicted either
+    result = classes.balanced_metrics(labels, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    score = sklearn_metrics.f1_score(labels, predicted, average="macro", zero_division=0)
+    assert result["macro_f1"]["value"] == pytest.approx(score, rel=1e-12)
+    recall = sklearn_metrics.recall_score(
+        labels, predicted, labels=np.unique(labels), average="macro"
+    )
+    assert result["balanced_accuracy"]["value"] == pytest.approx(recall, rel=1e-12)
+    for metric in result.values():
+        assert 0 <= metric["low"] < metric["value"] < metric["high"] <= 1
+        assert metric["n"] == len(labels)
+
+
+def test_intervals_that_weigh_classes_equally_are_as_wide_as_the_smallest_class_allows():
+    labels = np.repeat([0, 1], [990, 10])
+    for metric in classes.balanced_metrics(labels, np.eye(2)[labels]).values():
+        assert metric["value"] == metric["high"] == 1.0
+        assert 0.75 < metric["low"] < 0.97  # 10 of 10 correct is not certainty
+
+
+def test_intervals_of_balanced_accuracy_and_macro_f1_contain_the_true_value():
+    random = np.random.default_rng(0)
+    recall, share = np.array([0.95, 0.7]), np.array([0.9, 0.1])
+    joint = share[:, None] * np.array([[0.95, 0.05], [0.3, 0.7]])
+    truth = {
+        "balanced_accuracy": recall.mean(),
+        "macro_f1": np.mean(2 * np.diag(joint) / (joint.sum(0) + joint.sum(1))),
+    }
+    inside = dict.fromkeys(truth, 0)
+    for counts in random.multinomial(300, joint.ravel(), 400):
+        pairs = np.repeat(np.arange(4), counts)
+        for name, metric in classes.balanced_metrics(pairs // 2, np.eye(2)[pairs % 2]).items():
+            inside[name] += metric["low"] <= truth[name] <= metric["high"]
+    assert all(360 <= count <= 395 for count in inside.values()), inside
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [((9, 4), True), ((8, 4), False), ((5, 5, 0), True)]
+)
+def test_classes_are_imbalanced_where_the_largest_is_over_twice_the_smallest(counts, expected):
+    assert classes.is_imbalanced(np.array(counts)) is expected

@@ -156,12 +156,31 @@ def test_auto_never_downloads(tmp_path, monkeypatch):
         raise AssertionError("tried to connect")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert datasets.mnist().find("auto", tmp_path).kind == "sample"
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert datasets.mnist().find("auto").kind == "sample"
 
 
 def test_a_missing_data_dir_is_told(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         datasets.mnist().find("auto", tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("make", "looked_for"),
+    [(datasets.mnist, "mnist"), (datasets.imdb_reviews, "imdb_reviews/plain_text")],
+)
+def test_a_data_dir_without_the_data_is_told(make, looked_for, tmp_path):
+    message = f"--data-dir {tmp_path}: contains no {looked_for};"
+    with pytest.raises(UserError, match=re.escape(message)):
+        make().find("auto", tmp_path)
+    assert make().find("sample", tmp_path).kind == "sample"
+
+
+def test_a_search_finds_the_kind_of_a_fixed_source_again():
+    dataset = datasets.arrays(np.arange(60.0)[:, None], np.arange(60) % 2)
+    assert dataset.find("own") == dataset.find("auto")
+    with pytest.raises(UserError, match="--data smaple"):
+        dataset.find("smaple")
 
 
 # --- the user's own CelebA files -------------------------------------------------------------

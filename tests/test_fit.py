@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from kpipe import Trainer, models
 from kpipe.errors import UserError
@@ -181,31 +182,37 @@ def test_the_best_averages_are_restored(few):
     ("plan", "cuts"),  # in the first epoch, at its end, in a later one
     [("graph", {2: 2, 6: 6, 14: 14}), ("fused:2", {4: 8})],
 )
-def test_a_run_with_averages_cut_off_anywhere_ends_with_the_same_bits(few, tmp_path, plan, cuts):
+def test_a_run_with_averages_and_weights_cut_off_anywhere_ends_with_the_same_bits(
+    few, tmp_path, plan, cuts
+):
+    settings = {"plan": plan, "class_weight": "balanced"}
     optimizer = adam(use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=4)
     whole, folder = network(optimizer), tmp_path / "whole"
-    history = train(whole, few, plan=plan, folder=folder, callbacks=[KeepAt(folder, *cuts)])
+    history = train(whole, few, folder=folder, callbacks=[KeepAt(folder, *cuts)], **settings)
     columns = {k: v for k, v in history.columns.items() if k != "seconds"}
     for batches, step in cuts.items():
         resumed = network(optimizer)
-        rest = train(resumed, few, plan=plan, folder=tmp_path / f"after {batches}")
+        rest = train(resumed, few, folder=tmp_path / f"after {batches}", **settings)
         assert rest.resumed_at == step
         assert weights_sha256(resumed) == weights_sha256(whole)
         assert {k: rest.columns[k] for k in columns} == columns
     # A finished one gives them again.
     again = network(optimizer)
-    train(again, few, plan=plan, folder=folder, callbacks=[NoBatch()])
+    train(again, few, folder=folder, callbacks=[NoBatch()], **settings)
     assert weights_sha256(again) == weights_sha256(whole)
 
 
 # --- weights of examples --------------------------------------------------------------------------
 
 
-def test_class_weight_is_that_of_fit(few):
-    weights = {0: 3.0, 4: 0.25, 9: 1}
+@pytest.mark.parametrize("given", [{0: 3.0, 4: 0.25, 9: 1}, "balanced"])
+def test_class_weight_is_that_of_fit(few, given):
+    labels = few.train.labels[few.train.rows]
+    each = compute_class_weight("balanced", classes=np.arange(10), y=labels)
+    weights = dict(enumerate(each)) if given == "balanced" else given
     options = {"weighted_metrics": ["accuracy"]}
     ours, theirs, plain = (network(**options) for _ in range(3))
-    history = train(ours, few, class_weight=weights)
+    history = train(ours, few, class_weight=given)
     assert_same_training(history, fit(theirs, few, class_weight=weights, callbacks=[best_kept()]))
     assert weights_sha256(ours) == weights_sha256(theirs)
     assert train(plain, few).columns["loss"] != history.columns["loss"]
@@ -272,17 +279,17 @@ def test_settings_are_what_json_gives_back():
     assert not {"class_weight", "sample_weight", "monitor_mode"} & Trainer().settings().keys()
 
 
-def test_weights_are_no_keys_of_the_command_line():
+def test_weights_by_a_function_are_no_key_of_the_command_line():
     from kpipe.experiments import catalogue, keys, modules
 
     module = modules.load(catalogue.find("logic_gates"))[0]
-    with pytest.raises(UserError, match="no key 'class_weight'"):
-        keys.resolve(module, {"class_weight": "1"})
+    with pytest.raises(UserError, match="no key 'sample_weight'"):
+        keys.resolve(module, {"sample_weight": "1"})
     with pytest.raises(UserError, match="monitor_mode=up: expected one of auto, min, max"):
         keys.resolve(module, {"monitor_mode": "up"})
     assert keys.resolve(module, {"monitor_mode": "min"}).trainer.monitor_mode == "min"
     rows = {row[0]: row for row in keys.describe(module)}
-    assert rows["monitor_mode"][2] == "auto, min, max" and "class_weight" not in rows
+    assert rows["monitor_mode"][2] == "auto, min, max" and "sample_weight" not in rows
 
 
 # --- callbacks ------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from kpipe import formatting
         ("accuracy/Male", 1.0, "100.00 %"),
         ("recall/a/b", 0.5, "50.00 %"),
         ("majority_baseline", 0.1135, "11.35 %"),
+        ("balanced_accuracy", 0.71, "71.00 %"),
+        ("macro_f1", 0.6871, "68.71 %"),
         ("unsupervised_accuracy", 0.6, "60.00 %"),
         ("above_bag_of_words", 0.0917, "+9.17"),
         ("above_bag_of_words", -0.0917, "-9.17"),
@@ -31,6 +33,26 @@ from kpipe import formatting
 )
 def test_a_metric_is_printed_as_what_it_is(metric, value, expected):
     assert formatting.number(metric, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (17, "17"),
+        (4000.0, "4,000"),
+        (0.123456, "0.1235"),
+        (12345.67, "12,345.7"),
+        (-2.5, "-2.5"),
+        (999.96, "1000"),
+        (0.0, "0"),
+        (3e-7, "3e-07"),
+        (1.5e20, "1.5e+20"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_number_of_the_users_data_is_short(value, expected):
+    assert formatting.quantity(value) == expected
 
 
 def test_an_interval_has_no_unit_of_its_own():

@@ -22,6 +22,11 @@ def test_a_proportion_of_nothing_has_no_value():
     assert intervals.proportion(0, 0) == {"value": None, "low": None, "high": None, "n": 0}
 
 
+def test_a_mean_of_one_share_has_its_wilson_interval():
+    result = intervals.mean_of_shares(0.9, 0.9, 0.9 * 0.1 / 100, 100)
+    assert result == pytest.approx(intervals.proportion(90, 100), rel=1e-12)
+
+
 def test_the_difference_of_two_models_is_paired():
     first, second = np.array([1, 1, 0, 1] * 25), np.array([1, 0, 0, 1] * 25)
     result = intervals.paired_difference(first, second)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kpipe import figures, report, tasks
-from kpipe.datasets import Augmentation
+from kpipe.datasets import Augmentation, Look
 from kpipe.runs import ProofRecord, Record, Run
 
 ALL_PLOTS = (
@@ -320,8 +320,35 @@ def test_data_that_are_not_official_are_announced_first(digits):
     assert write(digits).text.startswith("NOT THE OFFICIAL DATA:")
 
 
-def test_official_data_have_no_banner(digits):
+def test_official_and_own_data_have_no_banner(digits):
     assert "banner" not in [value for _, value in write(digits).attributes]
+    digits.record.data.kind, digits.record.data.official = "own", False
+    assert "banner" not in [value for _, value in write(digits).attributes]
+
+
+def test_an_alert_is_the_first_line_of_the_page(digits):
+    digits.record.data.kind = "sample"
+    path = report.write(digits, (), alert="Logistic regression is better <by 4 points>.")
+    assert Page(path).text.startswith("Logistic regression is better <by 4 points>. SAMPLE DATA:")
+
+
+def test_metrics_for_imbalanced_classes_are_beside_the_accuracy(digits):
+    digits.metrics["balanced_accuracy"] = {"value": 0.71, "low": 0.6, "high": 0.8, "n": 2000}
+    digits.metrics["macro_f1"] = {"value": 0.6871, "low": 0.6, "high": 0.75, "n": 2000}
+    headline = write(digits).text.partition("Always predicting")[0]
+    assert "balanced accuracy 71.00 % [60.00, 80.00]" in headline
+    assert "macro F1 68.71 % [60.00, 75.00]" in headline
+
+
+def test_the_look_at_own_data_follows_the_headline(digits):
+    digits.data.look = Look(
+        "photos", "images", examples={"train": 8, "test": 2}, warnings=("Few!",)
+    )
+    text = write(digits, [figures.learning_curves]).text
+    assert text.index("Export verified") < text.index("The data WARNING Few!")
+    assert text.index("10 images") < text.index("Figures")
+    digits.data = None  # reported from another process
+    assert "The data WARNING" not in write(digits).text
 
 
 def test_parameters_are_counted_where_the_record_says_how(digits):

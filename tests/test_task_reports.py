@@ -190,6 +190,17 @@ class Page(html.parser.HTMLParser):
             self.words[self.title].append(text)
 
 
+# By the network's lead: what comes first where it loses.
+ALERTS = {
+    -0.1: [
+        "The network is worse than TF-IDF with logistic regression: 90.00 % against 80.00 %, "
+        "difference -10.00 [-15.00, -5.00] points."
+    ],
+    3.5: [
+        "The network is worse than linear regression: MAE 40.25 against 43.75, difference +3.5000 "
+        "[+2.0000, +5.0000]."
+    ],
+}
 COMMON = ["Training", "Environment", "Reproduce and use"]
 
 
@@ -339,8 +350,9 @@ def test_a_summary_ends_with_what_all_runs_have(tmp_path):
     ],
 )
 def test_the_summary_of_texts_compares_with_the_bag_of_words(tmp_path, above, said):
-    line = lines_of(make_texts(tmp_path, above))[1]
+    *first, _, line, _, _, _ = lines_of(make_texts(tmp_path, above))
     assert line == f"TF-IDF with logistic regression 80.00 % [78.00, 82.00]: {said}"
+    assert first == ALERTS.get(above, [])
 
 
 def test_the_summary_of_several_labels_says_what_the_mean_is_over(tmp_path):
@@ -386,7 +398,8 @@ def test_the_summary_of_a_variational_autoencoder(tmp_path, discrete, most):
     ],
 )
 def test_the_summary_of_a_regression(tmp_path, above, said):
-    first, second, *_ = lines_of(make_regression(tmp_path, above))
+    *alert, first, second, _, _, _ = lines_of(make_regression(tmp_path, above))
+    assert alert == ALERTS.get(above, [])
     assert first.endswith(
         "test MAE 40.25 [35.25, 45.25], RMSE 52.12 [46.12, 58.12], R2 0.4800 [0.4600, 0.5000], "
         "n = 100; always predicting the mean has MAE 66.20"
@@ -398,6 +411,7 @@ def test_the_summary_of_a_regression(tmp_path, above, said):
 def test_every_task_has_what_its_runs_are_told_with(name):
     task = tasks.find(name)
     assert isinstance(task.HEADLINE, str) and callable(task.facts) and callable(task.sections)
+    assert callable(task.alert)
     assert callable(task.summary) and task.FIGURES and all(map(callable, task.FIGURES))
 
 
@@ -412,3 +426,19 @@ def test_an_unknown_task_is_named_with_the_known_ones():
 
 def test_runs_of_format_1_name_their_task_in_words():
     assert tasks.find("multi-label classification") is tasks.find("multilabel")
+
+
+@pytest.mark.parametrize(("counts", "imbalanced"), [((40, 20, 20), False), ((41, 20, 20), True)])
+def test_imbalanced_classes_have_balanced_metrics_beside_the_accuracy(tmp_path, counts, imbalanced):
+    run, names = make_classifier(tmp_path), ("balanced_accuracy", "macro_f1")
+    labels = np.repeat([0, 1, 2], counts)
+    train = SimpleNamespace(labels=np.append(labels, [0] * 99), rows=np.arange(len(labels)))
+    data = SimpleNamespace(train=train, label_names=run.label_names)
+    task = tasks.find("classification")
+    run.metrics = task.metrics(run.predictions, None, data)
+    assert set(run.metrics) <= {*task.metric_names(run.label_names)}
+    assert [name in run.metrics for name in names] == [imbalanced] * 2
+    assert next(iter(run.metrics)) == "accuracy"
+    interval = r"9\d\.\d\d % \[8\d\.\d\d, 9\d\.\d\d\]"
+    said = rf"balanced accuracy {interval}, macro F1 {interval}"
+    assert bool(re.fullmatch(said, lines_of(run)[1])) == imbalanced

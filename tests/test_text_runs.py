@@ -13,10 +13,14 @@ from proving import Golden, change_predictions, load_proof
 
 import kpipe
 from kpipe import cli, searching
+from kpipe.data import Split
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.export import export
-from kpipe.measures import baselines, classes
+from kpipe.inputs import Tokens
+from kpipe.inputs.tokens import Texts
+from kpipe.measures import classes
+from kpipe.measures.simple import simple_method
 from kpipe.runs import read_record
 from kpipe.searching import search
 from kpipe.tasks import classification
@@ -247,7 +251,16 @@ def test_the_bag_of_words_is_scikit_learns():
     classifier = LogisticRegression(max_iter=1000).fit(weights.fit_transform(texts), labels)
     test = ["bad good bad", "film", "good"]
     expected = classifier.predict(weights.transform(test))
-    np.testing.assert_array_equal(baselines.bag_of_words(texts, labels, test), expected)
+
+    def split(texts, labels):
+        column = Tokens(
+            np.zeros((len(texts), 1), np.int32), None, Texts.of([t.encode() for t in texts])
+        )
+        return Split(column, labels, np.arange(len(texts)))
+
+    simple = simple_method([split(texts, labels)], [split(test, np.zeros(3, int))])
+    assert simple.name == "TF-IDF with logistic regression"
+    np.testing.assert_array_equal(simple.predicted, expected)
 
 
 def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
@@ -257,10 +270,10 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
         probabilities[:, 0] = 1
         baseline[:wins] = 1  # the baseline is wrong
         probabilities[500 : 500 + losses] = (0, 1)  # the network is
-        return classes.baseline_metrics(labels, probabilities, baseline)
+        return classes.baseline_metrics(labels, probabilities, baseline, "bag_of_words")
 
     def said(wins, losses):
-        run = SimpleNamespace(metrics=told(wins, losses))
+        run = SimpleNamespace(metrics=told(wins, losses), predictions={})
         return dict(classification.facts(run))["Network vs. TF-IDF"]
 
     assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)

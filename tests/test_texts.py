@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ from kpipe import data, files
 from kpipe.datasets import Augmentation, Dataset, Source, Vectorization
 from kpipe.datasets.base import from_arrays
 from kpipe.errors import UserError
-from kpipe.inputs import Tokens, texts, tokens
+from kpipe.inputs import TextInput, Tokens, texts, tokens
+from kpipe.inputs.appending import appended
 from kpipe.inputs.augmentation import drop_words
 from kpipe.inputs.tokens import Texts, Vectorizer
 from kpipe.training import batches
@@ -292,3 +294,46 @@ def test_training_on_texts_drops_words_as_the_unknown_one(prepared):
         dropped, words = dropped + differs.sum(), words + np.count_nonzero(ids)
     # No word of these texts is unknown but where one was dropped.
     assert abs(dropped / words - 0.25) < 0.02
+
+
+# --- in pieces -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "row_shape"), [("uint8", ()), ("int64", ()), ("int32", (3,))])
+def test_an_array_that_is_written_in_pieces_is_that_of_one_save(dtype, row_shape, tmp_path):
+    whole = np.arange(1200).reshape(-1, *row_shape).astype(dtype)
+    with appended(tmp_path / "pieces.npy", dtype, row_shape) as array:
+        for piece in np.array_split(whole, [1, 1, 70]):
+            array.append(piece)
+    np.save(tmp_path / "whole.npy", whole)
+    assert (tmp_path / "pieces.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_token_ids_do_not_depend_on_the_pieces_that_are_converted(tmp_path, monkeypatch):
+    kept = {"train": Texts.of([b"a b a", b"", b"c a", b"b b b b a"]), "test": Texts.of([b"a d"])}
+    for batch in (512, 3):
+        monkeypatch.setattr(tokens, "BATCH", batch)
+        (tmp_path / str(batch)).mkdir()
+        tokens.write_tokens(tmp_path / str(batch), kept, np.array([0, 1, 2]), 10, 3)
+    written = {path.name: path.read_bytes() for path in (tmp_path / "512").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (tmp_path / "3").iterdir()}
+    ids, lengths = (np.load(tmp_path / "3" / f"train_{part}.npy") for part in ("tokens", "lengths"))
+    # The most frequent word of the train rows, a, has the first id, 2; the empty text is unknown.
+    np.testing.assert_array_equal(lengths, [3, 1, 2, 5])
+    np.testing.assert_array_equal(ids[1:3], [[1, 0, 0], [ids[2, 0], 2, 0]])
+
+
+def test_texts_are_written_from_pieces_of_any_size(tmp_path):
+    texts, labels = [b"one", b"", "дwa".encode(), b"\xff", b"x"], np.arange(5)
+
+    def pieces(split):
+        for part in ([0], [1], [], [2, 3, 4]):
+            yield [texts[i] for i in part], labels[part]
+
+    source = Source("own", "", "", {"train": 5}, False, pieces=pieces)
+    TextInput(Vectorization()).write(tmp_path, "mine", source, "train")
+    assert TextInput(Vectorization()).open(tmp_path, "train").take(range(5)) == texts
+    assert np.load(tmp_path / "train_labels.npy").tolist() == labels.tolist()
+    with pytest.raises(UserError, match="train contains 5 of 6 examples"):
+        more = dataclasses.replace(source, examples={"train": 6})
+        TextInput(Vectorization()).write(tmp_path, "mine", more, "train")

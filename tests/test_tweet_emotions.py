@@ -93,6 +93,6 @@ def test_a_missing_file_is_named(folder):
 def test_without_the_files_the_real_data_say_how_to_get_them(tmp_path):
     with pytest.raises(UserError, match=r"tweet_emotions is not in .*; put trainEmotions\.csv"):
         datasets.tweet_emotions().find("real", tmp_path)
-    sample = datasets.tweet_emotions().find("auto", tmp_path)
+    sample = datasets.tweet_emotions().find("auto")
     assert sample.kind == "sample"
     assert np.all(np.diff([*sample.examples.values()]) < 0)

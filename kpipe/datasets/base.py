@@ -41,7 +41,8 @@ class Dataset:
             vectors, or () of texts.
         label_names: One name per class; with several labels an example, one per label.
         version: The TFDS version whose sizes are declared here.
-        official_examples: Number of examples per split, as recorded by TFDS.
+        official_examples: Number of examples per split, as recorded by TFDS; empty if nothing is
+            declared, so that any sizes are official.
         official_download_size: Download size in bytes, as recorded by TFDS.
         host: Host of the download.
         make_sample: Function that makes the small synthetic dataset, unless there is `fixed`.
@@ -54,8 +55,11 @@ class Dataset:
         task: The task that the labels are for, such as "regression"; "" if unknown.
         columns: The columns of a table, which are the inputs instead of `input_shape`.
         tfds_splits: Maps our split names to those of TFDS, or to parts of them: "train[:50000]" or
-            "train[:80%]".
+            "train[:80%]"; by default TFDS' own train, validation and test, where missing a part of
+            train.
         config: The TFDS configuration, if the dataset has several.
+        features: Names of the TFDS features that `input` and `label` use, if they were chosen: data
+            of others are prepared anew.
         input: Function from a TFDS example to its input.
         label: Function from a TFDS example to its stored label.
         select_label: Function from the stored labels to those that are learned.
@@ -87,6 +91,7 @@ class Dataset:
     make_sample: Callable[[], Source] = _no_sample
     tfds_splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     config: str = ""
+    features: tuple[str, ...] = ()
     input: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["image"]
     label: Callable[[Mapping[str, "tf.Tensor"]], "tf.Tensor"] = lambda example: example["label"]
     select_label: Callable[["np.ndarray"], "np.ndarray"] = lambda labels: labels
@@ -177,9 +182,12 @@ class Dataset:
         Raises:
             UserError: There is no such kind, or real data are not on disk and cannot be downloaded.
         """
-        check_kind(kind)
         if self.fixed:
-            return self.fixed() if callable(self.fixed) else self.fixed
+            source = self.fixed() if callable(self.fixed) else self.fixed
+            if kind != source.kind:  # a search asks for the kind that it found
+                check_kind(kind)
+            return source
+        check_kind(kind)
         if kind == "sample":
             return self.make_sample()
         folder = (
@@ -194,6 +202,12 @@ class Dataset:
         )
         if found:
             return found
+        if kind == "auto" and data_dir is not None:
+            names = [str(pathlib.Path(self.name, self.config)), *self.manual_files]
+            raise UserError(
+                f"--data-dir {folder}: contains no {' or '.join(names)}; "
+                f"{self.manual_help or 'use --data real to download it'}, or use --data sample"
+            )
         if kind == "auto":
             return self.make_sample()
         if self.make_builder:
@@ -228,27 +242,31 @@ class Dataset:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
-        examples = {ours: _count(theirs, sizes) for ours, theirs in self.tfds_splits.items()}
-        official = examples == self.official_examples and noted.get(
-            "official", download_size == self.official_download_size
+        splits = self.tfds_splits or _usual_splits(sizes)
+        examples = {ours: _count(theirs, sizes) for ours, theirs in splits.items()}
+        official = not self.official_examples or (
+            examples == self.official_examples
+            and noted.get("official", download_size == self.official_download_size)
         )
         return Source(
             kind="real",
             description=f"{self.name} {path.parent.name} as prepared by TFDS",
-            identity=hashlib.sha256(content).hexdigest(),
+            identity=hashlib.sha256(content + ",".join(self.features).encode()).hexdigest(),
             examples=examples,
             official=official,
-            read=lambda split: self._read_prepared(path.parent, split),
+            read=lambda split: self._read_prepared(path.parent, split, splits[split]),
         )
 
-    def _read_prepared(self, folder: pathlib.Path, split: str) -> "tf.data.Dataset":
+    def _read_prepared(
+        self, folder: pathlib.Path, split: str, tfds_split: str
+    ) -> "tf.data.Dataset":
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
         features = builder.info.features or {}
         examples = builder.as_dataset(
-            split=self.tfds_splits[split],
+            split=tfds_split,
             decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
             shuffle_files=False,
         )
@@ -277,14 +295,14 @@ class Dataset:
 
     def _download(self, folder: pathlib.Path) -> None:
         """Downloads and prepares the dataset with TFDS, if its host can be reached."""
-        size = self.official_download_size / 2**20
+        size = f" ({mib:,.0f} MiB)" if (mib := self.official_download_size / 2**20) else ""
         try:
             # TFDS itself retries an unreachable host for minutes.
             socket.create_connection((self.host, 443), timeout=5).close()
         except OSError:
             raise UserError(
                 f"{self.name} is not in {folder} and {self.host} cannot be reached to download "
-                f"it ({size:,.0f} MiB); {self.manual_help or 'use --data sample or --data-dir'}"
+                f"it{size}; {self.manual_help or 'use --data sample or --data-dir'}"
             ) from None
         import tensorflow_datasets as tfds
 
@@ -310,6 +328,22 @@ def default_data_dir() -> pathlib.Path:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
+
+
+def _usual_splits(sizes: Mapping[str, int]) -> dict[str, str]:
+    """Maps our splits to those of a dataset that TFDS prepared.
+
+    Without test, validation is test, since results on it can be compared with those of others; with
+    neither, test is the last fifth of train.
+    """
+    if "train" not in sizes:
+        raise UserError(f"TFDS prepared {', '.join(sizes) or 'no splits'}; expected train")
+    if "test" in sizes:
+        val = {"val": "validation"} if "validation" in sizes else {}
+        return {"train": "train", **val, "test": "test"}
+    if "validation" in sizes:
+        return {"train": "train", "test": "validation"}
+    return {"train": "train[:80%]", "test": "train[80%:]"}
 
 
 def _count(split: str, sizes: Mapping[str, int]) -> int:

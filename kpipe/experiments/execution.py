@@ -92,7 +92,8 @@ class Execution:
         )
         plots = getattr(self.experiment.module, "plots", self.task.FIGURES)
         facts = [*self.task.facts(run), *self.data.input.facts(record.data.about)]
-        report.write(run, plots, facts, self.task.sections(run))
+        sections = self.task.sections(run)
+        report.write(run, plots, facts, sections, alert=self.task.alert(run))
         files.write_json(self.folder / "run.json", record.to_json())
         self._write_manifest()
         print(summary(run), flush=True)

@@ -174,8 +174,9 @@ def resolve(
         of_trainer[key] = parsed[0]
         if len(parsed) > 1:
             choices[key] = parsed
-    changed |= {k: v for k, v in of_trainer.items() if v != getattr(trainer, k)}
-    trainer = dataclasses.replace(trainer, **of_trainer)
+    declared, trainer = trainer, dataclasses.replace(trainer, **of_trainer)
+    # Compared in the Trainer: the text "none" is None there.
+    changed |= {k: v for k, v in of_trainer.items() if getattr(trainer, k) != getattr(declared, k)}
     if sample and "epochs" not in overrides:
         trainer = trainer.on_sample()
     trainer.check(model, num_examples=0)
@@ -292,7 +293,8 @@ def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
             (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
         )
     for field in _settable():
-        default = str(getattr(trainer, field.name))
+        value = getattr(trainer, field.name)
+        default = "none" if value is None else str(value)
         rows.append((field.name, default, _field_range(field), ""))
     return rows
 

@@ -5,11 +5,16 @@ from ..runs import ProofRecord, Run
 
 
 def summary(run: Run) -> str:
-    """Writes the result of a finished run in a few lines; the last is the path of its report."""
+    """Writes the result of a finished run in a few lines; the last is the path of its report.
+
+    If the network is worse than a simple method, the first says so.
+    """
     record = run.record
-    result = tasks.find(record.task).summary(run)
+    task = tasks.find(record.task)
+    alert = task.alert(run)
+    lines = [alert] if alert else []
     kind = "your own" if record.data.kind == "own" else record.data.kind
-    lines = [f"{record.pipeline} on {kind} data: {result}"]
+    lines.append(f"{record.pipeline} on {kind} data: {task.summary(run)}")
     if target := record.target:
         limit = formatting.target(target.metric, target.at_least, target.at_most)
         source = f" ({target.source})" if target.source else ""

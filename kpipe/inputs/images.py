@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..datasets import Augmentation
-from ..errors import UserError
+from ..datasets.image_files import readable, why_unreadable
+from ..errors import UserError, first_line
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
 
@@ -41,9 +42,10 @@ class ImageInput(ArrayInput):
     def explain(self, example: Mapping[str, tf.Tensor]) -> str:
         value = example["input"]
         if value.dtype == tf.string:
-            what = "is not an image that can be decoded"
-            if not len(value.numpy()):
-                what = "is missing or empty"
+            if not value.numpy():
+                return "is missing or empty; replace it, or remove it from the lists"
+            reason = why_unreadable(value.numpy()) or "not by TensorFlow"
+            what = f"is not an image that can be decoded ({reason})"
             return f"{what}; replace it, or remove it from the lists"
         if value.dtype == tf.uint8:
             return f"has shape {tuple(value.shape)}; expected (height, width, channels)"
@@ -97,8 +99,14 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
+# What `DecodeImage` alone decodes wrongly. In RE2, \C is a byte. Byte 25 of a PNG is its type of
+# colour: 3 is a palette, which may be transparent; 4 and 6 have alpha.
+_UNUSUAL = r"\CPNG\C{21}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*"
+_UNUSUAL_IF_GREY = _UNUSUAL + r"|BM\C*|GIF8\C*|RIFF\C*|\C*Adobe\C*"  # Adobe: may be CMYK
+
+
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
-    """Reads the content of files.
+    """Reads image files, in a form that `decode_image` can decode.
 
     Raises:
         UserError: A file cannot be read; the message names it.
@@ -106,7 +114,7 @@ def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
     contents = []
     for path in paths:
         try:
-            contents.append(path.read_bytes())
+            contents.append(readable(path.read_bytes()))
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
     return contents
@@ -115,27 +123,119 @@ def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
 def unreadable(
     paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
 ) -> UserError:
-    """Returns an error that names the files that cannot be decoded."""
-    bad = []
+    """Returns an error that names the files that cannot be decoded, with the reasons."""
+    bad = {}
     for path, content in zip(paths, contents, strict=True):
         try:
             decode_image(tf.constant(content), shape)
-        except tf.errors.OpError:
-            bad.append(str(path))
-    return UserError(f"{', '.join(bad)}: cannot be read as an image; convert it to JPEG or PNG")
+        except tf.errors.OpError as error:
+            bad[str(path)] = why_unreadable(content) or first_line(error)
+    reasons = "; ".join(f"{path}: {why}" if len(bad) > 1 else why for path, why in bad.items())
+    return UserError(
+        f"{', '.join(bad)}: cannot be read as an image; convert it to JPEG or PNG ({reasons})"
+    )
 
 
 def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """Decodes one JPEG, PNG, BMP or GIF of any size to the model's uint8 `shape`.
+    """Decodes one image file of any size to the model's uint8 `shape`.
 
-    Both preparation and the exported model use this function.
+    Both preparation and the exported model use this function. It decodes JPEG, turned as EXIF says;
+    PNG, with white behind what is transparent; and BMP, WebP and the first frame of GIF, but for
+    the rare kinds that `datasets.image_files.readable` makes a PNG.
 
     Args:
         content: Scalar string, the encoded image.
         shape: (height, width, channels); 1 channel is grey, 3 are RGB.
     """
-    image = tf.io.decode_image(content, channels=shape[2], expand_animations=False)
+    head = tf.strings.substr(content, 0, 2**16)  # EXIF is in here
+    image = tf.cond(
+        tf.strings.regex_full_match(head, _UNUSUAL if shape[2] == 3 else _UNUSUAL_IF_GREY),
+        lambda: _decode_unusual(content, shape[2]),
+        lambda: _decode(content, shape[2]),
+    )
     return fit_image(image, shape)
+
+
+def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
+    image = tf.io.decode_image(content, channels=channels, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, channels))
+
+
+# Inlined, its many small operations would cost time for every image, though they are not executed.
+@tf.function(  # type: ignore[untyped-decorator]
+    autograph=False, experimental_attributes={"_noinline": True}
+)
+def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes a file that matches a pattern of unusual ones."""
+
+    def from_png() -> tf.Tensor:
+        # With channels=4 a palette of less than 8 bits would become nearly transparent.
+        image = tf.cast(tf.io.decode_png(content), tf.int32)
+        opaque = tf.fill(tf.concat([tf.shape(image)[:2], [1]], 0), 255)
+        has_alpha = tf.shape(image)[2] % 2 == 0
+        image = tf.cond(has_alpha, lambda: image, lambda: tf.concat([image, opaque], axis=2))
+        colors, alpha = image[..., :-1], image[..., -1:]
+        mixed = (colors * alpha + 255 * (255 - alpha) + 127) // 255
+        mixed += tf.zeros((1, 1, 3), tf.int32)  # grey in three channels
+        return _as_channels(tf.cast(mixed, tf.uint8), channels)
+
+    def from_jpeg() -> tf.Tensor:
+        if channels == 3:
+            image = _decode(content, 3)
+        else:  # libjpeg converts no CMYK to grey
+            image = tf.cond(
+                tf.io.extract_jpeg_shape(content)[2] < 4,
+                lambda: _decode(content, 1),
+                lambda: _as_channels(_decode(content, 3), 1),
+            )
+        return _turn(image, _orientation(content))
+
+    def from_other() -> tf.Tensor:
+        return _as_channels(_decode(content, 3), channels)
+
+    is_png = tf.equal(tf.strings.substr(content, 1, 3), b"PNG")
+    return tf.cond(is_png, from_png, lambda: tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other))
+
+
+def _orientation(content: tf.Tensor) -> tf.Tensor:
+    """Returns the EXIF orientation of a JPEG file, 1 (upright) to 8."""
+    parts = tf.strings.split(content, "Exif\0\0", maxsplit=1)
+    found = tf.size(parts) > 1
+    return tf.cond(found, lambda: _read_orientation(parts[1]), lambda: 1)
+
+
+def _read_orientation(exif: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation in the first directory of a TIFF header; 1 if it has none."""
+    data = tf.cast(tf.io.decode_raw(exif, tf.uint8), tf.int32)
+    data = tf.pad(data, [[0, 16]])  # the header itself may be cut off
+    is_intel = data[0] == ord("I")  # the last byte of a number is its highest
+
+    def number(digits: tf.Tensor, size: int) -> tf.Tensor:
+        powers = [256**i for i in range(size)]
+        return tf.reduce_sum(digits * tf.where(is_intel, powers, powers[::-1]), axis=-1)
+
+    start = tf.clip_by_value(number(data[4:8], 4), 0, tf.size(data) - 2)
+    count = number(data[start : start + 2], 2)
+    entries = data[start + 2 : start + 2 + 12 * count]
+    entries = tf.reshape(entries[: tf.size(entries) // 12 * 12], (-1, 12))
+    matches = number(entries[:, :2], 2) == 0x0112
+    orientation = tf.reduce_max(tf.where(matches, number(entries[:, 8:10], 2), 1))
+    return tf.where(orientation <= 8, tf.maximum(orientation, 1), 1)
+
+
+def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns an image upright, (height, width, channels)."""
+    channels = image.shape[-1]
+    image = tf.cond(orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    down = tf.reduce_any(orientation == [3, 4, 7, 8])
+    right = tf.reduce_any(orientation == [2, 3, 6, 7])
+    image = tf.raw_ops.Reverse(tensor=image, dims=tf.stack([down, right, False]))
+    return tf.ensure_shape(image, (None, None, channels))
+
+
+def _as_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Converts RGB to grey if the model's images have 1 channel."""
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
 
 def fit_image(image: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:

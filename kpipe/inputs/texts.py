@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -16,12 +16,14 @@ from ..datasets import Augmentation, Source, Vectorization
 from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
+from .appending import appended
 from .arrays import Endpoints, Given, Serve, check_labels, incomplete, load_array
 from .augmentation import drop_words
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.
 VECTORIZATION_VERSION = 2
+PIECE = 1024  # texts that are written at once
 
 TEXT_COLUMN_FILE = "text_column.txt"  # asset that names the column of texts in a user's file
 
@@ -98,21 +100,25 @@ class TextInput:
     usage: ClassVar[str] = '--text "A TEXT"'
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
-        """Writes the unchanged texts: their bytes in one array, the end of each in another.
+        """Writes the unchanged texts in pieces: their bytes in one array, their ends in another.
 
         Raises:
             UserError: The source has fewer or more examples than declared.
         """
-        content, labels = [], []
-        for example in source.read(split).prefetch(2).as_numpy_iterator():
-            content.append(example["input"])
-            labels.append(example["label"])
-        if len(labels) != source.examples[split]:
-            raise incomplete(source, split, len(labels))
-        written = Texts.of(content)
-        np.save(folder / f"{split}_inputs.npy", written.content)
-        np.save(folder / f"{split}_ends.npy", written.ends)
-        joined = np.array(labels)
+        labels = []
+        pieces = source.pieces(split) if source.pieces else _read(source, split)
+        with (
+            appended(folder / f"{split}_inputs.npy", "uint8") as content,
+            appended(folder / f"{split}_ends.npy", "int64") as ends,
+        ):
+            for some, their_labels in pieces:
+                texts = Texts.of(some)
+                ends.append(content.length + texts.ends)
+                content.append(texts.content)
+                labels.append(their_labels)
+        if ends.length != source.examples[split]:
+            raise incomplete(source, split, ends.length)
+        joined = np.concatenate(labels)
         check_labels(joined, source)
         np.save(folder / f"{split}_labels.npy", joined)
 
@@ -271,6 +277,12 @@ class TextInput:
             Given("serving_default", "texts", texts, tokens, about=about),
             Given("serving_tokens", argument, tokens, tokens, about="token ids"),
         ]
+
+
+def _read(source: Source, split: str) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """Reads a source that has single examples in pieces."""
+    for batch in source.read(split).batch(PIECE).prefetch(2).as_numpy_iterator():
+        yield batch["input"].tolist(), batch["label"]
 
 
 def odd_texts(texts: Sequence[str]) -> list[bytes]:

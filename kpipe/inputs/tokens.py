@@ -1,15 +1,19 @@
 """Conversion of texts to token ids: one function, used in preparation and in the export."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from .. import files
+from .appending import appended
 from .arrays import load_array
 
 PADDING, UNKNOWN = "", "[UNK]"  # the words of the ids 0 and 1
@@ -147,11 +151,14 @@ def write_tokens(
     """
     vocabulary = adapt(texts["train"], train_rows, vocabulary_size)
     vectorizer = Vectorizer(vocabulary)
-    flat = {name: _flat_tokens(vectorizer, some) for name, some in texts.items()}
-    longest = choose_length(flat["train"][1][train_rows], max_length)
-    for name, (tokens, lengths) in flat.items():
-        np.save(folder / f"{name}_tokens.npy", _pad(tokens, lengths, longest))
-        np.save(folder / f"{name}_lengths.npy", lengths)
+    with contextlib.ExitStack() as stack:
+        # The length is known once all texts are converted, and their tokens may exceed the memory.
+        flat = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in texts}
+        lengths = {name: _write_flat(vectorizer, texts[name], flat[name]) for name in texts}
+        longest = choose_length(lengths["train"][train_rows], max_length)
+        for name in texts:
+            _write_padded(folder / f"{name}_tokens.npy", flat[name], lengths[name], longest)
+            np.save(folder / f"{name}_lengths.npy", lengths[name])
     files.write_json(folder / "vocabulary.json", vocabulary)
 
 
@@ -174,16 +181,25 @@ def open_tokens(
     return (tuple(vocabulary), arrays) if whole else None
 
 
-def _flat_tokens(vectorizer: Vectorizer, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the tokens of all texts, concatenated, and the number of tokens of each."""
+def _write_flat(vectorizer: Vectorizer, texts: Texts, file: IO[bytes]) -> np.ndarray:
+    """Writes the tokens of all texts, one after another; returns the number of tokens of each."""
     function = tf.function(vectorizer, input_signature=[tf.TensorSpec((None,), tf.string)])
-    tokens, lengths = [], []
+    lengths = []
     for start in range(0, len(texts), BATCH):
         rows = range(start, min(start + BATCH, len(texts)))
         padded = function(tf.constant(texts.take(rows))).numpy()
-        tokens.append(padded[padded != 0])
+        file.write(padded[padded != 0].tobytes())
         lengths.append(np.count_nonzero(padded, axis=1).astype(np.int32))
-    return np.concatenate(tokens), np.concatenate(lengths)
+    return np.concatenate(lengths)
+
+
+def _write_padded(path: pathlib.Path, flat: IO[bytes], lengths: np.ndarray, longest: int) -> None:
+    flat.seek(0)
+    with appended(path, "int32", (longest,)) as array:
+        for start in range(0, len(lengths), BATCH):
+            some = lengths[start : start + BATCH]
+            tokens = np.frombuffer(flat.read(4 * int(some.sum())), np.int32)
+            array.append(_pad(tokens, some, longest))
 
 
 def _pad(tokens: np.ndarray, lengths: np.ndarray, longest: int) -> np.ndarray:

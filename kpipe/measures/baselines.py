@@ -1,7 +1,6 @@
-"""Baselines that a network is compared with."""
+"""Baselines of a regression: the mean, and linear least squares."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,38 +8,6 @@ from ..data import Split
 from ..errors import first_line
 
 REGRESSION_VALUES = 50_000_000  # train input values: 400 MB of float64, and the same again to fit
-
-
-def bag_of_words(
-    train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str]
-) -> np.ndarray | None:
-    """Classifies test texts by scikit-learn's TF-IDF with logistic regression.
-
-    Both have default settings (words of two letters or more, L2 penalty with C = 1), except the
-    number of iterations. The classifier sees which words a text contains, not their order. If it
-    cannot be fitted, the reason is printed.
-
-    Args:
-        train_texts: The texts that the network was trained on, (n,).
-        train_labels: int (n,).
-        test_texts: The texts to classify, (m,).
-
-    Returns:
-        The predicted classes, int (m,); None if all texts have one class, or none has a word.
-
-    Example:
-        bag_of_words(["good film", "bad film"], np.array([1, 0]), ["a good one"])  # [1]
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to import
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-    try:
-        return classifier.fit(train_texts, train_labels).predict(test_texts)
-    except ValueError as error:
-        _left_out("TF-IDF", first_line(error))
-        return None
 
 
 def baseline_regressions(train: Split, test: Split) -> dict[str, np.ndarray]:

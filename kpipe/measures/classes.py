@@ -4,7 +4,15 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from .intervals import CONFIDENCE, interval_of_mean, paired_difference, proportion
+from .intervals import (
+    CONFIDENCE,
+    interval_of_mean,
+    mean_of_shares,
+    paired_difference,
+    proportion,
+)
+
+IMBALANCED = 2  # ratio of the largest class to the smallest above which accuracy misleads
 
 
 def classification_metrics(
@@ -36,23 +44,80 @@ def classification_metrics(
     return result
 
 
+def is_imbalanced(counts: np.ndarray) -> bool:
+    """Whether the largest class has more than twice as many examples as the smallest.
+
+    Args:
+        counts: int (num_classes,), training examples of each class.
+    """
+    return bool(counts.max() > IMBALANCED * counts.min())
+
+
+def balanced_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict]:
+    """Computes `balanced_accuracy` and `macro_f1`, in which every class counts the same.
+
+    Both equal scikit-learn's: the mean recall of the classes that have test examples, and the mean
+    F1 of those that have test examples or are predicted. Intervals are those of `mean_of_shares`:
+    variances add up over classes for recalls; for F1 they follow from the Jaccard index, a share,
+    by the delta method, with the covariance of two classes, which are confused with each other.
+    In simulations of 2 to 100 classes they contain the true value in 92 to 98 % of the cases, those
+    of macro F1 in only 86 to 89 % with about 10 test examples per class or fewer.
+
+    Args:
+        labels: int (n,).
+        probabilities: float32 (n, num_classes).
+    """
+    classes = probabilities.shape[1]
+    pairs = np.ravel_multi_index((labels, probabilities.argmax(axis=1)), (classes, classes))
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(float)
+    return {
+        "balanced_accuracy": _balanced_accuracy(confusion, len(labels)),
+        "macro_f1": _macro_f1(confusion, len(labels)),
+    }
+
+
+def _balanced_accuracy(confusion: np.ndarray, n: int) -> dict:
+    support = confusion.sum(axis=1)
+    known = support > 0
+    hits, support = np.diag(confusion)[known], support[known]
+    smoothed = (hits + 1) / (support + 2)
+    variance = np.sum(smoothed * (1 - smoothed) / support) / len(support) ** 2
+    return mean_of_shares(np.mean(hits / support), smoothed.mean(), variance, n)
+
+
+def _macro_f1(confusion: np.ndarray, n: int) -> dict:
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    known = total > 0
+    confusion, total = confusion[known][:, known], total[known]
+    hits = np.diag(confusion)
+    f1 = 2 * hits / total
+    jaccard = (hits + 1) / (total - hits + 2)  # smoothed; F1 = 2 J / (1 + J)
+    slope = 2 / (1 + jaccard) ** 2
+    confused = confusion + confusion.T
+    covariances = confused * np.outer(f1 / total, f1 / total)
+    np.fill_diagonal(covariances, slope**2 * jaccard * (1 - jaccard) / (total - hits))
+    smoothed = np.mean(2 * jaccard / (1 + jaccard))
+    return mean_of_shares(f1.mean(), smoothed, covariances.sum() / len(f1) ** 2, n)
+
+
 def baseline_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, baseline: np.ndarray, name: str = "simple"
 ) -> dict[str, dict]:
-    """Computes the accuracy of a bag of words, and the network's lead over it on the same examples.
+    """Computes the accuracy of a simple method, and the network's lead on the same examples.
 
     Args:
         labels: int (n,).
         probabilities: float32 (n, num_classes), of the network.
-        baseline: int (n,), the predictions of the bag of words.
+        baseline: int (n,), the predictions of the simple method.
+        name: "simple", or "bag_of_words" for that of texts.
 
     Returns:
-        `bag_of_words_baseline`, and `above_bag_of_words`, a paired difference of accuracies.
+        `NAME_baseline`, and `above_NAME`, a paired difference of accuracies.
     """
     right = baseline == labels
     return {
-        "bag_of_words_baseline": proportion(np.sum(right), len(labels)),
-        "above_bag_of_words": paired_difference(probabilities.argmax(axis=1) == labels, right),
+        f"{name}_baseline": proportion(np.sum(right), len(labels)),
+        f"above_{name}": paired_difference(probabilities.argmax(axis=1) == labels, right),
     }
 
 
@@ -61,6 +126,7 @@ def multilabel_metrics(
     probabilities: np.ndarray,
     label_names: tuple[str, ...],
     train_labels: np.ndarray,
+    simple: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """Computes the accuracy of each label and their mean, and those of always predicting majority.
 
@@ -72,21 +138,32 @@ def multilabel_metrics(
         probabilities: float32 (n, num_labels).
         label_names: One per label.
         train_labels: int (m, num_labels), of the train split.
+        simple: int (n, num_labels), the predictions of a simple method, for `simple_baseline`, its
+            mean accuracy, and `above_simple`, the paired difference.
     """
-    share = train_labels.mean(axis=0)
-    known = np.flatnonzero((share > 0) & (share < 1))
+    share, known = train_labels.mean(axis=0), varying(train_labels)
     right = ((probabilities > 0.5) == labels)[:, known]
     baseline = ((share > 0.5) == labels)[:, known]
     result = {
         "accuracy": interval_of_mean(right.mean(axis=1)),
         "majority_baseline": interval_of_mean(baseline.mean(axis=1)),
     }
+    if simple is not None:
+        right_of_simple = (simple == labels)[:, known].mean(axis=1)
+        result["simple_baseline"] = interval_of_mean(right_of_simple)
+        result["above_simple"] = interval_of_mean(right.mean(axis=1) - right_of_simple)
     for column, i in enumerate(known):
         name, positives = label_names[i], probabilities[:, i]
         result[f"accuracy/{name}"] = proportion(right[:, column].sum(), len(labels))
         result[f"majority_baseline/{name}"] = proportion(baseline[:, column].sum(), len(labels))
         result[f"roc_auc/{name}"] = _roc_auc(labels[:, i], positives)
     return result
+
+
+def varying(labels: np.ndarray) -> np.ndarray:
+    """Returns the columns of labels 0 and 1 that are not constant."""
+    share = labels.mean(axis=0)
+    return np.flatnonzero((share > 0) & (share < 1))
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict:

@@ -1,4 +1,4 @@
-"""Estimates with 95 % intervals: proportions, means, ratios, differences."""
+"""Estimates with 95 % intervals: proportions and their means, means, ratios, differences."""
 
 import numpy as np
 from scipy import stats
@@ -19,6 +19,33 @@ def proportion(successes: int, n: int) -> dict:
         "value": float(successes / n),
         "low": float(interval.low),
         "high": float(interval.high),
+        "n": int(n),
+    }
+
+
+def mean_of_shares(value: float, smoothed: float, variance: float, n: int) -> dict:
+    """Returns a mean of shares with the Wilson interval of trials that have its variance.
+
+    Unlike a normal interval it stays between 0 and 1, and has a width if every share is 0 or 1.
+
+    Args:
+        value: The mean.
+        smoothed: The same mean of shares smoothed by Laplace's rule, (k + 1) / (m + 2).
+        variance: Variance of the mean, computed from the smoothed shares.
+        n: Number of examples.
+
+    Example:
+        mean_of_shares(0.9, 0.9, 0.9 * 0.1 / 100, 100)  # that of proportion(90, 100)
+    """
+    square = stats.norm.ppf(0.5 + CONFIDENCE / 2) ** 2
+    trials = smoothed * (1 - smoothed) / variance
+    center = (value + square / (2 * trials)) / (1 + square / trials)
+    spread = square * (value * (1 - value) / trials + square / (4 * trials**2))
+    half = np.sqrt(spread) / (1 + square / trials)
+    return {
+        "value": float(value),
+        "low": float(max(0.0, min(value, center - half))),
+        "high": float(min(1.0, max(value, center + half))),
         "n": int(n),
     }
 

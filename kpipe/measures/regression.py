@@ -74,18 +74,19 @@ def regression_metrics(values: np.ndarray, predictions: np.ndarray) -> dict[str,
 def baseline_regression_metrics(
     values: np.ndarray, predictions: np.ndarray, baselines: Mapping[str, np.ndarray]
 ) -> dict[str, dict]:
-    """Computes the mean absolute errors of baselines, and the network's minus the linear one's.
+    """Computes the mean absolute errors of baselines, and the network's minus those of fitted ones.
 
     Args:
         values: float (n,), the true values.
         predictions: float (n,), of the network.
-        baselines: float (n,) each, see `baselines.baseline_regressions`.
+        baselines: float (n,) each, see `baselines.baseline_regressions`; `simple_baseline`, see
+            `simple.simple_method`.
 
     Returns:
-        `NAME_mae` for each baseline, and `mae_above_linear_regression`: the network's minus that of
-        the linear regression, negative if the network is better. It has the normal interval of the
-        mean difference, since errors of two models on one example depend on each other; None for
-        one example.
+        `NAME_mae` for each baseline, and `mae_above_linear_regression`, `mae_above_simple`: the
+        network's minus that of the linear regression, or of the simple method, negative if the
+        network is better. They have the normal interval of the mean difference, since errors of two
+        models on one example depend on each other; None for one example.
 
     Example:
         baseline_regression_metrics(values, predictions, {"mean_baseline": np.full(45, 152.1)})
@@ -95,10 +96,16 @@ def baseline_regression_metrics(
     for name, predicted in baselines.items():
         _, errors_of_baseline = _errors(values, predicted)
         result[f"{name}_mae"] = _mean_error(np.abs(errors_of_baseline))
-        if name == "linear_regression":
+        if name != "mean_baseline":
             difference = np.abs(errors) - np.abs(errors_of_baseline)
-            result["mae_above_linear_regression"] = _interval_of_mean(difference)
+            short = name.removesuffix("_baseline")
+            result[f"mae_above_{short}"] = _interval_of_mean(difference)
     return result
+
+
+def mean_absolute_error(values: np.ndarray, predictions: np.ndarray) -> dict:
+    """Returns the mean absolute error, with a normal interval clipped at 0."""
+    return _mean_error(np.abs(_errors(values, predictions)[1]))
 
 
 def _errors(values: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
 from ..runs import ProofRecord, Record, Run
-from . import pictures, style
+from . import look, pictures, style
 from .tables import (
     Section,
     code,
@@ -23,6 +23,8 @@ from .tables import (
 )
 
 _SPACE = "\N{NO-BREAK SPACE}"
+# Metrics that are shown below a headline metric.
+_BESIDE = {"accuracy": ("balanced_accuracy", "macro_f1")}
 # Verdict: (text, CSS class); any other verdict is shown as it is.
 _VERDICTS = {
     "reached": ("✓ target reached", "good"),
@@ -36,6 +38,7 @@ def write(
     plots: Iterable[pictures.Plot],
     facts: Iterable[tuple[str, str]] = (),
     sections: Iterable[Section] = (),
+    alert: str = "",
 ) -> pathlib.Path:
     """Draws the figures and writes them and the report into the run's folder.
 
@@ -49,6 +52,7 @@ def write(
         facts: Pairs for the box next to the headline metric: ("Always predicting the most frequent
             class", "11.35 %").
         sections: Tables of the task.
+        alert: What a reader must know first, such as that a simple method is better.
 
     Returns:
         The path of `report.html`; figures are `figures/NAME.png` or `.gif` in the same folder.
@@ -58,10 +62,13 @@ def write(
     """
     drawn, failures = pictures.draw(run, plots)
     sections = tuple(sections)
+    found = getattr(run.data, "look", None)
     body = (
+        f'<aside class="alert">{text(alert)}</aside>' if alert else "",
         _banner(run.record),
         _header(run),
         _verdict(run, facts),
+        look.sections(found) if found else "",
         pictures.lay_out(drawn, failures),
         *map(section_of, sections),
         _metrics(run, frozenset().union(*(part.metrics for part in sections))),
@@ -96,7 +103,7 @@ def _banner(record: Record) -> str:
         return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show that the
 code runs; they say nothing about {text(data.name)}. With the real data:
 <pre>{code(data.get_real)}</pre></aside>"""
-    if data.kind and not data.official:
+    if data.kind not in ("", "own") and not data.official:
         return f"""<aside class="banner"><strong>NOT THE OFFICIAL DATA:</strong> these data are not
 {text(data.name)} as published, so the numbers cannot be compared with published
 ones.</aside>"""
@@ -140,13 +147,18 @@ def _headline(run: Run) -> str:
     bounds = formatting.interval(name, entry)
     about = [f"95 % interval {bounds}"] if bounds else []
     about += [f"n{_SPACE}={_SPACE}{n:,}"] if (n := entry.get("n")) is not None else []
+    others = [other for other in _BESIDE.get(name, ()) if other in run.metrics]
+    beside = "".join(
+        f"<p>{text(f'{formatting.words(o)} {formatting.measured(o, run.metrics[o])}')}</p>"
+        for o in others
+    )
     verdict = run.record.target.verdict if run.record.target else ""
     words, look = _VERDICTS.get(verdict, (verdict, "plain"))
     chip = f'<p class="chip {look}">{text(words)}</p>' if words else ""
     return f"""<div class="headline">
 <p class="quiet">{text(formatting.with_unit(name))} on the test split</p>
 <p class="big">{text(formatting.number(name, entry.get("value")))}</p>
-<p>{text(", ".join(about))}</p>{chip}</div>"""
+<p>{text(", ".join(about))}</p>{beside}{chip}</div>"""
 
 
 def _target(record: Record) -> Iterable[tuple[str, str]]:

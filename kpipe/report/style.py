@@ -31,10 +31,12 @@ ICON = f"data:image/svg+xml;base64,{base64.b64encode(_SVG.encode()).decode()}"
 STYLE = """
 :root { --ink: #1c1e21; --quiet: #5c6370; --page: #fff; --card: #f5f6f8; --line: #dfe2e7;
   --good: #00664a; --fair: #7a5000; --bad: #a83200; --mark: #fff2c2; --warn: #ffd24d;
-  --shadow: #0005; }
+  --part-train: #0072b2; --part-val: #56b4e9; --part-test: #e69f00; --gap: #d55e00;
+  --track: #e3e6ea; --shadow: #0005; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e7e9; --quiet: #a0a6b0; --page: #15171a; --card: #1f2226; --line: #363b42;
-    --good: #4fd0a5; --fair: #f0b94a; --bad: #ff8a5c; --mark: #4a3d12; --shadow: #fff5; }
+    --good: #4fd0a5; --fair: #f0b94a; --bad: #ff8a5c; --mark: #4a3d12; --shadow: #fff5;
+    --part-train: #3a97d3; --part-val: #9fd3f2; --track: #30353b; }
   figure { filter: brightness(.92); } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
@@ -50,6 +52,10 @@ pre { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   margin: .4rem 0 1rem; padding: .7rem .9rem; }
 .banner { background: var(--warn); color: #1c1e21; border: 2px solid #1c1e21; border-radius: 8px;
   padding: .8rem 1rem; font-size: 1.05rem; }
+.banner ul { margin: .3rem 0 0; padding-left: 1.2rem; }
+.banner li + li { margin-top: .3rem; }
+.alert { border: 3px solid var(--bad); border-radius: 8px; padding: .8rem 1rem; font-weight: 700;
+  font-size: 1.15rem; color: var(--bad); margin-bottom: 1rem; }
 .whole { display: inline-block; max-width: 100%; }
 .banner pre { background: none; border: 0; margin: 0; padding: .4rem 0 0; }
 .verdict { display: grid; gap: 1.2rem 2rem; grid-template-columns: auto 1fr; align-items: center;
@@ -97,6 +103,50 @@ tbody th { font-weight: 500; }
 .layers td:nth-child(4):not(:empty) { min-width: 10em; }  /* how its parameters are counted */
 .marked :is(th, td) { background: var(--mark); font-weight: 700; }
 .marked th::after { content: " (overridden)"; font-weight: 400; }
+/* The look at a user's own data. */
+h3 { font-size: 1.05rem; margin: 1.8rem 0 .5rem; }
+.facts { padding: 1.2rem 1.4rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 12px; }
+.look > :is(.banner, .facts) { margin: 1rem 0; }
+.look > .grid { margin-bottom: -.6rem; }
+.look > ul { margin: 0; padding-left: 1.2rem; }
+.key { margin-left: .8rem; white-space: nowrap; }
+.key::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .35em;
+  border-radius: 2px; background: var(--part); }
+.part-train { --part: var(--part-train); } .part-val { --part: var(--part-val); }
+.part-test { --part: var(--part-test); } .gap { --part: var(--gap); }
+.bar { display: flex; min-width: 3rem; height: .8em; border-radius: 2px; overflow: hidden;
+  background: var(--track); }
+.bar i { background: var(--part); }
+.bars { table-layout: fixed; }
+.bars th { width: 30%; overflow-wrap: anywhere; }
+.bars td:nth-child(2) { vertical-align: middle; }
+.bars td:nth-child(n+3) { width: 5rem; text-align: right; white-space: nowrap; }
+.names { table-layout: fixed; }
+.names :is(th, td), .columns :is(tbody th, td:last-child) { overflow-wrap: anywhere; }
+.columns td:nth-child(3), .columns tr > :nth-child(4) { white-space: nowrap; }
+.columns td:nth-child(3) { min-width: 8.5rem; }
+.columns tr > :nth-child(4) { text-align: right; }
+.columns tbody th { min-width: 8rem; width: 22%; }
+.columns td:last-child { width: 36%; }
+.fives { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
+  gap: 1.2rem 2rem; }
+/* From the minimum to the maximum a line, between the quartiles a box, at the median a mark. */
+.box { position: relative; height: 1.4rem; border-inline: 2px solid var(--quiet);
+  background: linear-gradient(var(--quiet), var(--quiet)) center / 100% 2px no-repeat; }
+.box i, .box b { position: absolute; top: 0; height: 100%; }
+.box i { background: var(--part-train); border-radius: 2px; min-width: 2px; }
+.box b { width: 3px; margin-left: -1.5px; background: var(--page); outline: 1px solid var(--ink); }
+.quartiles { display: flex; justify-content: space-between; gap: .5rem; flex-wrap: wrap;
+  font-variant-numeric: tabular-nums; }
+.quartiles span { text-align: center; }
+.quartiles span:first-child { text-align: left; }
+.quartiles span:last-child { text-align: right; }
+.quartiles small { display: block; color: var(--quiet); }
+.many { columns: 14rem auto; padding: 0; list-style: none; font-size: .9rem; }
+.many, .long { max-height: 30rem; overflow-y: auto; }
+.many li { overflow-wrap: anywhere; break-inside: avoid; padding-right: .5rem; }
+summary { cursor: pointer; margin: .6rem 0; font-weight: 600; }
 @media (max-width: 700px) {
   .verdict { grid-template-columns: 1fr; padding: 1rem; }
   .figures { display: flex; flex-direction: column; }
@@ -106,6 +156,19 @@ tbody th { font-weight: 500; }
   .numbers, .layers { font-size: .8rem; }
   .numbers :is(th, td), .layers :is(th, td) { padding: .3rem .15rem; }
   thead th { font-size: inherit; }
+  .facts { padding: 1rem; }
+  .bars th { width: 40%; }
+  .bars td:nth-child(n+3) { width: 3.6rem; padding-right: 0; font-size: .85rem; }
+  /* A column of the user's table is a block: name and use, missing and different values. */
+  .columns thead { display: none; }
+  .columns tr { display: grid; grid-template-columns: 1fr auto; gap: 0 1rem; padding: .4rem 0;
+    border-bottom: 1px solid var(--line); }
+  .columns tbody :is(th, td) { border: 0; padding: .1rem 0; min-width: 0; width: auto; }
+  .columns tbody th { font-weight: 700; }
+  .columns td:nth-child(2) { text-align: right; }
+  .columns td:nth-child(3)::after { content: " missing"; }
+  .columns td:nth-child(4)::after { content: " different"; }
+  .columns tbody td:last-child { grid-column: 1 / -1; width: auto; }
 }
 @media print {
   @page { margin: 14mm; }

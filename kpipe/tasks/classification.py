@@ -15,11 +15,11 @@ from .. import figures, formatting
 from ..data import Data
 from ..export import Case, Endpoints
 from ..inputs import Tokens
-from ..measures import baselines, classes
-from ..measures.intervals import sign_of
+from ..measures import classes
+from ..measures.copies import naive_metrics
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _cases, _contract, _labels
+from . import _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (
@@ -40,9 +40,10 @@ DECIDED = 2e-5
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
-    names = ["accuracy", "majority_baseline", "log_loss"]
+    names = ["accuracy", "balanced_accuracy", "macro_f1", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
-    names += ["bag_of_words_baseline", "above_bag_of_words"]
+    names += ["bag_of_words_baseline", "above_bag_of_words", "simple_baseline", "above_simple"]
+    names += ["naive_split_baseline", "naive_split_overlap"]
     return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
 
 
@@ -67,39 +68,33 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
     Args:
         model: Result of `inference`.
-        data: The data; a baseline is fitted to its train split.
+        data: The data; a simple method is fitted to its train split.
         seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `probabilities`, and for texts `bag_of_words`: the classes predicted by
-        TF-IDF with logistic regression.
+        `index`, `label`, `probabilities`, and the arrays of `_simple.measure`: `simple`, or for
+        texts `bag_of_words`, are the classes predicted by a simple method.
     """
-    train, test = data.train, data.test
-    arrays = {
+    test = data.test
+    return {
         "index": test.rows,
         "label": test.labels[test.rows],
         "probabilities": _cases.predict(model, test, "probabilities"),
+        **_simple.measure(data, "bag_of_words" if isinstance(test.column, Tokens) else "simple"),
     }
-    if isinstance(train.column, Tokens) and isinstance(test.column, Tokens):
-        print("fitting TF-IDF with logistic regression as a baseline", flush=True)
-        predicted = baselines.bag_of_words(
-            train.column.strings(train.rows),
-            train.labels[train.rows],
-            test.column.strings(test.rows),
-        )
-        if predicted is not None:
-            arrays["bag_of_words"] = predicted
-    return arrays
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
     """Computes every metric with its 95 % interval, see `measures.classes`."""
-    majority = int(np.bincount(data.train.labels[data.train.rows]).argmax())
+    counts = np.bincount(data.train.labels[data.train.rows], minlength=len(data.label_names))
     answers = arrays["label"], arrays["probabilities"]
-    result = classes.classification_metrics(*answers, data.label_names, majority)
-    if "bag_of_words" in arrays:
-        result |= classes.baseline_metrics(*answers, arrays["bag_of_words"])
-    return result
+    result = classes.classification_metrics(*answers, data.label_names, int(counts.argmax()))
+    if classes.is_imbalanced(counts):
+        result = {"accuracy": result["accuracy"], **classes.balanced_metrics(*answers), **result}
+    for name in ("bag_of_words", "simple"):
+        if name in arrays:
+            result |= classes.baseline_metrics(*answers, arrays[name], name)
+    return result | naive_metrics(arrays)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
@@ -145,19 +140,17 @@ def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tu
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """Returns the baselines of the accuracy."""
+    """Returns the baselines of the accuracy, and the network's lead."""
     metrics, found = run.metrics, []
     if "majority_baseline" in metrics:
         majority = formatting.number("accuracy", metrics["majority_baseline"].get("value"))
         found.append(("Always predicting the most frequent class", majority))
-    if "bag_of_words_baseline" in metrics:
-        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
-        found.append(("TF-IDF with logistic regression", baseline))
-        above = metrics["above_bag_of_words"]
-        verdict = {1: "beats it", 0: "no significant difference", -1: "does not beat it"}
-        difference = formatting.measured("above_bag_of_words", above)
-        found.append(("Network vs. TF-IDF", f"{verdict[sign_of(above)]}: {difference} points"))
-    return found
+    return found + _simple.facts(run)
+
+
+def alert(run: Run) -> str:
+    """Returns a sentence if the network is worse than a simple method, or than one class; or ""."""
+    return _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:
@@ -166,22 +159,20 @@ def sections(run: Run) -> list[Section]:
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one or two lines."""
+    """Writes the result in one to three lines."""
     metrics = run.metrics
     accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
     lines = [
         f"test accuracy {formatting.measured('accuracy', accuracy)}, n = {accuracy['n']:,}; "
         f"majority class {formatting.number('accuracy', majority)}"
     ]
-    if "bag_of_words_baseline" in metrics:
-        baseline = formatting.measured("accuracy", metrics["bag_of_words_baseline"])
-        above = metrics["above_bag_of_words"]
-        verdict = {1: "beaten", 0: "no significant difference", -1: "NOT beaten"}[sign_of(above)]
-        lines.append(
-            f"TF-IDF with logistic regression {baseline}: {verdict}, the network is "
-            f"{formatting.distance('above_bag_of_words', above)}"
+    if "macro_f1" in metrics:  # imbalanced classes
+        both = (
+            f"{formatting.words(name)} {formatting.measured(name, metrics[name])}"
+            for name in ("balanced_accuracy", "macro_f1")
         )
-    return "\n".join(lines)
+        lines.append(", ".join(both))
+    return "\n".join(lines + _simple.lines(run))
 
 
 def _classes(run: Run) -> Section:

@@ -14,9 +14,10 @@ from .. import figures, formatting
 from ..data import Data
 from ..export import Case, Endpoints
 from ..measures import classes
+from ..measures.copies import naive_metrics
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _cases, _contract, _labels
+from . import _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
@@ -26,8 +27,10 @@ DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
-    names = ["accuracy", "majority_baseline"]
-    return names + [f"{kind}/{name}" for kind in (*names, "roc_auc") for name in label_names]
+    kinds = ("accuracy", "majority_baseline", "roc_auc")
+    names = [*kinds[:2], "simple_baseline", "above_simple"]
+    names += ["naive_split_baseline", "naive_split_overlap"]
+    return names + [f"{kind}/{name}" for kind in kinds for name in label_names]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -47,12 +50,16 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
-    """Opens the test split; returns `index`, `label` (n, num_labels), `probabilities`."""
+    """Opens the test split; returns `index`, `label` (n, num_labels), `probabilities`.
+
+    They are followed by the arrays of `_simple.measure`.
+    """
     test = data.test
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
         "probabilities": _cases.predict(model, test, "probabilities"),
+        **_simple.measure(data),
     }
 
 
@@ -60,7 +67,10 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     """Computes the accuracy of each label and their mean, see `measures.classes`."""
     train_labels = data.train.labels[data.train.rows]
     answers = arrays["label"], arrays["probabilities"]
-    return classes.multilabel_metrics(*answers, data.label_names, train_labels)
+    measured = classes.multilabel_metrics(
+        *answers, data.label_names, train_labels, arrays.get("simple")
+    )
+    return measured | naive_metrics(arrays, train_labels)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:
@@ -113,7 +123,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if "majority_baseline" in run.metrics:
         majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
         found.append(("Always predicting each label's majority", majority))
-    return found
+    return found + _simple.facts(run)
+
+
+def alert(run: Run) -> str:
+    """Returns a sentence if the network is worse than a simple method, or than constants; or ""."""
+    return _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:
@@ -142,13 +157,14 @@ def sections(run: Run) -> list[Section]:
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one line."""
+    """Writes the result in one or two lines."""
     accuracy, majority = (run.metrics[key] for key in ("accuracy", "majority_baseline"))
-    return (
+    text = (
         f"test accuracy {formatting.measured('accuracy', accuracy)}, the mean over "
         f"{_count_of(_known(run), run)}, n = {accuracy['n']:,}; each label's majority class "
         f"{formatting.number('accuracy', majority['value'])}"
     )
+    return "\n".join([text, *_simple.lines(run)])
 
 
 def _known(run: Run) -> list[str]:

@@ -17,21 +17,21 @@ from ..errors import UserError
 from ..export import Case, Comparison, Endpoints
 from ..measures import baselines
 from ..measures import regression as measures
-from ..measures.intervals import sign_of
+from ..measures.copies import naive_metrics
 from ..report import Section
 from ..runs import Metrics, Run
-from . import _cases, _contract, _labels
+from . import _cases, _contract, _labels, _simple
 
 HEADLINE = "mae"
 FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
-
-_ABOVE = "mae_above_linear_regression"
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     names = ["mae", "rmse", "r2", "explained_variance"]
-    return [*names, "mean_baseline_mae", "linear_regression_mae", _ABOVE]
+    names += ["mean_baseline_mae", "linear_regression_mae", "mae_above_linear_regression"]
+    names += ["simple_baseline_mae", "mae_above_simple"]
+    return [*names, "naive_split_mae", "naive_split_overlap"]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -77,8 +77,8 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `value` (n,) in the unit of the labels, and the baselines `mean_baseline`
-        and `linear_regression` if they can be fitted.
+        `index`, `label`, `value` (n,) in the unit of the labels, the baselines `mean_baseline` and
+        `linear_regression` if they can be fitted, and the arrays of `_simple.measure`.
     """
     test = data.test
     values = _cases.predict(model, test, "value").reshape(len(test))
@@ -88,6 +88,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
         "label": test.labels[test.rows],
         "value": np.asarray(data.targets.unscale(values), np.float32),
         **{name: predicted.astype(np.float32) for name, predicted in fitted.items()},
+        **_simple.measure(data),
     }
 
 
@@ -96,8 +97,12 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     values, predictions = arrays["label"], arrays["value"]
     names = ("mean_baseline", "linear_regression")
     fitted = {name: arrays[name] for name in names if name in arrays}
-    return measures.regression_metrics(values, predictions) | measures.baseline_regression_metrics(
-        values, predictions, fitted
+    if "simple" in arrays:
+        fitted["simple_baseline"] = arrays["simple"]
+    return (
+        measures.regression_metrics(values, predictions)
+        | measures.baseline_regression_metrics(values, predictions, fitted)
+        | naive_metrics(arrays)
     )
 
 
@@ -137,38 +142,28 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if "mean_baseline_mae" in metrics:
         mean = formatting.measured("mae", metrics["mean_baseline_mae"])
         found.append(("MAE of always predicting the mean", mean))
-    if "linear_regression_mae" in metrics:
-        linear = formatting.measured("mae", metrics["linear_regression_mae"])
-        found.append(("MAE of linear regression", linear))
-    if _ABOVE in metrics:
-        # The smaller error is better.
-        verdict = {-1: "beats it", 0: "no significant difference", 1: "does not beat it"}
-        said = verdict[sign_of(metrics[_ABOVE])]
-        found.append(("Network vs. linear regression", f"{said}: {_measured(run, _ABOVE)}"))
-    return found
+    return found + _simple.facts(run)
+
+
+def alert(run: Run) -> str:
+    """Returns a sentence if the network is worse than a simple method, or than the mean; or ""."""
+    return _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:
     """Returns the table of errors of the network and of simple baselines."""
-    compared = {
-        "mae": "the network",
-        "linear_regression_mae": "linear regression",
-        "mean_baseline_mae": "mean of train",
-    }
+    fitted, note = _simple.table_of_errors(run)
+    compared = {"mae": "the network", **fitted, "mean_baseline_mae": "mean of train"}
     rows = [(who, _measured(run, name)) for name, who in compared.items() if name in run.metrics]
     if len(rows) < 2:  # nothing to compare with
         return []
-    note = ""
-    if _ABOVE in run.metrics:
-        away = formatting.distance(_ABOVE, run.metrics[_ABOVE], "linear regression")
-        note = f"On the same examples the network's error is {away}."
     head = ("", "mean absolute error [95 % interval]")
-    metrics = frozenset((*compared, _ABOVE))
+    metrics = frozenset(compared) | {name for name in run.metrics if name.startswith("mae_above_")}
     return [Section("Comparison with simple baselines", head, rows, note, metrics=metrics)]
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one or two lines."""
+    """Writes the result in a line, and one for each simple method."""
     metrics = run.metrics
     names = [name for name in ("mae", "rmse", "r2") if name in metrics]
     measured = ", ".join(f"{formatting.words(name)} {_measured(run, name)}" for name in names)
@@ -176,14 +171,7 @@ def summary(run: Run) -> str:
     if "mean_baseline_mae" in metrics:
         mean = formatting.number("mae", metrics["mean_baseline_mae"]["value"])
         text += f"; always predicting the mean has MAE {mean}"
-    if _ABOVE in metrics:
-        verdict = {-1: "beaten", 0: "no significant difference", 1: "NOT beaten"}
-        text += (
-            f"\nlinear regression has MAE {_measured(run, 'linear_regression_mae')}: "
-            f"{verdict[sign_of(metrics[_ABOVE])]}, the network is "
-            f"{formatting.distance(_ABOVE, metrics[_ABOVE])}"
-        )
-    return text
+    return "\n".join([text, *_simple.lines(run)])
 
 
 def _measured(run: Run, name: str) -> str:

@@ -57,7 +57,9 @@ class Trainer:
             `fit` does not.
         checkpoint_seconds: Maximum seconds of work that a kill can lose.
         class_weight: Weights of training examples in the loss by class, as in `Model.fit`; 1 for
-            other classes. Labels must be one class per example.
+            other classes. "balanced" gives every class the same total weight, see
+            `weighting.balanced`; None or "none" gives every example the weight 1. Labels must be
+            one class per example.
         sample_weight: Function from a training batch's (augmented) inputs and targets, as tensors,
             to one weight per example, float (batch,), for the loss and `weighted_metrics`. It runs
             inside a tf.data pipeline.
@@ -78,14 +80,16 @@ class Trainer:
     reduce_lr_patience: int = _limited(0, 0, 1_000_000)
     retrain: bool = _limited(False)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
-    class_weight: Mapping[int, float] | None = dataclasses.field(default=None, metadata=IN_PYTHON)
+    class_weight: Mapping[int, float] | str | None = _limited(None, choices=("none", "balanced"))
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.metadata.get("settable", True):
+            if field.metadata.get("settable", True) and field.name != "class_weight":
                 value = _checked(field, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
+        if self.class_weight == "none":
+            object.__setattr__(self, "class_weight", None)
 
     def on_sample(self) -> "Trainer":
         """Returns the same Trainer with at most `sample_epochs` epochs."""
@@ -96,7 +100,7 @@ class Trainer:
         values = dataclasses.asdict(self)
         rare = {"monitor_mode": "auto", "class_weight": None, "sample_weight": None}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
-        if self.class_weight is not None:
+        if isinstance(self.class_weight, Mapping):
             values["class_weight"] = {str(int(k)): float(v) for k, v in self.class_weight.items()}
         if self.sample_weight is not None:
             values["sample_weight"] = getattr(self.sample_weight, "__qualname__", "function")
@@ -190,7 +194,7 @@ class Trainer:
             batch_size=self.batch_size,
             stack=fused_steps(plan, model),
             seed=seed,
-            weigh=self._weigh(),
+            weigh=self._weigh(data.train),
             # Without val there is no best epoch, and the weights of the last one remain.
             early_stopping=keras.callbacks.EarlyStopping(
                 self.monitor if data.val else "loss",
@@ -220,10 +224,13 @@ class Trainer:
             callbacks.append(keras.callbacks.TensorBoard(folder / "logs", write_graph=False))
         return callbacks
 
-    def _weigh(self) -> Weigh | None:
+    def _weigh(self, train: Split) -> Weigh | None:
         if self.sample_weight is not None:
             return tf.autograph.experimental.do_not_convert(self.sample_weight)
-        return weighting.by_class(self.class_weight) if self.class_weight else None
+        weights = self.class_weight
+        if isinstance(weights, str):
+            weights = weighting.balanced(train.labels[train.rows])
+        return weighting.by_class(weights) if weights else None
 
 
 # Type of a field: types of its values, which include NumPy's, and their name.

@@ -15,12 +15,14 @@ Weigh = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def check(
-    class_weight: Mapping[int, float] | None, sample_weight: Weigh | None, train: Split | None
+    class_weight: Mapping[int, float] | str | None,
+    sample_weight: Weigh | None,
+    train: Split | None,
 ) -> None:
     """Refuses weights that cannot be applied.
 
     Args:
-        class_weight: Weight of each class.
+        class_weight: Weight of each class, or "balanced".
         sample_weight: Function that returns weights of examples.
         train: The training examples, or None if not known yet.
 
@@ -29,7 +31,12 @@ def check(
     """
     if class_weight is not None and sample_weight is not None:
         raise UserError("class_weight and sample_weight exclude each other; use only one of them")
-    for name, weight in (class_weight or {}).items():
+    if not isinstance(class_weight, Mapping) and class_weight not in (None, "balanced"):
+        raise UserError(
+            f"class_weight={class_weight!r}: expected balanced, none, or weights by class such as "
+            "{0: 1.0, 1: 5.0}"
+        )
+    for name, weight in class_weight.items() if isinstance(class_weight, Mapping) else ():
         is_class = isinstance(name, numbers.Integral) and name >= 0
         if not is_class or not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise UserError(
@@ -48,14 +55,16 @@ def check(
             )
 
 
-def _check_classes(class_weight: Mapping[int, float], train: Split) -> None:
+def _check_classes(class_weight: Mapping[int, float] | str, train: Split) -> None:
     targets = train.take_pairs(np.arange(1))[1]
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        shape = ", ".join(["n", *map(str, targets.shape[1:])])
+        shape = ", ".join(["n", *map(str, targets.shape[1:])]) + "," * (targets.ndim == 1)
         raise UserError(
             f"class_weight with targets {targets.dtype} ({shape}); expected one class per example, "
-            "int (n,): use sample_weight"
+            "int (n,): use class_weight=none, or sample_weight in Python"
         )
+    if isinstance(class_weight, str):
+        return
     classes = np.unique(train.labels[train.rows])
     unknown = sorted(class_weight.keys() - set(classes.tolist()))
     if unknown:
@@ -63,6 +72,19 @@ def _check_classes(class_weight: Mapping[int, float], train: Split) -> None:
             f"class_weight contains class {unknown[0]}, which no training example has; expected "
             f"classes among {', '.join(map(str, classes))}"
         )
+
+
+def balanced(labels: np.ndarray) -> dict[int, float]:
+    """Returns weights with which every class has the same total, as in scikit-learn.
+
+    The weight of a class with m of n examples is n / (k m), for k classes that have examples.
+
+    Example:
+        balanced(np.array([0, 0, 0, 1]))  # {0: 0.667, 1: 2.0}
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    weights = len(labels) / (len(classes) * counts)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
 
 
 def by_class(class_weight: Mapping[int, float]) -> Weigh:

@@ -1,0 +1,300 @@
+"""One pass through a user's table: labels, splits and copies of its rows, and the look at it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import files
+from ..errors import UserError
+from .columns import Column
+from .division import (
+    LEFT_OUT,
+    check_classes,
+    class_warnings,
+    copies_of,
+    count_classes,
+    describe_division,
+    joined,
+    list_unreadable,
+    sizes,
+    split_codes,
+)
+from .look import ColumnLook, Copies, Look
+from .profile import TableProfile, profile
+from .reading import frames
+from .roles import Options, Roles, choose
+from .row_scan import RowScan, is_number
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+# Part of the name of a cached result: raise it when it changes.
+EXAMINING_VERSION = 1
+
+
+class Examined(NamedTuple):
+    """What is known of a table's rows; arrays have one value per row that can be read.
+
+    Attributes:
+        codes: int8 (n,), positions in `SPLITS`, or `LEFT_OUT`.
+        labels: int32 (n,), float32 (n,), or int8 (n, k).
+        groups: int64 (n,), equal for rows that belong together; None if none do.
+        times: float64 (n,), or None.
+        columns: The inputs; of a text table the text.
+        label_names: Names of the classes or labels, or of the number.
+        look: What was found.
+        identity: Hash of content and options.
+    """
+
+    codes: "np.ndarray"
+    labels: "np.ndarray"
+    groups: "np.ndarray | None"
+    times: "np.ndarray | None"
+    columns: tuple[Column, ...]
+    label_names: tuple[str, ...]
+    look: Look
+    identity: str
+
+
+def where_of(table: "str | os.PathLike[str] | pd.DataFrame") -> str:
+    """Returns the name of a table for errors."""
+    return str(table) if isinstance(table, (str, os.PathLike)) else "the DataFrame"
+
+
+def name_of(table: "str | os.PathLike[str] | pd.DataFrame") -> str:
+    """Returns the name of a table's data: that of the file without its endings."""
+    if not isinstance(table, (str, os.PathLike)):
+        return "table"
+    path = pathlib.Path(table)
+    packed = path.suffix.lower() in (".gz", ".bz2", ".xz")
+    return (path.with_suffix("") if packed else path).stem
+
+
+def examine(
+    table: "str | os.PathLike[str] | pd.DataFrame", options: Options, max_length: int = 0
+) -> Examined:
+    """Examines the rows of a table; cached by content and options.
+
+    Args:
+        table: See `reading.frames`.
+        options: What the user says about it.
+        max_length: Number of words kept of a text.
+
+    Raises:
+        UserError: The table cannot be used; the message says why, and lists all rows at fault.
+    """
+    profiled = profile(table)
+    key = [profiled.identity, name_of(table), dataclasses.asdict(options), max_length]
+    digest = hashlib.sha256(json.dumps([*key, EXAMINING_VERSION]).encode()).hexdigest()
+    if digest not in _known:
+        folder = files.home() / "looks" / f"rows-{digest[:16]}"
+        _known[digest] = files.open_or_write(
+            folder,
+            lambda: _open(folder, digest),
+            lambda temporary: _write(
+                temporary, _examine(table, profiled, options, max_length, digest)
+            ),
+        )
+    return _known[digest]
+
+
+_known: dict[str, Examined] = {}
+_ARRAYS = ("codes", "labels", "groups", "times")
+
+
+def _write(folder: pathlib.Path, examined: Examined) -> None:
+    import numpy as np
+
+    for name in _ARRAYS:
+        array = getattr(examined, name)
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+    about = {
+        "columns": [dataclasses.asdict(column) for column in examined.columns],
+        "label_names": examined.label_names,
+        "look": dataclasses.asdict(examined.look),
+    }
+    files.write_json(folder / "look.json", about)
+
+
+def _open(folder: pathlib.Path, digest: str) -> Examined | None:
+    import numpy as np
+
+    try:
+        about = json.loads((folder / "look.json").read_text(encoding="utf-8"))
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in _ARRAYS
+            if (folder / f"{name}.npy").exists()
+        }
+    except (OSError, ValueError):
+        return None
+    look = about["look"]
+    copies = look["copies"]
+    copies["examples"] = tuple(map(tuple, copies["examples"]))
+    look |= {
+        "copies": Copies(**copies),
+        "columns": tuple(ColumnLook(**column) for column in look["columns"]),
+        "values": tuple(look["values"]),
+        "sizes": {name: tuple(values) for name, values in look["sizes"].items()},
+        "unreadable": tuple(map(tuple, look["unreadable"])),
+        "warnings": tuple(look["warnings"]),
+        "notes": tuple(look["notes"]),
+    }
+    return Examined(
+        **{name: arrays.get(name) for name in _ARRAYS},  # type: ignore[arg-type]
+        columns=tuple(Column(**column) for column in about["columns"]),
+        label_names=tuple(about["label_names"]),
+        look=Look(**look),
+        identity=digest,
+    )
+
+
+def _examine(
+    table: "str | os.PathLike[str] | pd.DataFrame",
+    profiled: TableProfile,
+    options: Options,
+    max_length: int,
+    digest: str,
+) -> Examined:
+    import numpy as np
+
+    where = where_of(table)
+    roles = choose(where, profiled, options)
+    time = profiled.columns.get(options.time)
+    if time and not time.dated and not is_number(time):
+        raise UserError(f"{where}: time={options.time}: neither numbers nor dates")
+    rows = RowScan(profiled, options, roles)
+    for frame in frames(table, columns=rows.needed, unreadable=[]):
+        rows.add(frame)
+    list_unreadable(where, rows.bad, options.skip_bad)
+    codes, labels, lines = (rows.joined(name) for name in ("codes", "labels", "lines"))
+    used = codes != LEFT_OUT
+    if not used.any():
+        raise UserError(f"{where}: no row can be used")
+    hashes = rows.joined("hashes")[used]
+    keys = [hashes, rows.joined("groups")[used]] if options.group else [hashes]
+    times = rows.joined("times") if options.time else None
+    groups = joined(*keys)
+    several = len(np.unique(groups)) < len(groups)
+    if roles.task == "classification":
+        check_classes(labels[used], roles.label_names, where, groups if several else None)
+    warnings: list[str] = []
+    if options.split:
+        found = sizes(codes)
+        if not {"train", "test"} <= set(found):
+            raise UserError(
+                f"{where}: split={options.split}: its rows are {', '.join(found)}; expected train, "
+                "test and perhaps val"
+            )
+        divided = f"by the column {options.split}"
+    else:
+        codes[used] = split_codes(
+            labels[used],
+            options.test_fraction,
+            options.split_seed,
+            groups if several else None,
+            None if times is None else times[used],
+        )
+        divided = describe_division(options.group, options.time, roles.task == "classification")
+    row = f"{pathlib.Path(table).name}:" if isinstance(table, (str, os.PathLike)) else "row "
+    copies, conflicting, pairs, across = copies_of(
+        hashes, labels[used], codes[used], lines[used], row
+    )
+    look = _look(table, profiled, options, roles, rows, max_length)
+    if options.split and across:
+        warnings.append(
+            f"{across:,} rows are also in another split, word for word: results are better than "
+            f"on new data. Nothing was moved, since {options.split} divides the rows."
+        )
+    all_groups = np.full(len(codes), -1, np.int64)
+    all_groups[used] = groups
+    classes = {}
+    if roles.task != "regression":
+        classes = count_classes(labels[used], codes[used], roles.label_names)
+        warnings += class_warnings(classes)
+    look = dataclasses.replace(
+        look,
+        examples=sizes(codes),
+        divided=divided,
+        classes=classes,
+        values=tuple(map(float, np.quantile(labels[used], (0, 0.25, 0.5, 0.75, 1))))
+        if roles.task == "regression"
+        else (),
+        copies=Copies(exact=copies, conflicting=conflicting, examples=pairs),
+        warnings=(*warnings, *look.warnings),
+    )
+    columns = tuple(profiled.columns[name].column for name in roles.inputs)
+    label_names = roles.label_names
+    return Examined(
+        codes, labels, all_groups if several else None, times, columns, label_names, look, digest
+    )
+
+
+def _look(
+    table: "str | os.PathLike[str] | pd.DataFrame",
+    profiled: TableProfile,
+    options: Options,
+    roles: Roles,
+    rows: RowScan,
+    max_length: int,
+) -> Look:
+    """Describes the columns, and warns of those that are suspicious."""
+    target = ",".join(options.target)
+    leaking = [name for name, determined in rows.determined.items() if determined.found]
+    leaking += [
+        name
+        for name, correlation in rows.correlations.items()
+        if correlation.found and name not in leaking
+    ]
+    warnings = [
+        f"Column {name} gives the target away: it determines {target} in every row. If it is not "
+        f"known before {target} is, leave it out with drop={name}."
+        for name in leaking
+    ]
+    notes = [*profiled.dialect.notes]
+    for name in roles.inputs if options.text is None else ():
+        found = profiled.columns[name]
+        if found.kind[0] == "category" and 0.05 < found.numeric / found.present < 1 and found.odd:
+            line, value = found.odd[0]
+            warnings.append(
+                f"Column {name} contains numbers and text, such as {value!r} in row {line}: its "
+                "values are categories."
+            )
+        if found.kind[0] == "date" and found.ambiguous:
+            warnings.append(
+                f"Dates of column {name} are read as {found.format}, but month and day could be "
+                "exchanged: no day is above 12."
+            )
+    used, sized = roles.uses, {}
+    if options.text is not None:
+        words = profiled.columns[roles.inputs[0]].words
+        sized = {"words per text": words}
+        if max_length and words[3] > max_length:
+            warnings.append(
+                f"More than a quarter of the texts have over {max_length} words, and are cut: "
+                "max_length= keeps more of them."
+            )
+    out: dict[str, list[str]] = {}
+    for name, use in used.items():
+        if use.startswith("left out: ") and use != "left out: drop":
+            out.setdefault(use.removeprefix("left out: "), []).append(name)
+    notes += [f"Left out, {reason}: {', '.join(names)}." for reason, names in out.items()]
+    return Look(
+        name=name_of(table),
+        what="rows" if options.text is None else "texts",
+        task=roles.task,
+        reason=roles.reason,
+        columns=tuple(
+            ColumnLook(name, used[name], column.missing, column.different, column.summary)
+            for name, column in profiled.columns.items()
+        ),
+        sizes=sized,
+        unreadable=tuple((f"{where_of(table)}:{line}", reason) for line, reason in rows.bad),
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,117 @@
+"""Image files of a user: what the network's graph cannot decode is read with Pillow."""
+
+import io
+from typing import TYPE_CHECKING
+
+from ..errors import first_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ORIENTATION = 0x0112  # the EXIF tag
+# PIL.Image.Transpose for each orientation but 1, upright.
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+def readable(content: bytes) -> bytes:
+    """Returns an image file that `inputs.images.decode_image` decodes as Pillow shows it.
+
+    This is `content` itself if the graph decodes it: JPEG, PNG, lossy WebP, BMP of 24 bits, and GIF
+    whose first frame is opaque and fills the picture. Other formats become a PNG without loss:
+    palettes in a BMP, animated or transparent WebP, TIFF. A file that nothing can read stays as it
+    is, so that the graph refuses it.
+    """
+    if _is_decoded_by_graph(content):
+        return content
+    try:
+        with open_image(content) as image:
+            written = io.BytesIO()
+            upright(image).save(written, "PNG", compress_level=1)
+            return written.getvalue()
+    except Exception:  # Pillow raises errors of many types for damaged files
+        return content
+
+
+def _is_decoded_by_graph(content: bytes) -> bool:
+    if content[:4] == b"\x89PNG" and len(content) > 25:
+        # The graph turns JPEG only, and knows no single transparent colour.
+        is_keyed = content[25] in (0, 2) and b"tRNS" in content.partition(b"IDAT")[0]
+        return b"eXIf" not in content and not is_keyed
+    if content[:2] == b"BM":
+        return content[28:34] == b"\x18\0\0\0\0\0"  # 24 bits, uncompressed
+    if content[:4] == b"RIFF":
+        return content[8:16] == b"WEBPVP8 "  # neither transparent nor animated nor turned
+    if content[:4] == b"GIF8":
+        return _is_plain_gif(content)
+    return content[:2] == b"\xff\xd8"
+
+
+def _is_plain_gif(content: bytes) -> bool:
+    try:
+        with open_image(content) as image:
+            box = image.tile[0][1]  # type: ignore[attr-defined]
+            return box == (0, 0, *image.size) and "transparency" not in image.info
+    except Exception:
+        return True  # damaged: the graph refuses it
+
+
+def open_image(content: bytes) -> "Image.Image":
+    """Opens an image file with Pillow; only its header is read."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content))
+
+
+def upright(image: "Image.Image") -> "Image.Image":
+    """Returns the first frame as grey, RGB or RGBA of 8 bits, turned as EXIF says.
+
+    Raises:
+        ValueError: Pixels have 32 bits, whose black and white nobody knows.
+    """
+    import numpy as np
+    from PIL import Image
+
+    image.load()
+    turn = TURNS.get(orientation(image))
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels of 32 bits; expected 8 or 16")
+    if image.mode.startswith("I;16"):  # Pillow would clip instead of scaling
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif is_transparent(image):
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if turn is not None:
+        image = image.transpose(Image.Transpose(turn))
+    image.info = {}  # a PNG would keep them
+    return image
+
+
+def is_transparent(image: "Image.Image") -> bool:
+    """Whether an image can be transparent somewhere."""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def orientation(image: "Image.Image") -> int:
+    """Returns the EXIF orientation, 1 (upright) to 8."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data; the pixels are sound
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def why_unreadable(content: bytes) -> str:
+    """Returns the reason why Pillow cannot read an image file; "" if it can."""
+    from PIL import UnidentifiedImageError
+
+    if not content:
+        return "empty file"
+    try:
+        with open_image(content) as image:
+            upright(image)
+    except UnidentifiedImageError:
+        return "not an image of a known format"
+    except Exception as error:
+        return first_line(error)
+    return ""

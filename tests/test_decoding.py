@@ -1,0 +1,224 @@
+"""Image files of all kinds become the pixels that a viewer shows, in preparation and export."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kpipe.datasets.image_files import readable, why_unreadable
+from kpipe.errors import UserError
+from kpipe.inputs.images import ImageInput, decode_image, read_images, unreadable
+
+# Four colours in a field of 16 x 32 pixels, so that every turn looks different.
+RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 200, 40), (40, 60, 210), (230, 220, 40)
+
+
+def quarters(height=16, width=32):
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2], pixels[: height // 2, width // 2 :] = RED, GREEN
+    pixels[height // 2 :, : width // 2], pixels[height // 2 :, width // 2 :] = BLUE, YELLOW
+    return pixels
+
+
+PIXELS = quarters()
+PICTURE = Image.fromarray(PIXELS)
+GREY = PICTURE.convert("L")
+FADING = np.linspace(0, 255, 32).astype(np.uint8)[None].repeat(16, axis=0)
+
+
+def encode(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x010E] = "a description, stored behind the directory"
+    tags[0x0112] = orientation
+    return tags
+
+
+def transparent(image):
+    image = image.copy()
+    image.putalpha(Image.fromarray(FADING))
+    return image
+
+
+def on_white(pixels):
+    alpha = FADING[..., None] / 255
+    return np.round(pixels * alpha + 255 * (1 - alpha))
+
+
+def decode(content, shape=(16, 32, 3)):
+    return decode_image(tf.constant(readable(content)), shape).numpy()
+
+
+# What a viewer shows when the stored picture is PIXELS: EXIF's table, by hand.
+TURNED = {
+    1: PIXELS,
+    2: PIXELS[:, ::-1],
+    3: PIXELS[::-1, ::-1],
+    4: PIXELS[::-1],
+    5: PIXELS.transpose(1, 0, 2),
+    6: PIXELS.transpose(1, 0, 2)[:, ::-1],
+    7: PIXELS.transpose(1, 0, 2)[::-1, ::-1],
+    8: PIXELS.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_picture_is_turned_as_exif_says(kind, orientation):
+    expected = TURNED[orientation]
+    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    content = encode(PICTURE, kind, exif=exif(orientation), **lossless.get(kind, {}))
+    if kind == "JPEG":
+        assert readable(content) == content  # the export itself turns it
+    decoded = decode(content, expected.shape)
+    assert np.abs(decoded.astype(int) - expected).max() <= 4
+
+
+def test_exif_in_either_byte_order_and_damaged_exif_are_read():
+    def jpeg(tiff):
+        plain = encode(PICTURE, "JPEG", quality=100, subsampling=0)
+        segment = b"Exif\0\0" + tiff
+        return plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2) + segment + plain[2:]
+
+    motorola = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"
+    intel = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0"
+    upside_down = decode(jpeg(intel)).astype(int)
+    assert np.abs(upside_down - TURNED[3]).max() <= 4
+    assert np.array_equal(decode(jpeg(motorola)), upside_down)
+    for damaged in (
+        b"",
+        b"MM",
+        intel[:14],
+        b"II*\0\xff\xff\xff\xff",
+        intel.replace(b"\3\0\0\0\0", b"\x63"),
+    ):
+        assert np.abs(decode(jpeg(damaged)).astype(int) - PIXELS).max() <= 4
+
+
+PALETTE = PICTURE.convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+KINDS = {
+    "grey PNG": (encode(GREY, "PNG"), np.array(GREY.convert("RGB"))),
+    "palette PNG": (encode(PALETTE, "PNG"), PIXELS),
+    "alpha PNG": (encode(transparent(PICTURE), "PNG"), on_white(PIXELS)),
+    "grey and alpha PNG": (
+        encode(transparent(GREY), "PNG"),
+        on_white(np.array(GREY.convert("RGB"))),
+    ),
+    "palette with transparency": (
+        encode(PALETTE, "PNG", transparency=PALETTE.getpixel((0, 0))),
+        np.where((PIXELS == RED).all(axis=-1, keepdims=True), 255, PIXELS),
+    ),
+    "one transparent colour": (
+        encode(PICTURE, "PNG", transparency=RED),
+        np.where((PIXELS == RED).all(axis=-1, keepdims=True), 255, PIXELS),
+    ),
+    "PNG of 16 bits": (
+        encode(Image.fromarray(np.array(GREY).astype(np.uint16) * 256 + 99), "PNG"),
+        np.array(GREY.convert("RGB")),
+    ),
+    "PNG of 1 bit": (encode(GREY.point(lambda v: 255 * (v > 99)).convert("1"), "PNG"), None),
+    "BMP": (encode(PICTURE, "BMP"), PIXELS),
+    "grey BMP": (encode(GREY, "BMP"), np.array(GREY.convert("RGB"))),
+    "palette BMP": (encode(PALETTE, "BMP"), PIXELS),
+    "BMP of 1 bit": (encode(GREY.point(lambda v: 255 * (v > 99)).convert("1"), "BMP"), None),
+    "GIF": (encode(PALETTE, "GIF"), PIXELS),
+    "animated GIF": (
+        encode(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(180)]),
+        PIXELS,
+    ),
+    "transparent GIF": (
+        encode(PALETTE, "GIF", transparency=PALETTE.getpixel((0, 0))),
+        np.where((PIXELS == RED).all(axis=-1, keepdims=True), 255, PIXELS),
+    ),
+    "WebP": (encode(PICTURE, "WEBP", quality=100), PIXELS),
+    "lossless WebP": (encode(PICTURE, "WEBP", lossless=True), PIXELS),
+    "alpha WebP": (
+        encode(transparent(PICTURE), "WEBP", lossless=True, exact=True),
+        on_white(PIXELS),
+    ),
+    "animated WebP": (
+        encode(PICTURE, "WEBP", lossless=True, save_all=True, append_images=[PICTURE.rotate(180)]),
+        PIXELS,
+    ),
+    "TIFF": (encode(PICTURE, "TIFF"), PIXELS),
+    "progressive JPEG": (encode(PICTURE, "JPEG", progressive=True, quality=100), PIXELS),
+    "CMYK JPEG": (encode(PICTURE.convert("CMYK"), "JPEG", quality=100), PIXELS),
+}
+LOSSY = ("WebP", "progressive JPEG", "CMYK JPEG")
+BLACK_AND_WHITE = np.where(np.array(GREY)[..., None] > 99, 255, 0).repeat(3, axis=-1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_of_any_kind_has_the_colours_that_a_viewer_shows(kind):
+    content, expected = KINDS[kind]
+    expected = BLACK_AND_WHITE if expected is None else expected
+    # Lossy kinds blur the edges between the colours.
+    inner = (slice(2, 6), slice(3, 9)) if kind in LOSSY else (slice(None), slice(None))
+    difference = np.abs(decode(content).astype(int) - expected)[inner]
+    assert difference.max() <= (12 if kind in LOSSY else 1)
+    grey = decode(content, (16, 32, 1)).astype(int)
+    assert np.abs(grey - expected @ [[0.299], [0.587], [0.114]])[inner].max() <= 12
+
+
+def test_a_gif_whose_first_frame_is_smaller_than_its_canvas_is_shown_in_its_place():
+    content = bytearray(encode(PALETTE, "GIF"))
+    content[6:8] = (40).to_bytes(2, "little")  # the canvas is 40 pixels wide, the frame 32
+    decoded = decode(bytes(content), (16, 40, 3))
+    assert np.array_equal(decoded[:, :32], PIXELS)
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(decoded, np.array(image.convert("RGB")))
+
+
+def test_an_ordinary_file_is_neither_changed_nor_decoded_in_another_way():
+    for content in (encode(PICTURE, "JPEG"), encode(PICTURE, "PNG"), encode(GREY, "PNG")):
+        assert readable(content) == content
+        for channels in (1, 3):
+            expected = tf.io.decode_image(content, channels=channels)
+            assert np.array_equal(decode(content, (16, 32, channels)), expected)
+
+
+def test_an_export_decodes_files_of_all_kinds_in_one_batch():
+    contents = [readable(content) for content, _ in KINDS.values()]
+    input_ = ImageInput((8, 8, 1))
+    spec = tf.TensorSpec((None, 8, 8, 1), tf.uint8)
+    endpoints, _ = input_.endpoints(lambda images: {"images": images}, spec)
+    serve, bytes_spec = endpoints["serving_bytes"]
+    served = tf.function(serve, input_signature=[bytes_spec])(tf.constant(contents))["images"]
+    one_by_one = [decode_image(tf.constant(content), (8, 8, 1)) for content in contents]
+    assert np.array_equal(served, np.stack(one_by_one))
+
+
+JPEG, PNG = encode(PICTURE, "JPEG"), encode(PICTURE, "PNG")
+DAMAGED = {
+    "cut.jpg": (JPEG[:-60], "image file is truncated"),
+    "cut.png": (PNG[: len(PNG) // 2], "image file is truncated"),
+    "cut.gif": (encode(PALETTE, "GIF")[:-20], "image file is truncated"),
+    "cut.bmp": (encode(PICTURE, "BMP")[:-200], "image file is truncated"),
+    "empty.png": (b"", "empty file"),
+    "words.jpg": (b"no image, but words", "not an image of a known format"),
+    "32.tif": (encode(Image.fromarray(np.ones((4, 4), "float32")), "TIFF"), "pixels of 32 bits"),
+}
+
+
+def test_all_damaged_files_are_named_in_one_line_with_their_reasons(tmp_path):
+    files = {**{name: content for name, (content, _) in DAMAGED.items()}, "good.png": PNG}
+    paths = [tmp_path / name for name in files]
+    for path in paths:
+        path.write_bytes(files[path.name])
+    error = unreadable(paths, read_images(paths), (16, 32, 3))
+    assert isinstance(error, UserError)
+    message = str(error)
+    assert "\n" not in message and "good.png" not in message
+    for path, (_, reason) in zip(paths, DAMAGED.values(), strict=False):
+        assert f"{path}: {reason}" in message
+
+
+def test_a_sound_file_has_no_reason_to_be_unreadable():
+    assert not any(why_unreadable(content) for content, _ in KINDS.values())

@@ -1,0 +1,124 @@
+"""A user's own folder, file or DataFrame, from the command to the answers."""
+
+import csv
+
+import own_files
+import pytest
+
+import kpipe
+from kpipe import cli
+from kpipe.experiments import catalogue, own
+from kpipe.runs import open_run
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with a user's files, where commands are typed."""
+    own_files.write_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+QUICK = {
+    "photos": ["photos/", "epochs=2", "image_size=32", "filters=8", "num_blocks=2"],
+    "reviews": ["reviews.csv", "target=rating", "epochs=12", "embedding_dim=16"],
+    "houses": ["houses.csv", "target=price", "epochs=15", "units=16"],
+}
+TASKS = {"photos": "classification", "reviews": "classification", "houses": "regression"}
+
+
+def run_of(folder, name):
+    (path,) = (folder / "saved_models").glob(f"{name}*")
+    return open_run(path)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_users_data_are_trained_on_verified_and_predicted(name, desk, verified_here, capsys):
+    assert cli.main(["run", *QUICK[name]]) == 0
+    said = capsys.readouterr().out
+    assert "OFFICIAL" not in said and f"{name} on your own data: test" in said
+    run = run_of(desk, name)
+    assert run.record.task == TASKS[name] and run.record.proof.passed
+    assert run.record.data.kind == "own" and run.record.pipeline == name
+    assert run.record.data.test_openings == 1 and run.record.target is None
+    given = {"photos": ["photos/apple/000.png", "photos/plum/001.png"]}
+    files = given.get(name, [f"new_{name}.csv"])
+    assert cli.main(["predict", str(run.folder), *files, "--csv", "answers.csv"]) == 0
+    with open("answers.csv", newline="") as file:
+        answers = list(csv.DictReader(file))
+    assert len(answers) == (2 if name == "photos" else 5)
+    assert {"value"} <= answers[0].keys() or {"label", "probability"} <= answers[0].keys()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_new_pipeline_trains_the_same_network(name, desk, quick_runs, capsys):
+    data, *keys = QUICK[name]
+    assert cli.main(["run", data, *keys]) == 0
+    assert cli.main(["new", "mine", data, *keys]) == 0
+    written = (desk / "mine.py").read_text()
+    assert 30 <= len(written.splitlines()) <= 48 and "kpipe run mine.py" in written
+    assert max(map(len, written.splitlines())) <= 100
+    assert cli.main(["run", "mine.py"]) == 0
+    first, second = (run_of(desk, part).record for part in (name, "mine"))
+    assert first.weights_sha256 == second.weights_sha256
+    assert first.data.fingerprint == second.data.fingerprint
+    # It is not written over.
+    assert cli.main(["new", "mine", data, *keys]) == 2
+    assert "mine.py exists" in capsys.readouterr().err
+
+
+def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):
+    monkeypatch.setattr(kpipe.Trainer, "fit", None)
+    assert cli.main(["look", "houses.csv", "target=price"]) == 0
+    said = capsys.readouterr().out
+    assert "regression" in said and "missing" in said
+    page = (desk / "saved_models" / "houses-look.html").read_text()
+    assert "town" in page and "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_dataframe_is_trained_on(desk, quick_runs):
+    run = kpipe.run(own_files.houses(), target="price", epochs=1, units=8)
+    assert run.record.task == "regression" and run.record.data.kind == "own"
+    assert run.folder.name.startswith("dataframe")
+
+
+def test_a_users_data_are_searched(desk, quick_runs):
+    command = ["run", "houses.csv", "target=price", "units=8,16", "epochs=1", "--search", "grid"]
+    assert cli.main(command) == 0
+    assert (desk / "saved_models" / "houses,epochs=1,search=grid,units=8+16").is_dir() or list(
+        (desk / "saved_models").glob("houses*search*")
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["run", "photo"], "no pipeline, file or folder 'photo'"),
+        (["run", "photo/"], "photo: no such file or folder; did you mean 'photos'?"),
+        (["run", "table"], "your own data: give them, kpipe run FILE target=COLUMN"),
+        (["run", "image_folder"], "your own data: give them, kpipe run FOLDER"),
+        (["run", "houses.csv"], "target"),
+        (["run", "houses.csv", "target=prise"], "did you mean 'price'?"),
+        (["run", "houses.csv", "target=price", "unit=3"], "did you mean 'units'?"),
+        (["run", "houses.csv", "target=price", "--data", "sample"], "your own data"),
+        (["look", "houses.csv", "target=price", "epochs=3"], "no key 'epochs'"),
+        (["look", "mnist_mlp"], "expected your own folder or file"),
+        (["new", "2nd", "photos"], "not a module name"),
+        (["new", "mnist_mlp", "photos"], "is the name of a bundled pipeline"),
+        (["photos"], "did you mean kpipe run photos?"),
+    ],
+)
+def test_a_mistake_is_one_line(command, said, desk, capsys):
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+    assert not (desk / "saved_models").exists() or not any((desk / "saved_models").iterdir())
+
+
+def test_pipelines_for_own_data_are_files_with_keys():
+    for name in catalogue.OWN_DATA:
+        entry = catalogue.read(catalogue.folder() / f"{name}.py")
+        assert entry.title.startswith("Your own") and "kpipe look" in entry.docstring
+        assert name not in catalogue.names()
+    assert own.is_data("photos/") and own.is_data("a.csv") and own.is_data({})
+    assert not own.is_data("mnist_mlp") and not own.is_data("my.py") and not own.is_data("mist")

@@ -52,7 +52,8 @@ def predict(
     written = _write_images(pathlib.Path(images), examples.names, outputs) if images else {}
     if target:
         answers = [
-            task.answer(outputs, i, model.label_names)[1] for i in range(len(examples.names))
+            {**task.answer(outputs, i, model.label_names)[1], **_image(written, i)}
+            for i in range(len(examples.names))
         ]
         files.write_bytes(target, _to_csv(examples, answers).encode("utf-8", "backslashreplace"))
         print(f"{counted(len(answers), 'answer')} written to {target}", flush=True)
@@ -60,10 +61,14 @@ def predict(
     for i, name in enumerate(examples.names):
         words, content = task.answer(outputs, i, model.label_names)
         if as_json:
-            image = {"image": written[i]} if written else {}
-            print(json.dumps({examples.kind: name, **content, **image}, ensure_ascii=False))
+            content |= _image(written, i)
+            print(json.dumps({examples.kind: name, **content}, ensure_ascii=False))
         else:
             print(f"{name}: {words}{f'  {written[i]}' if written else ''}")
+
+
+def _image(written: Mapping[int, str], i: int) -> dict[str, str]:
+    return {"image": written[i]} if written else {}
 
 
 def _write_images(folder: pathlib.Path, names: Sequence[str], outputs: dict) -> dict[int, str]:

@@ -30,7 +30,7 @@ from kpipe.inputs.dates import parse_dates
 from kpipe.inputs.encoding import Encoder, Table, fit_encoding
 from kpipe.tasks import classification
 
-NUMBER, WORD, DATE = Column("x", "number"), Column("c", "category"), Column("d", "date")
+NUMBER, WORD, DATE = Column("x", "number"), Column("c", "category", size=9), Column("d", "date")
 
 
 def prepare(dataset, seed=0):
@@ -224,10 +224,13 @@ def test_a_category_of_which_no_value_is_frequent_has_unknown_values_only():
     assert fitted([WORD], words=[[b"a", b"b", b""]])[:, 0].tolist() == [1, 1, 0]
 
 
-def test_rare_categories_beyond_the_limit_share_an_id(monkeypatch):
-    monkeypatch.setattr("kpipe.inputs.encoding.MAX_CATEGORIES", 2)
+@pytest.mark.parametrize("size, limit", [(2, 9), (9, 2)])
+def test_no_id_is_beyond_the_embedding(size, limit, monkeypatch):
+    monkeypatch.setattr("kpipe.datasets.columns.MAX_CATEGORIES", limit)
+    column = dataclasses.replace(WORD, size=size)
     words = [b"c"] * 4 + [b"b"] * 3 + [b"a"] * 2
-    assert fitted([WORD], words=[words])[[0, 4, 7], 0].tolist() == [2, 3, 1]
+    assert fitted([column], words=[words])[[0, 4, 7], 0].tolist() == [2, 3, 1]
+    assert category_sizes([column]) == (4,)
 
 
 def test_dates_are_parsed_as_numpy_does():
@@ -493,11 +496,10 @@ def build_model(hp):
     model.compile(keras.optimizers.Adam(0.01, use_ema=True), **losses.for_task(task))
     return model
 def build_trainer(hp):
-    return Trainer(batch_size=32, epochs=1, patience=0, retrain=True)
+    return Trainer(batch_size=32, epochs=1, patience=0)
 ''')
     run = kpipe.run(path, out=tmp_path / "out")
     assert run.record.status == "finished" and run.record.proof.passed
-    assert run.record.training.retrained_examples == 120
     assert run.record.data.about["columns"] == {"number": 2, "boolean": 1, "category": 2, "date": 2}
     assert "2 categories, 2 dates, encoded as 20 values" in (run.folder / "report.html").read_text()
 
@@ -518,6 +520,20 @@ def test_a_tabular_network_needs_no_numbers_or_no_categories(sizes, width):
     model = models.tabular((width,), 3, category_sizes=sizes, units=())
     values = model.predict(np.ones((2, width), "float32"), verbose=0)["probabilities"]
     np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_mixed_precision_network_answers_in_float32(prepared):
+    """Its operations, which are no layers, are copied too."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network(prepared)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    exact = classification.inference(model, prepared)
+    assert {layer.compute_dtype for layer in exact.layers} == {"float32"}
+    rows = prepared.test.inputs[:4]
+    expected = model(rows)["probabilities"]
+    np.testing.assert_allclose(exact(rows)["probabilities"], expected, atol=1e-2)
 
 
 def test_more_categories_than_inputs_are_refused():

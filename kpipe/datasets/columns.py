@@ -170,7 +170,7 @@ def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -
     numbers = np.empty((len(frame), sum(column.is_number for column in columns)), np.float32)
     position, words = 0, []
     for column in columns:
-        series = find_column(frame, column.name, where)
+        series = _find(frame, column.name, where)
         if column.is_number:
             numbers[:, position] = _numbers(series, column, where)
             position += 1
@@ -195,7 +195,7 @@ def words_of(series: "pd.Series", column: Column) -> list[bytes]:
     return words[codes].tolist()  # the code of a missing value is -1
 
 
-def find_column(frame: "pd.DataFrame", name: str, where: str = "") -> "pd.Series":
+def _find(frame: "pd.DataFrame", name: str, where: str = "") -> "pd.Series":
     """Returns a column of a DataFrame.
 
     Raises:

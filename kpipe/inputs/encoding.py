@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files
-from ..datasets.columns import MAX_CATEGORIES, Column, TableRows, encoded_shape
+from ..datasets.columns import Column, TableRows, encoded_shape
 from .arrays import load_array
 from .dates import DAY, cycles_of, parse_dates
 
@@ -178,7 +178,7 @@ def fit_encoding(columns: Sequence[Column], table: Table, rows: np.ndarray) -> F
             means.append(mean)
             deviations.append(deviation)
         else:
-            vocabularies.append(_vocabulary(words, rows))
+            vocabularies.append(_vocabulary(words, rows)[: column.num_ids - 2])
     return Fit(tuple(medians), tuple(means), tuple(deviations), tuple(vocabularies))
 
 
@@ -218,7 +218,7 @@ def _vocabulary(words: np.ndarray, rows: np.ndarray) -> tuple[str, ...]:
         text = word.decode(errors="replace")
         if count >= MIN_ROWS and text not in ("", UNKNOWN) and text.encode() == word:
             known.append(text)
-    return tuple(known[:MAX_CATEGORIES])
+    return tuple(known)
 
 
 def write_encoded(

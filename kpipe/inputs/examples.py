@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ..datasets.columns import Column, TableRows, as_rows, find_column
+from ..datasets.columns import Column, TableRows, as_rows
 from ..errors import UserError, first_line
 from .arrays import check_array, read_table
 from .images import read_images, unreadable
@@ -108,15 +108,16 @@ def _lines_of(path: pathlib.Path, text_column: str) -> list[str]:
 
     return [
         text if isinstance(text, str) else "" if text != text or text is None else str(text)
-        for frame in reading.frames(path)
-        for text in find_column(frame, text_column, str(path))
+        for frame in reading.frames(path, columns=[text_column])
+        for text in frame[text_column]
     ]
 
 
 def _rows_of(path: pathlib.Path, columns: Sequence[Column]) -> TableRows:
     from ..datasets import reading  # imports pandas
 
-    return _joined([as_rows(frame, columns, str(path)) for frame in reading.frames(path)])
+    frames = reading.frames(path, columns=[column.name for column in columns])
+    return _joined([as_rows(frame, columns, str(path)) for frame in frames])
 
 
 def _joined(pieces: Sequence[TableRows]) -> TableRows:
@@ -152,19 +153,19 @@ def check_rows(rows: Any, columns: Sequence[Column]) -> dict[str, Any]:
 
     from ..datasets import reading
 
+    names = [column.name for column in columns]
     if not isinstance(rows, (pd.DataFrame, Mapping)):
-        names = ", ".join(repr(column.name) for column in columns[:4])
-        more = ", ..." if len(columns) > 4 else ""
+        listed = ", ".join(map(repr, names[:4])) + (", ..." if len(names) > 4 else "")
         raise ValueError(
             f"rows is a {type(rows).__name__}; expected a DataFrame, or a dict of the columns "
-            f"{names}{more}"
+            f"{listed}"
         )
     try:
         frame = pd.DataFrame(rows)
     except ValueError as error:
         raise ValueError(f"rows: {first_line(error)}; expected columns of one length") from None
     try:
-        frames = reading.frames(frame) if len(frame) else [frame]
+        frames = reading.frames(frame, columns=names) if len(frame) else [frame]
         return as_arguments(columns, _joined([as_rows(piece, columns) for piece in frames]))
     except UserError as error:
         raise ValueError(str(error)) from None

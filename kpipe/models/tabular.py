@@ -20,7 +20,8 @@ def tabular(
     """Builds a multilayer perceptron with an embedding of each category.
 
     Numbers go through as they are. The width of an embedding is that of fastai (Howard and Gugger,
-    2020): 1.6 n^0.56 for n ids, at most 50.
+    2020): 1.6 n^0.56 for n ids, at most 50. There is no batch normalization: with it the
+    error on scikit-learn's diabetes was 13 to 19 % larger (two seeds), the accuracy on digits equal.
 
     Args:
         input_shape: (size,) of float32 rows: numbers, then the id of each category.

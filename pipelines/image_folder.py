@@ -14,7 +14,7 @@ from kpipe import Trainer, datasets, figures, losses, models, optimizers
 
 task = "classification"
 data = "your folder"
-path = None  # the folder, set by `kpipe run`
+path = ""  # the folder, set by `kpipe run`
 plots = (
     figures.learning_curves,
     figures.confusion_matrix,

@@ -14,7 +14,7 @@ from kpipe import Trainer, datasets, losses, models, optimizers
 
 task = "auto"
 data = "your file"
-path = None  # the file or DataFrame, set by `kpipe run`
+path = ""  # the file or DataFrame, set by `kpipe run`
 data_keys = ("target",)
 
 BATCH_SIZE = 32

@@ -21,9 +21,10 @@ from kpipe.inputs.tokens import Texts
 from kpipe.measures import copies, simple
 from kpipe.measures.classes import baseline_metrics, multilabel_metrics
 from kpipe.measures.copies import effect_of_copies, naive_metrics
+from kpipe.measures.features import features_of, pixels_of
 from kpipe.measures.intervals import sign_of
 from kpipe.measures.regression import baseline_regression_metrics
-from kpipe.measures.simple import features_of, pixels_of, simple_method
+from kpipe.measures.simple import simple_method
 from kpipe.tasks import classification, multilabel, regression
 
 
@@ -61,6 +62,8 @@ def test_vectors_are_classified_by_scikit_learns_trees():
     trees = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
     trees.fit(train.inputs[:300], train.labels[:300])
     assert found.name == "gradient-boosted trees" and found.predicted.dtype == np.int32
+    # By default they would from 10,000 examples on, and lose a tenth of them.
+    assert simple._method_for(train, train.labels).estimator.early_stopping is False
     np.testing.assert_array_equal(found.predicted, trees.predict(test.inputs[300:]))
     np.testing.assert_array_equal(found.predicted, simple_method([train], [test]).predicted)
 
@@ -159,19 +162,21 @@ class Table(Rows):
 
 
 def table(count=400, seed=0):
-    """A number that is missing where the class is 1, a date, and a category of two."""
+    """A number that is missing where the class is 1, a date, a boolean, and two categories."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, count).astype(np.int32)
     age, category = random.normal(40, 9, count), random.integers(2, 4, count)
-    numbers = np.where(labels == 1, np.nan, age).astype(np.float32)[:, None]
-    values = np.zeros((count, 2 + 5 + 2), np.float32)  # standardized and indicator; date; ids
-    values[:, 0], values[:, 1] = (age - 40) / 9, labels
-    values[:, 2:7], values[:, 7], values[:, 8] = 0.5, category, 7
+    numbers = np.stack([np.where(labels == 1, np.nan, age), age > 40], axis=1).astype(np.float32)
+    values = np.zeros((count, 2 + 5 + 1 + 2), np.float32)
+    values[:, 0], values[:, 1] = (age - 40) / 9, labels  # standardized, and whether it is missing
+    values[:, 2:7], values[:, 7], values[:, 8:] = random.random((count, 5)), age > 40, 7
+    values[:, 8] = category
     columns = (
         Column("age", "number", missing=True),
         Column("city", "category", size=2),
         Column("day", "date"),
         Column("word", "category", size=700),
+        Column("old", "boolean"),
     )
     column = Table(values, numbers=numbers)
     return Split(column, labels, np.arange(count), input=SimpleNamespace(columns=columns))
@@ -180,11 +185,12 @@ def table(count=400, seed=0):
 def test_the_features_of_a_table_are_its_raw_numbers_dates_and_ids():
     whole = table()
     inputs, is_category = features_of(whole.at(np.array([5, 3])))
-    expected = np.column_stack([whole.column.numbers, whole.column.values[:, 2:]])[[5, 3]]
-    np.testing.assert_array_equal(inputs, expected)
+    numbers, values = whole.column.numbers, whole.column.values
+    expected = np.column_stack([numbers[:, :1], values[:, 2:7], numbers[:, 1:], values[:, 8:]])
+    np.testing.assert_array_equal(inputs, expected[[5, 3]])
     assert inputs.dtype == np.float32
     # 702 ids are too many for scikit-learn's trees: a number, in order of frequency.
-    assert is_category.tolist() == [False] * 6 + [True, False]
+    assert is_category.tolist() == [False] * 7 + [True, False]
 
 
 def test_a_missing_value_of_a_table_is_used_as_it_is():
@@ -199,14 +205,16 @@ def test_a_missing_value_of_a_table_is_used_as_it_is():
 def test_many_examples_are_limited_to_a_stratified_part_that_the_name_tells(monkeypatch):
     points, labels = xor(2200)
     labels[:1000] = 0
+    labels[:20] = 2  # 1 %
     train, test = halves(points, labels)
-    monkeypatch.setattr(simple, "TREE_WORK", 13 * 100 * 600)
+    monkeypatch.setattr(simple, "TREE_WORK", 13 * 66 * 3 * 600)
     found = simple_method([train], [test])
     assert found.name == "gradient-boosted trees (600 training examples)"
     chosen = simple._choose(train.labels[train.rows], 600)
     assert len(set(chosen)) == 600 and (np.diff(chosen) > 0).all()
-    assert train.labels[chosen].mean() == pytest.approx(train.labels[train.rows].mean(), abs=0.002)
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
+    counts = [np.bincount(labels[rows]) for rows in (chosen, train.rows)]
+    np.testing.assert_allclose(counts[0], counts[1] * 600 / 2000, atol=1)
+    trees = HistGradientBoostingClassifier(max_iter=66, learning_rate=10 / 66, random_state=0)
     trees.fit(points[chosen], labels[chosen])
     np.testing.assert_array_equal(found.predicted, trees.predict(points[2000:]))
 

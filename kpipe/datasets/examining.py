@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached result: raise it when it changes.
-EXAMINING_VERSION = 1
+EXAMINING_VERSION = 2
 
 
 class Examined(NamedTuple):
@@ -47,7 +47,8 @@ class Examined(NamedTuple):
         columns: The inputs; of a text table the text.
         label_names: Names of the classes or labels, or of the number.
         look: What was found.
-        identity: Hash of content and options.
+        identity: Hash of the rows, their columns, labels and division: equal for options that
+            give the same, such as a column of texts that is named or found.
     """
 
     codes: "np.ndarray"
@@ -94,10 +95,8 @@ def examine(
         folder = files.home() / "looks" / f"rows-{digest[:16]}"
         _known[digest] = files.open_or_write(
             folder,
-            lambda: _open(folder, digest),
-            lambda temporary: _write(
-                temporary, _examine(table, profiled, options, max_length, digest)
-            ),
+            lambda: _open(folder),
+            lambda temporary: _write(temporary, _examine(table, profiled, options, max_length)),
         )
     return _known[digest]
 
@@ -117,11 +116,22 @@ def _write(folder: pathlib.Path, examined: Examined) -> None:
         "columns": [dataclasses.asdict(column) for column in examined.columns],
         "label_names": examined.label_names,
         "look": dataclasses.asdict(examined.look),
+        "identity": examined.identity,
     }
     files.write_json(folder / "look.json", about)
 
 
-def _open(folder: pathlib.Path, digest: str) -> Examined | None:
+def _identity(profiled: TableProfile, columns: tuple[Column, ...], *parts: object) -> str:
+    import numpy as np
+
+    described = [profiled.identity, [dataclasses.asdict(column) for column in columns]]
+    identity = hashlib.sha256(json.dumps(described).encode())
+    for part in parts:
+        identity.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return identity.hexdigest()
+
+
+def _open(folder: pathlib.Path) -> Examined | None:
     import numpy as np
 
     try:
@@ -150,7 +160,7 @@ def _open(folder: pathlib.Path, digest: str) -> Examined | None:
         columns=tuple(Column(**column) for column in about["columns"]),
         label_names=tuple(about["label_names"]),
         look=Look(**look),
-        identity=digest,
+        identity=about["identity"],
     )
 
 
@@ -159,7 +169,6 @@ def _examine(
     profiled: TableProfile,
     options: Options,
     max_length: int,
-    digest: str,
 ) -> Examined:
     import numpy as np
 
@@ -230,9 +239,9 @@ def _examine(
     )
     columns = tuple(profiled.columns[name].column for name in roles.inputs)
     label_names = roles.label_names
-    return Examined(
-        codes, labels, all_groups if several else None, times, columns, label_names, look, digest
-    )
+    belonging = all_groups if several else None
+    identity = _identity(profiled, columns, label_names, codes, labels, belonging, times)
+    return Examined(codes, labels, belonging, times, columns, label_names, look, identity)
 
 
 def _look(

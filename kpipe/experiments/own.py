@@ -33,7 +33,7 @@ def is_data(name: object) -> bool:
     if text.endswith(".py") or text in catalogue.names() + list(catalogue.OWN_DATA):
         return False
     path = pathlib.Path(text).expanduser()
-    return path.exists() or len(path.parts) > 1 or bool(path.suffix)
+    return path.exists() or bool({"/", os.sep} & set(text)) or bool(path.suffix)
 
 
 def find(name: object, overrides: Mapping[str, object]) -> Found:

@@ -35,7 +35,10 @@ def main(arguments: list[str]) -> int:
         print(catalogue.table(pathlib.Path(given.out), width()))
         return 0
     if given.help and given.name:
-        _describe(find_pipeline(given.name, own_overrides(given)), given.verbose)
+        if given.name in catalogue.OWN_DATA:  # has keys, also without data
+            _describe(catalogue.find(given.name), given.verbose)
+        else:
+            _describe(find_pipeline(given.name, own_overrides(given)), given.verbose)
         return 0
     if given.help or not given.name:
         print(f"{parser.format_help()}\npipelines:")

@@ -9,12 +9,15 @@ needs TensorFlow and takes seconds. A table is used only if its pipeline's code 
 import hashlib
 import json
 import pathlib
+import tempfile
 from collections.abc import Iterable
 
 from .. import files
 from ..errors import UserError
 from . import catalogue, light
 
+# Keys of pipelines for own data whose defaults follow from the number of examples.
+_OF_SIZE = ("architecture", "decay_steps", "epochs", "patience")
 TABLES = pathlib.Path(__file__).with_name("keys.json")
 
 
@@ -37,7 +40,14 @@ def declare(path: pathlib.Path) -> list[list[str]]:
     """Returns the same rows by importing TensorFlow, and caches them."""
     from . import keys, modules
 
-    rows = [list(row) for row in keys.describe(modules.load(path)[0])]
+    own = path.stem in catalogue.OWN_DATA and path.parent == catalogue.folder()
+    with tempfile.TemporaryDirectory() as folder:
+        data, overrides = _example(path.stem, pathlib.Path(folder)) if own else (None, {})
+        described = keys.describe(modules.load(path, data=data)[0], overrides)
+    rows = [list(row) for row in described]
+    for row in rows if own else ():
+        if row[0] in _OF_SIZE:
+            row[1] = "by the number of examples"
     try:
         cached = _cached(path)
         files.make_folder(cached.parent)
@@ -45,6 +55,21 @@ def declare(path: pathlib.Path) -> list[list[str]]:
     except (OSError, UserError):  # no home folder, or a full disk: the rows are still shown
         pass
     return rows
+
+
+def _example(kind: str, folder: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
+    """Writes the least data that a pipeline for own data declares its keys with."""
+    if kind == "image_folder":
+        from PIL import Image
+
+        for i in range(6):
+            (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(folder / "ab"[i % 2] / f"{i}.png")
+        return folder, {}
+    file = folder / "table.csv"
+    rows = (f"{i},some words and number {i},{'ab'[i % 2]}\n" for i in range(12))
+    file.write_text("number,text,target\n" + "".join(rows))
+    return file, {"target": "target", **({"text": "text"} if kind == "text_table" else {})}
 
 
 def names_of(name: str | None) -> set[str]:
@@ -81,4 +106,4 @@ def _cached(path: pathlib.Path) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    write(catalogue.find(name) for name in catalogue.names())
+    write(catalogue.find(name) for name in (*catalogue.names(), *catalogue.OWN_DATA))

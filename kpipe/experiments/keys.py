@@ -283,9 +283,16 @@ def _same(text: str, known: Any) -> bool:
         return False
 
 
-def describe(module: types.ModuleType) -> list[tuple[str, str, str, str]]:
-    """Returns rows of key, default, range and condition, for `kpipe run NAME --help`."""
-    keys = _Keys({}, {})
+def describe(
+    module: types.ModuleType, overrides: Mapping[str, object] | None = None
+) -> list[tuple[str, str, str, str]]:
+    """Returns rows of key, default, range and condition, for `kpipe run NAME --help`.
+
+    Args:
+        module: The pipeline's module.
+        overrides: Values without which it declares no keys, such as the target of own data.
+    """
+    keys = _Keys(overrides or {}, {})
     _, _, trainer = _declare(module, keys)
     rows = [("key", "default", "range", "requires")]
     for parameter in keys.space:

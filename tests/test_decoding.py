@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kpipe.datasets.image_files import readable, why_unreadable
+from kpipe.datasets.own.image_files import readable, why_unreadable
 from kpipe.errors import UserError
 from kpipe.inputs.images import ImageInput, decode_image, read_images, unreadable
 

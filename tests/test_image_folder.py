@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from kpipe import data
-from kpipe.datasets import image_folder, image_scan
-from kpipe.datasets.near_copies import SIDE, near_copies
+from kpipe.datasets import image_folder
+from kpipe.datasets.own import image_scan
+from kpipe.datasets.own.near_copies import SIDE, near_copies
 from kpipe.errors import UserError
 from kpipe.inputs.images import decode_image
 

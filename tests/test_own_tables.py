@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kpipe import data, datasets
-from kpipe.datasets import division, examining, leaks, profile, reading
+from kpipe.datasets.own import division, examining, leaks, profile, reading
 from kpipe.errors import UserError
 
 

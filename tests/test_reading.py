@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpipe.datasets import dialect, profile, reading
 from kpipe.datasets.columns import as_rows
+from kpipe.datasets.own import dialect, profile, reading
 from kpipe.errors import UserError
 
 
@@ -292,7 +292,7 @@ def test_a_profile_counts_and_is_found_again(tmp_path, small_pieces, monkeypatch
 
 
 def test_more_different_values_than_are_counted_are_estimated(monkeypatch, small_pieces):
-    from kpipe.datasets import measuring
+    from kpipe.datasets.own import measuring
 
     for module in (measuring, profile):
         monkeypatch.setattr(module, "MAX_DIFFERENT", 200)

@@ -2,7 +2,6 @@
 
 from .ag_news import ag_news
 from .any_tfds import from_tfds
-from .arrays import arrays
 from .augmentation import Augmentation
 from .base import Dataset
 from .celeb_a import celeba
@@ -10,13 +9,14 @@ from .cifar10 import cifar10
 from .diabetes import diabetes
 from .dsprites import dsprites
 from .grocery_store import grocery_store
-from .image_folder import image_folder
 from .imdb_reviews import imdb_reviews
 from .look import Look
 from .mnist import mnist
+from .own.arrays import arrays
+from .own.image_folder import image_folder
+from .own.tables import kind_of, table, text_table
 from .points import gmm, one_example, peaks, swiss_roll, truth_table
 from .source import Source
-from .tables import kind_of, table, text_table
 from .tweet_emotions import tweet_emotions
 from .vectorization import Vectorization
 

@@ -104,7 +104,7 @@ def _lines_of(path: pathlib.Path, text_column: str) -> list[str]:
     """Reads the lines of a text file, or a table's column of texts."""
     if not text_column or not TABLE_ENDINGS & set(path.suffixes):
         return read_lines(path)
-    from ..datasets import reading  # imports pandas
+    from ..datasets.own import reading  # imports pandas
 
     return [
         text if isinstance(text, str) else "" if text != text or text is None else str(text)
@@ -114,7 +114,7 @@ def _lines_of(path: pathlib.Path, text_column: str) -> list[str]:
 
 
 def _rows_of(path: pathlib.Path, columns: Sequence[Column]) -> TableRows:
-    from ..datasets import reading  # imports pandas
+    from ..datasets.own import reading  # imports pandas
 
     frames = reading.frames(path, columns=[column.name for column in columns])
     return _joined([as_rows(frame, columns, str(path)) for frame in frames])
@@ -151,7 +151,7 @@ def check_rows(rows: Any, columns: Sequence[Column]) -> dict[str, Any]:
     """
     import pandas as pd
 
-    from ..datasets import reading
+    from ..datasets.own import reading
 
     names = [column.name for column in columns]
     if not isinstance(rows, (pd.DataFrame, Mapping)):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..datasets import Augmentation
-from ..datasets.image_files import readable, why_unreadable
+from ..datasets.own.image_files import readable, why_unreadable
 from ..errors import UserError, first_line
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
@@ -141,7 +141,7 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
     Both preparation and the exported model use this function. It decodes JPEG, turned as EXIF says;
     PNG, with white behind what is transparent; and BMP, WebP and the first frame of GIF, but for
-    the rare kinds that `datasets.image_files.readable` makes a PNG.
+    the rare kinds that `datasets.own.image_files.readable` makes a PNG.
 
     Args:
         content: Scalar string, the encoded image.

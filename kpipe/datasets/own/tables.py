@@ -5,18 +5,18 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, nearest
-from .base import Dataset
+from ...errors import UserError, nearest
+from ..base import Dataset
+from ..columns import as_rows, encoded_shape
+from ..source import Source
+from ..vectorization import Vectorization
 from .cells import words
-from .columns import as_rows, encoded_shape
 from .dialect import ENDINGS
 from .division import SPLITS, check_fractions
 from .examining import Examined, examine, where_of
 from .profile import profile
 from .reading import frames
 from .roles import Options, split_names
-from .source import Source
-from .vectorization import Vectorization
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..look import Copies, Look
 from .image_scan import File, Scan
-from .look import Copies, Look
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import files
-from .columns import DATE_BYTES, Column
+from ... import files
+from ..columns import DATE_BYTES, Column
 from .dialect import Dialect, find_dialect, stamp
 from .measuring import ALMOST, MAX_DIFFERENT, Measured
 from .reading import content_hash, frames

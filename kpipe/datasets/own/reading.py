@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import UserError, nearest
+from ...errors import UserError, nearest
 from .cells import MISSING, plain, text_of
 from .dialect import (
     DAMAGED,

@@ -4,8 +4,8 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
-from .splits import divide
+from ...errors import UserError
+from ..splits import divide
 
 if TYPE_CHECKING:
     import numpy as np

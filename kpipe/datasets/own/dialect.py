@@ -14,7 +14,7 @@ import re
 import zlib
 from typing import IO, Any
 
-from ..errors import UserError, first_line
+from ...errors import UserError, first_line
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
 DAMAGED = (OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError)

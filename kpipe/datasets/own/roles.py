@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..errors import UserError, nearest
-from .columns import KINDS
+from ...errors import UserError, nearest
+from ..columns import KINDS
 from .measuring import ALMOST, MAX_VALUES
 from .profile import Profile, TableProfile
 

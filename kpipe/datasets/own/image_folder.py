@@ -9,14 +9,14 @@ import pathlib
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
-from .base import Dataset
+from ...errors import UserError
+from ..base import Dataset
+from ..look import Look
+from ..source import Source
+from ..splits import divide
 from .image_files import readable
 from .image_look import Labelled, describe
 from .image_scan import File, Listing, list_images, scan
-from .look import Look
-from .source import Source
-from .splits import divide
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ..columns import Column, as_rows
 from .cells import numbers, words
-from .columns import Column, as_rows
 from .division import LEFT_OUT
 from .leaks import Correlation, Determined
 from .measuring import ALMOST, hash_of, parse_dates

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
-from ..errors import first_line
+from ...errors import first_line
 
 if TYPE_CHECKING:
     from PIL import Image

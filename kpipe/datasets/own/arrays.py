@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, nearest
-from .base import Dataset
+from ...errors import UserError, nearest
+from ..base import Dataset
+from ..look import Copies, Look
+from ..source import Source, from_arrays
+from ..vectorization import Vectorization
 from .division import (
     SPLITS,
     check_classes,
@@ -20,10 +23,7 @@ from .division import (
     sizes,
     split_codes,
 )
-from .look import Copies, Look
 from .roles import FEW, TASKS
-from .source import Source, from_arrays
-from .vectorization import Vectorization
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import files
-from ..errors import UserError, first_line
+from ... import files
+from ...errors import UserError, first_line
 from .image_files import is_transparent, open_image, orientation, upright, why_unreadable
 from .near_copies import COLORS, SIDE, near_copies
 

@@ -7,9 +7,10 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import files
-from ..errors import UserError
-from .columns import Column
+from ... import files
+from ...errors import UserError
+from ..columns import Column
+from ..look import ColumnLook, Copies, Look
 from .division import (
     LEFT_OUT,
     check_classes,
@@ -22,7 +23,6 @@ from .division import (
     sizes,
     split_codes,
 )
-from .look import ColumnLook, Copies, Look
 from .profile import TableProfile, profile
 from .reading import frames
 from .roles import Options, Roles, choose

@@ -21,7 +21,7 @@ usage: kpipe COMMAND ...
   kpipe run FOLDER                train on your own images, one folder per class
   kpipe run FILE target=COLUMN    train on your own texts or table
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
-  kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data, to be edited
+  kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
   kpipe --version                 show the version

@@ -36,7 +36,10 @@ def failed(capsys, *arguments):
     ("arguments", "message"),
     [
         (["rn"], "no command 'rn'; did you mean 'run'?"),
-        (["run", "mnist_mpl"], "no pipeline 'mnist_mpl'; did you mean 'mnist_mlp'?"),
+        (
+            ["run", "mnist_mpl"],
+            "no pipeline, file or folder 'mnist_mpl'; did you mean 'mnist_mlp'?",
+        ),
         (["run", "missing.py"], "missing.py: no such file"),
         (["run", "mnist_mlp", "learning_rate"], "'learning_rate': expected key=value"),
         (["run", "mnist_mlp", "a=1", "a=2"], "a is given twice: 1 and 2"),

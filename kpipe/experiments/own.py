@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .. import datasets
 from ..errors import UserError
 from . import catalogue
 
@@ -52,6 +51,8 @@ def find(name: object, overrides: Mapping[str, object]) -> Found:
         check_name(name)
         file = catalogue.find(name)
         return Found(file, file.stem)
+    from .. import datasets  # imports NumPy
+
     if isinstance(name, (str, os.PathLike)):
         data: Any = pathlib.Path(name).expanduser()
         label = data.resolve().name.split(".")[0] if data.is_file() else data.resolve().name

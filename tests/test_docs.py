@@ -3,6 +3,7 @@
 import ast
 import configparser
 import gc
+import importlib
 import importlib.util
 import re
 import shlex
@@ -12,17 +13,18 @@ import sys
 import types
 
 import examples
+import own_files
 import pytest
 
 from kpipe import checking, cli, models, searching
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue, running
+from kpipe.experiments import catalogue, own, running
 
 ROOT = examples.ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PAGES.remove(ROOT / "CHANGELOG.md")  # it says what was
-PIPELINES = [catalogue.find(name) for name in catalogue.names()]
+PIPELINES = [catalogue.find(name) for name in [*catalogue.names(), *catalogue.OWN_DATA]]
 # The first words of a command.
 COMMANDS = "git kpipe make pip pre-commit python source .venv/bin/python".split()
 # What a reader puts in: a name of a pipeline.
@@ -113,7 +115,8 @@ def build_once(builder):
 
 
 BUILDERS = (
-    "autoencoder bag_of_embeddings cnn joint_vae mlp recurrent resnet18 transformer vae".split()
+    "autoencoder bag_of_embeddings cnn joint_vae mlp recurrent resnet18 tabular transformer "
+    "vae".split()
 )
 BUILT = {}
 
@@ -126,21 +129,25 @@ def not_understood(monkeypatch, tmp_path, capsys):
         others = "data data_dir out budget fresh trials examples samples".split()
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
+        data = "auto" if own.is_data(name) or "my_photos" in name else "sample"
         running.open_experiment(
-            name, keys, data="sample", data_dir=None, seed=seed, plan=plan, several=bool(tuner)
+            name, keys, data=data, data_dir=None, seed=seed, plan=plan, several=bool(tuner)
         )
         return types.SimpleNamespace(passed=True)
 
     monkeypatch.setattr(running, "run", open_experiment)
     monkeypatch.setattr(searching, "search", open_experiment)
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
-    monkeypatch.setattr(cli, "_start", lambda verbose: None)
+    for name in cli.COMMANDS:
+        command = importlib.import_module(f"kpipe.commands.{name.replace('-', '_')}")
+        monkeypatch.setattr(command, "start", lambda verbose: None)
     monkeypatch.setattr(models, "load_backbone", lambda model, weights: None)  # no such file here
     monkeypatch.setattr(gc, "collect", lambda generation=2: 0)  # by Keras, before every model
     for name in BUILDERS:
         monkeypatch.setattr(models, name, build_once(getattr(models, name)))
     (pipeline,) = (e for e in examples.of_page(ROOT / "README.md") if "build_trainer" in e.code)
     (tmp_path / "my_experiment.py").write_text(pipeline.code)
+    own_files.write_all(tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def not_understood(commands):

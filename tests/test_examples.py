@@ -14,6 +14,7 @@ import examples
 import keras
 import keras_tuner
 import numpy as np
+import own_files
 import pytest
 import tensorflow as tf
 
@@ -56,6 +57,8 @@ QUICKER = {
     "factor_vae_score(Codes(means, categories), factors)": (
         "factor_vae_score(Codes(means, categories), factors, num_train=50, num_test=50)"
     ),
+    'run("houses.csv", target="price"': 'run("houses.csv", target="price", epochs=1, units=8',
+    'run(houses, target="price"': 'run(houses, target="price", epochs=1, units=8',
     "train_examples=1000": "train_examples=120",
     "for rate in (1e-3, 3e-3)": "for rate in (3e-3,)",
     "for l2 in (1e-4, 1e-3, 1e-2)": "for l2 in (1e-4,)",
@@ -236,6 +239,12 @@ def predictions(values):
 
 
 @pytest.fixture
+def houses():
+    """A DataFrame with a price."""
+    return own_files.houses()
+
+
+@pytest.fixture
 def content():
     return b"content of a file"
 
@@ -257,6 +266,7 @@ def workspace(tmp_path_factory, finished_run, digits):
     (runs / "grocery_cnn").mkdir()
     models.cnn((32, 32, 3), 81).save(runs / "grocery_cnn" / "model.keras")
     (folder / "glove.6B.100d.txt").write_text(f"king{' 0.5' * 100}\nQueen{' -0.5' * 100}\n")
+    own_files.write_all(folder)
     (pipeline,) = (block for block in BLOCKS if "build_trainer" in block.code)
     (folder / "my_experiment.py").write_text(pipeline.code)
     return folder

@@ -138,6 +138,11 @@ def test_the_task_follows_from_the_target(options, task, names, first, as_file, 
     assert bool(look.classes) == (task != "regression") == (not look.values)
 
 
+def test_few_numbers_in_few_rows_are_no_classes():
+    table = pd.DataFrame({"x": np.arange(30) / 7, "y": np.arange(30) % 15})
+    assert datasets.table(table, target="y").task == "regression"
+
+
 def test_numbers_of_one_class_may_be_written_in_several_ways(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(
@@ -244,6 +249,10 @@ def test_unique_values_and_copies_do_not_give_the_target_away():
     assert determined.found
     determined.add(values[:1], values[:1] + 1, values[:1])
     assert not determined.found
+    constant = leaks.Determined()
+    for rows in (values, values + 1):
+        constant.add(values, values * 0, rows)
+    assert not constant.found
 
 
 def test_a_correlation_is_exact_for_large_numbers():

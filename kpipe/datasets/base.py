@@ -177,7 +177,8 @@ class Dataset:
         Args:
             kind: "real", downloaded if missing; "sample", small synthetic data; or "auto", real
                 data if found on disk, else the sample.
-            data_dir: Folder of the TFDS datasets; by default `default_data_dir()`.
+            data_dir: Folder of the TFDS datasets; by default `default_data_dir()`. With "auto", a
+                given folder must contain the data.
 
         Raises:
             UserError: There is no such kind, or real data are not on disk and cannot be downloaded.

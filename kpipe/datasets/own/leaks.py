@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from .measuring import MAX_DIFFERENT
-
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_MAX_VALUES = 10_000  # different values of a column that may determine the target
 _ALMOST_ONE = 0.9999  # correlation of a column that is the target in another unit
 
 
@@ -41,7 +40,7 @@ class Determined:
         )
         self.possible = (
             bool((self.values["low"] == self.values["high"]).all())
-            and len(self.values) <= MAX_DIFFERENT
+            and len(self.values) <= _MAX_VALUES
         )
 
     @property

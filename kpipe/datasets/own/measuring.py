@@ -61,6 +61,7 @@ class Measured:
 
         self.name, self.rows, self.missing = name, missing, missing
         self.hashes = np.zeros(0, np.uint64)  # the smallest
+        self.pending: list[np.ndarray] = []  # not merged with them yet
         self.values: dict[str, int] | None = {}
         self.numeric, self.whole, self.zeros = 0, True, False
         self.low, self.high, self.sample = np.inf, -np.inf, Sample()
@@ -76,8 +77,12 @@ class Measured:
         self.missing = self.rows - self._present(len(column))
         if not len(column):
             return
-        hashes = np.union1d(self.hashes, hash_of(column))
-        self.hashes = hashes[:MAX_DIFFERENT]
+        hashes = hash_of(column)
+        if len(self.hashes) == MAX_DIFFERENT:
+            hashes = hashes[hashes < self.hashes[-1]]
+        self.pending.append(hashes)
+        if sum(map(len, self.pending)) >= MAX_DIFFERENT // 2:  # each merge sorts all
+            self._merge()
         values = numbers(column)
         is_number = ~np.isnan(values)
         found = values[is_number]
@@ -103,6 +108,12 @@ class Measured:
         elif others.any():
             self.formats.stop()
 
+    def _merge(self) -> None:
+        import numpy as np
+
+        self.hashes = np.unique(np.concatenate([self.hashes, *self.pending]))[:MAX_DIFFERENT]
+        self.pending = []
+
     def _present(self, more: int) -> int:
         self.present = getattr(self, "present", 0) + more
         return self.present
@@ -123,6 +134,7 @@ class Measured:
     def attributes(self, rows: int) -> dict[str, Any]:
         """Returns the attributes of a `Profile`."""
         missing = self.missing + rows - self.rows  # JSON lines without this key at the end
+        self._merge()
         different = len(self.hashes)
         if different == MAX_DIFFERENT:  # the share of all hashes that are below the largest kept
             different = int((MAX_DIFFERENT - 1) * 2.0**64 / float(self.hashes[-1]))

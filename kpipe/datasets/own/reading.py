@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # A piece ends with the first of these limits that it reaches.
-PIECE_ROWS, PIECE_CELLS, PIECE_CHARACTERS = 50_000, 1_000_000, 2**25
+PIECE_ROWS, PIECE_CELLS, PIECE_CHARACTERS = 50_000, 200_000, 2**23
 
 
 def frames(
@@ -99,7 +99,7 @@ def _read_csv(
     unreadable: list[tuple[int, str]] | None,
 ) -> "Iterator[pd.DataFrame]":
     # A larger cell is a quote that is never closed.
-    csv.field_size_limit(max(csv.field_size_limit(), PIECE_CHARACTERS))
+    csv.field_size_limit(max(csv.field_size_limit(), 2**25))
     reader = csv.reader(
         file,
         delimiter=dialect.separator,

@@ -5,6 +5,7 @@ It adds three ideas to Keras and tf.data: a model builder, a pipeline, a Trainer
     import kpipe
 
     run = kpipe.run("mnist_mlp", learning_rate=3e-3)  # run.model, run.history, run.metrics
+    run = kpipe.run("houses.csv", target="price")     # your own data
     model = kpipe.load("saved_models/mnist_mlp")      # model.predict(images)
 
 Importing kpipe imports neither TensorFlow nor Keras; the first use of a public name does.
@@ -20,6 +21,7 @@ _NAMES = {
     "Target": "measures.verdict",
     "Trainer": "training.trainer",
     "load": "export.loading",
+    "look": "looking",
     "run": "experiments.running",
     "search": "searching",
 }
@@ -44,6 +46,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import optimizers as optimizers
     from .experiments.running import run as run
     from .export.loading import load as load
+    from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
     from .searching import search as search

@@ -197,7 +197,7 @@ def image_without_class(folder):
         (copies_of_two, "dogs has 2 different images (5 with copies); expected at least 3"),
         (only_train, "the splits are train; expected train/, test/ and"),
         (class_beside_train, "cats/ is beside train/; expected only train/, test/"),
-        (test_only_class, "birds has 0 different images in train"),
+        (test_only_class, "birds has no image in train"),
         (image_without_class, "a.png is in no folder of a class; expected one folder"),
     ],
 )

@@ -191,6 +191,11 @@ def _check_classes(known: Labelled, rows: "dict[str, np.ndarray]") -> None:
         of_class = train[known.labels[train] == label]
         different = len(np.unique(known.groups[of_class]))
         where = "" if needed == 3 else " in train"
+        if not different:
+            raise UserError(
+                f"{known.folder}: the class {name} has no image in train; expected the same "
+                "folders in every split: name them alike, or remove the class"
+            )
         if different < needed:
             copies = f" ({len(of_class)} with copies)" if len(of_class) > different else ""
             raise UserError(

@@ -20,7 +20,7 @@ from kpipe.inputs import Rows, Tokens
 from kpipe.inputs.tokens import Texts
 from kpipe.measures import copies, simple
 from kpipe.measures.classes import baseline_metrics, multilabel_metrics
-from kpipe.measures.copies import effect_of_copies, naive_metrics
+from kpipe.measures.copies import copies_metrics, effect_of_copies
 from kpipe.measures.features import features_of, pixels_of
 from kpipe.measures.intervals import sign_of
 from kpipe.measures.regression import baseline_regression_metrics
@@ -285,40 +285,60 @@ def copied(count=600, distinct=200, is_value=False):
     return SimpleNamespace(splits=splits, **splits)
 
 
+def honest_answers(given):
+    return simple_method([given.train], [given.test]).predicted
+
+
 def test_copies_divided_at_random_would_have_made_the_simple_method_better():
     given = copied()
-    arrays = effect_of_copies(given)
-    assert len(arrays["naive_label"]) == len(given.test) == 150
-    measured = naive_metrics(arrays)
-    honest = simple_method([given.train], [given.test]).predicted
-    honest = np.mean(honest == given.test.labels[given.test.rows])
-    naive = measured["naive_split_baseline"]
-    assert naive["value"] == np.mean(arrays["naive_simple"] == arrays["naive_label"])
-    assert naive["low"] > 0.7 and honest < 0.6  # the labels cannot be predicted
-    # None of the two other copies is in 360 of the remaining 599 with probability 0.16.
-    assert measured["naive_split_overlap"]["value"] == pytest.approx(0.84, abs=0.07)
-    again = effect_of_copies(given)
+    arrays = effect_of_copies(given, honest_answers(given))
+    assert len(arrays["copies_label"]) == 50  # one of the three of each group is asked
+    measured = copies_metrics(arrays)
+    naive, honest = (
+        np.mean(arrays[f"copies_{n}"] == arrays["copies_label"]) for n in ("naive", "honest")
+    )
+    assert naive > 0.9 and honest < 0.65  # the labels cannot be predicted
+    # Both other copies are among the 150 of 600 on the test side with probability 1 / 16.
+    overlap = 1 - (150 / 600) ** 2
+    assert measured["naive_split_overlap"]["value"] == pytest.approx(overlap)
+    gain = measured["above_honest_split"]
+    assert gain["value"] == pytest.approx(overlap * (naive - honest)) and gain["low"] > 0.1
+    again = effect_of_copies(given, honest_answers(given))
     assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
 
 
-def test_a_regression_has_the_error_of_the_naive_split():
-    arrays = effect_of_copies(copied(is_value=True))
-    measured = naive_metrics(arrays)
-    error = np.abs(arrays["naive_simple"] - arrays["naive_label"]).mean()
-    assert measured["naive_split_mae"]["value"] == pytest.approx(error)
-    assert list(measured) == ["naive_split_mae", "naive_split_overlap"]
+def test_few_copies_change_little():
+    given = copied()
+    groups = np.arange(600)
+    groups[598:] = 598  # one pair, in the test split
+    splits = {n: dataclasses.replace(p, groups=groups) for n, p in given.splits.items()}
+    given = SimpleNamespace(splits=splits, **splits)
+    measured = copies_metrics(effect_of_copies(given, honest_answers(given)))
+    assert measured["naive_split_overlap"]["value"] < 0.004
+    assert abs(measured["above_honest_split"]["value"]) < 0.004
 
 
-def test_the_naive_split_of_several_labels_counts_those_that_vary():
+def test_a_regression_has_the_change_of_the_error():
+    given = copied(is_value=True)
+    arrays = effect_of_copies(given, honest_answers(given))
+    label, naive, honest = (arrays[f"copies_{n}"] for n in ("label", "naive", "honest"))
+    measured = copies_metrics(arrays)
+    change = np.mean(np.abs(naive - label) - np.abs(honest - label))
+    overlap = measured["naive_split_overlap"]["value"]
+    assert measured["mae_above_honest_split"]["value"] == pytest.approx(overlap * change)
+    assert change < -0.2 and list(measured) == ["naive_split_overlap", "mae_above_honest_split"]
+
+
+def test_several_labels_count_those_that_vary():
     label = np.array([[0, 1], [1, 1], [0, 1], [1, 1]])
     arrays = {
-        "naive_label": label,
-        "naive_simple": 1 - label,
-        "naive_overlap": np.array([True, False, False, False]),
+        "copies_overlap": np.array(0.5),
+        "copies_label": label,
+        "copies_honest": np.array([[0, 0], [0, 0], [0, 0], [0, 0]]),
+        "copies_naive": label,
     }
-    assert naive_metrics(arrays, label)["naive_split_baseline"]["value"] == 0
-    assert naive_metrics(arrays, label)["naive_split_overlap"]["value"] == 0.25
-    assert naive_metrics({}, label) == {}
+    assert copies_metrics(arrays, label)["above_honest_split"]["value"] == 0.25
+    assert copies_metrics({}, label) == {}
 
 
 @pytest.mark.parametrize("groups", ["none", "all different", "on both sides"])
@@ -329,7 +349,7 @@ def test_without_copies_on_one_side_there_is_nothing_to_compare(groups, monkeypa
         given.splits[name] = dataclasses.replace(part, groups=changed[groups])
     given = SimpleNamespace(splits=given.splits, **given.splits)
     monkeypatch.setattr(copies, "simple_method", None)
-    assert effect_of_copies(given) == {}
+    assert effect_of_copies(given, given.test.labels) == {}
 
 
 def test_the_groups_of_a_source_are_those_of_its_splits(tmp_path, monkeypatch):
@@ -460,12 +480,12 @@ def test_the_mean_over_labels_is_compared_in_pairs():
 )
 def test_the_report_says_what_copies_would_have_done(look, what, shared):
     metrics = of_classes(10, 10)
-    metrics["naive_split_baseline"] = metrics["accuracy"]
-    metrics["naive_split_overlap"] = {"value": 0.12, "low": 0.1, "high": 0.2, "n": 1000}
+    metrics["above_honest_split"] = {"value": 0.021, "low": 0.01, "high": 0.03, "n": 50}
+    metrics["naive_split_overlap"] = {"value": 0.12, "low": None, "high": None, "n": None}
     facts = dict(classification.facts(told(metrics, "logistic regression on 8 × 8 pixels", look)))
     assert facts[f"Had {what} been divided at random"] == (
-        f"12.00 % of the test examples would have had {shared} in train, and logistic regression "
-        "on 8 × 8 pixels would have reached 99.00 % instead of 99.00 %"
+        f"12.00 % of the test examples would have {shared} in train, which changes the accuracy of "
+        "logistic regression on 8 × 8 pixels by +2.10 [+1.00, +3.00] points"
     )
     assert "Network vs. logistic regression" in facts
 
@@ -486,7 +506,7 @@ def test_the_first_line_of_a_report_and_a_summary_is_the_alert(finished_run, tmp
     run = dataclasses.replace(finished_run, folder=tmp_path)
     page = report.write(run, (), alert="The network is worse than trees <2>.").read_text()
     first = page.partition("<main>")[2].split("\n")[1]
-    assert first == '<p class="banner">The network is worse than trees &lt;2&gt;.</p>'
+    assert first == '<aside class="alert">The network is worse than trees &lt;2&gt;.</aside>'
     assert "worse than" not in report.write(run, ()).read_text()
     run.metrics = of_classes(10, 50)
     assert summary(run).startswith("The network is worse than logistic regression on 14 × 14 ")

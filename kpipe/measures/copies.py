@@ -6,30 +6,30 @@ import numpy as np
 
 from ..data import Data
 from .classes import varying
-from .intervals import interval_of_mean, proportion
-from .regression import mean_absolute_error
-from .simple import at, simple_method
+from .intervals import interval_of_mean
+from .simple import simple_method
 
 
-def effect_of_copies(data: Data) -> dict[str, np.ndarray]:
-    """Fits the simple method to a naive split of the same examples, which ignores their groups.
+def effect_of_copies(data: Data, honest: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures what the simple method gains if copies of test examples are in train.
 
-    The naive split has the same sizes, and is stratified by class. Where kpipe did not divide the
-    examples itself, or none belong together, there is nothing to compare.
+    Of each group in the test split, a half is added to train, and the method, fitted again, answers
+    the other half: the same examples as before, so that the gain is not that of another split.
+    Where kpipe did not divide the examples itself, or none belong together, nothing is measured.
 
     Args:
-        data: The data. Groups never on both sides are its honest split.
+        data: The data. Groups are never on both sides.
+        honest: Answers of the method on the test split, in the form of the labels.
 
     Returns:
-        `naive_label` and `naive_simple`, the labels and predictions of the naive test split (m,);
-        `naive_overlap`, bool (m,): whether another example of its group is in train; {} if there is
-        nothing to compare, or the method cannot be fitted.
+        `copies_overlap`, the share of test examples that would have a copy, or an example of their
+        group, in train if all examples were divided at random; and, if the test split contains
+        groups, `copies_label`, `copies_honest` and `copies_naive`: labels and both answers of that
+        half, (m,). {} if there is nothing to measure.
 
     Example:
-        effect_of_copies(data)["naive_overlap"].mean()
+        effect_of_copies(data, simple_method([data.train], [data.test]).predicted)
     """
-    from sklearn.model_selection import train_test_split
-
     parts = list(data.splits.values())
     if any(part.groups is None for part in parts):
         return {}
@@ -38,54 +38,66 @@ def effect_of_copies(data: Data) -> dict[str, np.ndarray]:
     on_test = np.concatenate([np.full(len(part), part is data.test) for part in parts])
     if len(np.unique(groups)) == len(groups) or np.isin(groups[on_test], groups[~on_test]).any():
         return {}
-    labels = np.concatenate([part.labels[part.rows] for part in parts])
-    sizes = {"train_size": len(data.train), "test_size": len(data.test)}
-    is_class = labels.ndim == 1 and labels.dtype.kind == "i"
-    try:
-        train, test = train_test_split(
-            np.arange(len(labels)),
-            random_state=0,
-            stratify=labels if is_class else None,
-            **sizes,
-        )
-    except ValueError:  # a class with one example, or a test split for too few classes
-        train, test = train_test_split(np.arange(len(labels)), random_state=0, **sizes)
-    train, test = np.sort(train), np.sort(test)
+    _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    # All other members of a group are on the test side with probability share ** (size - 1).
+    share = on_test.mean()
+    found = {"copies_overlap": np.array(np.mean(1 - share ** (sizes[members] - 1.0)))}
+    added, asked = _halves(groups[on_test])
+    if not len(asked):
+        return found
     print("measuring what copies and groups would have done, had they been divided", flush=True)
-    simple = simple_method(at(parts, train), at(parts, test))
-    if simple is None:
-        return {}
-    return {
-        "naive_label": labels[test],
-        "naive_simple": simple.predicted,
-        "naive_overlap": np.isin(groups[test], groups[train]),
-    }
+    test = data.test
+    simple = simple_method([data.train, test.at(added)], [test.at(asked)])
+    if simple is not None:
+        found |= {
+            "copies_label": test.labels[test.rows[asked]],
+            "copies_honest": honest[asked],
+            "copies_naive": simple.predicted,
+        }
+    return found
 
 
-def naive_metrics(
+def _halves(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divides each group of at least two in halves, at random; returns positions of both."""
+    order = np.random.default_rng(0).permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    place = np.arange(len(groups)) - np.repeat(starts, sizes)
+    size = np.repeat(sizes, sizes)
+    several = size > 1
+    first = place < (size + 1) // 2
+    return np.sort(order[several & first]), np.sort(order[several & ~first])
+
+
+def copies_metrics(
     arrays: dict[str, np.ndarray], train_labels: np.ndarray | None = None
 ) -> dict[str, dict]:
-    """Computes the metrics of the naive split.
+    """Computes what copies would have done to the simple method.
 
     Args:
         arrays: Content of predictions.npz.
         train_labels: For several labels per example, int (n, num_labels) of the train split.
 
     Returns:
-        `naive_split_baseline`, the accuracy of the simple method, or `naive_split_mae`; and
-        `naive_split_overlap`, the share of test examples that would have had a copy, or an example
-        of their group, in train. {} if nothing was compared.
+        `naive_split_overlap`, and `above_honest_split`, the accuracy on a split at random minus
+        that on the honest split, or `mae_above_honest_split`: the gain on examples with a copy in
+        train times their share, with a 95 % interval. {} if nothing was measured.
     """
-    if "naive_simple" not in arrays:
+    if "copies_overlap" not in arrays:
         return {}
-    labels, predicted, shared = (arrays[f"naive_{n}"] for n in ("label", "simple", "overlap"))
-    overlap = {"naive_split_overlap": proportion(shared.sum(), len(shared))}
+    overlap = float(arrays["copies_overlap"])
+    share = {"value": overlap, "low": None, "high": None, "n": None}
+    found = {"naive_split_overlap": share}
+    if "copies_naive" not in arrays:
+        return found
+    labels, honest, naive = (arrays[f"copies_{name}"] for name in ("label", "honest", "naive"))
+    name = "above_honest_split"
     if labels.dtype.kind == "f":
-        return {"naive_split_mae": mean_absolute_error(labels, predicted), **overlap}
-    right = predicted == labels
-    if train_labels is not None:
-        known = varying(train_labels)
-        entry = interval_of_mean(right[:, known].mean(axis=1))
+        name, gain = "mae_above_honest_split", np.abs(naive - labels) - np.abs(honest - labels)
     else:
-        entry = proportion(right.sum(), len(right))
-    return {"naive_split_baseline": entry, **overlap}
+        gain = (naive == labels).astype(float) - (honest == labels)
+        if train_labels is not None:
+            gain = gain[:, varying(train_labels)].mean(axis=1)
+    entry = interval_of_mean(gain)
+    scaled = {k: None if entry[k] is None else overlap * entry[k] for k in ("value", "low", "high")}
+    return {**found, name: {**scaled, "n": entry["n"]}}

@@ -16,7 +16,7 @@ from .features import PIECE, PIXELS, features_of, pixels_of
 # Limits on the training examples, so that a fit takes a few seconds on one core.
 LINEAR_WORK = 300_000_000  # examples × inputs × outputs
 TREE_WORK = 600_000_000  # examples × inputs × trees
-TEXTS = 200_000
+TEXT_BYTES = 60_000_000
 FEWEST = 40  # examples; with fewer no tree is split into leaves of 20
 
 
@@ -149,7 +149,7 @@ def _method_for(train: Split, labels: np.ndarray) -> _Method:
     """
     task = "values" if labels.dtype.kind == "f" else "classes" if labels.ndim == 1 else "labels"
     if isinstance(train.column, Tokens):
-        return _on_texts(task)
+        return _on_texts(task, train.column)
     shape, dtype = train.inputs.shape[1:], train.inputs.dtype
     if dtype.kind not in "fub":
         raise _LeftOut(f"inputs are {dtype}, not floats or images")
@@ -160,7 +160,7 @@ def _method_for(train: Split, labels: np.ndarray) -> _Method:
     return _trees(task, train, labels)
 
 
-def _on_texts(task: str) -> _Method:
+def _on_texts(task: str, column: Tokens) -> _Method:
     from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to import
     from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
     from sklearn.pipeline import make_pipeline
@@ -174,7 +174,8 @@ def _on_texts(task: str) -> _Method:
     def texts(split: Split) -> Any:
         return split.column.strings(split.rows)  # type: ignore[union-attr]
 
-    return _Method(f"TF-IDF with {name}", texts, make_pipeline(TfidfVectorizer(), fitted), TEXTS)
+    limit = max(FEWEST, TEXT_BYTES * len(column) // max(1, len(column.texts.content)))
+    return _Method(f"TF-IDF with {name}", texts, make_pipeline(TfidfVectorizer(), fitted), limit)
 
 
 def _on_pixels(task: str, train: Split, labels: np.ndarray) -> _Method:

@@ -56,7 +56,7 @@ def measure(data: Data, name: str = "simple") -> dict[str, np.ndarray]:
     if simple is None:
         return {}
     arrays = {name: simple.predicted, "simple_method": np.array(simple.name)}
-    return arrays | effect_of_copies(data)
+    return arrays | effect_of_copies(data, simple.predicted)
 
 
 def _compared(run: Run) -> list[_Compared]:
@@ -89,26 +89,21 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _copies(run: Run) -> list[tuple[str, str]]:
-    metrics = run.metrics
-    naive = next((n for n in ("naive_split_baseline", "naive_split_mae") if n in metrics), "")
-    compared = _compared(run)
-    if not naive or not compared:
+    metrics, compared = run.metrics, _compared(run)
+    if "naive_split_overlap" not in metrics or not compared:
         return []
-    other = compared[-1]
     look = run.data.look if run.data else None
     grouped = look is None or any(column.use == "group" for column in look.columns)
     copied = look is None or look.copies.exact or look.copies.near
     what = "copies and groups" if grouped and copied else "groups" if grouped else "copies"
     whose = "a copy" if not grouped else f"{'a copy or ' * bool(copied)}an example of their group"
-    of = " an MAE of" if naive.endswith("_mae") else ""
-    share, then, now = (
-        formatting.number(name, metrics[name].get("value"))
-        for name in ("naive_split_overlap", naive, other.baseline)
-    )
-    said = (
-        f"{share} of the test examples would have had {whose} in train, and {other.name} would "
-        f"have reached{of} {then} instead of {now}"
-    )
+    share = formatting.number("naive_split_overlap", metrics["naive_split_overlap"].get("value"))
+    said = f"{share} of the test examples would have {whose} in train"
+    for name, of in (("above_honest_split", "accuracy"), ("mae_above_honest_split", "MAE")):
+        if name in metrics:
+            unit = f" {formatting.unit_of(name)}".rstrip()
+            method = compared[-1].name
+            said += f", which changes the {of} of {method} by {_measured(run, name)}{unit}"
     return [(f"Had {what} been divided at random", said)]
 
 

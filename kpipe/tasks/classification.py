@@ -16,7 +16,7 @@ from ..data import Data
 from ..export import Case, Endpoints
 from ..inputs import Tokens
 from ..measures import classes
-from ..measures.copies import naive_metrics
+from ..measures.copies import copies_metrics
 from ..report import Section
 from ..runs import Metrics, Run
 from . import _cases, _contract, _labels, _simple
@@ -43,7 +43,7 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     names = ["accuracy", "balanced_accuracy", "macro_f1", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
     names += ["bag_of_words_baseline", "above_bag_of_words", "simple_baseline", "above_simple"]
-    names += ["naive_split_baseline", "naive_split_overlap"]
+    names += ["above_honest_split", "naive_split_overlap"]
     return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
 
 
@@ -94,7 +94,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     for name in ("bag_of_words", "simple"):
         if name in arrays:
             result |= classes.baseline_metrics(*answers, arrays[name], name)
-    return result | naive_metrics(arrays)
+    return result | copies_metrics(arrays)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:

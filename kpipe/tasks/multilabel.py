@@ -14,7 +14,7 @@ from .. import figures, formatting
 from ..data import Data
 from ..export import Case, Endpoints
 from ..measures import classes
-from ..measures.copies import naive_metrics
+from ..measures.copies import copies_metrics
 from ..report import Section
 from ..runs import Metrics, Run
 from . import _cases, _contract, _labels, _simple
@@ -29,7 +29,7 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     kinds = ("accuracy", "majority_baseline", "roc_auc")
     names = [*kinds[:2], "simple_baseline", "above_simple"]
-    names += ["naive_split_baseline", "naive_split_overlap"]
+    names += ["above_honest_split", "naive_split_overlap"]
     return names + [f"{kind}/{name}" for kind in kinds for name in label_names]
 
 
@@ -70,7 +70,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     measured = classes.multilabel_metrics(
         *answers, data.label_names, train_labels, arrays.get("simple")
     )
-    return measured | naive_metrics(arrays, train_labels)
+    return measured | copies_metrics(arrays, train_labels)
 
 
 def endpoints(model: keras.Model, data: Data) -> Endpoints:

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..export import Case, Comparison, Endpoints
 from ..measures import baselines
 from ..measures import regression as measures
-from ..measures.copies import naive_metrics
+from ..measures.copies import copies_metrics
 from ..report import Section
 from ..runs import Metrics, Run
 from . import _cases, _contract, _labels, _simple
@@ -31,7 +31,7 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     names = ["mae", "rmse", "r2", "explained_variance"]
     names += ["mean_baseline_mae", "linear_regression_mae", "mae_above_linear_regression"]
     names += ["simple_baseline_mae", "mae_above_simple"]
-    return [*names, "naive_split_mae", "naive_split_overlap"]
+    return [*names, "mae_above_honest_split", "naive_split_overlap"]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -102,7 +102,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     return (
         measures.regression_metrics(values, predictions)
         | measures.baseline_regression_metrics(values, predictions, fitted)
-        | naive_metrics(arrays)
+        | copies_metrics(arrays)
     )
 
 

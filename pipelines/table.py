@@ -7,7 +7,7 @@ median, and marked; identifiers, constants and texts are left out. The exported 
 columns by name.
 
     kpipe run houses.csv target=price
-    kpipe run patients.parquet target=outcome group=patient class_weight=balanced
+    kpipe run houses.parquet target=price group=town
     kpipe look houses.csv target=price
 """
 

@@ -106,6 +106,21 @@ def test_what_is_no_image_is_ignored_or_listed(tmp_path):
     assert "Other files were left out: 1 .txt." in look.notes
 
 
+def test_images_of_phones_that_cannot_be_read_are_a_warning(tmp_path):
+    folder = fill(tmp_path / "pets")
+    (folder / "cats/IMG_1.HEIC").write_bytes(b"x")
+    warnings = found(folder)[1].look.warnings
+    assert "Images that cannot be read were left out: 1 .heic; save them as JPEG." in warnings
+    for image in folder.rglob("*.png"):
+        image.unlink()
+    assert r"no image in it or below (other files: 1 .heic)" in error_of(folder)
+
+
+def test_names_of_classes_have_one_line(tmp_path):
+    folder = fill(tmp_path / "pets", ("black\ncats", "\x1b[31mdogs"))
+    assert image_folder(folder).label_names == ("[31mdogs", "black cats")
+
+
 def test_links_are_followed_but_not_in_a_circle(tmp_path):
     folder = fill(tmp_path / "pets", ("cats",))
     fill(tmp_path / "elsewhere", ("dogs",), first=500)
@@ -124,15 +139,18 @@ def test_unreadable_files_are_all_named_or_left_out(tmp_path):
     cut_in_the_middle(folder / "cats/0.png")
     (folder / "dogs/1.png").write_bytes(b"")
     (folder / "dogs/gone.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder / "dogs/pipe.png")
     message = error_of(folder, skip_bad=2)
-    assert "3 of 13 files cannot be read: cats/0.png: " in message
+    assert "4 of 14 files cannot be read: cats/0.png: " in message
     assert "dogs/1.png: empty file; dogs/gone.png: No such file" in message
-    assert "skip_bad=3" in message
-    source = found(folder, skip_bad=3)[1]
+    assert "dogs/pipe.png: not a file but a pipe or device; " in message
+    assert "skip_bad=4" in message
+    source = found(folder, skip_bad=4)[1]
     assert [name for name, _ in source.look.unreadable] == [
         "cats/0.png",
         "dogs/1.png",
         "dogs/gone.png",
+        "dogs/pipe.png",
     ]
     assert sum(source.examples.values()) == 10
 

@@ -103,7 +103,7 @@ def test_a_terminal_shows_the_columns_of_a_table():
         "  target      14,999 to 500,001 (median 179,700)",
         "  inputs      age",
         "  left out    id (identifier)",
-        "  missing     age (20.0 %), id (0.1 %)",
+        "  missing     age (20.0 %)",
     ]
 
 

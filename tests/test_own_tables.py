@@ -352,7 +352,7 @@ def with_cell(row, column, value):
     ("make", "options", "message"),
     [
         (houses, {"target": "prize"}, "target=prize: no such column; did you mean 'price'"),
-        (houses, {"target": ""}, "target is empty; known: id, area"),
+        (houses, {"target": ""}, "which column is the target.*known: id, area"),
         (houses, {"target": "price", "group": "ownr"}, "group=ownr: no such column; did you mean"),
         (houses, {"target": "price", "drop": "x"}, "drop=x: no such column"),
         (houses, {"target": "price", "time": "price"}, "'price' is both target and time"),
@@ -364,7 +364,7 @@ def with_cell(row, column, value):
         (
             houses,
             {"target": "price", "split": "town"},
-            "60 rows cannot be used: town is 'bray', not train",
+            r"60 rows cannot be used: rows .*: town is 'bray', not train",
         ),
         (houses, {"target": "price", "test_fraction": 1}, "test_fraction=1: expected a share"),
         (
@@ -390,12 +390,12 @@ def with_cell(row, column, value):
         (
             lambda: with_cell([2, 4], "price", None),
             {"target": "price"},
-            "2 rows cannot be used: price is missing in 3, 5; .*skip_bad=2$",
+            "2 rows cannot be used: rows 3, 5: price is missing; .*skip_bad=2$",
         ),
         (
             lambda: with_cell(3, "price", "much"),
             {"target": "price"},
-            "1 row cannot be used: price is no finite number in 4",
+            "1 row cannot be used: row 4: price is no finite number",
         ),
     ],
 )
@@ -405,6 +405,28 @@ def test_a_table_that_cannot_be_used_is_one_line(make, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_names_of_classes_have_one_line():
+    table = houses().replace({"sold": {"late": "very\nlate"}})
+    dataset = datasets.table(table, target="sold")
+    assert dataset.label_names == ("soon", "very late")
+    assert set(pieces(dataset.find(), "test")[1]) == {0, 1}
+
+
+def test_an_identifier_of_several_rows_is_a_warning_unless_it_is_the_group():
+    table = houses().rename(columns={"owner": "patient-nr"})
+    warned = datasets.table(table, target="price").find().look.warnings
+    assert any("group=patient-nr keeps the rows of one on one side" in one for one in warned)
+    grouped = datasets.table(table, target="price", group="patient-nr").find().look.warnings
+    assert not any("patient-nr" in one for one in grouped)
+    assert not datasets.table(houses(), target="price").find().look.warnings
+
+
+def test_a_test_split_that_becomes_small_is_a_warning():
+    table = houses(60).assign(owner=[0] * 54 + [1, 2, 0, 0, 0, 0], day=range(60))
+    look = datasets.table(table, target="price", group="owner", time="day").find().look
+    assert "are test, not 20 %" in look.warnings[0]
+
+
 def test_unusable_rows_are_left_out_if_that_is_asked_for(tmp_path, small_pieces):
     table = with_cell([2, 41], "price", None)
     path = tmp_path / "houses.csv"
@@ -412,7 +434,7 @@ def test_unusable_rows_are_left_out_if_that_is_asked_for(tmp_path, small_pieces)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:10], "1,2\n", *lines[10:]]))
     with pytest.raises(
-        UserError, match=r"3 rows .*2 cells; expected 10 .* in 11; price is missing in"
+        UserError, match=r"3 rows .*row 11: 2 cells; expected 10 .*rows 4, 44: price is missing"
     ):
         datasets.table(path, target="price", skip_bad=2)
     source = datasets.table(path, target="price", skip_bad=3).find()

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import sys
 
 import numpy as np
@@ -157,6 +158,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
         ("a.json", '[{"a": 1}, 2]', "a.json:2: int; expected an object"),
         ("a.json", '[{"a": 1},', "a.json: not JSON"),
         ("a.xlsx", "PK", "a.xlsx: expected a file that ends with .csv.*save the sheet as CSV"),
+        ("a.zip", "PK", "a.zip: expected a file that ends with .csv.*; unpack it first"),
         ("a", "a,b\n", "a: expected a file that ends with .csv"),
     ],
 )
@@ -164,6 +166,42 @@ def test_a_damaged_table_is_one_line_with_its_place(name, content, message, tmp_
     with pytest.raises(UserError, match=message) as error:
         read(write(tmp_path, name, content))
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_a_pipe_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"a\.csv: neither a file nor a folder"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("decimal", "cells", "numbers"),
+    [
+        (".", ["950", "1,234.50", "12,345,678"], ["950", "1234.50", "12345678"]),
+        (".", ["5 %", "12.5%", "?"], ["5", "12.5", None]),
+        (".", ["$1,234.50", "-$3", "€ 4"], ["1234.50", "-3", "4"]),
+        (",", ["1.234,50 €", "-2,5 €"], ["1234.50", "-2.5"]),
+        (".", ["5 %", "about 5 %"], ["5", "about 5 %"]),
+        (".", ["0,123", "1,23"], ["0,123", "1,23"]),
+        (".", ["a", "5 %"], ["a", "5 %"]),
+    ],
+)
+def test_numbers_as_people_write_them_are_numbers(decimal, cells, numbers, tmp_path):
+    sep = ";" if decimal == "," else ","
+    path = write(tmp_path, "a.csv", "".join(f'x{sep}"{cell}"\n' for cell in ["b", *cells]))
+    assert read(path)["b"].tolist() == numbers
+
+
+def test_the_line_of_excel_that_names_the_separator_is_no_row(tmp_path):
+    path = write(tmp_path, "a.csv", "sep=;\r\na;b\r\n1;2\r\n")
+    table = read(path)
+    assert table.to_dict("list") == {"a": ["1"], "b": ["2"]} and table.index.tolist() == [3]
+
+
+def test_rows_that_are_all_shorter_than_the_first_line_are_no_missing_rows(tmp_path):
+    path = write(tmp_path, "a.csv", "a,b,c (1 = low, 2 = high)\n1,2,3\n4,5,6\n")
+    with pytest.raises(UserError, match=r"a\.csv:2: 3 cells; expected 4 .*no row is as long"):
+        read(path, unreadable=[])
 
 
 def test_a_missing_file_or_column_is_named(tmp_path):

@@ -16,6 +16,9 @@ def main(arguments: list[str]) -> int:
     given = parser().parse(arguments)
     if not pathlib.Path(given.folder).is_dir():
         raise UserError(f"{given.folder}: no such folder; expected a run's folder")
+    folders = [path for path in given.files if pathlib.Path(path).is_dir()]
+    if folders:
+        raise UserError(f"{', '.join(folders)}: a folder; give its files, such as {folders[0]}/*")
     missing = [path for path in given.files if not pathlib.Path(path).is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)}: no such file")

@@ -29,7 +29,7 @@ def is_data(name: object) -> bool:
     if not isinstance(name, (str, os.PathLike)):
         return True
     text = os.fspath(name)
-    if text.endswith(".py") or text in catalogue.names() + list(catalogue.OWN_DATA):
+    if not text or text.endswith(".py") or text in catalogue.names() + list(catalogue.OWN_DATA):
         return False
     path = pathlib.Path(text).expanduser()
     return path.exists() or bool({"/", os.sep} & set(text)) or bool(path.suffix)

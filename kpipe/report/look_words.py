@@ -113,7 +113,10 @@ def _classes(look: Look) -> str:
 
 
 def _missing(look: Look) -> str:
-    found = sorted((c for c in look.columns if c.missing), key=lambda column: -column.missing)
+    found = sorted(
+        (c for c in look.columns if c.missing and c not in unused(look)),
+        key=lambda column: -column.missing,
+    )
     return listed([f"{clean(c.name, 30)} ({percent(c.missing, look)})" for c in found])
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,11 @@ def text_of(value: Any) -> str | None:
         return None if value != value else value.isoformat()
     text = str(value)
     return None if text in MISSING else text
+
+
+def class_name(text: str) -> str:
+    """Returns a name of a class in one line: control characters would break lists and figures."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
 def words(column: "pd.Series") -> "np.ndarray":

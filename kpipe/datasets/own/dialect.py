@@ -12,6 +12,7 @@ import lzma
 import pathlib
 import re
 import zlib
+from collections.abc import Sequence
 from typing import IO, Any
 
 from ...errors import UserError, first_line
@@ -20,6 +21,15 @@ ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
 DAMAGED = (OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError)
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[+-]?\d+)?", re.I)
+SEPARATOR_LINE = re.compile(r"sep=.\r?\n", re.I)  # that Excel reads above the column names
+_DRESSED = re.compile(r"([+-]?)[$€£¥]?\s?(\d[\d.,]*)\s?[%$€£¥]?")
+_COMMAS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_HINTS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "; save the sheet as CSV"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "; unpack it first"),
+    **dict.fromkeys((".jpg", ".jpeg", ".png"), "; images: give the folder of their classes"),
+    **dict.fromkeys((".txt", ".dat", ""), "; rename it if it is one of these"),
+}
 _SAMPLE = 2**18  # characters that the dialect is found in
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -67,10 +77,12 @@ def ending(path: pathlib.Path) -> str:
     packed = bool(suffixes) and suffixes[-1] in _OPENERS
     last = (suffixes[:-1] or [""])[-1] if packed else (suffixes or [""])[-1]
     if last not in ENDINGS or (packed and last == ".parquet"):
-        excel = "; save the sheet as CSV" if last in (".xlsx", ".xls", ".ods") else ""
-        raise UserError(f"{path}: expected a file that ends with {', '.join(ENDINGS)}{excel}")
+        raise UserError(
+            f"{path}: expected a file that ends with {', '.join(ENDINGS)}{_HINTS.get(last, '')}"
+        )
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        what = "neither a file nor a folder" if path.exists() else "no such file"
+        raise UserError(f"{path}: {what}")
     return last
 
 
@@ -152,6 +164,7 @@ def scan(path: pathlib.Path, size: int, time: int) -> Scan:
 
 def _csv_dialect(text: str, whole: bool, encoding: str, tabs: bool) -> Dialect:
     """Finds the separator that divides all lines of a sample into as many cells as the first."""
+    text = SEPARATOR_LINE.sub("", text, count=1) if SEPARATOR_LINE.match(text) else text
     escapes = ("", "\\") if '\\"' in text else ("",)
     best, result, cells = (0.0, 0), Dialect(encoding, "\t" if tabs else ","), []
     for separator in "\t" if tabs else SEPARATORS:
@@ -172,6 +185,7 @@ def _csv_dialect(text: str, whole: bool, encoding: str, tabs: bool) -> Dialect:
             if (width > 1 or tabs) and score > best:
                 best, cells = score, [cell for row in rows[1:] for cell in row]
                 result = Dialect(encoding, separator, escape=escape)
+    cells = [cell.strip(" %$€£¥") for cell in cells]
     commas = sum(bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
     points = sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", cell)) for cell in cells)
     if result.separator != "," and commas > points:
@@ -185,6 +199,30 @@ def open_file(path: pathlib.Path, encoding: str = "") -> IO[Any]:
     if not encoding:
         return opener(path, "rb")
     return opener(path, "rt", encoding=encoding, newline="")
+
+
+def is_dressed(cells: Sequence[str | None]) -> bool:
+    """Whether a column begins with a number, and some cells may be as people write them."""
+    first = next(filter(None, cells), "")
+    if not _DRESSED.fullmatch(first):
+        return False
+    text = "".join(filter(None, cells))
+    return any(mark in text for mark in ",%$€£¥")
+
+
+def undressed(cell: str, decimal: str) -> str:
+    """Returns a number without percent sign, currency and commas of thousands.
+
+    Example:
+        undressed("$1,234.50", "."), undressed("12 %", "."), undressed("about 12 %", ".")
+    """
+    match = _DRESSED.fullmatch(cell)
+    if not match:
+        return cell
+    sign, number = match.groups()
+    if decimal == "." and _COMMAS.fullmatch(number):
+        number = number.replace(",", "")
+    return sign + number
 
 
 def damaged(path: pathlib.Path, error: Exception) -> UserError:

@@ -73,8 +73,9 @@ def check_classes(
     if few:
         unit = "examples" if groups is None else "examples that differ, or groups,"
         raise UserError(
-            f"{what}: classes with fewer than 3 {unit}: {', '.join(few[:20])}"
-            f"{' ...' * (len(few) > 20)}; add examples or leave the class out"
+            f"{what}: classes with fewer than 3 {unit}: {', '.join(few[:5])}"
+            f"{f' and {len(few) - 5:,} more' * (len(few) > 5)}; add examples or leave "
+            f"{'these classes' if len(few) > 1 else 'the class'} out"
         )
 
 
@@ -185,7 +186,8 @@ def list_unreadable(where: str, unreadable: Sequence[tuple[int, str]], skip_bad:
     for line, reason in unreadable:
         reasons[reason].append(line)
     listed = "; ".join(
-        f"{reason} in {', '.join(map(str, lines[:10]))}{' ...' * (len(lines) > 10)}"
+        f"row{'s' * (len(lines) > 1)} {', '.join(map(str, lines[:10]))}"
+        f"{' ...' * (len(lines) > 10)}: {reason}"
         for reason, lines in list(reasons.items())[:20]
     )
     raise UserError(

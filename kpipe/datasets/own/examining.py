@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached result: raise it when it changes.
-EXAMINING_VERSION = 2
+EXAMINING_VERSION = 3
 
 
 class Examined(NamedTuple):
@@ -210,6 +210,12 @@ def _examine(
             None if times is None else times[used],
         )
         divided = describe_division(options.group, options.time, roles.task == "classification")
+        share = sizes(codes).get("test", 0) / used.sum()
+        if share < options.test_fraction / 2:
+            warnings.append(
+                f"Only {100 * share:.0f} % of the rows are test, not "
+                f"{100 * options.test_fraction:.0f} %: what belongs together stays on one side."
+            )
     row = f"{pathlib.Path(table).name}:" if isinstance(table, (str, os.PathLike)) else "row "
     copies, conflicting, pairs, across = copies_of(
         hashes, labels[used], codes[used], lines[used], row
@@ -260,10 +266,22 @@ def _look(
         for name, correlation in rows.correlations.items()
         if correlation.found and name not in leaking
     ]
+    grouping = [
+        name
+        for name in (roles.inputs if options.text is None and not options.group else ())
+        if profiled.columns[name].names_groups
+    ]
     warnings = [
+        f"Column {name} seems to name patients, users or the like, each in several rows. "
+        f"group={name} keeps the rows of one on one side; without it, results are better than on "
+        "new ones."
+        for name in grouping
+    ]
+    warnings += [
         f"Column {name} gives the target away: it determines {target} in every row. If it is not "
         f"known before {target} is, leave it out with drop={name}."
         for name in leaking
+        if name not in grouping
     ]
     notes = [*profiled.dialect.notes]
     for name in roles.inputs if options.text is None else ():

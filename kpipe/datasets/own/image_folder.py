@@ -14,6 +14,7 @@ from ..base import Dataset
 from ..look import Look
 from ..source import Source
 from ..splits import divide
+from .cells import class_name
 from .image_files import readable
 from .image_look import Labelled, describe
 from .image_scan import File, Listing, list_images, scan
@@ -28,6 +29,8 @@ _READING = 1
 # Names of folders above those of the classes, in any letter case.
 _SPLITS = {"train": "train", "training": "train"} | {"test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+# Endings of images that Pillow does not read: those of phones and cameras.
+_UNKNOWN = tuple(".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raw".split())
 _EXPECTED = "expected one folder of images a class, or such folders below train/ and test/"
 
 
@@ -102,7 +105,7 @@ def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> tuple[in
     import numpy as np
 
     images, others = listing.images, _listed(listing.others)
-    splits, classes = _places(folder, images)
+    splits, classes = _places(folder, images, others)
     if listing.empty:
         raise UserError(
             f"{folder}: no image in {', '.join(listing.empty)} (files in {folder.name} that are no "
@@ -138,17 +141,26 @@ def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> tuple[in
         rows = {"train": good[train], "test": good[test]}
     channels = options.channels or (1 if scanned.grey[good].all() else 3)
     look = describe(known, rows, (options.image_size, options.image_size, channels))
+    unknown = _listed(tuple(some for some in listing.others if some[0] in _UNKNOWN))
+    lost = (f"Images that cannot be read were left out: {unknown}; save them as JPEG.",)
     left_out = (f"Other files were left out: {others}.",) if others else ()
     look = dataclasses.replace(
-        look, divided=divided, unreadable=unreadable, notes=(*look.notes, *left_out)
+        look,
+        divided=divided,
+        unreadable=unreadable,
+        notes=(*look.notes, *left_out),
+        warnings=(*look.warnings, *(lost if unknown else ())),
     )
     return channels, _source(known, rows, look), look
 
 
-def _places(folder: pathlib.Path, images: tuple[File, ...]) -> tuple[list[str], list[str]]:
+def _places(
+    folder: pathlib.Path, images: tuple[File, ...], others: str
+) -> tuple[list[str], list[str]]:
     """Returns split and class of each image; all splits are "train" if there are no folders."""
     if not images:
-        raise UserError(f"{folder}: no image in it or below; {_EXPECTED}")
+        beside = f" (other files: {others})" if others else ""
+        raise UserError(f"{folder}: no image in it or below{beside}; {_EXPECTED}")
     tops = {file.path.split("/")[0] for file in images if "/" in file.path}
     known = {top: _SPLITS[top.lower()] for top in tops if top.lower() in _SPLITS}
     found = sorted(known.values())
@@ -176,7 +188,7 @@ def _places(folder: pathlib.Path, images: tuple[File, ...]) -> tuple[list[str], 
             raise UserError(f"{where}: {name} is in no folder of a class; {_EXPECTED}")
         splits.append(split)
         # A file system may store accents as characters of their own.
-        classes.append(unicodedata.normalize("NFC", place))
+        classes.append(class_name(unicodedata.normalize("NFC", place)))
     return splits, classes
 
 
@@ -199,7 +211,8 @@ def _check_classes(known: Labelled, rows: "dict[str, np.ndarray]") -> None:
         if different < needed:
             copies = f" ({len(of_class)} with copies)" if len(of_class) > different else ""
             raise UserError(
-                f"{known.folder}: the class {name} has {different} different images{where}{copies};"
+                f"{known.folder}: the class {name} has {different} different "
+                f"image{'s' * (different != 1)}{where}{copies};"
                 f" expected at least {needed}: add images, or remove the class"
             )
 

@@ -170,4 +170,5 @@ def _size_notes(shapes: "np.ndarray", wanted: tuple[int, int]) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} other classes" * (len(names) > 5))
+    shown = [name if len(name) <= 40 else f"{name[:37]}..." for name in names[:5]]
+    return ", ".join(shown) + (f" and {len(names) - 5} other classes" * (len(names) > 5))

@@ -205,8 +205,11 @@ def _read_one(folder: pathlib.Path, file: File) -> dict[str, Any]:
         "thumbnails": np.zeros((SIDE, SIDE), np.uint8),
         "colors": np.zeros((COLORS, COLORS, 3), np.uint8),
     }
+    path = folder / file.path
     try:
-        content = (folder / file.path).read_bytes()
+        if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+            return {**known, "reasons": "not a file but a pipe or device"}
+        content = path.read_bytes()
     except OSError as error:
         return {**known, "reasons": error.strerror or "cannot be read"}
     try:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached profile: raise it when profiles change.
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 MAX_LISTED = 1000  # unreadable rows that are listed
 _TEXT_WORDS = 4  # mean number of words from which a column of many values is text
 _CODE_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid|key|index|unnamed: \d+)$", re.I)
+_GROUP_NAME = re.compile(r"(^|[^a-z])(patient|subject|person|user|customer|client)", re.I)
 _CATEGORY_NAME = re.compile(r"(^|[^a-z])(code|zip|zipcode|postcode|plz)$", re.I)
 _BOOLEANS = ({"true", "false"}, {"yes", "no"})
 
@@ -138,6 +139,16 @@ class Profile:
         if everyone and many:
             return "", "identifier"
         return "category", ""
+
+    @property
+    def names_groups(self) -> bool:
+        """Whether it seems to name patients or users, each in several rows."""
+        named = _CODE_NAME.search(self.name) or _GROUP_NAME.match(self.name)
+        return (
+            bool(named)
+            and self.kind[0] in ("number", "category")
+            and (10 < self.different <= 0.7 * self.present)
+        )
 
     @property
     def mixed(self) -> tuple[tuple[int, str], ...]:

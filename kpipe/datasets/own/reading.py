@@ -15,14 +15,17 @@ from .cells import MISSING, plain, text_of
 from .dialect import (
     DAMAGED,
     DECIMAL_COMMA,
+    SEPARATOR_LINE,
     SEPARATORS,
     Dialect,
     damaged,
     ending,
     find_dialect,
+    is_dressed,
     open_file,
     scan,
     stamp,
+    undressed,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +112,8 @@ def _read_csv(
     )
     rows = _lines(path, reader)
     header_line, header = next(rows, (1, []))
+    if re.match(SEPARATOR_LINE, f"{dialect.separator.join(header)}\n"):
+        header_line, header = next(rows, (1, []))
     names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]  # as pandas
     if all(re.fullmatch(r"[+-]?[\d.,]+(e[+-]?\d+)?", cell, re.I) for cell in header):
         raise UserError(
@@ -135,6 +140,8 @@ def _read_csv(
     def values(cells: Iterable[str]) -> list[str | None]:
         # Written out, since it is most of the time that reading takes.
         found = [None if (cell := some.strip()) in MISSING else cell for some in cells]
+        if is_dressed(found):
+            found = [undressed(cell, dialect.decimal) if cell else cell for cell in found]
         if dialect.decimal == ",":
             found = [
                 cell.replace(".", "").replace(",", ".")
@@ -150,6 +157,9 @@ def _read_csv(
         empty = False
         cells = list(zip(*piece, strict=True))
         yield _frame({name: values(cells[names.index(name)]) for name in wanted}, lines)
+    if empty and unreadable:
+        line, reason = unreadable[0]
+        raise UserError(f"{path}:{line}: {reason}; no row is as long as the first line")
     if empty:
         raise UserError(f"{path}: no rows below the line of column names")
 

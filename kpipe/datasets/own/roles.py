@@ -1,10 +1,12 @@
 """What each column of a table is used as, and the task that its target is for."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from ...errors import UserError, nearest
 from ..columns import KINDS
+from .cells import class_name
 from .measuring import ALMOST, MAX_VALUES
 from .profile import Profile, TableProfile
 
@@ -74,7 +76,9 @@ def choose(where: str, table: TableProfile, options: Options) -> Roles:
     """
     profiles = table.columns
     if not options.target:
-        raise UserError(f"{where}: target is empty; {_known('', profiles)}")
+        raise UserError(
+            f"{where}: which column is the target? Give target=COLUMN; {_known('', profiles)}"
+        )
     given: dict[str, str] = {}
     for use, names in (
         ("target", options.target),
@@ -127,7 +131,11 @@ def is_boolean(profile: Profile) -> bool:
 
 def _known(word: str, profiles: Mapping[str, Profile]) -> str:
     names = list(profiles)
-    return nearest(word, names, [*names[:_LISTED], *["..."] * (len(names) > _LISTED)])
+    hint = ""
+    if any(name.startswith("Unnamed") or re.fullmatch(r"[\d.,]+", name) for name in names):
+        hint = "; the first line must be the names of the columns"
+    listed = [*names[:_LISTED], *["..."] * (len(names) > _LISTED)]
+    return nearest(word, names, listed) + hint
 
 
 def _use(profile: Profile) -> str:
@@ -139,7 +147,8 @@ def _check_inputs(
     where: str, inputs: Sequence[str], uses: Mapping[str, str], profiles: Mapping[str, Profile]
 ) -> None:
     if not inputs:
-        out = ", ".join(f"{name} ({use})" for name, use in uses.items())
+        listed = [f"{name} ({use})" for name, use in uses.items()]
+        out = ", ".join(listed[:_LISTED]) + " ..." * (len(listed) > _LISTED)
         raise UserError(f"{where}: no column is left as an input: {out}")
     for name in inputs:
         mixed = profiles[name].mixed
@@ -205,7 +214,7 @@ def _classes(where: str, target: Profile) -> dict[str, list[str]]:
     numeric = target.numeric == target.present and not target.zeros
     spellings: dict[str, list[str]] = {}
     for raw in target.values or ():
-        name = _number_name(float(raw)) if numeric else raw
+        name = _number_name(float(raw)) if numeric else class_name(raw)
         spellings.setdefault(name, []).append(raw)
     if len(spellings) < 2:
         raise UserError(

@@ -228,7 +228,7 @@ def kind_of(
             return "image_folder"
         if not path.exists():
             folder = path.parent if path.parent.is_dir() else pathlib.Path()
-            names = sorted(entry.name for entry in folder.iterdir())
+            names = sorted({entry.name for entry in folder.iterdir()} - {path.name})
             offer = nearest(path.name, names, ["..."]).partition("known:")[0].rstrip()
             raise UserError(
                 f"{path}: no such file or folder"

@@ -23,10 +23,10 @@ def from_hyperparameters(
     schedule: str = "constant",
     decay_rate: float = 1e-4,
     decay_steps: int = 10_000,
+    gradient_accumulation_steps: int = 1,
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer that `hp` names; the arguments are the defaults of its keys.
 
-    One more key is `gradient_accumulation_steps`: number of batches averaged for each update.
     Reduce-on-plateau is the Trainer's `reduce_lr_patience`.
 
     Args:
@@ -39,6 +39,7 @@ def from_hyperparameters(
         schedule: One of `SCHEDULES`, see `learning_rate_schedule`, also for the next two.
         decay_rate: Decay per step.
         decay_steps: Number of steps of a schedule.
+        gradient_accumulation_steps: Number of batches averaged for each update.
 
     Raises:
         ValueError: `gradient_accumulation_steps` is less than 1, or a name is unknown.
@@ -58,7 +59,7 @@ def from_hyperparameters(
     with hp.conditional_scope("schedule", ["cosine", "stepwise"]):
         decay_steps = hp.Int("decay_steps", 10, 1_000_000, sampling="log", default=decay_steps)
     # Fixed: it trades memory for time and is not a search dimension.
-    accumulation = hp.Fixed("gradient_accumulation_steps", 1)
+    accumulation = hp.Fixed("gradient_accumulation_steps", gradient_accumulation_steps)
     if accumulation < 1:
         raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
 

@@ -84,8 +84,13 @@ def _write_images(folder: pathlib.Path, names: Sequence[str], outputs: dict) -> 
 
 def _target(path: pathlib.Path, given: Sequence[pathlib.Path]) -> pathlib.Path:
     """Checks that a file of answers can be written, before anything is predicted."""
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
+    wrong = {
+        "is a folder": path.is_dir(),
+        "is a device": path.exists() and not path.is_file(),  # which a file would replace
+        "is in a folder that does not exist": not path.parent.is_dir(),
+        "is in a folder that cannot be written": not os.access(path.parent, os.W_OK),
+    }
+    if what := next((what for what, found in wrong.items() if found), ""):
         raise UserError(f"--csv {path} {what}; expected the name of a file")
     if path.exists() and any(path.samefile(other) for other in given):
         raise UserError(f"--csv {path} is one of the files to predict; choose another name")

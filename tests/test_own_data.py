@@ -7,7 +7,8 @@ import pytest
 
 import kpipe
 from kpipe import cli
-from kpipe.experiments import catalogue, own
+from kpipe.experiments import catalogue, keys, modules, own
+from kpipe.experiments.new import write_pipeline
 from kpipe.runs import open_run
 
 
@@ -67,6 +68,31 @@ def test_a_new_pipeline_trains_the_same_network(name, desk, quick_runs, capsys):
     assert "mine.py exists" in capsys.readouterr().err
 
 
+OFTEN = {"epochs": "6", "batch_size": "16", "patience": "4", "gradient_accumulation_steps": "2"}
+SELDOM = {
+    "photos": {"class_weight": "balanced", "monitor_mode": "max", "reduce_lr_patience": "3"},
+    "reviews.csv": {"target": "rating", "retrain": "true", "val_fraction": "0.3", "text": "body"},
+    "houses.csv": {"target": 'a "price" \\', "checkpoint_seconds": "7", "num_layers": "0"},
+}
+
+
+@pytest.mark.parametrize("name", SELDOM)
+def test_a_new_pipeline_has_every_key_that_was_given(name, desk):
+    data = f'my "{name}'
+    houses = own_files.houses(60)
+    houses.rename(columns={"price": 'a "price" \\'}).to_csv("houses.csv", index=False)
+    (desk / name).rename(desk / data)
+    given = {**OFTEN, **SELDOM[name], "schedule": "constant"}
+    written = write_pipeline("mine", data, given)
+    bundled, mine = modules.load(*own.find(data, given))[0], modules.load(written)[0]
+    first, second = keys.resolve(bundled, given), keys.resolve(mine, {})
+    assert first.trainer == second.trainer
+    assert first.dataset.val_fraction == second.dataset.val_fraction
+    models = [part.build_model(by.hp) for part, by in ((bundled, first), (mine, second))]
+    configs = [{**model.optimizer.get_config(), "name": ""} for model in models]
+    assert configs[0] == configs[1] and configs[0]["gradient_accumulation_steps"] == 2
+
+
 def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):
     monkeypatch.setattr(kpipe.Trainer, "fit", None)
     assert cli.main(["look", "houses.csv", "target=price"]) == 0
@@ -105,6 +131,7 @@ def test_a_users_data_are_searched(desk, quick_runs):
         (["look", "houses.csv", "target=price", "epochs=3"], "no key 'epochs'"),
         (["look", "mnist_mlp"], "expected your own folder or file"),
         (["new", "2nd", "photos"], "not a module name"),
+        (["new", "mine", "photos", "filters=8,16"], "filters=8,16: expected one value"),
         (["new", "mnist_mlp", "photos"], "is the name of a bundled pipeline"),
         (["photos"], "did you mean kpipe run photos?"),
     ],

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from types import SimpleNamespace
 
 import keras
@@ -151,7 +152,7 @@ def test_mistakes_in_files_are_one_line(exported, table, tmp_path, capsys):
     assert "the model takes the columns of a table, not texts" in message
 
 
-def test_answers_never_replace_what_they_answer(exported, tmp_path, capsys):
+def test_answers_never_replace_what_they_answer(exported, tmp_path, capsys, monkeypatch):
     path, link = tmp_path / "new.csv", tmp_path / "link.csv"
     path.write_text("a\n1\n")
     link.symlink_to(path)
@@ -164,6 +165,11 @@ def test_answers_never_replace_what_they_answer(exported, tmp_path, capsys):
     assert "in a folder that does not exist" in failed(
         capsys, exported.folder, path, "--csv", nowhere
     )
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "is a device" in failed(capsys, exported.folder, path, "--csv", pipe)
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    assert "cannot be written" in failed(capsys, exported.folder, path, "--csv", tmp_path / "a")
     assert "use one of both" in failed(capsys, exported.folder, path, "--csv", "a", "--json")
 
 

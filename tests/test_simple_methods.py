@@ -4,6 +4,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import own_files
 import pytest
 from own import both, dataset, pictures
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -11,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kpipe import data, report
+from kpipe import data, datasets, report
 from kpipe.data import Split
 from kpipe.datasets.columns import Column
 from kpipe.datasets.look import Copies, Look
@@ -191,6 +192,20 @@ def test_the_features_of_a_table_are_its_raw_numbers_dates_and_ids():
     assert inputs.dtype == np.float32
     # 702 ids are too many for scikit-learn's trees: a number, in order of frequency.
     assert is_category.tolist() == [False] * 7 + [True, False]
+
+
+def test_the_features_of_a_users_table_are_its_own_values():
+    houses = own_files.houses(60)
+    houses_of = datasets.table(houses, target="price")
+    train = data.prepare(houses_of, houses_of.find()).train
+    inputs, is_category = features_of(train)
+    rows = houses.set_index(houses["price"].astype("float32")).loc[train.labels[train.rows]]
+    np.testing.assert_array_equal(inputs[:, 0], rows["area"].astype("float32"))
+    np.testing.assert_array_equal(inputs[:, 6], rows["garden"] == "yes")
+    assert is_category.tolist() == [False] * 7 + [True]  # town, after five values of a date
+    ids = {town: set(inputs[(rows["town"] == town).to_numpy(), 7]) for town in ("Aston", "Bray")}
+    assert len(ids["Aston"]) == len(ids["Bray"]) == 1 and not ids["Aston"] & ids["Bray"]
+    assert set(inputs[rows["town"].isna().to_numpy(), 7]) == {0}
 
 
 def test_a_missing_value_of_a_table_is_used_as_it_is():

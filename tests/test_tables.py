@@ -120,10 +120,10 @@ def test_a_category_is_the_same_word_whatever_pandas_made_of_it():
             "",
             "2024-01-30T23:30:00,2024-01-31T12:30:00",
         ),
-        (["31/01/2024", "01/31/2024", None, "2024-01-31"], "%d/%m/%Y", "2024-01-31,,,2024-01-31"),
+        (["31/01/2024", None, "2024-01-31"], "%d/%m/%Y", "2024-01-31,,2024-01-31"),
         ([20240131, 20240201.0, None], "%Y%m%d", "2024-01-31,2024-02-01,"),
         (pd.to_datetime(["2024-01-31", None]), "%d/%m/%Y", "2024-01-31,"),
-        (["no date", "2023-02-29", ""], "", ",,"),
+        (["", " "], "", ","),
         ([None, None], "", ","),
     ],
 )
@@ -141,6 +141,8 @@ def test_dates_become_iso(values, format, expected):
         (pd.to_datetime(["2024-01-31"]), "number", "0, column 'x': .*; expected a number"),
         ([0.0, 2.0], "boolean", r"1, column 'x': 2.0; expected true, yes, 1, false, no or 0"),
         (["maybe"], "boolean", r"0, column 'x': 'maybe'; expected true, yes"),
+        ([None, "31/01/2024"], "date", r"1, column 'x': '31/01/2024'; expected a date such as"),
+        (["2023-02-29"], "date", r"0, column 'x': '2023-02-29'; expected a date"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(values, kind, message):

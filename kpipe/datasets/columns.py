@@ -153,7 +153,7 @@ def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -
     """Converts the columns of a DataFrame, or of a piece of a larger table, to `TableRows`.
 
     Missing are NaN, None and blank texts. A boolean may be true, yes, 1, false, no or 0. A date is
-    read by `Column.format`; one that cannot be read is missing.
+    read by `Column.format`, or is ISO 8601.
 
     Args:
         frame: Values as `reading.frames` yields them; other columns are ignored. Errors name rows
@@ -162,8 +162,8 @@ def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -
         where: The file, for errors; "" if there is none.
 
     Raises:
-        UserError: A column is missing; or a value is no number, or not finite in float32. The
-            message names file, row and column.
+        UserError: A column is missing; or a value is no number, not finite in float32, or no date.
+            The message names file, row and column.
     """
     import numpy as np
 
@@ -176,6 +176,10 @@ def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -
             position += 1
         else:
             words.append(words_of(series, column))
+            if column.kind == "date":
+                wrong = _unread(series, np.array([not word for word in words[-1]], bool))
+                date = f"{datetime.date(2024, 1, 31):{column.format or '%Y-%m-%d'}}"
+                _refuse(series, wrong, column, where, f"a date such as {date}")
     return TableRows(numbers, words)
 
 
@@ -220,20 +224,38 @@ def _numbers(series: "pd.Series", column: Column, where: str) -> "np.ndarray":
     values = _booleans(series) if boolean else _floats(series)
     with np.errstate(over="ignore"):  # refused here
         converted = values.astype(np.float32)
-    unread = np.flatnonzero(np.isnan(values) & ~series.isna().to_numpy())
-    wrong = [row for row in unread if _word(series.iloc[row])]
+    wrong = _unread(series, np.isnan(values))
     expected = "true, yes, 1, false, no or 0" if boolean else "a number"
     if not wrong:
-        wrong, expected = list(np.flatnonzero(np.isinf(converted))), "a finite number below 3.4e38"
-    if wrong:
-        label, value = series.index[wrong[0]], series.iloc[wrong[0]]
-        place = f"{where}:{label}" if where else f"row {label}"
-        more = f" ({len(wrong):,} such values)" if len(wrong) > 1 else ""
-        raise UserError(
-            f"{place}, column {column.name!r}: {_shown(value)}{more}; expected {expected}, or "
-            "nothing if it is missing"
+        wrong, expected = (
+            np.flatnonzero(np.isinf(converted)).tolist(),
+            "a finite number below 3.4e38",
         )
+    _refuse(series, wrong, column, where, expected)
     return converted
+
+
+def _unread(series: "pd.Series", empty: "np.ndarray") -> list[int]:
+    """Returns the rows that became empty, bool (n,), though their values are not missing."""
+    import numpy as np
+
+    rows = np.flatnonzero(empty & ~series.isna().to_numpy())
+    return [int(row) for row in rows if _word(series.iloc[row])]
+
+
+def _refuse(
+    series: "pd.Series", rows: Sequence[int], column: Column, where: str, expected: str
+) -> None:
+    """Raises an error that names the first of some rows, if there are any."""
+    if not rows:
+        return
+    label, value = series.index[rows[0]], series.iloc[rows[0]]
+    place = f"{where}:{label}" if where else f"row {label}"
+    more = f" ({len(rows):,} such values)" if len(rows) > 1 else ""
+    raise UserError(
+        f"{place}, column {column.name!r}: {_shown(value)}{more}; expected {expected}, or "
+        "nothing if it is missing"
+    )
 
 
 def _booleans(series: "pd.Series") -> "np.ndarray":

@@ -1,6 +1,6 @@
 """Writes a pipeline file for a user's own data: what `kpipe run DATA` does, to be edited."""
 
-import json
+import dataclasses
 import os
 import pathlib
 import textwrap
@@ -15,19 +15,19 @@ from .keys import Settings
 PAGE = '''\
 """{title}
 
-    kpipe run {file}
+Edit it, then: kpipe run {file}
 """
 
 from kpipe import Trainer, datasets, losses, models, optimizers
 
 task = "{task}"
-data = "{name}"
+data = {name}
 
 
 def load_data(hp):
     return datasets.{kind}(
-        {path!r},
-{data_arguments}    ){augmented}
+        {path},
+{data_arguments}    {augmented}
 
 
 def build_model(hp):
@@ -35,16 +35,14 @@ def build_model(hp):
     model = models.{builder}(
 {model_arguments}    )
 {weights}    model.compile(
-        optimizer=optimizers.from_hyperparameters(
-            hp, {optimizer}
-        ),
+        {optimizer},
         **losses.for_task(task),
     )
     return model
 
 
 def build_trainer(hp):
-    return Trainer({trainer})
+    {trainer}
 '''
 # Arguments of the datasets, if they differ from the defaults.
 RARE = {
@@ -60,6 +58,8 @@ RARE = {
     "skip_bad": 0,
 }
 OF_DATA = ("target", "text", "image_size", "vocabulary_size", "max_length", *RARE)
+OF_TRAINER = ("epochs", "batch_size", "monitor", "patience")  # others if they are set
+WIDTH = 100  # of a line, if it can be divided
 AUGMENTATION = ("flip", "shift", "rotate", "zoom", "brightness", "contrast", "saturation", "erase")
 
 
@@ -91,6 +91,8 @@ def write_pipeline(
     pipeline = own.find(data, overrides)
     module, _ = modules.load(*pipeline)
     settings = keys.resolve(module, overrides)
+    for key, several in settings.choices.items():
+        raise UserError(f"{key}={','.join(map(str, several))}: expected one value")
     modules.choose_task(module, settings.dataset)
     written = _page(path.name, pipeline, settings)
     files.write_bytes(path, written.encode())
@@ -106,29 +108,24 @@ def _page(file: str, pipeline: own.Found, settings: Settings) -> str:
     shown = {key: value for key, value in given.items() if key not in RARE or value != RARE[key]}
     augmentation = AUGMENTATION if kind == "image_folder" else ("drop_words",)
     changes = {key: values[key] for key in augmentation if values.get(key)}
-    augmented = f".augmented({_joined(changes)})" if changes else ""
-    trainer = settings.trainer
-    options = {
-        "batch_size": trainer.batch_size,
-        "epochs": trainer.epochs,
-        "monitor": trainer.monitor,
-        "patience": trainer.patience,
-        "class_weight": trainer.class_weight,
-    }
+    fields = {field.name: field.default for field in dataclasses.fields(settings.trainer)}
+    options = {name: getattr(settings.trainer, name) for name in fields}
+    options = {k: v for k, v in options.items() if k in OF_TRAINER or v != fields[k]}
+    title = f"{dataset.name}: {_what(dataset)}."
     return PAGE.format(
-        title=f"{dataset.name}: {_what(dataset)}.",
+        title=" ".join(title.split()).replace("\\", "/").replace('"', "'"),
         file=file,
         task=dataset.task,
-        name=dataset.name,
+        name=_literal(dataset.name),
         kind=kind,
-        path=os.fspath(pipeline.data),
-        data_arguments=_lines(shown),
-        augmented=augmented,
+        path=_literal(os.fspath(pipeline.data)),
+        data_arguments="".join(f"        {argument},\n" for argument in _arguments(shown)),
+        augmented=_call(").augmented", _arguments(changes), 4) if changes else ")",
         builder=builder,
         model_arguments=textwrap.indent("".join(f"{line},\n" for line in model), " " * 8),
         weights=weights,
-        optimizer=_optimizer(values),
-        trainer=_joined({key: value for key, value in options.items() if value is not None}),
+        optimizer=_call("optimizer=optimizers.from_hyperparameters", _optimizer(values), 8),
+        trainer=_call("return Trainer", _arguments(options), 4),
     )
 
 
@@ -176,7 +173,7 @@ def _model(kind: str, dataset: Dataset, values: Mapping) -> tuple[str, list[str]
     return "recurrent", [*common, f'cell="{architecture}"', "bidirectional=True"], ""
 
 
-def _optimizer(values: Mapping) -> str:
+def _optimizer(values: Mapping) -> list[str]:
     used = {"learning_rate": values["learning_rate"]}
     if values["optimizer"] == "sgd_momentum":
         used["momentum"] = values["momentum"]
@@ -186,17 +183,28 @@ def _optimizer(values: Mapping) -> str:
         used["schedule"] = values["schedule"]
         names = ("decay_rate", "decay_steps")
         used |= {name: values[name] for name in names if name in values}
-    return f'"{values["optimizer"]}", {_joined(used)}'
+    if values["gradient_accumulation_steps"] > 1:
+        used["gradient_accumulation_steps"] = values["gradient_accumulation_steps"]
+    return ["hp", _literal(values["optimizer"]), *_arguments(used)]
 
 
-def _joined(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{key}={_literal(value)}" for key, value in values.items())
+def _call(function: str, arguments: list[str], indent: int) -> str:
+    """Writes a call in one line, with the arguments in a line of their own, or in one each."""
+    joined, outer, inner = ", ".join(arguments), " " * indent, " " * (indent + 4)
+    if len(f"{outer}{function}({joined}),") <= WIDTH:
+        return f"{function}({joined})"
+    if len(inner + joined) <= WIDTH:
+        return f"{function}(\n{inner}{joined}\n{outer})"
+    lines = "".join(f"{inner}{argument},\n" for argument in arguments)
+    return f"{function}(\n{lines}{outer})"
 
 
-def _lines(values: Mapping[str, object]) -> str:
-    return "".join(f"        {key}={_literal(value)},\n" for key, value in values.items())
+def _arguments(values: Mapping[str, object]) -> list[str]:
+    return [f"{key}={_literal(value)}" for key, value in values.items()]
 
 
 def _literal(value: object) -> str:
-    """Writes a value as Python code; texts in double quotes, as the file's other texts."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    """Writes a value as Python code; texts in double quotes if they contain none."""
+    text = repr(value)
+    plain = isinstance(value, str) and text[0] == "'" and '"' not in text
+    return f'"{text[1:-1]}"' if plain else text

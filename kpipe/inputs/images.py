@@ -147,7 +147,8 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
         content: Scalar string, the encoded image.
         shape: (height, width, channels); 1 channel is grey, 3 are RGB.
     """
-    head = tf.strings.substr(content, 0, 2**16)  # EXIF is in here
+    # EXIF comes first, or after a profile of colours; to search 64 KiB takes a tenth of the time.
+    head = tf.strings.substr(content, 0, 2**13)
     image = tf.cond(
         tf.strings.regex_full_match(head, _UNUSUAL if shape[2] == 3 else _UNUSUAL_IF_GREY),
         lambda: _decode_unusual(content, shape[2]),

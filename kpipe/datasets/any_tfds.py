@@ -75,7 +75,7 @@ def from_tfds(
     features = _features(name, config or after, folder)
     if label not in features.classes:
         if label != "label" or len(features.classes) != 1:
-            known = ", ".join(features.classes) or "none"
+            known = ", ".join(sorted(features.classes)) or "none"
             raise UserError(
                 f"{name}: no class {label!r}; expected a dataset with a ClassLabel; it has {known}"
             )

@@ -13,6 +13,10 @@ class UserError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """Returns one line, even if names of the user's files or columns have several."""
+        return " ".join(super().__str__().splitlines())
+
 
 class RunError(Exception):
     """A run that failed, for example because of a NaN loss or an export that is not verified.

@@ -235,7 +235,7 @@ def test_a_folder_of_nothing_and_none_at_all_are_one_line(tmp_path):
 
 @pytest.mark.parametrize("options", [{"channels": 2}, {"image_size": 0}, {"test_fraction": 1.0}])
 def test_arguments_out_of_range_are_refused(tmp_path, options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(UserError, match=next(iter(options))):
         image_folder(tmp_path, **options)
 
 

@@ -1,6 +1,7 @@
 """Arrays in memory as a dataset."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kpipe import data, datasets
@@ -91,6 +92,12 @@ def test_given_splits_are_used_and_their_copies_counted():
     assert only_val.examples == {"train": 48, "val": 6, "test": 12}
 
 
+def test_columns_of_a_frame_are_arrays():
+    table = pd.DataFrame({"t": TEXTS, "y": CLASSES, "g": RUN}, index=RUN + 1000)
+    source = datasets.arrays(table["t"], table["y"], groups=table["g"]).find()
+    assert source.examples == {"train": 48, "test": 12}
+
+
 def test_groups_and_copies_stay_on_one_side():
     x = VECTORS.copy()
     x[59] = x[0]
@@ -137,6 +144,10 @@ def test_the_identity_follows_the_content():
         (VECTORS, CLASSES, {"val": (VECTORS[:5, :3], CLASSES[:5])}, r"val x .*expected .*\(n, 4\)"),
         (VECTORS, [None, *RUN[1:].tolist()], {}, r"y\[0\] is None; expected texts, or numbers"),
         (VECTORS, [1, "a", *RUN[2:].tolist()], {}, r"y\[0\] is 1; expected texts, or numbers"),
+        (VECTORS[:0], CLASSES[:0], {}, "x has 0 examples"),
+        ([[1, 2], [3]] * 30, CLASSES, {}, "x is no array: setting"),
+        (VECTORS, [[1, 2], [3]] * 30, {}, "y is no array: setting"),
+        (VECTORS, CLASSES, {"groups": [None, *"ab"] * 20}, r"groups\[0\] is missing"),
     ],
 )
 def test_arrays_that_do_not_fit_are_one_line(x, y, options, message):

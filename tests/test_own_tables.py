@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from kpipe import data, datasets
+from kpipe.datasets import splits
 from kpipe.datasets.own import division, examining, leaks, profile, reading
+from kpipe.datasets.own.roles import Options
 from kpipe.errors import UserError
 
 
@@ -98,6 +100,7 @@ def test_pieces_are_the_rows_of_the_split_in_order(as_file, tmp_path, small_piec
     assert source.groups is None and source.times is None
 
 
+RUN_200 = np.arange(200)
 TARGETS = {
     "grade": np.arange(60) % 5 + 1,
     "mark": (np.arange(60) % 3) / 2,
@@ -141,6 +144,35 @@ def test_the_task_follows_from_the_target(options, task, names, first, as_file, 
 def test_few_numbers_in_few_rows_are_no_classes():
     table = pd.DataFrame({"x": np.arange(30) / 7, "y": np.arange(30) % 15})
     assert datasets.table(table, target="y").task == "regression"
+
+
+def test_booleans_may_be_written_as_numbers(tmp_path):
+    table = pd.DataFrame(
+        {
+            "some": [None if n % 5 == 0 else n % 2 for n in range(60)],  # 0.0 and 1.0
+            "one": np.arange(60) % 2 / 1.0,
+            "two": np.where(np.arange(60) % 3, "Yes", "FALSE"),
+        }
+    )
+    path = tmp_path / "a.csv"
+    table.to_csv(path, index=False)
+    dataset = datasets.table(path, target="one,two")
+    assert [(c.kind, c.missing) for c in dataset.columns] == [("boolean", True)]
+    parts, labels = pieces(dataset.find(), "train")
+    numbers = np.concatenate([part.numbers for part in parts])[:, 0]
+    np.testing.assert_array_equal(numbers[~np.isnan(numbers)], labels[~np.isnan(numbers), 0])
+
+
+def test_a_name_may_contain_a_comma(tmp_path):
+    table = houses().rename(columns={"price": "price, EUR", "sold": "sold, late\nor soon"})
+    dataset = datasets.table(table, target="price, EUR", drop="sold, late\nor soon")
+    assert (
+        dataset.label_names == ("price, EUR",)
+        and uses(dataset)["sold, late\nor soon"][-4:] == "drop"
+    )
+    with pytest.raises(UserError) as error:
+        datasets.table(table, target="prize")
+    assert "\n" not in str(error.value)
 
 
 def test_numbers_of_one_class_may_be_written_in_several_ways(tmp_path):
@@ -221,6 +253,49 @@ def test_copies_across_given_splits_are_warned_of_and_stay():
     assert look.examples == {"train": 30, "test": 30}
     assert (look.copies.exact, look.copies.conflicting) == (1, 1)
     assert any(warning.startswith("1 rows are also in another split") for warning in look.warnings)
+
+
+def test_groups_across_given_splits_are_warned_of():
+    table = houses(60).assign(part=["train", "test"] * 30)
+    (warning,) = (
+        datasets.table(table, target="price", split="part", group="owner").find().look.warnings
+    )
+    assert warning.startswith("Values of owner are in several splits, 20 times")
+    table["part"] = np.where(table["owner"] < 15, "train", "test")
+    assert (
+        not datasets.table(table, target="price", split="part", group="owner").find().look.warnings
+    )
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_belongs_together_is_in_one_of_train_val_and_test(task):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        table = pd.DataFrame({"a": random.integers(0, 40, 200), "b": random.choice([*"uvw"], 200)})
+        table["owner"] = [None if n < 20 else f"o{n}" for n in random.integers(0, 120, 200)]
+        table["y"] = random.choice([*"pqr"], 200) if task == "classification" else RUN_200 / 7
+        options = Options(target=("y",), group="owner", split_seed=seed)
+        found = examining.examine(table, options)
+        rest = np.flatnonzero(found.codes == 0)
+        _, val = splits.divide(found.labels[rest], 0.15, seed, found.groups[rest])
+        sides = found.codes.copy()
+        sides[rest[val]] = 1
+        assert set(sides) == {0, 1, 2}
+        for key in (["a", "b"], ["owner"]):
+            assert (table.assign(side=sides).groupby(key)["side"].nunique() == 1).all()
+
+
+def test_a_class_of_one_group_or_of_no_test_rows_is_said_so():
+    table = houses(60).assign(sold=["late"] * 40 + ["soon"] * 20, owner=np.arange(60) // 4)
+    table.loc[[0, 4, 8], "sold"] = "rare"  # the most frequent class of no owner
+    table.loc[20:23, "sold"] = "lone"
+    with pytest.raises(UserError, match=r"fewer than 3 .*'lone' \(1\)"):
+        datasets.table(table, target="sold", group="owner")
+    table.loc[[24, 28], "sold"] = "lone"
+    look = datasets.table(table, target="sold", group="owner").find().look
+    assert sum(look.classes["lone"].values()) == 6
+    time = datasets.table(table, target="sold", time="id").find().look
+    assert "No example of late, lone, rare is in test." in time.warnings
 
 
 # --- suspicious columns ------------------------------------------------------------------------
@@ -383,6 +458,21 @@ def with_cell(row, column, value):
             "column 'area' contains numbers, but 'unknown' in row 8; .* drop=area",
         ),
         (
+            lambda: houses().assign(area=[np.inf, *TARGETS["weight"][1:]]),
+            {"target": "price"},
+            "column 'area' contains numbers, but 'inf' in row 1;",
+        ),
+        (
+            lambda: houses().assign(area=[np.inf, 2] * 30),
+            {"target": "price"},
+            "column 'area' contains numbers, but 'inf' in row 1;",
+        ),
+        (
+            lambda: houses(8).assign(sold=[*"pqpqpqqp"]),
+            {"target": "sold", "test_fraction": 0.1},
+            "^the DataFrame: 8 examples cannot be divided",
+        ),
+        (
             lambda: with_cell(7, "built", "in May"),
             {"target": "price"},
             "column 'built' contains dates, but 'in May' in row 8",
@@ -439,8 +529,17 @@ def test_unusable_rows_are_left_out_if_that_is_asked_for(tmp_path, small_pieces)
         datasets.table(path, target="price", skip_bad=2)
     source = datasets.table(path, target="price", skip_bad=3).find()
     assert source.examples == {"train": 46, "test": 12}
-    assert {name for name, _ in source.look.unreadable} == {f"{path}:{n}" for n in (4, 11, 44)}
+    assert {name for name, _ in source.look.unreadable} == {f"houses.csv:{n}" for n in (4, 11, 44)}
     assert sum(len(pieces(source, split)[1]) for split in source.examples) == 58
+
+
+def test_all_unreadable_rows_count(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"{n / 7},{n % 2}\n" for n in range(60)]
+    path.write_text("".join(["x,y\n", *["1\n"] * 1500, *rows]))
+    with pytest.raises(UserError, match=r"1,500 rows cannot be used.*skip_bad=1500"):
+        datasets.table(path, target="y", skip_bad=1000)
+    assert len(datasets.table(path, target="y", skip_bad=1500).find().look.unreadable) == 1500
 
 
 def test_one_class_of_copies_alone_is_too_small():
@@ -465,6 +564,17 @@ def test_what_was_examined_is_found_again_and_follows_the_content(tmp_path, monk
     houses(50).to_csv(path, index=False)
     assert datasets.table(path, target="price").find().identity != first.identity
     assert sum(first.examples.values()) == 60
-    with pytest.raises(UserError, match="has changed while it was read"):
-        houses(70).to_csv(path, index=False)
-        list(first.pieces("train"))
+    for changed in (houses(70), houses().iloc[::-1]):
+        changed.to_csv(path, index=False)
+        with pytest.raises(UserError, match="has changed while it was read"):
+            list(first.pieces("train"))
+    houses().to_csv(path, index=False)
+    assert list(first.pieces("train"))  # the same content
+
+
+def test_a_changed_frame_is_refused():
+    table = houses()
+    source = datasets.table(table, target="price").find()
+    table["area"] += 1
+    with pytest.raises(UserError, match="the DataFrame: has changed"):
+        list(source.pieces("train"))

@@ -71,6 +71,19 @@ def test_a_file_that_is_not_utf_8_is_read_and_said_so(tmp_path):
     )
 
 
+def test_points_of_thousands_are_no_decimals(tmp_path):
+    path = write(tmp_path, "a.csv", "n;m\n1.200;1,5\n-1.234.567;1.000,5\n12;1.5\n")
+    table = read(path)
+    assert table["n"].tolist() == ["1200", "-1234567", "12"]
+    assert table["m"].tolist() == ["1.5", "1000.5", "1.5"]
+
+
+def test_halves_of_characters_are_read(tmp_path):
+    path = write(tmp_path, "a.jsonl", r'{"a": "x\ud83d"}')
+    assert read(path)["a"].tolist() == ["x?"]
+    assert profile.profile(path).rows == 1
+
+
 def test_cells_may_contain_quotes_separators_and_lines(tmp_path):
     path = write(tmp_path, "a.csv", 'a,b\n"x, ""y""\nz",1\n,2\n5" pipe,3\n')
     table = read(path)
@@ -124,6 +137,17 @@ def test_typed_columns_are_numbers_or_text(parquet, tmp_path, small_pieces):
     assert table["day"].tolist() == ["2024-01-31", None, "2024-02-01"]
     assert table["moment"].tolist()[0] == "2024-01-31T12:30:00"
     assert table["kind"].tolist() == ["u", "v", None]
+
+
+def test_an_index_in_a_parquet_file_is_a_column(tmp_path):
+    frame().set_index("yes").to_parquet(tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet")["yes"].tolist() == ["True", "False", "True"]
+
+
+def test_dates_may_be_far(small_pieces):
+    days = ["9999-12-31", "1000-01-01"]
+    table = pd.DataFrame({"day": np.array(days, "datetime64[s]")})
+    assert read(table)["day"].tolist() == days
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
@@ -223,6 +247,14 @@ def test_rows_that_cannot_be_read_are_listed_if_asked_for(tmp_path):
     assert [line for line, _ in bad] == [2, 4]
 
 
+def test_a_file_with_the_size_and_time_of_another_is_read(tmp_path):
+    first, second = write(tmp_path, "a.csv", "a\n1\n"), write(tmp_path, "b.csv", "a\n2\n")
+    before = reading.content_hash(first)
+    os.utime(second, ns=(first.stat().st_mtime_ns,) * 2)
+    os.replace(second, first)
+    assert reading.content_hash(first) != before
+
+
 def test_the_identity_is_that_of_the_content(tmp_path):
     first, second = frame(), frame()
     assert reading.content_hash(first) == reading.content_hash(second)
@@ -262,6 +294,9 @@ RUN = np.arange(N)
         ([f"it was told in {n} ways" for n in RUN], "text"),
         ([f"今日も雨が{n}" for n in RUN], "text"),  # without spaces
         (RUN + 1, ""),  # running numbers
+        (-RUN, ""),
+        ((RUN * 7) % N + 1, "number"),  # ranks
+        ([f"2024-{n % 12 + 1}-{n % 28 + 1}" for n in RUN], "date"),
         ([f"{n:05}" for n in RUN * 3], ""),
         ([f"user{n}@x.org" for n in RUN], ""),
         ([f"A-{n}" for n in RUN], ""),
@@ -281,9 +316,15 @@ def test_the_kind_of_a_column_is_that_of_its_values(values, kind, as_file, tmp_p
 
 def test_the_name_of_a_column_of_whole_numbers_can_make_it_a_code():
     codes = 10_115 + RUN % 7
-    table = pd.DataFrame({"zip": codes, "size": codes, "user_id": RUN * 7, "area": RUN * 7})
+    table = pd.DataFrame(
+        {
+            **{"zip": codes, "size": codes, "user_id": RUN * 7, "userId": RUN * 7, "Year": RUN},
+            **{"area": RUN * 7, "grid": RUN * 7},
+        }
+    )
     found = {name: kind for name, (kind, _) in kinds(table).items()}
-    assert found == {"zip": "category", "size": "number", "user_id": "", "area": "number"}
+    numbers = dict.fromkeys(("size", "Year", "area", "grid"), "number")
+    assert found == {"zip": "category", "user_id": "", "userId": "", **numbers}
     assert kinds(table)["user_id"] == ("", "identifier")
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, first_line, nearest
-from .base import Dataset, default_data_dir
+from .base import Dataset, default_data_dir, version_key
 from .vectorization import Vectorization
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def from_tfds(
     features = _features(name, config or after, folder)
     if label not in features.classes:
         if label != "label" or len(features.classes) != 1:
-            known = ", ".join(features.classes) or "none"
+            known = ", ".join(sorted(features.classes)) or "none"
             raise UserError(
                 f"{name}: no class {label!r}; expected a dataset with a ClassLabel; it has {known}"
             )
@@ -125,9 +125,9 @@ def _features(name: str, config: str, folder: pathlib.Path) -> _Features:
     """Reads what is prepared in the folder, or else TFDS' code; neither needs the network."""
     import tensorflow_datasets as tfds
 
-    infos = sorted((folder / name / config).glob("*/dataset_info.json"))
+    infos = sorted((folder / name / config).glob("*/dataset_info.json"), key=version_key)
     if not infos and not config:  # a configuration that is prepared alone
-        infos = sorted((folder / name).glob("*/*/dataset_info.json"))
+        infos = sorted((folder / name).glob("*/*/dataset_info.json"), key=version_key)
         infos = infos if len({info.parents[1] for info in infos}) == 1 else []
     try:
         if infos:

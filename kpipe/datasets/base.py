@@ -226,7 +226,7 @@ class Dataset:
     def _find_prepared(self, folder: pathlib.Path) -> Source | None:
         """Finds data prepared by TFDS in `folder`, and reads their sizes without importing TFDS."""
         versions = sorted(
-            (folder / self.name / self.config).glob("*/dataset_info.json"), key=_version_key
+            (folder / self.name / self.config).glob("*/dataset_info.json"), key=version_key
         )
         if not versions:
             return None
@@ -364,5 +364,6 @@ def _count(split: str, sizes: Mapping[str, int]) -> int:
         ) from None
 
 
-def _version_key(path: pathlib.Path) -> list[int]:
+def version_key(path: pathlib.Path) -> list[int]:
+    """Orders files in folders named after versions: 10.0.0 is after 9.0.0."""
     return [int(part) if part.isdigit() else -1 for part in path.parent.name.split(".")]

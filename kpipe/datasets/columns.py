@@ -18,7 +18,7 @@ MAX_CATEGORIES = 1000  # ids of one column; rarer values share one
 DATE_BYTES = len("2024-01-31T12:30:00")
 
 _BLANK = " \t\r\n\0"  # NumPy's byte strings cannot end with a null byte
-_BOOLEANS = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
+_BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 _SHOWN = 10  # names of columns that an error lists
 
 
@@ -99,7 +99,7 @@ def arguments_of(columns: Sequence[Column]) -> tuple[str, ...]:
         arguments_of([Column("age", "number"), Column("sex (m/f)", "category")])
         # ("age", "sex_m_f")
     """
-    arguments: list[str] = []
+    arguments: dict[str, None] = {}
     for column in columns:
         word = re.sub("[^A-Za-z0-9]+", "_", column.name).strip("_")
         if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", column.name):
@@ -110,7 +110,7 @@ def arguments_of(columns: Sequence[Column]) -> tuple[str, ...]:
         argument, number = word, 2
         while argument in arguments:
             argument, number = f"{word}_{number}", number + 1
-        arguments.append(argument)
+        arguments[argument] = None
     return tuple(arguments)
 
 
@@ -152,8 +152,9 @@ def unescape(text: str) -> str:
 def as_rows(frame: "pd.DataFrame", columns: Sequence[Column], where: str = "") -> TableRows:
     """Converts the columns of a DataFrame, or of a piece of a larger table, to `TableRows`.
 
-    Missing are NaN, None and blank texts. A boolean may be true, yes, 1, false, no or 0. A date is
-    read by `Column.format`, or is ISO 8601.
+    Missing are NaN, None and blank texts. A boolean may be true, yes, 1, false, no or 0, or "1.0",
+    as pandas writes it in a column with missing values. A date is read by `Column.format`, or is
+    ISO 8601.
 
     Args:
         frame: Values as `reading.frames` yields them; other columns are ignored. Errors name rows
@@ -206,6 +207,8 @@ def _find(frame: "pd.DataFrame", name: str, where: str = "") -> "pd.Series":
         UserError: It is missing, or there are several of that name.
     """
     where = where or "rows"
+    if frame.columns.is_unique and frame.columns.inferred_type == "string" and name in frame:
+        return frame[name]  # many names would be compared one by one
     found = [i for i, label in enumerate(frame.columns) if str(label) == name]
     if not found:
         names = [str(label) for label in frame.columns]
@@ -264,8 +267,18 @@ def _booleans(series: "pd.Series") -> "np.ndarray":
     import pandas as pd
 
     codes, values = pd.factorize(series)
-    words = (_word(value).decode(errors="replace").lower() for value in values)
-    return np.array([*(_BOOLEANS.get(word, np.nan) for word in words), np.nan])[codes]
+    return np.array([*map(_boolean, values), np.nan])[codes]
+
+
+def _boolean(value: Any) -> float:
+    word = _word(value).decode(errors="replace").lower()
+    if word in _BOOLEANS:
+        return _BOOLEANS[word]
+    try:
+        number = float(word)
+    except ValueError:
+        return float("nan")
+    return number if number in (0, 1) else float("nan")
 
 
 def _floats(series: "pd.Series") -> "np.ndarray":

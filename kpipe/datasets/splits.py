@@ -19,8 +19,9 @@ def divide(
 
     Classes are stratified: the share of each is about the same in both parts. With groups, whole
     groups are divided, and stratified by their most frequent class, so that `fraction` is a share
-    of the groups. With times, the latest examples form the second part, whatever the seed; examples
-    of one time, or of a group that is in both parts, stay in the first.
+    of the groups; a class that is the most frequent one of a single group is not stratified. With
+    times, the latest examples form the second part, whatever the seed; examples of one time, or of
+    a group that is in both parts, stay in the first.
 
     Args:
         labels: int (n,) classes; other labels are not stratified.
@@ -48,7 +49,9 @@ def divide(
     _, firsts, members = np.unique(groups, return_index=True, return_inverse=True)
     of_groups = labels[firsts]
     if labels.ndim == 1 and labels.dtype.kind in "iu" and len(firsts) < len(labels):
-        of_groups = _most_frequent(labels, members, len(firsts))
+        of_groups = _most_frequent(labels, members)
+        classes, counts = np.unique(of_groups, return_counts=True)
+        of_groups[np.isin(of_groups, classes[counts < 2])] = classes[counts.argmax()]
     _, chosen = _divide_at_random(of_groups, fraction, seed)
     second_part = np.isin(members, chosen)
     return np.flatnonzero(~second_part), np.flatnonzero(second_part)
@@ -95,12 +98,11 @@ def _divide_by_time(
     return np.flatnonzero(~later), np.flatnonzero(later)
 
 
-def _most_frequent(labels: "np.ndarray", members: "np.ndarray", count: int) -> "np.ndarray":
-    """Returns the most frequent class of each group."""
+def _most_frequent(labels: "np.ndarray", groups: "np.ndarray") -> "np.ndarray":
+    """Returns the most frequent class of each group, in the order of the groups' numbers."""
     import numpy as np
 
-    pairs, counts = np.unique(np.stack([members, labels]), axis=1, return_counts=True)
+    pairs, counts = np.unique(np.stack([groups, labels]), axis=1, return_counts=True)
     order = np.lexsort((counts, pairs[0]))  # the last pair of a group is its most frequent class
-    result = np.empty(count, labels.dtype)
-    result[pairs[0, order]] = pairs[1, order]
-    return result
+    numbers, members = pairs[0, order], pairs[1, order]
+    return members[np.append(numbers[1:] != numbers[:-1], True)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UserError, nearest
+from ...errors import UserError, first_line, nearest
 from ..base import Dataset
 from ..look import Copies, Look
 from ..source import Source, from_arrays
@@ -105,7 +105,7 @@ def arrays(
     if test is None:
         mine = codes == 0
         own_groups = None if together is None else together[mine]
-        codes[mine] = split_codes(labels[mine], test_fraction, split_seed, own_groups, None)
+        codes[mine] = split_codes(labels[mine], test_fraction, split_seed, own_groups, None, name)
     digest = hashlib.sha256(_bytes(joint) + labels.tobytes() + codes.tobytes())
     digest.update(json.dumps([name, names, task]).encode())
     is_text = joint.dtype == object
@@ -179,9 +179,9 @@ def _as_inputs(values: Any, name: str) -> "np.ndarray":
     """
     import numpy as np
 
-    if not isinstance(values, np.ndarray) and len(values) and isinstance(values[0], (str, bytes)):
-        values = np.array(values, object)
-    values = np.asarray(values)
+    if not isinstance(values, np.ndarray):
+        first = next(iter(values), None)
+        values = _as_array(values, name, object if isinstance(first, (str, bytes)) else None)
     if values.dtype.kind in "OUS" and values.ndim == 1:
         texts = np.empty(len(values), object)
         for i, text in enumerate(values.tolist()):
@@ -211,6 +211,15 @@ def _as_inputs(values: Any, name: str) -> "np.ndarray":
     return vectors
 
 
+def _as_array(values: Any, name: str, dtype: Any = None) -> "np.ndarray":
+    import numpy as np
+
+    try:
+        return np.asarray(values, dtype)
+    except ValueError as error:
+        raise UserError(f"arrays: {name} is no array: {first_line(error)}") from None
+
+
 def _as_targets(values: Any, name: str) -> "np.ndarray":
     """Returns bool, integer, float or str (n,) or (n, k).
 
@@ -226,7 +235,7 @@ def _as_targets(values: Any, name: str) -> "np.ndarray":
         if odd:
             shown = repr(listed[odd[0]])
             raise UserError(f"arrays: {name}[{odd[0]}] is {shown}; expected texts, or numbers")
-        values = np.array(listed)
+        values = _as_array(listed, name)
     if values.dtype.kind not in "biufU" or values.ndim not in (1, 2):
         raise UserError(
             f"arrays: {name} is {values.dtype} {values.shape}; expected classes or numbers (n,), "
@@ -241,7 +250,8 @@ def _as_targets(values: Any, name: str) -> "np.ndarray":
 def _check_finite(values: "np.ndarray", name: str) -> None:
     import numpy as np
 
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = ~np.isfinite(values)
+    bad = bad.any(axis=1) if bad.ndim == 2 else bad
     if bad.any():
         raise UserError(
             f"arrays: {name}[{int(bad.argmax())}] contains NaN or infinity, as do "
@@ -327,8 +337,6 @@ def _check_names(given: tuple[str, ...], count: int) -> None:
 
 def _together(hashes: "np.ndarray", groups: Any, num_parts: int, count: int) -> "np.ndarray | None":
     """Returns equal numbers for examples that belong together; None if none do."""
-    import numpy as np
-
     keys = [hashes]
     if groups is not None:
         if len(groups) != count or num_parts > 1:
@@ -336,7 +344,11 @@ def _together(hashes: "np.ndarray", groups: Any, num_parts: int, count: int) -> 
                 f"arrays: {len(groups):,} groups for {count:,} examples; expected one for each, "
                 "and neither val= nor test="
             )
-        keys.append(np.asarray(groups))
+        listed = list(groups)
+        odd = [i for i, value in enumerate(listed) if value is None or value != value]
+        if odd:
+            raise UserError(f"arrays: groups[{odd[0]}] is missing; expected a number or a text")
+        keys.append(_as_array(listed, "groups"))
     together = joined(*keys)
     return together if together.max() + 1 < len(together) else None
 

@@ -26,12 +26,13 @@ def plain(column: "pd.Series") -> "np.ndarray | Iterable[Any]":
     if types.is_datetime64_any_dtype(column.dtype):
         moments = pd.to_datetime(column, utc=True).dt.tz_localize(None)
         whole = bool((moments.dropna() == moments.dropna().dt.normalize()).all())
-        texts = np.datetime_as_string(
-            moments.to_numpy("datetime64[ns]"), unit="D" if whole else "s"
-        )
+        # Nanoseconds would end in the year 2262.
+        seconds = moments.to_numpy().astype("datetime64[s]")
+        texts = np.datetime_as_string(seconds, unit="D" if whole else "s")
         return (None if text == "NaT" else str(text) for text in texts)
-    if types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype):
-        if types.is_integer_dtype(column.dtype) and not column.isna().any():
+    if column.dtype.kind in "iuf":  # of pandas' own types and of pyarrow's, too
+        whole = column.dtype.kind == "i" or column.dtype.itemsize < 8  # as int64
+        if column.dtype.kind in "iu" and whole and not column.isna().any():
             return column.to_numpy("int64")
         return column.to_numpy("float64", na_value=np.nan)
     return map(text_of, column.astype(object))
@@ -42,7 +43,10 @@ def text_of(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return None if (text := value.strip()) in MISSING else text
+        text = value.strip()
+        if not text.isascii():  # halves of characters that were cut, which UTF-8 does not have
+            text = text.encode("utf-8", "replace").decode()
+        return None if text in MISSING else text
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, (list, dict)):
@@ -76,5 +80,4 @@ def numbers(column: "pd.Series") -> "np.ndarray":
     import numpy as np
     import pandas as pd
 
-    values = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
+    return pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)

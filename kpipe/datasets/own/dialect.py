@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import pathlib
 import re
 import zlib
@@ -30,6 +31,7 @@ _HINTS = {
     **dict.fromkeys((".jpg", ".jpeg", ".png"), "; images: give the folder of their classes"),
     **dict.fromkeys((".txt", ".dat", ""), "; rename it if it is one of these"),
 }
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")  # in a file with decimal commas
 _SAMPLE = 2**18  # characters that the dialect is found in
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -98,10 +100,18 @@ def find_dialect(path: pathlib.Path) -> Dialect:
 def stamp(path: pathlib.Path) -> tuple[int, int]:
     """Returns size and time of a file: while they stay, so does its content."""
     try:
-        found = path.stat()
+        return stamp_of(path.stat())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    return found.st_size, found.st_mtime_ns
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, int]:
+    """Returns size and time of a file by its status.
+
+    The time is the later one of its last change and of that of its status: what copies or unpacks
+    a file sets the former back.
+    """
+    return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +197,10 @@ def _csv_dialect(text: str, whole: bool, encoding: str, tabs: bool) -> Dialect:
                 result = Dialect(encoding, separator, escape=escape)
     cells = [cell.strip(" %$€£¥") for cell in cells]
     commas = sum(bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", cell)) for cell in cells)
+    points = sum(
+        bool(re.fullmatch(r"[+-]?\d+\.\d+", cell)) and not THOUSANDS.fullmatch(cell)
+        for cell in cells
+    )
     if result.separator != "," and commas > points:
         result = dataclasses.replace(result, decimal=",")
     return result

@@ -85,11 +85,19 @@ def split_codes(
     split_seed: int,
     groups: "np.ndarray | None",
     times: "np.ndarray | None",
+    what: str,
 ) -> "np.ndarray":
-    """Returns int8 (n,), the positions in `SPLITS` of train and test; see `splits.divide`."""
+    """Returns int8 (n,), the positions in `SPLITS` of train and test; see `splits.divide`.
+
+    Raises:
+        UserError: They cannot be divided; the message begins with `what`.
+    """
     import numpy as np
 
-    _, test = divide(labels, test_fraction, split_seed, groups, times)
+    try:
+        _, test = divide(labels, test_fraction, split_seed, groups, times)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
     codes = np.zeros(len(labels), np.int8)
     codes[test] = SPLITS.index("test")
     return codes
@@ -128,10 +136,14 @@ def count_classes(
 
 
 def class_warnings(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Warns of small and of unbalanced classes."""
+    """Warns of classes that are small, unbalanced, or missing in a split."""
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
     small = [f"{name} ({n})" for name, n in totals.items() if n < SMALL_CLASS]
-    found = []
+    found = [
+        f"No example of {', '.join(missing[:10])}{' ...' * (len(missing) > 10)} is in {split}."
+        for split in next(iter(classes.values()), {})
+        if (missing := [name for name, counts in classes.items() if not counts[split]])
+    ]
     if small:
         found.append(
             f"Fewer than {SMALL_CLASS} examples of {', '.join(small[:10])}"

@@ -24,7 +24,7 @@ from .division import (
     split_codes,
 )
 from .profile import TableProfile, profile
-from .reading import frames
+from .reading import READING_VERSION, frames
 from .roles import Options, Roles, choose
 from .row_scan import RowScan, is_number
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached result: raise it when it changes.
-EXAMINING_VERSION = 3
+EXAMINING_VERSION = 4
 
 
 class Examined(NamedTuple):
@@ -124,7 +124,11 @@ def _write(folder: pathlib.Path, examined: Examined) -> None:
 def _identity(profiled: TableProfile, columns: tuple[Column, ...], *parts: object) -> str:
     import numpy as np
 
-    described = [profiled.identity, [dataclasses.asdict(column) for column in columns]]
+    described = [
+        READING_VERSION,
+        profiled.identity,
+        [dataclasses.asdict(column) for column in columns],
+    ]
     identity = hashlib.sha256(json.dumps(described).encode())
     for part in parts:
         identity.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
@@ -191,7 +195,8 @@ def _examine(
     groups = joined(*keys)
     several = len(np.unique(groups)) < len(groups)
     if roles.task == "classification":
-        check_classes(labels[used], roles.label_names, where, groups if several else None)
+        divisible = several and not options.split
+        check_classes(labels[used], roles.label_names, where, groups if divisible else None)
     warnings: list[str] = []
     if options.split:
         found = sizes(codes)
@@ -208,6 +213,7 @@ def _examine(
             options.split_seed,
             groups if several else None,
             None if times is None else times[used],
+            where,
         )
         divided = describe_division(options.group, options.time, roles.task == "classification")
         share = sizes(codes).get("test", 0) / used.sum()
@@ -220,12 +226,23 @@ def _examine(
     copies, conflicting, pairs, across = copies_of(
         hashes, labels[used], codes[used], lines[used], row
     )
-    look = _look(table, profiled, options, roles, rows, max_length)
+    look = _look(profiled, options, roles, rows, max_length)
+    unreadable = tuple((f"{row}{line}", reason) for line, reason in rows.bad)
     if options.split and across:
         warnings.append(
             f"{across:,} rows are also in another split, word for word: results are better than "
             f"on new data. Nothing was moved, since {options.split} divides the rows."
         )
+    if options.split and options.group:
+        # Rows of an unknown group have one each.
+        pairs_of = np.unique(np.stack([keys[1], codes[used].astype(np.uint64)]), axis=1)[0]
+        shared = len(pairs_of) - len(np.unique(pairs_of))
+        if shared:
+            warnings.append(
+                f"Values of {options.group} are in several splits, {shared:,} times: results are "
+                f"better than on new ones. Nothing was moved, since {options.split} divides the "
+                "rows."
+            )
     all_groups = np.full(len(codes), -1, np.int64)
     all_groups[used] = groups
     classes = {}
@@ -234,6 +251,8 @@ def _examine(
         warnings += class_warnings(classes)
     look = dataclasses.replace(
         look,
+        name=name_of(table),
+        unreadable=unreadable,
         examples=sizes(codes),
         divided=divided,
         classes=classes,
@@ -251,7 +270,6 @@ def _examine(
 
 
 def _look(
-    table: "str | os.PathLike[str] | pd.DataFrame",
     profiled: TableProfile,
     options: Options,
     roles: Roles,
@@ -312,7 +330,7 @@ def _look(
             out.setdefault(use.removeprefix("left out: "), []).append(name)
     notes += [f"Left out, {reason}: {', '.join(names)}." for reason, names in out.items()]
     return Look(
-        name=name_of(table),
+        name="",
         what="rows" if options.text is None else "texts",
         task=roles.task,
         reason=roles.reason,
@@ -321,7 +339,6 @@ def _look(
             for name, column in profiled.columns.items()
         ),
         sizes=sized,
-        unreadable=tuple((f"{where_of(table)}:{line}", reason) for line, reason in rows.bad),
         warnings=tuple(warnings),
         notes=tuple(notes),
     )

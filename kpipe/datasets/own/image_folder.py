@@ -15,6 +15,8 @@ from ..look import Look
 from ..source import Source
 from ..splits import divide
 from .cells import class_name
+from .dialect import stamp_of
+from .division import check_fractions
 from .image_files import readable
 from .image_look import Labelled, describe
 from .image_scan import File, Listing, list_images, scan
@@ -62,20 +64,18 @@ def image_folder(
 
     Raises:
         UserError: The folder does not contain such images; a class is empty or has fewer than 3
-            different images; or more than `skip_bad` files cannot be read, which are named.
-        ValueError: An argument is out of range.
+            different images; more than `skip_bad` files cannot be read, which are named; or an
+            argument is out of range.
 
     Example:
         datasets.image_folder("photos", image_size=96)
     """
     if image_size < 1 or channels not in (None, 1, 3):
-        raise ValueError(
+        raise UserError(
             f"image_size={image_size}, channels={channels}: expected a size of at least 1, and "
             "1 (grey) or 3 (RGB) channels"
         )
-    for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
-        if not 0 < fraction < 1:
-            raise ValueError(f"{name}={fraction}: expected a share between 0 and 1")
+    check_fractions(test_fraction, val_fraction)
     folder = pathlib.Path(os.path.expanduser(path)).resolve()
     listing = list_images(folder)
     options = _Options(image_size, channels, test_fraction, split_seed, skip_bad)
@@ -283,4 +283,4 @@ def _is_unchanged(folder: pathlib.Path, file: File) -> bool:
         status = os.stat(folder / file.path)
     except OSError:
         return False
-    return (status.st_size, status.st_mtime_ns) == (file.size, file.changed)
+    return stamp_of(status) == (file.size, file.changed)

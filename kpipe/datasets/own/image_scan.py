@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import files
 from ...errors import UserError, first_line
+from .dialect import stamp_of
 from .image_files import is_transparent, open_image, orientation, upright, why_unreadable
 from .near_copies import COLORS, SIDE, near_copies
 
@@ -34,7 +35,7 @@ class File(NamedTuple):
 
     path: str
     size: int
-    changed: int  # mtime_ns
+    changed: int  # time in ns, see `dialect.stamp`
 
 
 class Listing(NamedTuple):
@@ -104,7 +105,7 @@ def list_images(folder: pathlib.Path) -> Listing:
                 status = os.lstat(entry.path)
             if ending in ENDINGS:
                 found = True
-                images.append(File(name, status.st_size, status.st_mtime_ns))
+                images.append(File(name, *stamp_of(status)))
             else:
                 others[ending or "no ending"] += 1
         if not found:

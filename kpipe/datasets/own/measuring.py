@@ -17,7 +17,16 @@ _SAMPLED = 10_000  # values that quartiles are computed from
 _LOOKED_AT = 2000  # texts of a piece whose words are counted
 _DAYS = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y"),
-    *("%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+    *(
+        "%Y-%m-%d",
+        "%d/%m/%y",
+        "%m/%d/%y",
+        "%d %b %Y",
+        "%d-%b-%Y",
+        "%b %d, %Y",
+        "%d %B %Y",
+        "%B %d, %Y",
+    ),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")
@@ -64,6 +73,7 @@ class Measured:
         self.pending: list[np.ndarray] = []  # not merged with them yet
         self.values: dict[str, int] | None = {}
         self.numeric, self.whole, self.zeros = 0, True, False
+        self.running, self._last = True, np.zeros(0)
         self.low, self.high, self.sample = np.inf, -np.inf, Sample()
         self.odd: list[tuple[int, str]] = []
         self.formats = _Formats()
@@ -84,25 +94,29 @@ class Measured:
         if sum(map(len, self.pending)) >= MAX_DIFFERENT // 2:  # each merge sorts all
             self._merge()
         values = numbers(column)
-        is_number = ~np.isnan(values)
-        found = values[is_number]
+        is_number, finite = ~np.isnan(values), np.isfinite(values)
+        self.numeric += int(is_number.sum())
+        found = values[finite]
         if len(found):
-            self.numeric += len(found)
             self.low, self.high = min(self.low, found.min()), max(self.high, found.max())
             self.whole = self.whole and bool((found == np.floor(found)).all())
+            steps = np.diff(np.concatenate([self._last, found]))
+            self.running = self.running and bool((np.abs(steps) == 1).all())
+            self._last = found[-1:]
             self.sample.add(found)
         if self.values is not None:
             for value, count in collections.Counter(words(column)).items():
                 self.values[value] = self.values.get(value, 0) + count
             self.values = self.values if len(self.values) <= MAX_VALUES else None
+        if len(self.odd) < 5 and not finite.all():
+            odd = column[~finite].drop_duplicates()[:5].items()
+            self.odd = [*self.odd, *((int(line), str(value)[:60]) for line, value in odd)][:5]
         if column.dtype != object:  # numbers, perhaps written with ".0"
             self.longest = max(len(f"{self.low:.0f}"), len(f"{self.high:.0f}"), 24) + 2
             return
         texts = column.to_numpy()
         others = ~is_number
         self._add_texts(texts, found)
-        for line, value in zip(column.index[others][:5], texts[others][:5], strict=True):
-            self.odd = [*self.odd, (int(line), value[:60])][:5]
         if others.any() and others.mean() > 1 - ALMOST:
             self.formats.add(column[others])
         elif others.any():
@@ -121,11 +135,12 @@ class Measured:
     def _add_texts(self, texts: "np.ndarray", found: "np.ndarray") -> None:
         import numpy as np
 
-        encoded = texts if "".join(texts).isascii() else [text.encode() for text in texts]
+        joined = "\n".join(texts)
+        encoded = texts if joined.isascii() else [text.encode() for text in texts]
         self.longest = max(self.longest, *map(len, encoded))
         some = texts[:: 1 + len(texts) // _LOOKED_AT]
         if len(found):
-            self.zeros = self.zeros or any(re.fullmatch(r"0\d+", text) for text in some)
+            self.zeros = self.zeros or bool(re.search(r"^0\d+$", joined, re.M))
         counts = np.array([len(_WORD.findall(text)) for text in some])
         self.words.add(counts)
         self.lengths = [self.lengths[0] + len(some), self.lengths[1] + int(counts.sum())]
@@ -148,6 +163,7 @@ class Measured:
             "numeric": self.numeric,
             "whole": self.whole and self.numeric > 0,
             "zeros": self.zeros,
+            "running": self.running and different == self.numeric == rows,
             "quartiles": (float(self.low), *quartiles[1:4], float(self.high)) if quartiles else (),
             "odd": tuple(self.odd),
             "addresses": self.addresses and self.lengths[0] > 0,

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached profile: raise it when profiles change.
-PROFILE_VERSION = 2
-MAX_LISTED = 1000  # unreadable rows that are listed
+PROFILE_VERSION = 3
 _TEXT_WORDS = 4  # mean number of words from which a column of many values is text
-_CODE_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid|key|index|unnamed: \d+)$", re.I)
+_CODE_NAME = re.compile(
+    r"(^|[^a-z])(id|uuid|guid|key|index|unnamed: \d+)$|(?-i:(?<=[a-z])I[Dd]$)", re.I
+)
+_TIME_NAME = re.compile(r"(^|[^a-z])(year|month|week|day|hour|date|time|age)$", re.I)
 _GROUP_NAME = re.compile(r"(^|[^a-z])(patient|subject|person|user|customer|client)", re.I)
 _CATEGORY_NAME = re.compile(r"(^|[^a-z])(code|zip|zipcode|postcode|plz)$", re.I)
 _BOOLEANS = ({"true", "false"}, {"yes", "no"})
@@ -38,11 +40,12 @@ class Profile:
         missing: Number of missing values.
         different: Number of different values; an estimate from `MAX_DIFFERENT`.
         values: Number of each value, unless they are more than `MAX_VALUES`.
-        numeric: Number of values that are finite numbers.
+        numeric: Number of values that are numbers, or infinite.
         whole: Whether all numbers are whole.
         zeros: Whether a number is written with zeros before it, as codes are.
+        running: Whether the numbers count the rows, up or down.
         quartiles: Minimum, quartiles and maximum of the numbers.
-        odd: Line and value of the first values that are no numbers.
+        odd: Line and value of the first values that are no finite numbers.
         dated: Number of values that are dates of the best format.
         format: This format, for `datetime.strptime`; "" for ISO 8601.
         ambiguous: Whether month and day of all dates could be exchanged.
@@ -63,6 +66,7 @@ class Profile:
     numeric: int
     whole: bool
     zeros: bool
+    running: bool
     quartiles: tuple[float, ...]
     odd: tuple[tuple[int, str], ...]
     dated: int
@@ -94,7 +98,7 @@ class Profile:
         if self.values is None:
             return f"{self.different:,} different values"
         top = sorted(self.values.items(), key=lambda item: (-item[1], item[0]))[:3]
-        shown = ", ".join(f"{value[:40]} ({count:,})" for value, count in top)
+        shown = ", ".join(f"{' '.join(value.split())[:40]} ({count:,})" for value, count in top)
         return shown + (f" and {len(self.values) - 3:,} more" if len(self.values) > 3 else "")
 
     @property
@@ -102,10 +106,11 @@ class Profile:
         """What the column is, and why it is left out.
 
         One of `columns.KINDS`, "text", or "" if it is left out: a column without information, or
-        one that names the row. Whole numbers stay numbers even if they have few values: most are
-        counts, grades or years, whose order and distances mean something, and a network can still
-        bend them. Codes have neither: numbers written with zeros before them, or in a column whose
-        name says code or ZIP, are categories.
+        one that names the row, as numbers do that count the rows, unless their name is that of a
+        time; in another order they may be ranks. Whole numbers stay numbers even if they have few
+        values: most are counts, grades or years, whose order and distances mean something, and a
+        network can still bend them. Codes have neither: numbers written with zeros before them, or
+        in a column whose name says code or ZIP, are categories.
         """
         everyone = (
             self.different >= (1 if self.different < MAX_DIFFERENT else ALMOST) * self.present
@@ -119,9 +124,8 @@ class Profile:
         if everyone and many and named and (self.whole or self.numeric < self.present):
             return "", "identifier"
         if self.numeric == self.present:
-            low, high = self.quartiles[0], self.quartiles[4]
-            if everyone and many and self.whole and high - low + 1 == self.present:
-                return "", "identifier"  # running numbers
+            if many and self.running and not _TIME_NAME.search(self.name):
+                return "", "identifier"
             if self.values and set(map(float, self.values)) <= {0, 1}:
                 return "boolean", ""
             if self.zeros or (self.whole and _CATEGORY_NAME.search(self.name)):
@@ -153,7 +157,7 @@ class Profile:
     @property
     def mixed(self) -> tuple[tuple[int, str], ...]:
         """Line and value of the first mistakes: text among numbers, or among dates."""
-        if ALMOST * self.present <= self.numeric < self.present:
+        if self.numeric >= ALMOST * self.present:
             return self.odd
         return self.undated if ALMOST * self.present <= self.dated < self.present else ()
 
@@ -179,7 +183,7 @@ class TableProfile:
     Attributes:
         rows: Number of rows that can be read.
         columns: Profile of each column, by name.
-        unreadable: Line and reason of rows that cannot be read, the first `MAX_LISTED`.
+        unreadable: Line and reason of rows that cannot be read.
         identity: Hash of the content.
         dialect: How a text file contains the table.
     """
@@ -254,7 +258,7 @@ def _measure(table: "str | os.PathLike[str] | pd.DataFrame") -> TableProfile:
     return TableProfile(
         rows=rows,
         columns={name: Profile(**column.attributes(rows)) for name, column in columns.items()},
-        unreadable=tuple(unreadable[:MAX_LISTED]),
+        unreadable=tuple(unreadable),
         identity=content_hash(table),
         dialect=find_dialect(pathlib.Path(str(table)).expanduser()) if text else Dialect(),
     )

@@ -17,6 +17,7 @@ from .dialect import (
     DECIMAL_COMMA,
     SEPARATOR_LINE,
     SEPARATORS,
+    THOUSANDS,
     Dialect,
     damaged,
     ending,
@@ -30,6 +31,9 @@ from .dialect import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Part of identities: raise it when cells are read differently.
+READING_VERSION = 2
 
 # A piece ends with the first of these limits that it reaches.
 PIECE_ROWS, PIECE_CELLS, PIECE_CHARACTERS = 50_000, 200_000, 2**23
@@ -145,18 +149,18 @@ def _read_csv(
         if dialect.decimal == ",":
             found = [
                 cell.replace(".", "").replace(",", ".")
-                if cell and DECIMAL_COMMA.fullmatch(cell)
+                if cell and (DECIMAL_COMMA.fullmatch(cell) or THOUSANDS.fullmatch(cell))
                 else cell
                 for cell in found
             ]
         return found
 
-    wanted = _wanted(names, columns, path)
+    wanted = {name: names.index(name) for name in _wanted(names, columns, path)}
     empty = True
     for lines, piece in _pieces(checked()):
         empty = False
         cells = list(zip(*piece, strict=True))
-        yield _frame({name: values(cells[names.index(name)]) for name in wanted}, lines)
+        yield _frame({name: values(cells[place]) for name, place in wanted.items()}, lines)
     if empty and unreadable:
         line, reason = unreadable[0]
         raise UserError(f"{path}:{line}: {reason}; no row is as long as the first line")
@@ -237,13 +241,14 @@ def _frame(columns: Mapping[str, Iterable[Any]], index: Sequence[int]) -> "pd.Da
     import numpy as np
     import pandas as pd
 
+    rows = pd.Index(index)  # made once for all columns
     made = {
-        name: pd.Series(values, index, copy=False)
+        name: pd.Series(values, rows, copy=False)
         if isinstance(values, np.ndarray)
-        else pd.Series(list(values), index, dtype=object)
+        else pd.Series(list(values), rows, dtype=object)
         for name, values in columns.items()
     }
-    return pd.DataFrame(made, index=index, columns=list(columns), copy=False)
+    return pd.DataFrame(made, index=rows, columns=list(columns), copy=False)
 
 
 def _read_json(
@@ -310,8 +315,8 @@ def _read_parquet(path: pathlib.Path, columns: Sequence[str] | None) -> "Iterato
             rows = max(1, min(PIECE_ROWS, PIECE_CELLS // max(1, len(wanted))))
             start = 1
             for batch in file.iter_batches(batch_size=rows, columns=wanted):
-                frame = batch.to_pandas().reset_index(drop=True)[wanted]
-                yield _plain(frame, start)
+                frame = batch.to_pandas(ignore_metadata=True)  # an index is a column
+                yield _plain(frame[wanted], start)
                 start += len(frame)
             if start == 1:
                 raise UserError(f"{path}: no rows")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...errors import UserError, nearest
 from ..columns import KINDS
@@ -57,8 +57,10 @@ class Roles:
     classes: Mapping[str, int]
 
 
-def split_names(names: "str | Sequence[str]") -> tuple[str, ...]:
-    """Returns names of columns from "a,b", or from a list."""
+def split_names(names: "str | Sequence[str]", known: Collection[str] = ()) -> tuple[str, ...]:
+    """Returns names of columns from "a,b", or from a list; a known name may contain a comma."""
+    if isinstance(names, str) and names in known:
+        return (names,)
     listed = names.split(",") if isinstance(names, str) else names
     return tuple(name.strip() for name in listed if name.strip())
 

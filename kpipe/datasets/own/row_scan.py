@@ -145,7 +145,7 @@ class RowScan:
         else:
             moments = parse_dates(frame[name], found.format).to_numpy("datetime64[ms]")
             times = np.where(np.isnat(moments), np.nan, moments.astype(np.int64))
-        reasons[np.isnan(times)] = (
+        reasons[~np.isfinite(times)] = (
             f"{name} is missing or no {'number' if is_number(found) else 'date'}"
         )
         return times

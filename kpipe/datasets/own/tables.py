@@ -1,5 +1,6 @@
 """A user's own tables, and texts in a table."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from .dialect import ENDINGS
 from .division import SPLITS, check_fractions
 from .examining import Examined, examine, where_of
 from .profile import profile
-from .reading import frames
+from .reading import content_hash, frames
 from .roles import Options, split_names
 
 if TYPE_CHECKING:
@@ -67,13 +68,14 @@ def table(
         datasets.table("houses.csv", target="price").find().examples
     """
     check_fractions(test_fraction, val_fraction)
+    known = profile(data).columns
     options = Options(
-        target=split_names(target),
+        target=split_names(target, known),
         task=task,
         group=group,
         time=time,
         split=split,
-        drop=split_names(drop),
+        drop=split_names(drop, known),
         test_fraction=test_fraction,
         split_seed=split_seed,
         skip_bad=skip_bad,
@@ -128,8 +130,9 @@ def text_table(
         datasets.text_table("reviews.csv", text="body", target="rating")
     """
     check_fractions(test_fraction, val_fraction)
+    known = profile(data).columns
     options = Options(
-        target=split_names(target),
+        target=split_names(target, known),
         task=task,
         group=group,
         time=time,
@@ -163,23 +166,26 @@ def _shared(
         "task": look.task,
         "targets": "scaled labels" if look.task == "regression" else "labels",
         "val_fraction": 0.0 if "val" in look.examples else val_fraction,
-        "fixed": lambda: _source(data, examined, text),
+        "fixed": functools.partial(_source, data, examined, profile(data).identity, text),
     }
 
 
 def _source(
-    data: "str | os.PathLike[str] | pd.DataFrame", examined: Examined, text: bool
+    data: "str | os.PathLike[str] | pd.DataFrame", examined: Examined, content: str, text: bool
 ) -> Source:
     def rows(name: str) -> "np.ndarray":
         return examined.codes == SPLITS.index(name)
 
+    def check() -> None:
+        if content_hash(data) != content:
+            raise UserError(f"{where_of(data)}: has changed while it was read; start again")
+
     def pieces(name: str) -> Iterator[tuple[Any, "np.ndarray"]]:
+        check()
         start, chosen = 0, rows(name)
         wanted = [column.name for column in examined.columns]
         for frame in frames(data, columns=wanted, unreadable=[]):
             here = chosen[start : start + len(frame)]
-            if len(here) < len(frame):
-                raise UserError(f"{where_of(data)}: has changed while it was read; start again")
             labels = examined.labels[start : start + len(frame)][here]
             start += len(frame)
             if not here.any():
@@ -189,7 +195,8 @@ def _source(
                 texts = words(frame[wanted[0]])
                 yield [some.encode("utf-8", "replace") for some in texts], labels
             else:
-                yield as_rows(frame, examined.columns), labels
+                yield as_rows(frame, examined.columns, where_of(data)), labels
+        check()
 
     groups, times = examined.groups, examined.times
     look = examined.look
@@ -237,15 +244,14 @@ def kind_of(
             )
     if overrides.get("text"):
         return "text_table"
+    columns = profile(data).columns
     taken = {
         name
         for key in ("target", "group", "time", "split", "drop")
-        for name in split_names(overrides.get(key, ""))
+        for name in split_names(overrides.get(key, ""), columns)
     }
     kinds = [
-        column.kind[0]
-        for name, column in profile(data).columns.items()
-        if name not in taken and column.kind[0]
+        column.kind[0] for name, column in columns.items() if name not in taken and column.kind[0]
     ]
     texts = kinds.count("text")
     return "text_table" if texts == 1 and len(kinds) - texts <= _BESIDE_TEXT else "table"

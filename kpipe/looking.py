@@ -32,7 +32,7 @@ def look(
         UserError: The data cannot be used for training; the message is one line.
 
     Example:
-        look("reviews.csv", target="rating").classes  # {"1": {"train": 120, "test": 30}, ...}
+        look("houses.csv", target="price").task  # "regression"
     """
     if not own.is_data(data):
         raise UserError(f"look at {data}: a pipeline; expected your own folder or file")

@@ -31,7 +31,8 @@ def for_task(task: str) -> dict[str, Any]:
         ValueError: The task is unknown, or has several usual losses.
 
     Example:
-        model.compile("adam", **losses.for_task("regression"))  # loss="mean_squared_error"
+        model.compile("adam", **losses.for_task("classification"))
+        losses.for_task("regression")["loss"]  # "mean_squared_error"
     """
     if task not in _OF_TASK:
         raise ValueError(f"task={task!r}: expected one of {', '.join(_OF_TASK)}")

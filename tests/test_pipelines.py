@@ -316,6 +316,7 @@ def test_a_folder_is_named_after_its_settings_and_long_names_stay_different(tmp_
     def folder(kind="real", seed=0, plan=None, budget=None, choices=None, **overrides):
         experiment = types.SimpleNamespace(
             name="mnist_mlp",
+            module=types.SimpleNamespace(data_keys=("target",)),
             source=types.SimpleNamespace(kind=kind),
             settings=types.SimpleNamespace(overrides=overrides, choices=choices or {}),
             **{"seed": seed, "plan": plan, "budget": budget},
@@ -324,7 +325,7 @@ def test_a_folder_is_named_after_its_settings_and_long_names_stay_different(tmp_
         return folders.run_folder(tmp_path, experiment, "-x" * bool(choices), **options).name
 
     assert folder() == "mnist_mlp"
-    assert folder(b=1, a="x/y") == "mnist_mlp,a=x%2Fy,b=1"
+    assert folder(b=1, a="x/y", target="price") == "mnist_mlp,a=x%2Fy,b=1"
     assert folder("sample", 3, "fused:8", 90.0, {"c": [0.1, 0.3]}, a=1) == (
         "mnist_mlp-x-sample,a=1,budget=90s,c=0.1%2C0.3,plan=fused:8,search=grid,seed=3"
     )

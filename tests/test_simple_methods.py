@@ -257,7 +257,9 @@ def spoilt(name, monkeypatch):
     if name == "not finite":
         return split(points, np.where(points[:, 0] > 1, np.nan, 1.0))
     if name == "no words":
-        return dataclasses.replace(texts(labels), column=Tokens(None, None, Texts.of([b"?"] * 240)))
+        return dataclasses.replace(
+            texts(labels), column=Tokens(np.zeros((240, 1), np.int32), None, Texts.of([b"?"] * 240))
+        )
     monkeypatch.setattr(simple, "TREE_WORK" if name == "many inputs" else "LINEAR_WORK", 1000)
     if name == "many inputs":
         return split(points, labels)

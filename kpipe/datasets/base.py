@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 
-__all__ = ["Dataset", "Source", "check_kind", "default_data_dir", "from_arrays", "generated"]
+__all__ = [
+    "Dataset",
+    "Source",
+    "check_kind",
+    "default_data_dir",
+    "from_arrays",
+    "generated",
+    "version_key",
+]
 
 TARGETS = ("labels", "scaled labels", "inputs")
 

@@ -96,8 +96,7 @@ def arguments_of(columns: Sequence[Column]) -> tuple[str, ...]:
     It is the column's name with ASCII letters, digits and "_" only: TensorFlow allows no others.
 
     Example:
-        arguments_of([Column("age", "number"), Column("sex (m/f)", "category")])
-        # ("age", "sex_m_f")
+        arguments_of([Column("age", "number"), Column("sex (m/f)", "category")])[1]  # "sex_m_f"
     """
     arguments: dict[str, None] = {}
     for column in columns:

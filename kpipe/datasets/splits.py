@@ -37,7 +37,7 @@ def divide(
         UserError: There are too few examples, or groups, for every class to be in both parts.
 
     Example:
-        rest, test = divide(labels, 0.2, seed=0, groups=patients)
+        rest, test = divide(np.arange(100) % 2, 0.2, seed=0, groups=np.arange(100) // 4)
     """
     import numpy as np
 

@@ -45,7 +45,7 @@ def appended(path: pathlib.Path, dtype: str, row_shape: tuple[int, ...] = ()) ->
         row_shape: Shape of one of its rows.
 
     Example:
-        with appended(path, "int64") as array:
+        with appended(pathlib.Path("numbers.npy"), "int64") as array:
             array.append(np.arange(3))
     """
     with open(path, "wb") as file:

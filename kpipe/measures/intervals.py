@@ -35,7 +35,7 @@ def mean_of_shares(value: float, smoothed: float, variance: float, n: int) -> di
         n: Number of examples.
 
     Example:
-        mean_of_shares(0.9, 0.9, 0.9 * 0.1 / 100, 100)  # that of proportion(90, 100)
+        mean_of_shares(0.9, 0.9, 0.9 * 0.1 / 100, 100)["value"]  # 0.9
     """
     square = stats.norm.ppf(0.5 + CONFIDENCE / 2) ** 2
     trials = smoothed * (1 - smoothed) / variance

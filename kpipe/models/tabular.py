@@ -40,7 +40,7 @@ def tabular(
         ValueError: The task is unknown, or there are more categories than inputs.
 
     Example:
-        model = tabular(data.input_shape, 2, category_sizes=data.category_sizes)
+        model = tabular((9,), 2, category_sizes=(5, 12))
         model.compile("adamw", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     (size,) = input_shape

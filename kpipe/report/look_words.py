@@ -19,7 +19,7 @@ def lines(look: Look) -> list[str]:
     """Writes what a user reads in a terminal before the training: warnings last, and in full.
 
     Example:
-        for line in lines(source.look): print(line)
+        lines(datasets.image_folder("photos").find().look)
     """
     rows = {
         "task": task(look),

@@ -124,11 +124,6 @@ def alert(run: Run) -> str:
 
     If several methods are better, it names the best. Constant answers are compared only if no
     method is: by intervals that do not overlap, which is stricter than a paired difference.
-
-    Example:
-        alert(run)
-        # "The network is worse than gradient-boosted trees: 81.20 % against 84.00 %, difference
-        # -2.80 [-4.90, -0.70] points."
     """
     metrics = run.metrics
     is_error = "mae" in metrics

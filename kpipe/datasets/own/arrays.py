@@ -72,7 +72,7 @@ def arrays(
         UserError: The arrays do not fit; the message names the argument and the row.
 
     Example:
-        datasets.arrays(images, ["cat", "dog", "cat", ...])
+        datasets.arrays(images, labels)
     """
     import numpy as np
 

@@ -23,7 +23,7 @@ def joined(*keys: "np.ndarray") -> "np.ndarray":
         keys: Arrays (n,); rows of an equal value belong together.
 
     Example:
-        joined(np.array([1, 1, 2, 3]), np.array([7, 8, 8, 9]))  # rows 0 to 2, and row 3
+        joined(np.array([1, 1, 2, 3]), np.array([7, 8, 8, 9]))  # [0, 0, 0, 1]
     """
     import numpy as np
     from scipy.sparse import coo_matrix

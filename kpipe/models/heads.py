@@ -13,7 +13,7 @@ HEADS = {
 
 
 def head(
-    x: keras.KerasTensor, num_outputs: int, task: str, **options: Any
+    x: keras.KerasTensor, num_outputs: int, task: str, dropout: float = 0.0, **options: Any
 ) -> dict[str, keras.KerasTensor]:
     """Builds the outputs of a network.
 
@@ -21,6 +21,7 @@ def head(
         x: Features, (batch, size).
         num_outputs: Number of classes or labels; 1 for a regression.
         task: "classification", "multilabel" or "regression".
+        dropout: Dropout rate of the features.
         **options: Further arguments of the dense layer.
 
     Returns:
@@ -35,4 +36,4 @@ def head(
     layer = keras.layers.Dense(
         num_outputs, activation=activation, dtype="float32", name=name, **options
     )
-    return {name: layer(x)}
+    return {name: layer(keras.layers.Dropout(dropout)(x) if dropout else x)}

@@ -289,5 +289,5 @@ def _classify(
     name: str,
     regularizer: keras.Regularizer | None = None,
 ) -> keras.Model:
-    outputs = head(_drop(x, dropout), num_classes, task, kernel_regularizer=regularizer)
+    outputs = head(x, num_classes, task, dropout, kernel_regularizer=regularizer)
     return keras.Model(tokens, outputs, name=name)

@@ -15,6 +15,7 @@ from kpipe import Trainer, datasets, figures, losses, models, optimizers
 task = "classification"
 data = "your folder"
 path = ""  # the folder, set by `kpipe run`
+data_keys = ("skip_bad",)
 plots = (
     figures.learning_curves,
     figures.confusion_matrix,

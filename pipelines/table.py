@@ -11,15 +11,18 @@ columns by name.
     kpipe look houses.csv target=price
 """
 
+import math
+
 from kpipe import Trainer, datasets, losses, models, optimizers
 
 task = "auto"
 data = "your file"
 path = ""  # the file or DataFrame, set by `kpipe run`
-data_keys = ("target",)
+data_keys = ("target", "skip_bad")
 
 BATCH_SIZE = 64
-STEPS = 3000  # of a training, by default
+STEPS = 20_000  # at most in a training, by default
+MANY = 5_000  # rows, from which on a network needs no dropout
 
 
 def load_data(hp):
@@ -39,26 +42,35 @@ def load_data(hp):
     )
 
 
-def steps_per_epoch(data):
-    """Number of steps in an epoch."""
-    return -(-data.find().examples["train"] // BATCH_SIZE)
+def steps_and_epochs(data):
+    """Number of steps in an epoch, and of epochs: fewer for more rows."""
+    rows = data.find().examples["train"] * (1 - data.val_fraction)
+    steps = math.ceil(rows / BATCH_SIZE)
+    return steps, max(5, min(200, STEPS // steps))
 
 
 def build_model(hp):
     """The compiled network."""
     data = load_data(hp)
-    units = hp.Int("units", 8, 1024, sampling="log", default=128)
+    steps, epochs = steps_and_epochs(data)
+    units = hp.Int("units", 8, 1024, sampling="log", default=256)
+    dropout = 0.0 if steps * BATCH_SIZE > MANY else 0.2
     model = models.tabular(
         data.input_shape,
         len(data.label_names),
         category_sizes=data.category_sizes,
         units=[units] * hp.Int("num_layers", 0, 4, default=2),
-        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.2),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=dropout),
         task=data.task,
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(
-            hp, "adamw", learning_rate=2e-3, weight_decay=0.02
+            hp,
+            "adamw",
+            learning_rate=2e-3,
+            weight_decay=0.02,
+            schedule="cosine",
+            decay_steps=max(10, epochs * steps),
         ),
         **losses.for_task(data.task),
     )
@@ -66,6 +78,6 @@ def build_model(hp):
 
 
 def build_trainer(hp):
-    """The epoch with the smallest validation loss is kept."""
-    epochs = max(5, min(200, STEPS // steps_per_epoch(load_data(hp))))
-    return Trainer(batch_size=BATCH_SIZE, epochs=epochs, patience=max(5, epochs // 8))
+    """All epochs are run; the one with the smallest validation loss is kept."""
+    _, epochs = steps_and_epochs(load_data(hp))
+    return Trainer(batch_size=BATCH_SIZE, epochs=epochs, patience=0)

@@ -15,7 +15,7 @@ from kpipe import Trainer, datasets, losses, models, optimizers
 task = "auto"
 data = "your file"
 path = ""  # the file or DataFrame, set by `kpipe run`
-data_keys = ("target",)
+data_keys = ("target", "skip_bad")
 
 BATCH_SIZE = 32
 TEXTS = 150_000  # seen in a training, by default

@@ -103,6 +103,23 @@ def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):
     assert not any(loaded in page for loaded in ('src="http', 'href="http', "<script"))
 
 
+def test_bad_rows_and_files_are_left_out_if_asked(desk, quick_runs, capsys):
+    houses = own_files.houses()
+    houses.loc[[3, 50], "price"] = None
+    houses.to_csv("sold.csv", index=False)
+    (desk / "photos" / "apple" / "bad.png").write_bytes(b"no image")
+    keys = ["target=price", "epochs=1", "units=8"]
+    for command, said in ((["sold.csv", *keys], "rows 5, 52"), (["photos"], "bad.png")):
+        assert cli.main(["run", *command]) == 2
+        assert said in capsys.readouterr().err
+    assert cli.main(["look", "photos", "--skip-bad", "1"]) == 0
+    assert "bad.png" in capsys.readouterr().out
+    assert cli.main(["run", "sold.csv", *keys, "--skip-bad", "2"]) == 0
+    record = run_of(desk, "sold").record
+    assert sum(record.data.examples.values()) == 118
+    assert run_of(desk, "sold").folder.name == "sold,epochs=1,units=8"
+
+
 def test_a_dataframe_is_trained_on(desk, quick_runs):
     run = kpipe.run(own_files.houses(), target="price", epochs=1, units=8)
     assert run.record.task == "regression" and run.record.data.kind == "own"

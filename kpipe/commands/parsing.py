@@ -140,7 +140,7 @@ def common_options(parser: Parser, given: argparse.Namespace) -> dict:
     overrides = own_overrides(given)
     options = {name for action in parser._actions for name in action.option_strings}
     for key, value in overrides.items():
-        if hasattr(given, key) or key in IN_PYTHON:
+        if (hasattr(given, key) and key != "skip_bad") or key in IN_PYTHON:
             option = f"--{key.replace('_', '-')}"
             hint = f"use {option}" if option in options else "see kpipe run NAME --help"
             raise UserError(f"{key}={value}: not a key; {hint}")

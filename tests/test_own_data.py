@@ -51,7 +51,9 @@ def test_a_users_data_are_trained_on_verified_and_predicted(name, desk, verified
     assert {"value"} <= answers[0].keys() or {"label", "probability"} <= answers[0].keys()
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "houses")) for name in QUICK]
+)
 def test_a_new_pipeline_trains_the_same_network(name, desk, quick_runs, capsys):
     data, *keys = QUICK[name]
     assert cli.main(["run", data, *keys]) == 0

@@ -56,7 +56,15 @@ def trials(out):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("tuner", [name for name in TUNERS if name != "hyperband"])
+@pytest.mark.parametrize(
+    "tuner",
+    [
+        # A tuner as random is, with another oracle.
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "bayesian"))
+        for name in TUNERS
+        if name != "hyperband"
+    ],
+)
 def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     run = search(
         "mnist_mlp", tuner=tuner, trials=2, out=tmp_path, learning_rate="0.00001,0.01", **OPTIONS

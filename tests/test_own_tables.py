@@ -139,6 +139,9 @@ def test_the_task_follows_from_the_target(options, task, names, first, as_file, 
     assert labels.dtype == {"classification": "int32", "regression": "float32"}.get(task, "int8")
     look = dataset.find().look
     assert bool(look.classes) == (task != "regression") == (not look.values)
+    if look.values:  # exact, not those of a sample
+        (of_target,) = (column for column in look.columns if column.use == "target")
+        assert f"median {look.values[2]:,.6g}" in of_target.summary
 
 
 def test_few_numbers_in_few_rows_are_no_classes():

@@ -23,7 +23,7 @@ from .division import (
     sizes,
     split_codes,
 )
-from .profile import TableProfile, profile
+from .profile import TableProfile, profile, range_of
 from .reading import READING_VERSION, frames
 from .roles import Options, Roles, choose
 from .row_scan import RowScan, is_number
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Part of the name of a cached result: raise it when it changes.
-EXAMINING_VERSION = 4
+EXAMINING_VERSION = 5
 
 
 class Examined(NamedTuple):
@@ -249,16 +249,25 @@ def _examine(
     if roles.task != "regression":
         classes = count_classes(labels[used], codes[used], roles.label_names)
         warnings += class_warnings(classes)
+    values: tuple[float, ...] = ()
+    shown = look.columns
+    if roles.task == "regression":
+        values = tuple(map(float, np.quantile(labels[used], (0, 0.25, 0.5, 0.75, 1))))
+        # Those of other columns are of a sample of their values.
+        exact = range_of(values)
+        shown = tuple(
+            dataclasses.replace(column, summary=exact) if column.use == "target" else column
+            for column in shown
+        )
     look = dataclasses.replace(
         look,
         name=name_of(table),
+        columns=shown,
         unreadable=unreadable,
         examples=sizes(codes),
         divided=divided,
         classes=classes,
-        values=tuple(map(float, np.quantile(labels[used], (0, 0.25, 0.5, 0.75, 1))))
-        if roles.task == "regression"
-        else (),
+        values=values,
         copies=Copies(exact=copies, conflicting=conflicting, examples=pairs),
         warnings=(*warnings, *look.warnings),
     )

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import files
@@ -28,6 +28,12 @@ _TIME_NAME = re.compile(r"(^|[^a-z])(year|month|week|day|hour|date|time|age)$", 
 _GROUP_NAME = re.compile(r"(^|[^a-z])(patient|subject|person|user|customer|client)", re.I)
 _CATEGORY_NAME = re.compile(r"(^|[^a-z])(code|zip|zipcode|postcode|plz)$", re.I)
 _BOOLEANS = ({"true", "false"}, {"yes", "no"})
+
+
+def range_of(quartiles: Sequence[float]) -> str:
+    """Describes numbers by minimum, median and maximum."""
+    low, _, median, _, high = quartiles
+    return f"{low:,.6g} to {high:,.6g}, median {median:,.6g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +95,7 @@ class Profile:
     def summary(self) -> str:
         """The values, for people."""
         if self.present and self.numeric == self.present and self.kind[0] != "category":
-            low, _, median, _, high = self.quartiles
-            return f"{low:,.6g} to {high:,.6g}, median {median:,.6g}"
+            return range_of(self.quartiles)
         if self.kind[0] == "date":
             return " to ".join(self.dates)
         if self.kind[0] == "text":

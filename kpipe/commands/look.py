@@ -1,6 +1,6 @@
 """`kpipe look`: looks at a user's own data."""
 
-from .parsing import Parser, add_skip_bad, add_verbose, find_pipeline, own_overrides, start
+from .parsing import Parser, add_own_data, find_pipeline, own_overrides, start
 
 LOOK = (
     "Look at your own data as kpipe run would: task, classes, columns, missing values, sizes, "
@@ -11,13 +11,13 @@ LOOK = (
 def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit code."""
     parser = Parser("kpipe look", "FOLDER_OR_FILE [key=value ...]", LOOK)
-    add = parser.add_argument
-    add("data", metavar="FOLDER_OR_FILE", help="folder of images, or file with texts or a table")
-    add("overrides", nargs="*", metavar="key=value", help="how to read it, such as target=COLUMN")
-    add("--out", default="saved_models", metavar="DIR", help="folder of the page")
-    add_skip_bad(parser)
-    add_verbose(parser)
-    add("-h", "--help", action="help", help="show this help")
+    add_own_data(parser, "how to read it, such as target=COLUMN")
+    parser.add_argument(
+        "--out",
+        default="saved_models",
+        metavar="DIR",
+        help="folder of the page (default saved_models)",
+    )
     given = parser.parse(arguments)
     overrides = own_overrides(given)
     find_pipeline(given.data, overrides)

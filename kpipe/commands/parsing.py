@@ -118,6 +118,16 @@ def add_pipeline(parser: Parser) -> None:
     add_skip_bad(parser)
 
 
+def add_own_data(parser: Parser, overrides: str) -> None:
+    """Adds the arguments of a command on a user's own data; `overrides` is their help."""
+    add = parser.add_argument
+    add("data", metavar="FOLDER_OR_FILE", help="folder of images, or file with texts or a table")
+    add("overrides", nargs="*", metavar="key=value", help=overrides)
+    add_skip_bad(parser)
+    add_verbose(parser)
+    add("-h", "--help", action="help", help="show this help")
+
+
 def add_skip_bad(parser: Parser) -> None:
     parser.add_argument(
         "--skip-bad",

@@ -162,6 +162,19 @@ def test_a_mistake_is_one_line(command, said, desk, capsys):
     assert not (desk / "saved_models").exists() or not any((desk / "saved_models").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("a.csv", "a"), ("a.v2.csv", "a.v2"), ("a.csv.gz", "a"), ("b.jsonl", "b")]
+)
+def test_a_run_is_named_after_the_file(file, name, tmp_path):
+    frame = own_files.houses()
+    if file.endswith("jsonl"):
+        frame.to_json(tmp_path / file, orient="records", lines=True)
+    else:
+        frame.to_csv(tmp_path / file, index=False)
+    found = own.find(tmp_path / file, {"target": "price"})
+    assert (found.name, found.file.stem) == (name, "table")
+
+
 def test_pipelines_for_own_data_are_files_with_keys():
     for name in catalogue.OWN_DATA:
         entry = catalogue.read(catalogue.folder() / f"{name}.py")

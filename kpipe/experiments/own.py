@@ -9,6 +9,9 @@ from ..errors import UserError
 from . import catalogue
 
 
+_PACKED = (".gz", ".bz2", ".xz")
+
+
 class Found(NamedTuple):
     """A pipeline, by name or for data.
 
@@ -55,7 +58,10 @@ def find(name: object, overrides: Mapping[str, object]) -> Found:
 
     if isinstance(name, (str, os.PathLike)):
         data: Any = pathlib.Path(name).expanduser()
-        label = data.resolve().name.split(".")[0] if data.is_file() else data.resolve().name
+        label = data.resolve().name
+        if data.is_file():
+            label = label.removesuffix(data.suffix if data.suffix in _PACKED else "")
+            label = pathlib.Path(label).stem
     else:
         data, label = name, "dataframe"
     kind = datasets.kind_of(data, overrides)

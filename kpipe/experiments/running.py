@@ -133,7 +133,7 @@ def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
     if source.look is not None:
         print("\n".join(look_lines(source.look)), flush=True)
         return
-    if source.kind == "real" and source.official:
+    if source.kind == "own" or (source.kind == "real" and source.official):
         print(f"data: {source.description}", flush=True)
         return
     if source.kind == "sample":

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from ..errors import UserError
 from . import catalogue
 
-
 _PACKED = (".gz", ".bz2", ".xz")
 
 

@@ -1,29 +1,59 @@
 """A user's own folder, file or DataFrame, from the command to the answers."""
 
 import csv
+import shutil
 
 import own_files
 import pytest
 
 import kpipe
 from kpipe import cli
-from kpipe.experiments import catalogue, keys, modules, own
+from kpipe.experiments import catalogue, execution, keys, modules, own
 from kpipe.experiments.new import write_pipeline
 from kpipe.runs import open_run
+from kpipe.training import History
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A user's files, to be copied."""
+    folder = tmp_path_factory.mktemp("written")
+    own_files.write_all(folder)
+    return folder
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def desk(written, tmp_path, monkeypatch):
     """A folder with a user's files, where commands are typed."""
-    own_files.write_all(tmp_path)
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.fixture
+def untrained(quick_runs, monkeypatch):
+    """Runs whose network keeps its initial weights, for tests of what surrounds the training."""
+
+    def fit(self, model, data, **_):
+        self.check(model, len(data.train), data.train)
+        row = {"epoch": 1, "step": 1, "loss": 1.0, self.monitor: 1.0}
+        return History([row], step=1, stopped_by="epochs", best_epoch=1)
+
+    monkeypatch.setattr(kpipe.Trainer, "fit", fit)
+    monkeypatch.setattr(execution.Execution, "_export", lambda *_: None)
+
+
 QUICK = {
-    "photos": ["photos/", "epochs=2", "image_size=32", "filters=8", "num_blocks=2"],
-    "reviews": ["reviews.csv", "target=rating", "epochs=12", "embedding_dim=16"],
-    "houses": ["houses.csv", "target=price", "epochs=15", "units=16"],
+    "photos": [
+        "photos/",
+        "epochs=1",
+        "batch_size=128",
+        "image_size=32",
+        "filters=8",
+        "num_blocks=1",
+    ],
+    "reviews": ["reviews.csv", "target=rating", "epochs=1", "batch_size=128", "embedding_dim=8"],
+    "houses": ["houses.csv", "target=price", "epochs=1", "batch_size=128", "units=8"],
 }
 TASKS = {"photos": "classification", "reviews": "classification", "houses": "regression"}
 
@@ -51,23 +81,34 @@ def test_a_users_data_are_trained_on_verified_and_predicted(name, desk, verified
     assert {"value"} <= answers[0].keys() or {"label", "probability"} <= answers[0].keys()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "houses")) for name in QUICK]
-)
-def test_a_new_pipeline_trains_the_same_network(name, desk, quick_runs, capsys):
-    data, *keys = QUICK[name]
-    assert cli.main(["run", data, *keys]) == 0
-    assert cli.main(["new", "mine", data, *keys]) == 0
-    written = (desk / "mine.py").read_text()
-    assert 30 <= len(written.splitlines()) <= 48 and "kpipe run mine.py" in written
-    assert max(map(len, written.splitlines())) <= 100
-    assert cli.main(["run", "mine.py"]) == 0
-    first, second = (run_of(desk, part).record for part in (name, "mine"))
+def test_a_new_pipeline_builds_the_same_network(desk, untrained, capsys):
+    data, *keys = QUICK["houses"]
+    first, second = bundled_and_new("houses", desk)
     assert first.weights_sha256 == second.weights_sha256
+    assert (first.trainer, first.seed, first.plan) == (second.trainer, second.seed, second.plan)
     assert first.data.fingerprint == second.data.fingerprint
     # It is not written over.
     assert cli.main(["new", "mine", data, *keys]) == 2
     assert "mine.py exists" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # equal after the training too, for data of all kinds
+@pytest.mark.parametrize("name", QUICK)
+def test_a_new_pipeline_trains_the_same_network(name, desk, quick_runs):
+    first, second = bundled_and_new(name, desk)
+    assert first.weights_sha256 == second.weights_sha256
+    assert first.data.fingerprint == second.data.fingerprint
+
+
+def bundled_and_new(name, desk):
+    """Runs a user's data by command and by the pipeline written for them, and returns records."""
+    assert cli.main(["run", *QUICK[name]]) == 0
+    assert cli.main(["new", "mine", *QUICK[name]]) == 0
+    written = (desk / "mine.py").read_text()
+    assert 30 <= len(written.splitlines()) <= 48 and "kpipe run mine.py" in written
+    assert max(map(len, written.splitlines())) <= 100
+    assert cli.main(["run", "mine.py"]) == 0
+    return [run_of(desk, part).record for part in (name, "mine")]
 
 
 OFTEN = {"epochs": "6", "batch_size": "16", "patience": "4", "gradient_accumulation_steps": "2"}
@@ -105,7 +146,7 @@ def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):
     assert not any(loaded in page for loaded in ('src="http', 'href="http', "<script"))
 
 
-def test_bad_rows_and_files_are_left_out_if_asked(desk, quick_runs, capsys):
+def test_bad_rows_and_files_are_left_out_if_asked(desk, untrained, capsys):
     houses = own_files.houses()
     houses.loc[[3, 50], "price"] = None
     houses.to_csv("sold.csv", index=False)
@@ -122,13 +163,13 @@ def test_bad_rows_and_files_are_left_out_if_asked(desk, quick_runs, capsys):
     assert run_of(desk, "sold").folder.name == "sold,epochs=1,units=8"
 
 
-def test_a_dataframe_is_trained_on(desk, quick_runs):
+def test_a_dataframe_is_trained_on(desk, untrained):
     run = kpipe.run(own_files.houses(), target="price", epochs=1, units=8)
     assert run.record.task == "regression" and run.record.data.kind == "own"
     assert run.folder.name.startswith("dataframe")
 
 
-def test_a_users_data_are_searched(desk, quick_runs):
+def test_a_users_data_are_searched(desk, untrained):
     command = ["run", "houses.csv", "target=price", "units=8,16", "epochs=1", "--search", "grid"]
     assert cli.main(command) == 0
     assert (desk / "saved_models" / "houses,epochs=1,search=grid,units=8+16").is_dir() or list(

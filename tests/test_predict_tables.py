@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import os
 from types import SimpleNamespace
@@ -32,6 +33,17 @@ def exported(prepared, tmp_path_factory):
     export(folder, classification.endpoints(model, prepared))
     expected = model.predict(prepared.test.inputs, verbose=0)["probabilities"]
     return SimpleNamespace(folder=folder, model=kpipe.load(folder), expected=expected)
+
+
+@pytest.fixture(scope="module")
+def load():
+    """Loads each export once."""
+    return functools.cache(lambda folder: kpipe.load(folder))
+
+
+@pytest.fixture
+def loaded_once(load, monkeypatch):
+    monkeypatch.setattr(predicting, "load", lambda folder: load(str(folder)))
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def failed(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_mistakes_in_files_are_one_line(exported, table, tmp_path, capsys):
+def test_mistakes_in_files_are_one_line(exported, table, tmp_path, capsys, loaded_once):
     path = tmp_path / "new.csv"
     table.assign(age=["12", "twelve", *["x"] * 38]).to_csv(path, index=False)
     message = failed(capsys, exported.folder, path)
@@ -217,7 +229,9 @@ def texts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
-def test_texts_are_read_from_the_column_that_was_trained_on(ending, texts, tmp_path, capsys):
+def test_texts_are_read_from_the_column_that_was_trained_on(
+    ending, texts, tmp_path, capsys, load, loaded_once
+):
     path, answers = tmp_path / f"new.{ending}", tmp_path / "answers.csv"
     table = pd.DataFrame({"stars": [5, 1, 3], "body\ttext": ["good, good", "bad\nbad", None]})
     WRITERS[ending](table, path)
@@ -227,16 +241,16 @@ def test_texts_are_read_from_the_column_that_was_trained_on(ending, texts, tmp_p
     assert [row["text"] for row in rows] == ["first", "good, good", "bad\nbad", ""]
     assert [row["row"] for row in rows] == ["", "1", "2", "3"]
     assert [row["file"] for row in rows] == ["", *[str(path)] * 3]
-    expected = kpipe.load(texts).predict(["first", "good, good", "bad\nbad", ""])
+    expected = load(str(texts)).predict(["first", "good, good", "bad\nbad", ""])
     assert [row["label"] for row in rows] == expected["label"].tolist()
     WRITERS[ending](table.rename(columns={"body\ttext": "body"}), path)
     assert f"{path}: no column 'body\\ttext'; did you mean 'body'?" in failed(capsys, texts, path)
 
 
-def test_other_files_have_a_text_a_line(texts, tmp_path):
+def test_other_files_have_a_text_a_line(texts, tmp_path, load):
     path = tmp_path / "new.txt"
     path.write_text("body\ngood, good\n")
-    assert kpipe.load(texts).read_files([path]).names == ["body", "good, good"]
+    assert load(str(texts)).read_files([path]).names == ["body", "good, good"]
 
 
 def test_a_text_file_of_any_ending_has_a_text_a_line_without_a_column(tmp_path, texts):

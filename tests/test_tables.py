@@ -483,6 +483,15 @@ def test_no_operation_of_the_graph_reads_files(exported):
         assert operation not in content
 
 
+def test_a_report_counts_the_columns_of_each_kind(prepared):
+    train = prepared.train
+    about = prepared.input.describe(train.column, train.rows)
+    assert about["columns"] == {"number": 2, "boolean": 1, "category": 2, "date": 2}
+    ((_, value),) = prepared.input.facts(about)
+    assert value.endswith("2 categories, 2 dates, encoded as 20 values")
+
+
+@pytest.mark.slow  # beyond the run of test_own_data.py: columns of all kinds, averaged weights
 def test_a_table_goes_the_whole_way(tmp_path, verified_here):
     path = tmp_path / "people.py"
     path.write_text('''"""People."""

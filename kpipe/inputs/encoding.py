@@ -236,7 +236,10 @@ def write_encoded(
         train_rows: Rows of "train" that belong to the train split.
     """
     fit = fit_encoding(columns, tables["train"], train_rows)
-    encode = tf.function(Encoder(columns, fit).__call__, autograph=False, reduce_retracing=True)
+    specs = [tf.TensorSpec((None,), tf.string) for column in columns if not column.is_number]
+    of_numbers = tf.TensorSpec((None, len(columns) - len(specs)), tf.float32)
+    # Traced once for all numbers of rows.
+    encode = tf.function(Encoder(columns, fit).__call__, [of_numbers, specs], autograph=False)
     for name, table in tables.items():
         encoded = np.lib.format.open_memmap(
             folder / f"{name}_encoded.npy",

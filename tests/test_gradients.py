@@ -14,6 +14,7 @@ from kpipe.errors import UserError
 from kpipe.experiments import catalogue, keys, modules
 from kpipe.figures.gradients import gradient_check
 from kpipe.gradients import taylor
+from kpipe.models import resnet
 
 LIKELIHOOD = "sparse_categorical_crossentropy"
 
@@ -42,9 +43,20 @@ def squared_loss():
 # --- what is right passes ----------------------------------------------------------------------
 
 
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "linear")
+INITIALIZERS = ("random_normal", "glorot_normal", "glorot_uniform")
+
+
+# Every activation with each loss and with one of the initializers; the slow ones add the others.
 @pytest.mark.parametrize("loss", ["likelihood", "squared"])
-@pytest.mark.parametrize("initializer", ["random_normal", "glorot_normal", "glorot_uniform"])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid", "linear"])
+@pytest.mark.parametrize(
+    ("activation", "initializer"),
+    [
+        pytest.param(activation, initializer, marks=[pytest.mark.slow] * (i % 3 != j))
+        for i, activation in enumerate(ACTIVATIONS)
+        for j, initializer in enumerate(INITIALIZERS)
+    ],
+)
 def test_every_activation_start_and_loss_of_the_documents_is_right(activation, initializer, loss):
     model = models.mlp(
         (4, 4, 1), 3, units=(6, 5), activation=activation, initializer=initializer, l2=1e-3
@@ -61,9 +73,10 @@ def test_every_activation_start_and_loss_of_the_documents_is_right(activation, i
 OF_64_PIXELS = ("celeba_joint_vae", "dsprites_joint_vae")
 
 # Their layers and losses are those of others, which are always checked: mnist_joint_vae, gru and
-# bidirectional_lstm, cifar10_cnn as it is documented, mnist_mlp, celeba_gender.
+# bidirectional_lstm, cifar10_cnn as it is documented, mnist_mlp, celeba_gender; of cifar10_transfer
+# one of its eight residual blocks, below.
 AS_OTHERS = (
-    *("celeba_attributes", "celeba_joint_vae", "cifar10_mlp"),
+    *("celeba_attributes", "celeba_joint_vae", "cifar10_mlp", "cifar10_transfer"),
     *("dsprites_joint_vae", "grocery_cnn", "swiss_roll"),
 )
 ARCHITECTURES_AS_OTHERS = ("simple_rnn", "lstm", "tuned", "deep")
@@ -124,6 +137,15 @@ def test_the_gradients_of_every_pipeline_are_right(name, keys, tmp_path):
     result = checking.check_gradients(name, **options, **keys)
     assert result.passed, result.rows()
     assert all(variable.errors.size for variable in result.variables)
+
+
+def test_a_residual_block_is_right():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.GlobalAveragePooling2D()(resnet._block(inputs, 3, 2, "block"))
+    model = keras.Model(inputs, layers.Dense(3, "softmax")(x))
+    x = np.random.default_rng(0).standard_normal((4, 4, 4, 2)).astype("float32")
+    result = gradients.check(model, LIKELIHOOD, x, LABELS, samples=2)
+    assert result.passed, result.rows()
 
 
 @pytest.mark.slow

@@ -14,47 +14,61 @@ from keras_tuner.engine import hyperparameters as hp_types
 
 import kpipe
 from kpipe import files
-from kpipe.datasets import celeb_a
+from kpipe.datasets import celeb_a, points
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution, folders, keys, modules
 from kpipe.measures.intervals import interval_of_mean
 from kpipe.runs import read_record
 from kpipe.training import loop as training_loop
 
+# Tracing takes most of the time: batches that divide train have one shape. With a last batch of
+# another shape run mnist_mlp, mnist_vae, cifar10_mlp and the points.
 TINY = {
-    "ag_news_mlp": {"embedding_dim": 32, "units_1": 32, "units_2": 16, "learning_rate": 3e-3},
+    "ag_news_mlp": {
+        "embedding_dim": 32,
+        "units_1": 32,
+        "units_2": 16,
+        "learning_rate": 3e-3,
+        "batch_size": 50,
+    },
     "celeba_attributes": {
         "filters": 8,
         "num_blocks": 3,
         "dropout": 0,
         "learning_rate": 3e-3,
-        "batch_size": 16,
+        "batch_size": 25,
     },
-    "celeba_gender": {"filters": 8, "num_blocks": 2, "dense_units": 16, "batch_size": 16},
+    "celeba_gender": {"filters": 8, "num_blocks": 2, "dense_units": 16, "batch_size": 15},
     "celeba_joint_vae": {"continuous": 4, "discrete": "2", "capacity_steps": 60, "batch_size": 25},
     "cifar10_autoencoder": {
         "learning_rate": 1e-2,
         "latent_dim": 16,
         "decay_steps": 60,
-        "batch_size": 32,
+        "batch_size": 30,
     },
     "cifar10_cnn": {
         "filters": 8,
         "num_blocks": 3,
         "convolutions": 1,
         "dropout": 0,
-        "batch_size": 32,
+        "batch_size": 30,
     },
     "cifar10_mlp": {"units_1": 64, "num_layers": 1, "learning_rate": 1e-3},
-    "cifar10_transfer": {"filters": 8, "stem": "imagenet", "batch_size": 32},
+    "cifar10_transfer": {"filters": 8, "stem": "imagenet", "batch_size": 50},
     "diabetes_mlp": {"learning_rate": 1e-2},
     "dsprites_joint_vae": {
-        "drawn_sprites": 700,
+        "drawn_sprites": 672,
         "continuous": 4,
         "capacity": "none",
         "batch_size": 8,
     },
-    "emotion_rnn": {"embedding_dim": 32, "units": 16, "dropout": 0.2, "learning_rate": 5e-3},
+    "emotion_rnn": {
+        "embedding_dim": 32,
+        "units": 16,
+        "dropout": 0.2,
+        "learning_rate": 5e-3,
+        "batch_size": 60,
+    },
     "gmm": {"learning_rate": 1.0},
     "grocery_cnn": {"filters": 8, "image_size": 32, "num_blocks": 3, "batch_size": 16},
     "imdb_sentiment": {
@@ -64,6 +78,7 @@ TINY = {
         "dropout": 0.2,
         "max_length": 64,
         "learning_rate": 1e-2,
+        "batch_size": 60,
     },
     "logic_gates": {"learning_rate": 0.1},
     "mnist_joint_vae": {"capacity_steps": 100, "learning_rate": 2e-3, "batch_size": 16},
@@ -77,6 +92,11 @@ TINY = {
 FIXED_DATA = ("logic_gates", "one_example")
 # What is compared with linear regression on the same examples instead.
 WITHOUT_TARGET = ("diabetes_mlp",)
+
+# Others run them, or their network, and say that they beat a constant answer: emotion_rnn in
+# test_text_runs.py, mnist_joint_vae in test_saved_autoencoder.py, mnist_mlp as `finished_run`,
+# dsprites_joint_vae with one channel instead of three.
+AS_OTHERS = ("celeba_joint_vae", "emotion_rnn", "mnist_joint_vae", "mnist_mlp")
 
 
 @pytest.mark.parametrize("name", catalogue.names())
@@ -122,6 +142,13 @@ def smaller_samples(another_home, monkeypatch):
         for split, count in counts.items():
             monkeypatch.setitem(counts, split, count // share)
     celeb_a._paint_all.cache_clear()
+    whole = points._point_set
+
+    def fewer(name, generate, dimension, classes, examples, val_fraction):
+        fourth = tuple(count // 4 for count in examples)
+        return whole(name, generate, dimension, classes, fourth, val_fraction)
+
+    monkeypatch.setattr(points, "_point_set", fewer)
     yield
     celeb_a._paint_all.cache_clear()
 
@@ -129,8 +156,7 @@ def smaller_samples(another_home, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        # The network of dsprites_joint_vae with three channels.
-        pytest.param(name, marks=[pytest.mark.slow] * (name == "celeba_joint_vae"))
+        pytest.param(name, marks=[pytest.mark.slow] * (name in AS_OTHERS))
         for name in catalogue.names()
     ],
 )
@@ -180,6 +206,7 @@ def test_the_names_that_other_programs_rely_on(finished_run):
     record = json.loads((folder / "run.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics["accuracy"]) == {"value", "low", "high", "n"}
+    assert metrics["accuracy"]["low"] > metrics["majority_baseline"]["high"]
     assert record["data"]["kind"] == "sample"
     assert record["data"]["examples"] == {"train": 1293, "val": 144, "test": 360}
     assert record["target"]["verdict"] == "not comparable: sample data"
@@ -207,7 +234,13 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished_run, capsys, 
 
 
 def test_a_run_whose_proof_fails_says_so_and_exports_again(tmp_path, monkeypatch, quick_runs):
-    options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
+    options = {
+        "data": "sample",
+        "out": tmp_path,
+        "epochs": 1,
+        "retrain": False,
+        **TINY["mnist_mlp"],
+    }
     good = execution.prove(None, None)
     bad = {**good, "passed": False}
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: bad)
@@ -262,7 +295,13 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
     source = catalogue.find("mnist_mlp").read_text()
     path = tmp_path / "mine.py"
     path.write_text(source)
-    options = {"data": "sample", "out": tmp_path, "epochs": 1, **TINY["mnist_mlp"]}
+    options = {
+        "data": "sample",
+        "out": tmp_path,
+        "epochs": 1,
+        "retrain": False,
+        **TINY["mnist_mlp"],
+    }
     first = kpipe.run(str(path), **options)
     assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
     path.write_text(source.replace("patience=10", "patience=4"))
@@ -359,7 +398,7 @@ def test_retraining_takes_the_best_number_of_epochs_on_train_and_val(tmp_path, q
 
 
 def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, monkeypatch):
-    options = {"data": "sample", "epochs": 4, "checkpoint_seconds": 0.0, **TINY["mnist_mlp"]}
+    options = {"data": "sample", "epochs": 2, "checkpoint_seconds": 0.0, **TINY["mnist_mlp"]}
     whole = kpipe.run("mnist_mlp", out=tmp_path / "whole", **options)
     step, count = training_loop.Loop._step, []
 
@@ -385,7 +424,7 @@ def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, mo
     assert again.record.weights_sha256 == whole.record.weights_sha256
 
 
-def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path):
+def test_a_run_on_vectors_is_exported_with_its_features_alone(tmp_path, verified_here):
     run = kpipe.run("logic_gates", out=tmp_path, epochs=8, **TINY["logic_gates"])
     model = kpipe.load(run.folder)
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)

@@ -72,6 +72,9 @@ def test_all_endpoints_are_verified(run):
         assert case["tolerance"] == (1e-5 if is_exact else 1e-4)
     assert proof.batches == [1, 7, 64] and proof.compared == ["8 encoded files"]
     assert proof.test_examples == 360
+    constant = np.var(images_of(run, 360) / 255, axis=(0, 1, 2)).mean()  # one flat grey
+    assert run.metrics["squared_error"]["high"] < constant
+    assert run.record.target.verdict == "not comparable: sample data"
     assert proof.undecided == np.sum(~run.predictions["certain"])
 
 

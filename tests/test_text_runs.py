@@ -55,6 +55,9 @@ def test_the_export_is_verified_from_raw_texts(text_run):
     assert set(proof.differences) == endpoints
     assert {c["about"] for c in Golden(text_run.folder).cases} == {*proof.compared, ""}
     assert proof.test_examples == 600
+    metrics = text_run.metrics
+    assert metrics["accuracy"]["low"] > metrics["majority_baseline"]["high"]
+    assert text_run.record.target.verdict == "not comparable: sample data"
 
 
 def test_texts_are_replayed_at_three_sizes_of_a_batch(text_run):

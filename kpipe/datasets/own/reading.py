@@ -314,10 +314,11 @@ def _read_parquet(path: pathlib.Path, columns: Sequence[str] | None) -> "Iterato
             wanted = [name for name in wanted if not name.startswith("__index_level_")]
             rows = max(1, min(PIECE_ROWS, PIECE_CELLS // max(1, len(wanted))))
             start = 1
-            for batch in file.iter_batches(batch_size=rows, columns=wanted):
-                frame = batch.to_pandas(ignore_metadata=True)  # an index is a column
-                yield _plain(frame[wanted], start)
-                start += len(frame)
+            for group in range(file.num_row_groups):  # of several at once all are kept in memory
+                for batch in file.iter_batches(rows, row_groups=[group], columns=wanted):
+                    frame = batch.to_pandas(ignore_metadata=True)  # an index is a column
+                    yield _plain(frame[wanted], start)
+                    start += len(frame)
             if start == 1:
                 raise UserError(f"{path}: no rows")
     except (pa.ArrowException, OSError) as error:

@@ -151,7 +151,7 @@ def test_l2_is_on_every_kernel_and_not_on_the_embedding():
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("recurrent", {"cell": "gru", "units": (16,)}),
+        pytest.param("recurrent", {"cell": "gru", "units": (16,)}, marks=pytest.mark.slow),
         ("recurrent", {"cell": "lstm", "units": (16,), "bidirectional": True, "pooling": "max"}),
         ("transformer", {"embedding_dim": 16, "pooling": "mean"}),
     ],

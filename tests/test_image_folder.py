@@ -403,3 +403,22 @@ def test_a_file_that_changed_after_the_look_is_one_line(tmp_path):
         path.unlink()
     with pytest.raises(UserError, match=r"2 images changed or were removed .*, such as cats/"):
         source.read("test")
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="no /proc")
+def test_contents_that_were_read_are_freed(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 400, 500, 3), dtype=np.uint8)
+    for i, pixels in enumerate(noise):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "ab"[i % 2] / f"{i}.png", compress_level=0)
+    source = image_folder(tmp_path, test_fraction=0.25).find()
+    examples = source.read("train").repeat(60)  # 600 KB each
+
+    def megabytes():
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+    before, size = megabytes(), 0
+    for example in examples:
+        size += len(example["input"].numpy())
+    assert size > 200e6 and megabytes() - before < 80

@@ -257,12 +257,13 @@ def _read(folder: pathlib.Path, images: list[File], labels: "np.ndarray") -> "tf
             f"at, such as {changed[0]}; run again"
         )
 
-    def content(row: Any) -> "np.ndarray":
+    def content(row: Any) -> bytes:
         try:
             given = (folder / images[row].path).read_bytes()
         except OSError:  # removed meanwhile; the preparation names it
             given = b""
-        return np.array(readable(given), object)  # an array of bytes would lose zeros at the end
+        # As bytes: TensorFlow 2.21 never frees what an array of objects holds.
+        return readable(given)
 
     def example(row: "tf.Tensor", name: "tf.Tensor", label: "tf.Tensor") -> dict[str, "tf.Tensor"]:
         return {

@@ -29,6 +29,8 @@ def joined(*keys: "np.ndarray") -> "np.ndarray":
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
+    if len(keys) == 1 and keys[0].dtype == np.uint64:
+        return keys[0].view(np.int64)  # hashes need no numbers of their own, nor memory for them
     groups: np.ndarray = np.unique(keys[0], return_inverse=True)[1]
     for key in keys[1:]:
         # Each row links its value of one key to that of the other.
@@ -177,6 +179,9 @@ def copies_of(
     """
     import numpy as np
 
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return 0, 0, (), 0
     _, firsts, members = np.unique(hashes, return_index=True, return_inverse=True)
     first = firsts[members]
     copies = np.flatnonzero(first != np.arange(len(hashes)))

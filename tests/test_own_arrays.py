@@ -98,6 +98,15 @@ def test_columns_of_a_frame_are_arrays():
     assert source.examples == {"train": 48, "test": 12}
 
 
+def test_copies_stay_on_one_side_without_groups():
+    x = np.concatenate([VECTORS, VECTORS])
+    source = datasets.arrays(x, [*CLASSES, *CLASSES]).find()
+    ids = {split: set(source.groups(split)) for split in source.examples}
+    assert not ids["train"] & ids["test"] and len(ids["train"] | ids["test"]) == len(VECTORS)
+    assert source.look.copies.exact == len(VECTORS)
+    assert datasets.arrays(VECTORS, CLASSES).find().groups is None
+
+
 def test_groups_and_copies_stay_on_one_side():
     x = VECTORS.copy()
     x[59] = x[0]

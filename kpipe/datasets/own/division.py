@@ -29,8 +29,6 @@ def joined(*keys: "np.ndarray") -> "np.ndarray":
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    if len(keys) == 1 and keys[0].dtype == np.uint64:
-        return keys[0].view(np.int64)  # hashes need no numbers of their own, nor memory for them
     groups: np.ndarray = np.unique(keys[0], return_inverse=True)[1]
     for key in keys[1:]:
         # Each row links its value of one key to that of the other.

@@ -190,9 +190,10 @@ def _examine(
     if not used.any():
         raise UserError(f"{where}: no row can be used")
     hashes = rows.joined("hashes")[used]
-    keys = [hashes, rows.joined("groups")[used]] if options.group else [hashes]
+    of_column = rows.joined("groups")[used] if options.group else None
     times = rows.joined("times") if options.time else None
-    groups = joined(*keys)
+    # Equal rows have equal hashes: without a column to join them with, these are the groups.
+    groups = hashes.view(np.int64) if of_column is None else joined(hashes, of_column)
     several = len(np.unique(groups)) < len(groups)
     if roles.task == "classification":
         divisible = several and not options.split
@@ -233,9 +234,9 @@ def _examine(
             f"{across:,} rows are also in another split, word for word: results are better than "
             f"on new data. Nothing was moved, since {options.split} divides the rows."
         )
-    if options.split and options.group:
+    if options.split and of_column is not None:
         # Rows of an unknown group have one each.
-        pairs_of = np.unique(np.stack([keys[1], codes[used].astype(np.uint64)]), axis=1)[0]
+        pairs_of = np.unique(np.stack([of_column, codes[used].astype(np.uint64)]), axis=1)[0]
         shared = len(pairs_of) - len(np.unique(pairs_of))
         if shared:
             warnings.append(

@@ -348,13 +348,6 @@ def _cut(split: Split, seed: int, **sizes: float) -> tuple[np.ndarray, np.ndarra
 
 
 def count_shared(first: Split, second: Split) -> int:
-    """Counts the inputs of `second` that also occur, byte for byte, in `first`."""
-
-    def digests(split: Split) -> np.ndarray:
-        found = (
-            int.from_bytes(hashlib.blake2b(split.column.content(row), digest_size=8).digest())
-            for row in split.rows
-        )
-        return np.fromiter(found, np.uint64, len(split))  # 8 bytes a row: there may be millions
-
-    return int(np.isin(digests(second), digests(first)).sum())
+    """Counts the inputs of `second` that also occur, value for value, in `first`."""
+    known = first.column.digests(first.rows)
+    return int(np.isin(second.column.digests(second.rows), known).sum())

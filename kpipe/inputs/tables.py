@@ -37,7 +37,7 @@ from .arrays import (
     load_array,
     report_progress,
 )
-from .encoding import MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
+from .encoding import BATCH, MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
 
 # Part of the fingerprint: raise it when the encoded rows change.
 ENCODING_VERSION = 1
@@ -90,10 +90,16 @@ class TableColumns:
         """Returns the encoded rows."""
         return self.values[rows]
 
-    def content(self, row: int) -> bytes:
-        """Returns the bytes that are compared when duplicates are counted."""
-        words = [bytes(words[row]) for words in self.words]
-        return b"\0".join([*words, self.numbers[row].tobytes()])
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """Returns a hash of each of some rows, uint64, with which duplicates are counted."""
+        import pandas as pd
+
+        found = np.empty(len(rows), np.uint64)
+        for start in range(0, len(rows), BATCH):
+            part = self.table.take(rows[start : start + BATCH])
+            frame = pd.DataFrame(dict(enumerate([*part.numbers.T, *part.words])))
+            found[start : start + BATCH] = pd.util.hash_pandas_object(frame, index=False)
+        return found
 
     def shortest_first(self, rows: np.ndarray) -> np.ndarray:
         """Returns an order of the positions of `rows` that needs little padding."""

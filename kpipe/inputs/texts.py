@@ -17,7 +17,7 @@ from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
 from .appending import appended
-from .arrays import Endpoints, Given, Serve, check_labels, incomplete, load_array
+from .arrays import Endpoints, Given, Serve, check_labels, digests, incomplete, load_array
 from .augmentation import drop_words
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
@@ -55,9 +55,9 @@ class Tokens:
         ids = self.values[rows]
         return ids[:, : self.lengths[rows].max()] if trim and len(rows) else ids
 
-    def content(self, row: int) -> bytes:
-        """Returns the bytes that are compared when duplicates are counted."""
-        return self.texts[row]
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """Returns a hash of each of some texts, uint64, with which duplicates are counted."""
+        return digests(self.texts[row] for row in rows)
 
     def strings(self, rows: np.ndarray) -> list[str]:
         """Returns the texts of some rows."""

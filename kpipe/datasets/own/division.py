@@ -138,11 +138,11 @@ def count_classes(
 def class_warnings(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Warns of classes that are small, unbalanced, or missing in a split."""
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
-    small = [f"{name} ({n})" for name, n in totals.items() if n < SMALL_CLASS]
+    small = [f"{_cut(name)} ({n})" for name, n in totals.items() if n < SMALL_CLASS]
     found = [
         f"No example of {', '.join(missing[:10])}{' ...' * (len(missing) > 10)} is in {split}."
         for split in next(iter(classes.values()), {})
-        if (missing := [name for name, counts in classes.items() if not counts[split]])
+        if (missing := [_cut(name) for name, counts in classes.items() if not counts[split]])
     ]
     if small:
         found.append(
@@ -153,10 +153,14 @@ def class_warnings(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     if totals and max(totals.values()) > IMBALANCE * min(totals.values()):
         largest, smallest = (of(totals, key=lambda name: totals[name]) for of in (max, min))
         found.append(
-            f"The classes are unbalanced: {totals[largest]:,} of {largest}, "
-            f"{totals[smallest]:,} of {smallest}; try class_weight=balanced."
+            f"The classes are unbalanced: {totals[largest]:,} of {_cut(largest)}, "
+            f"{totals[smallest]:,} of {_cut(smallest)}; try class_weight=balanced."
         )
     return found
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:37]}..."
 
 
 def copies_of(

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..look import Copies, Look
+from .division import class_warnings
 from .image_scan import File, Scan
 
 if TYPE_CHECKING:
     import numpy as np
-
-_FEW = 20  # examples of a class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ def describe(
         formats=dict(Counter(known.scan.formats[row] for row in used).most_common()),
         converted={reason: count for reason, count in converted.most_common() if count},
         copies=copies,
-        warnings=(*_class_warnings(classes), *warnings),
+        warnings=(*class_warnings(classes), *warnings),
         notes=(
             f"{whole}: the network's images have channels={channels}.",
             *_size_notes(known.scan.shapes[used], shape[:2]),
@@ -137,24 +136,6 @@ def _count_copies(known: Labelled, used: "np.ndarray") -> Copies:
     )
 
 
-def _class_warnings(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Returns warnings of classes that are small, or missing in a split."""
-    warnings = []
-    totals = {name: sum(counts.values()) for name, counts in classes.items()}
-    for split in next(iter(classes.values())):
-        if missing := [name for name, counts in classes.items() if not counts[split]]:
-            warnings.append(f"No {split} image of {_some(missing)}.")
-    if few := [name for name, total in totals.items() if total < _FEW]:
-        warnings.append(f"Fewer than {_FEW} images of {_some(few)}.")
-    largest, smallest = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
-    if totals[largest] > 10 * totals[smallest]:
-        warnings.append(
-            f"{largest} has {totals[largest]:,} images, {smallest} {totals[smallest]:,}: more than "
-            "10 times as many."
-        )
-    return warnings
-
-
 def _size_notes(shapes: "np.ndarray", wanted: tuple[int, int]) -> list[str]:
     counts = {
         f"smaller than {wanted[1]} × {wanted[0]} pixels, and enlarged": (
@@ -167,8 +148,3 @@ def _size_notes(shapes: "np.ndarray", wanted: tuple[int, int]) -> list[str]:
         for what, which in counts.items()
         if which.any()
     ]
-
-
-def _some(names: list[str]) -> str:
-    shown = [name if len(name) <= 40 else f"{name[:37]}..." for name in names[:5]]
-    return ", ".join(shown) + (f" and {len(names) - 5} other classes" * (len(names) > 5))

@@ -25,8 +25,9 @@ from .division import (
 )
 from .profile import TableProfile, profile, range_of
 from .reading import READING_VERSION, frames
-from .roles import Options, Roles, choose
+from .roles import Options, choose
 from .row_scan import RowScan, is_number
+from .table_look import describe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,52 +199,23 @@ def _examine(
     if roles.task == "classification":
         divisible = several and not options.split
         check_classes(labels[used], roles.label_names, where, groups if divisible else None)
-    warnings: list[str] = []
-    if options.split:
-        found = sizes(codes)
-        if not {"train", "test"} <= set(found):
-            raise UserError(
-                f"{where}: split={options.split}: its rows are {', '.join(found)}; expected train, "
-                "test and perhaps val"
-            )
-        divided = f"by the column {options.split}"
-    else:
-        codes[used] = split_codes(
-            labels[used],
-            options.test_fraction,
-            options.split_seed,
-            groups if several else None,
-            None if times is None else times[used],
-            where,
-        )
-        divided = describe_division(options.group, options.time, roles.task == "classification")
-        share = sizes(codes).get("test", 0) / used.sum()
-        if share < options.test_fraction / 2:
-            warnings.append(
-                f"Only {100 * share:.0f} % of the rows are test, not "
-                f"{100 * options.test_fraction:.0f} %: what belongs together stays on one side."
-            )
+    divided, warnings = _divide(
+        where,
+        options,
+        codes,
+        used,
+        labels[used],
+        groups if several else None,
+        None if times is None else times[used],
+    )
     row = f"{pathlib.Path(table).name}:" if isinstance(table, (str, os.PathLike)) else "row "
     copies, conflicting, pairs, across = copies_of(
         hashes, labels[used], codes[used], lines[used], row
     )
-    look = _look(profiled, options, roles, rows, max_length)
+    look = describe(profiled, options, roles, rows, max_length)
     unreadable = tuple((f"{row}{line}", reason) for line, reason in rows.bad)
-    if options.split and across:
-        warnings.append(
-            f"{across:,} rows are also in another split, word for word: results are better than "
-            f"on new data. Nothing was moved, since {options.split} divides the rows."
-        )
-    if options.split and of_column is not None:
-        # Rows of an unknown group have one each.
-        pairs_of = np.unique(np.stack([of_column, codes[used].astype(np.uint64)]), axis=1)[0]
-        shared = len(pairs_of) - len(np.unique(pairs_of))
-        if shared:
-            warnings.append(
-                f"Values of {options.group} are in several splits, {shared:,} times: results are "
-                f"better than on new ones. Nothing was moved, since {options.split} divides the "
-                "rows."
-            )
+    if options.split:
+        warnings += _across_given_splits(options, codes[used], across, of_column)
     all_groups = np.full(len(codes), -1, np.int64)
     all_groups[used] = groups
     classes = {}
@@ -279,76 +251,75 @@ def _examine(
     return Examined(codes, labels, belonging, times, columns, label_names, look, identity)
 
 
-def _look(
-    profiled: TableProfile,
+def _divide(
+    where: str,
     options: Options,
-    roles: Roles,
-    rows: RowScan,
-    max_length: int,
-) -> Look:
-    """Describes the columns, and warns of those that are suspicious."""
-    target = ",".join(options.target)
-    leaking = [name for name, determined in rows.determined.items() if determined.found]
-    leaking += [
-        name
-        for name, correlation in rows.correlations.items()
-        if correlation.found and name not in leaking
-    ]
-    grouping = [
-        name
-        for name in (roles.inputs if options.text is None and not options.group else ())
-        if profiled.columns[name].names_groups
-    ]
-    warnings = [
-        f"Column {name} seems to name patients, users or the like, each in several rows. "
-        f"group={name} keeps the rows of one on one side; without it, results are better than on "
-        "new ones."
-        for name in grouping
-    ]
-    warnings += [
-        f"Column {name} gives the target away: it determines {target} in every row. If it is not "
-        f"known before {target} is, leave it out with drop={name}."
-        for name in leaking
-        if name not in grouping
-    ]
-    notes = [*profiled.dialect.notes]
-    for name in roles.inputs if options.text is None else ():
-        found = profiled.columns[name]
-        if found.kind[0] == "category" and 0.05 < found.numeric / found.present < 1 and found.odd:
-            line, value = found.odd[0]
-            warnings.append(
-                f"Column {name} contains numbers and text, such as {value!r} in row {line}: its "
-                "values are categories."
+    codes: "np.ndarray",
+    used: "np.ndarray",
+    labels: "np.ndarray",
+    groups: "np.ndarray | None",
+    times: "np.ndarray | None",
+) -> tuple[str, list[str]]:
+    """Divides the rows into splits, unless a column does.
+
+    Args:
+        where: The table, for errors.
+        options: What the user says about it.
+        codes: int8 (n_all,), the split of each row, which is set.
+        used: bool (n_all,), the n rows that are divided.
+        labels: (n,) or (n, k).
+        groups: int (n,), equal for rows that belong together.
+        times: Numbers (n,), larger for later rows.
+
+    Returns:
+        How they were divided, for `Look.divided`, and warnings.
+    """
+    if options.split:
+        found = sizes(codes)
+        if not {"train", "test"} <= set(found):
+            raise UserError(
+                f"{where}: split={options.split}: its rows are {', '.join(found)}; expected train, "
+                "test and perhaps val"
             )
-        if found.kind[0] == "date" and found.ambiguous:
+        return f"by the column {options.split}", []
+    fraction = options.test_fraction
+    codes[used] = split_codes(labels, fraction, options.split_seed, groups, times, where)
+    is_class = labels.ndim == 1 and labels.dtype.kind == "i"
+    divided, warnings = describe_division(options.group, options.time, is_class), []
+    share = sizes(codes).get("test", 0) / len(labels)
+    if share < fraction / 2:
+        warnings.append(
+            f"Only {100 * share:.0f} % of the rows are test, not {100 * fraction:.0f} %: what "
+            "belongs together stays on one side."
+        )
+    return divided, warnings
+
+
+def _across_given_splits(
+    options: Options, codes: "np.ndarray", copies: int, groups: "np.ndarray | None"
+) -> list[str]:
+    """Warns of what is in several splits that a column gives.
+
+    Args:
+        options: What the user says about the table.
+        codes: int8 (n,), the split of each row.
+        copies: Number of copies in another split.
+        groups: uint64 (n,), of the column `group`; rows of an unknown group have one each.
+    """
+    import numpy as np
+
+    warnings = []
+    unmoved = f"Nothing was moved, since {options.split} divides the rows."
+    if copies:
+        warnings.append(
+            f"{copies:,} rows are also in another split, word for word: results are better than "
+            f"on new data. {unmoved}"
+        )
+    if groups is not None:
+        pairs = np.unique(np.stack([groups, codes.astype(np.uint64)]), axis=1)[0]
+        if shared := len(pairs) - len(np.unique(pairs)):
             warnings.append(
-                f"Dates of column {name} are read as {found.format}, but month and day could be "
-                "exchanged: no day is above 12."
+                f"Values of {options.group} are in several splits, {shared:,} times: results are "
+                f"better than on new ones. {unmoved}"
             )
-    used, sized = roles.uses, {}
-    if options.text is not None:
-        words = profiled.columns[roles.inputs[0]].words
-        sized = {"words per text": words}
-        if max_length and words[3] > max_length:
-            warnings.append(
-                f"More than a quarter of the texts have over {max_length} words, and are cut: "
-                "max_length= keeps more of them."
-            )
-    out: dict[str, list[str]] = {}
-    for name, use in used.items():
-        if use.startswith("left out: ") and use != "left out: drop":
-            out.setdefault(use.removeprefix("left out: "), []).append(name)
-    notes += [f"Left out, {reason}: {', '.join(names)}." for reason, names in out.items()]
-    return Look(
-        name="",
-        what="rows" if options.text is None else "texts",
-        task=roles.task,
-        reason=roles.reason,
-        columns=tuple(
-            ColumnLook(name, used[name], column.missing, column.different, column.summary)
-            for name, column in profiled.columns.items()
-        ),
-        sizes=sized,
-        warnings=tuple(warnings),
-        notes=tuple(notes),
-    )
+    return warnings

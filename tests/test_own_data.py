@@ -172,9 +172,13 @@ def test_a_dataframe_is_trained_on(desk, untrained):
 def test_a_users_data_are_searched(desk, untrained):
     command = ["run", "houses.csv", "target=price", "units=8,16", "epochs=1", "--search", "grid"]
     assert cli.main(command) == 0
-    assert (desk / "saved_models" / "houses,epochs=1,search=grid,units=8+16").is_dir() or list(
-        (desk / "saved_models").glob("houses*search*")
-    )
+    (search,) = (path for path in (desk / "saved_models").glob("houses*search=*") if path.is_dir())
+    with open(search / "trials.csv", newline="") as file:
+        trials = list(csv.DictReader(file))
+    assert sorted(trial["units"] for trial in trials) == ["16", "8"]
+    assert {trial["status"] for trial in trials} == {"COMPLETED"}
+    best = trials[0]["units"]
+    assert (desk / "saved_models" / f"houses,epochs=1,units={best}" / "run.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from .data import prepare
 from .datasets import Dataset, Source
 from .errors import RunError, UserError
 from .experiments import catalogue
-from .experiments.execution import check_same, new_record
+from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number

@@ -11,33 +11,26 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from .. import data, environment, files, report, tasks
+from .. import data, files, report
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.verdict import count_opening, verdict
 from ..runs import (
-    DataRecord,
-    LayerRecord,
     Metrics,
-    ModelRecord,
     ProofRecord,
     Record,
     Run,
     TargetRecord,
     TrainingRecord,
-    describe_difference,
     first_kernel,
     open_run,
     read_predictions,
     read_record,
 )
-from ..training import History, choose_plan, leaf_layers, weights_sha256
-from . import catalogue
+from ..training import History, choose_plan, weights_sha256
+from .describing import check_same, model_record, new_record
 from .experiment import Experiment
 from .summary import summary
-
-# Fields that must be equal for an existing run to be resumed or, if finished, reported.
-IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
 
 Result = TypeVar("Result")
 
@@ -156,22 +149,7 @@ class Execution:
         if self.trainer.retrain:  # fails now, not after the first training
             counts = self.data.examples
             self.trainer.check(model, counts["train"] + counts.get("val", 0))
-        trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
-        record.model = ModelRecord(
-            name=model.name,
-            parameters=model.count_params(),
-            trainable_parameters=int(trainable),
-            layers=[
-                LayerRecord(
-                    name=layer.name,
-                    type=type(layer).__name__,
-                    output_shape=_output_shape(layer),
-                    parameters=layer.count_params(),
-                    formula=_formula(layer),
-                )
-                for layer in leaf_layers(model)
-            ],
-        )
+        record.model = model_record(model)
         if hasattr(self.task, "describe"):
             record.details |= self.task.describe(model, **self.experiment.task_options)
         record.plan = (
@@ -298,66 +276,3 @@ class Execution:
         }
         content = {"format_version": self.record.format_version, "files": final}
         files.write_json(self.folder / "manifest.json", content)
-
-
-def new_record(experiment: Experiment) -> Record:
-    """Returns the record of a run, or of a search, that begins now."""
-    entry = catalogue.read(pathlib.Path(str(experiment.module.__file__)))
-    dataset, source = experiment.dataset, experiment.source
-    return Record(
-        pipeline=experiment.name,
-        task=tasks.name_of(experiment.task),
-        title=entry.title,
-        command=environment.command(),
-        headline=experiment.task.HEADLINE,
-        overrides=experiment.settings.overrides,
-        hyperparameters=experiment.hyperparameters,
-        trainer=experiment.trainer.settings(),
-        seed=experiment.seed,
-        budget=experiment.budget,
-        code_sha256=entry.code_sha256,
-        versions=environment.versions(),
-        machine=environment.machine(),
-        data=DataRecord(
-            name=dataset.name,
-            kind=source.kind,
-            official=source.official,
-            description=source.description,
-            label_names=tuple(dataset.label_names),
-            get_real="" if source.kind == "own" else f"kpipe run {entry.name} --data real",
-        ),
-    )
-
-
-def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:
-    """Refuses to resume or report an existing run, or search, with other settings, code or data.
-
-    Args:
-        path: File of the existing record.
-        existing: The existing record.
-        record: The record with the current settings; without a fingerprint, data are not compared.
-
-    Raises:
-        UserError: They differ; the message says in what.
-    """
-    what = f"{path.parent} contains a {path.stem}"
-    hint = "--fresh starts over and keeps it, --out DIR uses another folder"
-    for key in IDENTITY:
-        if getattr(existing, key) != getattr(record, key):
-            difference = describe_difference(existing, record, key)
-            raise UserError(f"{what} with a different {key}: {difference}; {hint}")
-    then, now = existing.data.fingerprint, record.data.fingerprint
-    if then and now and then != now:
-        raise UserError(
-            f"{what} on different data (fingerprint {then[:12]}, now {now[:12]}); {hint}"
-        )
-
-
-def _formula(layer: keras.Layer) -> str:
-    """Writes how a layer's parameters are counted: "3 × 3 × 3 × 32 + 32", kernel and bias."""
-    return " + ".join(" × ".join(map(str, weight.shape)) for weight in layer.weights)
-
-
-def _output_shape(layer: keras.Layer) -> list:
-    output = getattr(layer, "output", None) if layer._inbound_nodes else None
-    return list(output.shape) if isinstance(output, keras.KerasTensor) else []

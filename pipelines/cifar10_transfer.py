@@ -36,15 +36,24 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; keys load or freeze its backbone, or scale its learning rate."""
-    weights = hp.Fixed("weights", "none")
-    model = models.resnet18(
-        input_shape=(32, 32, 3),
-        num_classes=10,
-        filters=hp.Int("filters", 8, 64, sampling="log", default=16),
-        stem=hp.Choice("stem", ["small", "imagenet"], default="small"),
-        upsample=hp.Choice("upsample", [1, 2, 4, 7], default=1),
-        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.0),
-    )
+    backbone_name = hp.Fixed("backbone", "none")
+    other = backbone_name != "none"
+    weights = hp.Fixed("weights", "imagenet" if other else "none")
+    upsample = hp.Choice("upsample", [1, 2, 3, 4, 7], default=3 if other else 1)
+    dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.0)
+    if other:
+        model = models.pretrained(
+            backbone_name, (32, 32, 3), 10, weights=weights, upsample=upsample, dropout=dropout
+        )
+    else:
+        model = models.resnet18(
+            input_shape=(32, 32, 3),
+            num_classes=10,
+            filters=hp.Int("filters", 8, 64, sampling="log", default=16),
+            stem=hp.Choice("stem", ["small", "imagenet"], default="small"),
+            upsample=upsample,
+            dropout=dropout,
+        )
     optimizer = optimizers.from_hyperparameters(
         hp,
         "adamw",

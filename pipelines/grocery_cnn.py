@@ -27,13 +27,20 @@ plots = (
 )
 
 EPOCHS = 60
+HEAD_EPOCHS = 60  # on the features of a frozen backbone
+
+
+def image_size(hp):
+    """Pixels on a side: more for a backbone, which was trained on larger images."""
+    larger = hp.Fixed("backbone", "none") != "none"
+    return hp.Choice("image_size", [32, 64, 96, 128], default=128 if larger else 64)
 
 
 def load_data(hp):
     """Photographs as uint8 (image_size, image_size, 3); train is strongly augmented."""
     return datasets.grocery_store(
         labels=hp.Choice("labels", ["fine", "coarse"], default="fine"),
-        image_size=hp.Choice("image_size", [32, 64, 96], default=64),
+        image_size=image_size(hp),
     ).augmented(
         flip=hp.Boolean("flip", default=True),
         shift=hp.Int("shift", 0, 16, default=8),
@@ -48,16 +55,25 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network."""
-    size = hp.Choice("image_size", [32, 64, 96], default=64)
-    shape = (size, size, 3)
+    shape = (image_size(hp), image_size(hp), 3)
     coarse = hp.Choice("labels", ["fine", "coarse"], default="fine") == "coarse"
     num_classes = 43 if coarse else 81
-    architecture = hp.Choice("architecture", ["cnn", "resnet18"], default="cnn")
-    filters = hp.Int("filters", 8, 64, sampling="log", default=32 if architecture == "cnn" else 16)
+    backbone = hp.Fixed("backbone", "none")
     dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4)
-    if architecture == "resnet18":
+    if backbone != "none":
+        model = models.pretrained(
+            backbone,
+            shape,
+            num_classes,
+            weights=hp.Fixed("weights", "imagenet"),
+            dropout=dropout,
+        )
+        models.backbone(model).trainable = False
+    elif hp.Choice("architecture", ["cnn", "resnet18"], default="cnn") == "resnet18":
+        filters = hp.Int("filters", 8, 64, sampling="log", default=16)
         model = models.resnet18(shape, num_classes, filters=filters, dropout=dropout)
     else:
+        filters = hp.Int("filters", 8, 64, sampling="log", default=32)
         num_blocks = hp.Int("num_blocks", 1, 5, default=4)
         model = models.cnn(
             shape,
@@ -86,5 +102,10 @@ def build_model(hp):
 def build_trainer(hp):
     """All epochs are run; the one with the best validation accuracy is kept."""
     return Trainer(
-        batch_size=32, epochs=EPOCHS, sample_epochs=7, monitor="val_accuracy", patience=0
+        batch_size=32,
+        epochs=EPOCHS,
+        sample_epochs=7,
+        monitor="val_accuracy",
+        patience=0,
+        cache_features=hp.Fixed("backbone", "none") != "none",
     )

@@ -31,11 +31,16 @@ BATCH_SIZE = 32
 IMAGES = 60_000  # seen in a training, by default
 
 
+def pretrained(hp):
+    """Whether a backbone was trained on ImageNet; it has seen larger images."""
+    return hp.Fixed("backbone", "none") != "none"
+
+
 def load_data(hp):
     """Images as uint8 (image_size, image_size, channels); train is augmented."""
     return datasets.image_folder(
         path,
-        image_size=hp.Choice("image_size", SIZES, default=64),
+        image_size=hp.Choice("image_size", SIZES, default=128 if pretrained(hp) else 64),
         test_fraction=hp.Fixed("test_fraction", 0.2),
         val_fraction=hp.Fixed("val_fraction", 0.15),
         split_seed=hp.Fixed("split_seed", 0),
@@ -52,6 +57,11 @@ def load_data(hp):
     )
 
 
+def freeze(hp):
+    """Whether only the head is trained, or trained first."""
+    return hp.Boolean("freeze", default=pretrained(hp))
+
+
 def epochs(data):
     """Number of epochs, so that a training sees `IMAGES` images: fewer epochs for more images."""
     return max(5, min(100, IMAGES // data.find().examples["train"]))
@@ -60,13 +70,17 @@ def epochs(data):
 def build_model(hp):
     """The compiled network."""
     data = load_data(hp)
-    architecture = hp.Choice("architecture", ["cnn", "resnet18"], default="cnn")
-    filters = hp.Int("filters", 8, 64, sampling="log", default=32 if architecture == "cnn" else 16)
     dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4)
+    weights = hp.Fixed("weights", "imagenet" if pretrained(hp) else "none")
     shape, num_classes = data.input_shape, len(data.label_names)
-    if architecture == "resnet18":
+    if pretrained(hp):
+        backbone = hp.Fixed("backbone", "none")
+        model = models.pretrained(backbone, shape, num_classes, weights=weights, dropout=dropout)
+    elif hp.Choice("architecture", ["cnn", "resnet18"], default="cnn") == "resnet18":
+        filters = hp.Int("filters", 8, 64, sampling="log", default=16)
         model = models.resnet18(shape, num_classes, filters=filters, dropout=dropout)
     else:
+        filters = hp.Int("filters", 8, 64, sampling="log", default=32)
         # As many as halve the image to 4 pixels.
         num_blocks = hp.Int("num_blocks", 1, 6, default=max(1, (shape[0] // 4).bit_length() - 1))
         model = models.cnn(
@@ -77,10 +91,9 @@ def build_model(hp):
             dense_units=0,
             dropout=dropout,
         )
-    weights = hp.Fixed("weights", "none")
-    if weights != "none":
+    if weights != "none" and not pretrained(hp):
         models.load_backbone(model, weights)
-    if hp.Boolean("freeze", default=False):
+    if freeze(hp):
         models.backbone(model).trainable = False
     steps = epochs(data) * -(-data.find().examples["train"] // BATCH_SIZE)
     model.compile(
@@ -95,5 +108,9 @@ def build_model(hp):
 def build_trainer(hp):
     """All epochs are run; the one with the best validation accuracy is kept."""
     return Trainer(
-        batch_size=BATCH_SIZE, epochs=epochs(load_data(hp)), monitor="val_accuracy", patience=0
+        batch_size=BATCH_SIZE,
+        epochs=epochs(load_data(hp)),
+        monitor="val_accuracy",
+        patience=0,
+        cache_features=pretrained(hp) and freeze(hp),
     )

@@ -118,7 +118,7 @@ def test_another_network_is_refused_by_its_first_missing_layer(tmp_path, plain):
         ("nothing.keras", "no such file; expected imagenet, a .keras or .weights.h5 file"),
         ("broken.keras", "not a readable Keras model"),
         ("broken.weights.h5", "not weights of"),
-        ("weights.pth", "expected a .keras or .weights.h5 file"),
+        ("weights.pth", "expected a .keras, .h5 or .npz file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):

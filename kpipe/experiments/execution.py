@@ -178,6 +178,8 @@ class Execution:
             best_epoch=history.best_epoch,
             steps=history.step,
             stopped_by=history.stopped_by,
+            feature_seconds=history.feature_seconds,
+            frozen_epochs=history.frozen_epochs,
         )
         if self.trainer.retrain:
             model = self._retrain(record.training)
@@ -259,8 +261,8 @@ class Execution:
         return ProofRecord(**prove(self.folder, self.data.test.column.files))
 
     def _remove_checkpoints(self) -> None:
-        for folder in (self.folder, self.folder / "retraining"):
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        for part in (".", "retraining", "fine_tuning"):
+            shutil.rmtree(self.folder / part / "checkpoints", ignore_errors=True)
 
     def _write_manifest(self) -> None:
         """Writes the manifest, last: it marks the run as complete."""

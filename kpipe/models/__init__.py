@@ -4,6 +4,7 @@ from .autoencoder import autoencoder
 from .cnn import cnn
 from .embeddings import load_embeddings
 from .mlp import mlp
+from .pretrained import pretrained
 from .resnet import resnet18
 from .tabular import tabular
 from .text import attention_scores, bag_of_embeddings, recurrent, transformer
@@ -23,6 +24,7 @@ __all__ = [
     "load_backbone",
     "load_embeddings",
     "mlp",
+    "pretrained",
     "recurrent",
     "resnet18",
     "tabular",

@@ -5,6 +5,8 @@ import pathlib
 
 import keras
 
+from .efficientnet_lite import load_npz
+
 FEATURES = "features"  # the layer that ends a backbone
 HUB_PRESETS = {"imagenet": "resnet_18_imagenet"}
 
@@ -13,7 +15,7 @@ def backbone(model: keras.Model) -> keras.Model:
     """Returns the part of a model up to its layer "features"; it shares the model's layers.
 
     Args:
-        model: A model with a layer "features", such as `cnn` and `resnet18` build.
+        model: A model with a layer "features", such as `cnn`, `resnet18` and `pretrained` build.
 
     Raises:
         ValueError: The model has no such layer.
@@ -35,7 +37,8 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
         weights: "imagenet": Keras Hub's ResNet18, downloaded if not cached (needs the extra
             `kpipe[hub]`, and filters=64, stem="imagenet"); or a `.keras` file; or a folder that
             contains `model.keras`, such as that of another run; or a `.weights.h5` file written by
-            `backbone(model).save_weights`.
+            `backbone(model).save_weights`; or an `.h5` file of `keras.applications` without top;
+            or a `.npz` file, see `efficientnet_lite.load_npz`.
 
     Raises:
         ValueError: The weights cannot be read, or lack a layer, or a layer has another shape.
@@ -56,12 +59,14 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
             f"weights={weights}: no such file; expected {', '.join(HUB_PRESETS)}, a .keras or "
             ".weights.h5 file, or a run's folder"
         )
-    if path.name.endswith(".weights.h5"):
+    if path.suffix == ".h5":
         _load_weights(target, path)
+    elif path.suffix == ".npz":
+        load_npz(target, path)
     elif path.suffix == ".keras":
         _copy_layers(_load_model(path), target, str(path))
     else:
-        raise ValueError(f"weights={weights}: expected a .keras or .weights.h5 file")
+        raise ValueError(f"weights={weights}: expected a .keras, .h5 or .npz file")
 
 
 def _from_hub(preset: str) -> keras.Model:

@@ -70,7 +70,7 @@ class ModelRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingRecord:
-    """The course of training; `stopped_by` is that of `training.History`."""
+    """The course of training; `stopped_by` and the last two are those of `training.History`."""
 
     epochs: int
     best_epoch: int
@@ -79,6 +79,8 @@ class TrainingRecord:
     retrained_epochs: int | None = None
     retrained_examples: int | None = None
     retraining_seconds: float | None = None
+    feature_seconds: float | None = None
+    frozen_epochs: int | None = None
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -5,7 +5,7 @@ custom callback or the rows of a `CSVLogger`, starts from scratch; changes that 
 the model or its optimizer, such as a `LearningRateScheduler`'s rate, are restored with these.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 
@@ -45,16 +45,25 @@ def check(callbacks: Sequence[keras.callbacks.Callback]) -> None:
             )
 
 
-def direction_is_known(monitor: str, model: keras.Model) -> bool:
-    """Whether Keras knows if a metric should rise or fall, as it does for its own metrics."""
-    probe = keras.callbacks.EarlyStopping(monitor)
+def comparison(monitor: str, mode: str, model: keras.Model) -> Callable | None:
+    """Returns the function that says whether a value of a metric is better than another one.
+
+    Args:
+        monitor: The metric.
+        mode: "min", "max", or "auto" for the direction that Keras knows for its own metrics.
+        model: Compiled model with this metric.
+
+    Returns:
+        A function such as `np.less`; None if Keras does not know the direction.
+    """
+    probe = keras.callbacks.EarlyStopping(monitor, mode=mode)
     probe.set_model(model)
     probe.on_train_begin()
     try:
         probe.on_epoch_end(0, {monitor: 0.0})
     except ValueError:
-        return False
-    return True
+        return None
+    return probe.monitor_op
 
 
 def state(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, dict]:

@@ -21,6 +21,9 @@ class History:
             `stop_training`.
         best_epoch: The epoch whose weights the model has.
         resumed_at: Step of the checkpoint that this process resumed from, or 0.
+        feature_seconds: Duration of computing the features of a frozen backbone, which is part of
+            `seconds`; None if they were not cached.
+        frozen_epochs: Epochs before fine-tuning; None without it.
     """
 
     rows: list[dict] = dataclasses.field(default_factory=list)
@@ -29,6 +32,8 @@ class History:
     stopped_by: str | None = None
     best_epoch: int = 0
     resumed_at: int = 0
+    feature_seconds: float | None = None
+    frozen_epochs: int | None = None
 
     @property
     def columns(self) -> dict[str, list]:

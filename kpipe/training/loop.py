@@ -113,9 +113,9 @@ class Loop:
     def _check_monitor(self, names: Sequence[str]) -> None:
         monitor, mode = self.early_stopping.monitor, self.early_stopping.mode
         if monitor not in names:
-            known = [n for n in names if mode != "auto" or hooks.direction_is_known(n, self.model)]
+            known = [name for name in names if hooks.comparison(name, mode, self.model)]
             raise UserError(f"monitor={monitor}: no such metric; expected {', '.join(known)}")
-        if mode == "auto" and not hooks.direction_is_known(monitor, self.model):
+        if not hooks.comparison(monitor, mode, self.model):
             raise UserError(
                 f"monitor={monitor}: Keras does not know whether it should rise or fall; set "
                 'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
@@ -146,7 +146,7 @@ class Loop:
         self.callbacks.set_params({"verbose": 0, "epochs": epochs, "steps": per_epoch})
         model.stop_training = False
         self.callbacks.on_train_begin()
-        self.history.step = initial_epoch * per_epoch
+        self.history.step = start = initial_epoch * per_epoch
         self._restore()  # after on_train_begin, which resets callbacks
         epoch = initial_epoch + len(self.history.rows)
         if self.history.step > epoch * per_epoch:
@@ -154,7 +154,7 @@ class Loop:
             self.callbacks.on_epoch_begin(epoch)
             self._restore()
         history = self.history
-        history.resumed_at = history.step
+        history.resumed_at = history.step if history.step != start else 0
         if history.stopped_by is None:
             batches = training_batches(
                 self.data.train,
@@ -168,7 +168,7 @@ class Loop:
             self.train_function = make_train_function(model, self.schedule.stack)
             self.committed = time.monotonic()
             with _signals_flagged(self) if self.checkpoints else contextlib.nullcontext():
-                self._run_epochs(iter(batches), epoch, epochs)
+                self._run_epochs(iter(batches), epoch, epochs, start)
         model.optimizer.finalize_variable_values(model.trainable_variables)
         # The early stopping callback restores the best weights.
         self.callbacks.on_train_end(metrics_of(history.rows[-1]) if history.rows else None)
@@ -177,9 +177,9 @@ class Loop:
         )
         return history
 
-    def _run_epochs(self, batches: Iterator, first: int, epochs: int) -> None:
+    def _run_epochs(self, batches: Iterator, first: int, epochs: int, start: int) -> None:
         history, model, per_epoch = self.history, self.model, self.schedule.steps_per_epoch
-        progress = Progress(epochs, per_epoch, history.step)
+        progress = Progress(epochs, per_epoch, history.step, start)
         # Epochs are counted by rows, not by steps: an epoch ends with its validation.
         for epoch in range(first, epochs):
             if history.step == epoch * per_epoch:

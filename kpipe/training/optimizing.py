@@ -31,6 +31,28 @@ def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
     return {f"learning_rate_{name}": rate for name, rate in rates.items()}
 
 
+def with_rate(
+    optimizer: keras.optimizers.Optimizer,
+    rate: float | keras.optimizers.schedules.LearningRateSchedule,
+) -> keras.optimizers.Optimizer:
+    """Returns a new optimizer with the same settings but another learning rate.
+
+    Args:
+        optimizer: An optimizer, not a `MultiOptimizer`.
+        rate: Learning rate, or its schedule.
+
+    Example:
+        with_rate(keras.optimizers.AdamW(1e-3, weight_decay=0.05), 1e-4)
+    """
+    (plain,) = parts(optimizer)
+    copy = type(plain).from_config({**plain.get_config(), "learning_rate": rate})
+    # Private: variables without weight decay are not part of the config.
+    pattern = getattr(plain, "_exclude_from_weight_decay_pattern", None)
+    if pattern is not None:
+        copy.exclude_from_weight_decay(var_names=[pattern.pattern])
+    return copy
+
+
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the final weights differ from the trained ones, as with `use_ema=True`."""
     plain = keras.optimizers.Optimizer.finalize_variable_values

@@ -15,13 +15,14 @@ class Progress:
     Args:
         epochs: Number of epochs of the whole run.
         steps_per_epoch: Number of steps of one epoch.
-        step: The global step to begin with; not 0 if the run is resumed.
+        step: The global step to begin with.
+        start: The global step to begin with unless the run is resumed.
     """
 
     # Seconds to wait for the estimate, which begins after the first steps, which compile.
     ESTIMATE_AFTER = 3.0
 
-    def __init__(self, epochs: int, steps_per_epoch: int, step: int):
+    def __init__(self, epochs: int, steps_per_epoch: int, step: int, start: int = 0):
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.terminal = sys.stdout.isatty()
         self.bar: keras.utils.Progbar | None = None
@@ -29,7 +30,7 @@ class Progress:
         self.steps = 0  # in this process
         self.clock: tuple[float, int] | None = None  # (time, steps) after compilation
         self.estimated = False
-        if step:
+        if step != start:
             epoch, within = divmod(step, steps_per_epoch)
             print(f"resuming at epoch {epoch + 1}, step {within:,} of {steps_per_epoch:,}")
 

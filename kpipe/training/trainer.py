@@ -5,7 +5,7 @@ import numbers
 import os
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,8 @@ from .. import optimizers
 from ..data import Data, Split
 from ..errors import UserError
 from . import callbacks as hooks
-from . import weighting
+from . import features, weighting
+from .batches import Schedule
 from .history import History
 from .loop import Loop
 from .optimizing import parts
@@ -55,6 +56,14 @@ class Trainer:
         retrain: Whether, after the best epoch is determined, the network is trained again from
             scratch on train and val together, for that number of epochs. `kpipe.run` does this;
             `fit` does not.
+        cache_features: Whether the features of a frozen backbone (`models.backbone`) are computed
+            once, without augmentation, and the head is trained on them: the same network, in a
+            fraction of the time.
+        fine_tune: Whether a frozen backbone is trained as well, after the head: all its weights
+            except those of batch normalization, with augmentation. The best epoch of both is kept.
+        fine_tune_epochs: Maximum number of epochs of fine-tuning.
+        fine_tune_rate: Learning rate with which fine-tuning begins; it falls to 0 by a cosine, or
+            is constant with `reduce_lr_patience`. The optimizer's other settings stay.
         checkpoint_seconds: Maximum seconds of work that a kill can lose.
         class_weight: Weights of training examples in the loss by class, as in `Model.fit`; 1 for
             other classes. "balanced" gives every class the same total weight, see
@@ -79,6 +88,10 @@ class Trainer:
     patience: int = _limited(5, 0, 1_000_000)
     reduce_lr_patience: int = _limited(0, 0, 1_000_000)
     retrain: bool = _limited(False)
+    cache_features: bool = _limited(False)
+    fine_tune: bool = _limited(False)
+    fine_tune_epochs: int = _limited(10, 1, 1_000_000)
+    fine_tune_rate: float = _limited(1e-4, 0.0, 1.0)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
     class_weight: Mapping[int, float] | str | None = _limited(None, choices=("none", "balanced"))
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
@@ -98,7 +111,10 @@ class Trainer:
     def settings(self) -> dict[str, Any]:
         """Returns the fields as JSON values; rarely used ones only if they are set."""
         values = dataclasses.asdict(self)
-        rare = {"monitor_mode": "auto", "class_weight": None, "sample_weight": None}
+        rare: dict[str, Any] = {"monitor_mode": "auto", "class_weight": None}
+        rare |= {"sample_weight": None, "cache_features": False, "fine_tune": False}
+        if not self.fine_tune:
+            rare |= {k: values[k] for k in ("fine_tune_epochs", "fine_tune_rate")}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
         if isinstance(self.class_weight, Mapping):
             values["class_weight"] = {str(int(k)): float(v) for k, v in self.class_weight.items()}
@@ -143,6 +159,28 @@ class Trainer:
                 f"the nearest that do: {', '.join(map(str, near))}"
             )
         weighting.check(self.class_weight, self.sample_weight, train)
+        self._check_backbone(model)
+
+    def _check_backbone(self, model: keras.Model) -> None:
+        if self.cache_features:
+            features.frozen_backbone(model, "cache_features=true")
+            if self.sample_weight is not None:
+                raise UserError(
+                    "cache_features=true and sample_weight exclude each other, since it would get "
+                    "features instead of inputs; use cache_features=false"
+                )
+        if self.fine_tune:
+            features.frozen_backbone(model, "fine_tune=true")
+            if self.retrain:
+                raise UserError(
+                    "fine_tune=true and retrain=true exclude each other, since fine-tuning is "
+                    "compared on val; use retrain=false"
+                )
+            if len(parts(model.optimizer)) > 1:
+                raise UserError(
+                    "fine_tune=true and a MultiOptimizer exclude each other: it has no single "
+                    "learning rate; use one optimizer"
+                )
 
     def fit(
         self,
@@ -188,26 +226,85 @@ class Trainer:
         folder = pathlib.Path(folder) if folder else None
         epochs = epochs or self.epochs
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
-        loop = Loop(
-            model,
-            data,
-            batch_size=self.batch_size,
-            stack=fused_steps(plan, model),
-            seed=seed,
-            weigh=self._weigh(data.train),
-            # Without val there is no best epoch, and the weights of the last one remain.
-            early_stopping=keras.callbacks.EarlyStopping(
-                self.monitor if data.val else "loss",
-                patience=self.patience or sys.maxsize,
-                mode=self.monitor_mode if data.val else "auto",
-                restore_best_weights=bool(data.val),
-            ),
-            callbacks=[*self._own_callbacks(folder), *callbacks],
-            folder=folder,
-            checkpoint_seconds=self.checkpoint_seconds,
-            budget=budget,
+
+        def loop(model: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
+            return Loop(
+                model,
+                data,
+                batch_size=self.batch_size,
+                stack=fused_steps(plan, model),
+                seed=seed,
+                weigh=self._weigh(data.train),
+                # Without val there is no best epoch, and the weights of the last one remain.
+                early_stopping=keras.callbacks.EarlyStopping(
+                    self.monitor if data.val else "loss",
+                    patience=self.patience or sys.maxsize,
+                    mode=self.monitor_mode if data.val else "auto",
+                    restore_best_weights=bool(data.val),
+                ),
+                callbacks=[*self._own_callbacks(folder), *callbacks],
+                folder=folder,
+                checkpoint_seconds=self.checkpoint_seconds,
+                budget=budget,
+            )
+
+        if self.cache_features:
+            head, seen, seconds = features.cached(model, data)
+            first = loop(head, seen, folder)
+            first.history.seconds = seconds
+            history = first.run(initial_epoch, epochs)
+            history.feature_seconds = seconds
+            epoch, times = features.times_faster(history.rows, seconds)
+            print(
+                f"features in {seconds:.1f} s, then {epoch:.2g} s per epoch: "
+                f"about {times:,.0f} times faster than through the backbone",
+                flush=True,
+            )
+        else:
+            history = loop(model, data, folder).run(initial_epoch, epochs)
+        if not self.fine_tune or history.stopped_by == "budget":
+            return history
+        return self._fine_tune(model, data, history, initial_epoch, folder, loop)
+
+    def _fine_tune(
+        self,
+        model: keras.Model,
+        data: Data,
+        frozen: History,
+        initial_epoch: int,
+        folder: pathlib.Path | None,
+        loop: Callable[[keras.Model, Data, pathlib.Path | None], Loop],
+    ) -> History:
+        """Trains the backbone as well; the model gets the weights of the best epoch of all."""
+        before, begin = model.get_weights(), initial_epoch + len(frozen.rows)
+        end = begin + self.fine_tune_epochs
+        steps = Schedule(len(data.train), self.batch_size).steps_per_epoch
+        decay_steps = 0 if self.reduce_lr_patience else end * steps - begin * steps
+        features.unfreeze(model, self.fine_tune_rate, decay_steps)
+        print(
+            f"fine-tuning from epoch {begin + 1}, with the weights of epoch {frozen.best_epoch}: "
+            f"{sum(w.shape.num_elements() or 1 for w in model.trainable_weights):,} weights",
+            flush=True,
         )
-        return loop.run(initial_epoch, epochs)
+        tuning = loop(model, data, folder / "fine_tuning" if folder else None)
+        tuning.history.seconds = frozen.seconds
+        history = tuning.run(begin, end)
+        if data.val:
+            monitor = tuning.early_stopping.monitor
+            best = frozen.rows[frozen.best_epoch - initial_epoch - 1][monitor]
+            tuned = history.rows[history.best_epoch - begin - 1][monitor]
+            better = hooks.comparison(monitor, self.monitor_mode, model)
+            if not (better and better(tuned, best)):
+                print(
+                    f"fine-tuning never reached {monitor} {best:.4g} of the frozen backbone "
+                    f"(best {tuned:.4g}): the frozen one is kept",
+                    flush=True,
+                )
+                model.set_weights(before)
+                history.best_epoch = frozen.best_epoch
+        history.rows = frozen.rows + history.rows
+        history.feature_seconds, history.frozen_epochs = frozen.feature_seconds, len(frozen.rows)
+        return history
 
     def _own_callbacks(self, folder: pathlib.Path | None) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = []

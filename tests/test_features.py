@@ -31,7 +31,7 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("KPIPE_HOME", str(tmp_path / "home"))
 
 
-def network(frozen=True, optimizer="adam", dropout=0.3, seed=0):
+def network(frozen=True, optimizer="adam", dropout=0.3, seed=0, eager=True):
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     model = models.cnn(
@@ -41,7 +41,8 @@ def network(frozen=True, optimizer="adam", dropout=0.3, seed=0):
         if isinstance(layer, keras.layers.BatchNormalization):  # statistics that matter
             layer.moving_variance.assign([0.1, 0.2, 0.3, 0.4])
     models.backbone(model).trainable = not frozen
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    options = {"metrics": ["accuracy"], "run_eagerly": eager}  # quicker than to trace few steps
+    model.compile(optimizer, "sparse_categorical_crossentropy", **options)
     return model
 
 
@@ -55,7 +56,7 @@ def without_times(history):
 
 
 def test_a_head_on_cached_features_learns_what_the_whole_frozen_network_learns(few, tmp_path):
-    whole, parts = network(), network()
+    whole, parts = network(eager=False), network(eager=False)
     expected = train(whole, few, cache_features=False)
     history = train(parts, few, cache_features=True)
     assert history.feature_seconds > 0 and expected.feature_seconds is None
@@ -176,29 +177,48 @@ class _Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [4, 10])  # on features, and in fine-tuning
-def test_a_training_that_was_killed_in_either_phase_ends_with_the_same_bits(few, tmp_path, step):
-    data = dataclasses.replace(few, augmentation=Augmentation(shift=1))
-    options = {"cache_features": True, "fine_tune": True, "fine_tune_epochs": 2}
+def both_phases(data, folder, kill_at=None):
+    """Two epochs of the head, then one of fine-tuning: weights, history and best epoch."""
+    model, steps = network(), iter(range(1, 100))
 
-    def run(folder, kill_at=None):
-        model = network()
-        trainer = Trainer(epochs=2, batch_size=32, patience=0, checkpoint_seconds=0.0, **options)
-        steps = iter(range(1, 100))
+    def count(batch, logs=None):
+        if next(steps) == kill_at:
+            raise _Killed
 
-        def count(batch, logs=None):
-            if next(steps) == kill_at:
-                raise _Killed
+    trainer = Trainer(
+        epochs=2,
+        batch_size=32,
+        checkpoint_seconds=0.0 if kill_at else 20.0,
+        cache_features=True,
+        fine_tune=True,
+        fine_tune_epochs=1,
+    )
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=count)
+    history = trainer.fit(model, data, folder=folder, callbacks=[callback])
+    return weights_sha256(model), without_times(history), history.best_epoch
 
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=count)
-        history = trainer.fit(model, data, folder=folder, callbacks=[callback])
-        return weights_sha256(model), without_times(history), history.best_epoch
 
-    expected = run(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def augmented(few):
+    return dataclasses.replace(few, augmentation=Augmentation(shift=1))
+
+
+@pytest.fixture(scope="module")
+def whole(augmented, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KPIPE_HOME", str(tmp_path_factory.mktemp("home")))
+        return both_phases(augmented, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("step", [4, 8])  # on features, and in fine-tuning
+def test_a_training_that_was_killed_in_either_phase_ends_with_the_same_bits(
+    augmented, whole, tmp_path, step
+):
     with pytest.raises(_Killed):
-        run(tmp_path / "killed", step)
-    assert run(tmp_path / "killed") == expected
-    assert run(tmp_path / "killed") == expected  # resumed after its end
+        both_phases(augmented, tmp_path / "run", step)
+    assert both_phases(augmented, tmp_path / "run") == whole
+    if step == 8:  # after its end, before the export
+        assert both_phases(augmented, tmp_path / "run") == whole
 
 
 def test_the_optimizer_of_fine_tuning_has_the_same_settings_but_its_rate():

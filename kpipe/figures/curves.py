@@ -50,10 +50,13 @@ def learning_curves(run: Run) -> Figure | None:
         best = training.best_epoch
         for axes in all_axes:
             axes.axvline(best, color=GREEN, linestyle="--", label="best epoch", zorder=1)
+            if training.frozen_epochs:
+                begin = training.frozen_epochs + 0.5
+                axes.axvline(begin, color=INK, linestyle=":", label="fine-tuning begins", zorder=1)
         monitor = run.record.trainer.get("monitor") or "validation"
         monitor = formatting.words(monitor.replace("val_", "validation "))
         title = f"Best {monitor} at epoch {best} of {epochs[-1]:.0f}"
-    style.legend_above(all_axes[0], ncols=3)
+    style.legend_above(all_axes[0], ncols=4)
     all_axes[-1].set_xlabel("epoch")
     all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.align_ylabels()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
 from ..runs import ProofRecord, Record, Run
-from . import look, pictures, style
+from . import look, pictures, style, training
 from .tables import (
     Section,
     code,
@@ -74,7 +74,7 @@ def write(
         _metrics(run, frozenset().union(*(part.metrics for part in sections))),
         _architecture(run.record),
         _configuration(run.record),
-        _training(run.record),
+        training.section_of(run),
         _environment(run.record),
         _commands(run),
     )
@@ -271,28 +271,6 @@ def _configuration(record: Record) -> str:
         )
     )
     return section("Configuration", paragraph(note) + grid(*tables))
-
-
-def _training(record: Record) -> str:
-    training = record.training
-    seconds, summary, note = dict(record.times), {}, ""
-    if training:
-        summary = {
-            formatting.words(key): getattr(training, key)
-            for key in ("epochs", "best_epoch", "steps", "stopped_by")
-        }
-        if training.retraining_seconds is not None:
-            seconds["retraining"] = training.retraining_seconds
-        if training.retrained_epochs is not None:
-            examples, epochs = training.retrained_examples, training.retrained_epochs
-            note = (
-                "After the best epoch was determined, the network was trained again from scratch, "
-                f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
-                "Results are those of the second training; curves are those of the first."
-            )
-    times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
-    tables = grid(settings("summary", summary), settings("times", times))
-    return section("Training", paragraph(note) + tables) if summary or times else ""
 
 
 def _environment(record: Record) -> str:

@@ -2,7 +2,7 @@
 
 from .batches import Schedule, training_batches
 from .checkpoint import weights_sha256
-from .history import History
+from .history import History, times_faster
 from .loop import Loop
 from .plan import check_plan, choose_plan, leaf_layers
 from .progress import Progress
@@ -19,6 +19,7 @@ __all__ = [
     "choose_plan",
     "leaf_layers",
     "make_train_function",
+    "times_faster",
     "training_batches",
     "weights_sha256",
 ]

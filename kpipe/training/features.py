@@ -5,7 +5,6 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -201,18 +200,3 @@ def unfreeze(model: keras.Model, rate: float, decay_steps: int) -> None:
     schedule = keras.optimizers.schedules.CosineDecay(rate, decay_steps) if decay_steps else rate
     arguments = _compile_arguments(model)
     model.compile(**{**arguments, "optimizer": with_rate(model.optimizer, schedule)})
-
-
-def times_faster(rows: Sequence[Mapping[str, float]], seconds: float | None) -> tuple[float, float]:
-    """Compares an epoch on features with one pass through the backbone.
-
-    Args:
-        rows: Rows of the history on features; the first epoch, which compiles, counts only if it
-            is the only one.
-        seconds: Duration of the computation of all features.
-
-    Returns:
-        Seconds of an epoch (median), and the ratio.
-    """
-    epoch = float(np.median([row["seconds"] for row in rows[1:] or rows]))
-    return epoch, ((seconds or 0.0) + epoch) / max(epoch, 1e-9)

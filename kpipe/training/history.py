@@ -1,7 +1,7 @@
 """History of a training, one row per epoch."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -68,3 +68,23 @@ def metrics_of(row: Mapping) -> dict[str, float]:
     """Extracts the logs of an epoch from its row of the history."""
     own = ("epoch", "step", "seconds")
     return {k: v for k, v in row.items() if k not in own and not k.startswith("learning_rate")}
+
+
+def times_faster(epoch_seconds: Sequence[float], feature_seconds: float) -> tuple[float, float]:
+    """Compares an epoch on cached features with one through the backbone.
+
+    An epoch through the backbone is what the features took, which is one pass, and the head's part.
+
+    Args:
+        epoch_seconds: Duration of each epoch on features; the first, which compiles, counts only
+            if there is no other.
+        feature_seconds: Duration of the computation of the features.
+
+    Returns:
+        Seconds of an epoch on features (median), and the ratio.
+
+    Example:
+        times_faster([2.0, 0.5, 0.5], 9.5)  # (0.5, 20.0)
+    """
+    epoch = float(np.median(epoch_seconds[1:] or epoch_seconds))
+    return epoch, (feature_seconds + epoch) / max(epoch, 1e-9)

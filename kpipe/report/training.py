@@ -1,0 +1,61 @@
+"""The section of a report about the training."""
+
+from collections.abc import Iterable
+
+from .. import formatting
+from ..runs import Run
+from ..training import times_faster
+from .tables import grid, paragraph, section, settings
+
+
+def section_of(run: Run) -> str:
+    """Writes the section: what the training was, and how long its stages took."""
+    record, training = run.record, run.record.training
+    seconds, summary, note = dict(record.times), {}, ""
+    if training:
+        summary = {
+            formatting.words(key): getattr(training, key)
+            for key in ("epochs", "best_epoch", "steps", "stopped_by")
+        }
+        if training.feature_seconds is not None:
+            seconds["features (part of train)"] = training.feature_seconds
+        if training.retraining_seconds is not None:
+            seconds["retraining"] = training.retraining_seconds
+        if training.retrained_epochs is not None:
+            examples, epochs = training.retrained_examples, training.retrained_epochs
+            note = (
+                "After the best epoch was determined, the network was trained again from scratch, "
+                f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
+                "Results are those of the second training; curves are those of the first."
+            )
+        note = " ".join(filter(None, [note, *_of_backbone(run)]))
+    times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
+    tables = grid(settings("summary", summary), settings("times", times))
+    return section("Training", paragraph(note) + tables) if summary or times else ""
+
+
+def _of_backbone(run: Run) -> Iterable[str]:
+    """Says in words how a frozen backbone was trained on: cached features, then fine-tuning."""
+    training = run.record.training
+    assert training
+    frozen = training.frozen_epochs
+    if seconds := training.feature_seconds:
+        epoch, times = times_faster(run.history["seconds"][:frozen], seconds)
+        yield (
+            "The features of the frozen backbone were computed once, without augmentation, in "
+            f"{formatting.duration(seconds)}. An epoch of the head on them took "
+            f"{epoch:.2g} s: about {times:,.0f} times faster than through the "
+            "backbone."
+        )
+    if frozen:
+        tuned = training.epochs - frozen
+        kept = (
+            f"The best epoch, {training.best_epoch}, is one of them."
+            if training.best_epoch > frozen
+            else f"None was better than epoch {training.best_epoch}, whose weights are kept."
+        )
+        yield (
+            f"After {formatting.counted(frozen, 'epoch')} of the head alone the backbone was "
+            f"fine-tuned for {formatting.counted(tuned, 'epoch')}, except its batch "
+            f"normalization. {kept}"
+        )

@@ -23,7 +23,7 @@ def reliability_diagram(run: Run) -> Figure | None:
     several = style.is_multilabel(run)
     figure = style.new_figure(6.2)
     axes, counted = figure.subplots(2, height_ratios=(4, 1.2), sharex=True)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="equal")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="both equal")
     edges = np.arange(BINS) / BINS
     lowest = 1.0
     for name, label, color, marker, side in (
@@ -60,7 +60,7 @@ def reliability_diagram(run: Run) -> Figure | None:
     values = [run.metrics[key]["value"] or 0.0 for key in ("ece", "calibrated_ece")]
     before, after = (formatting.percent(value, 1) for value in values)
     temperature = float(run.predictions["temperature"])
-    said = f"Calibration error {before}; with temperature {temperature:.2f} {after}"
+    said = f"Calibration error {before}, with temperature {temperature:.2f}: {after}"
     style.set_title(figure, said)
     return figure
 

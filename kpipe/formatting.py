@@ -11,6 +11,7 @@ _ABBREVIATIONS = {
     "roc auc": "ROC AUC",
     "beta vae": "BetaVAE",
     "dci": "DCI",
+    "ece": "ECE",
     "f1": "F1",
     "factor vae": "FactorVAE",
     "kl": "KL",
@@ -60,9 +61,9 @@ def unit_of(metric: str) -> str:
 def is_share(metric: str) -> bool:
     """Whether a metric is in percent: a share of examples, a mean or a difference of shares."""
     name = _compared(metric)
-    if name in ("precision", "recall", "macro_f1"):
+    if name in ("precision", "recall", "macro_f1", "ece", "calibrated_ece"):
         return True
-    return name.endswith(("accuracy", "baseline", "overlap"))
+    return name.endswith(("accuracy", "baseline", "overlap", "coverage"))
 
 
 def is_difference(metric: str) -> bool:

@@ -91,15 +91,21 @@ def test_times(text, seconds):
 def test_predict_tells_label_and_probability(capsys, finished_run, digits, tmp_path):
     path = tmp_path / "digit.png"
     path.write_bytes(tf.io.encode_png(digits.test.inputs[0]).numpy())
-    expected = finished_run.predictions["probabilities"][0]
+    expected = finished_run.predictions["calibrated"][0]
+    inside = np.flatnonzero(finished_run.predictions["prediction_set"][0])
     assert cli.main(["predict", str(finished_run.folder), str(path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["file"] == str(path)
     assert result["label"] == str(expected.argmax())
     assert result["probability"] == pytest.approx(float(expected.max()), abs=1e-5)
-    assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    for name in ("probabilities", "calibrated"):
+        recorded = finished_run.predictions[name][0]
+        assert list(result[name].values()) == pytest.approx(recorded.tolist(), abs=1e-5)
+    assert [i for i, member in result["prediction_set"].items() if member] == [*map(str, inside)]
     assert cli.main(["predict", str(finished_run.folder), str(path)]) == 0
-    shown = f"{path}: {expected.argmax()} ({100 * expected.max():.1f} %)\n"
+    listed = ", ".join(str(i) for i in inside[np.argsort(-expected[inside])])
+    sure = f"{100 * expected.max():.1f} %"
+    shown = f"{path}: {expected.argmax()} ({sure}; 90 % set: {listed})\n"
     assert capsys.readouterr().out == shown
 
 

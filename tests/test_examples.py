@@ -262,7 +262,7 @@ def workspace(tmp_path_factory, finished_run, digits):
         (runs / name).symlink_to(finished_run.folder)
     (runs / "imdb_sentiment").symlink_to(examples.ROOT / "tests" / "format_1" / "texts")
     vae = models.vae((28, 28, 1), 2, units=(8,))
-    export(runs / "mnist_vae", tasks.find("reconstruction").endpoints(vae, digits))
+    export(runs / "mnist_vae", tasks.find("reconstruction").endpoints(vae, digits, {}))
     (runs / "grocery_cnn").mkdir()
     models.cnn((32, 32, 3), 81).save(runs / "grocery_cnn" / "model.keras")
     (folder / "glove.6B.100d.txt").write_text(f"king{' 0.5' * 100}\nQueen{' -0.5' * 100}\n")

@@ -32,8 +32,9 @@ def test_the_export_is_verified(finished_run):
     proof = finished_run.record.proof
     assert proof.passed and proof.labels_agree
     assert proof.max_difference <= proof.tolerance == 1e-5
-    endpoints = {"serving_default", "serving_bytes", "serving_default on the test split"}
-    assert set(proof.differences) == endpoints
+    endpoints = {"serving_default", "serving_bytes"}
+    on_test = {f"{name} on the test split" for name in ("serving_default", "calibrate")}
+    assert set(proof.differences) == endpoints | on_test
     assert proof.batches == [1, 7, 64] and proof.compared == ["8 encoded files"]
     accuracy = finished_run.metrics["accuracy"]
     assert proof.test_examples == accuracy["n"] and proof.undecided == 0
@@ -72,10 +73,10 @@ def altered(change, run, copy):
         model = keras.models.clone_model(run.model)
         *weights, bias = run.model.get_weights()
         model.set_weights([*weights, bias + np.eye(10, dtype=np.float32)[0] * 1e-3])
-        export(copy, classification.endpoints(model, run.data))
+        export(copy, classification.endpoints(model, run.data, run.predictions))
     elif change == "names":
         swapped = dataclasses.replace(run.data, label_names=tuple("1023456789"))
-        export(copy, classification.endpoints(run.model, swapped))
+        export(copy, classification.endpoints(run.model, swapped, run.predictions))
     else:
         raise AssertionError(change)
     golden.save()
@@ -165,8 +166,10 @@ def test_signatures_are_the_promised_ones(finished_run):
     content = model.signatures["serving_bytes"].structured_input_signature[1]["bytes"]
     assert images.shape.as_list() == [None, 28, 28, 1] and images.dtype == tf.uint8
     assert content.shape.as_list() == [None] and content.dtype == tf.string
-    for signature in model.signatures.values():
-        assert sorted(signature.structured_outputs) == ["label", "probabilities"]
+    calibrated = ["calibrated", "prediction_set"]
+    for name, signature in model.signatures.items():
+        further = [] if name == "calibrate" else ["label", "probabilities"]
+        assert sorted(signature.structured_outputs) == sorted(calibrated + further)
     labels = finished_run.folder / "serving" / "1" / "assets" / "labels.txt"
     assert labels.read_text().split() == list("0123456789")
 
@@ -245,6 +248,7 @@ def test_a_damaged_saved_model_is_one_line(copy):
 
 def test_an_export_never_mixes_with_a_standing_one(copy, finished_run):
     (copy / "serving" / "1" / "stale").write_text("from before")
-    export(copy, classification.endpoints(finished_run.model, finished_run.data))
+    run = finished_run
+    export(copy, classification.endpoints(run.model, run.data, run.predictions))
     assert not (copy / "serving" / "1" / "stale").exists()
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"

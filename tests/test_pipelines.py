@@ -19,6 +19,7 @@ from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution, folders, keys, modules
 from kpipe.measures.intervals import interval_of_mean
 from kpipe.runs import read_record
+from kpipe.tasks import classification
 from kpipe.training import loop as training_loop
 
 # Tracing takes most of the time: batches that divide train have one shape. With a last batch of
@@ -400,6 +401,11 @@ def test_retraining_takes_the_best_number_of_epochs_on_train_and_val(tmp_path, q
     plain = kpipe.run("mnist_mlp", retrain=False, **options)
     assert plain.record.training.retrained_epochs is None
     assert plain.record.weights_sha256 != run.record.weights_sha256
+    # Val calibrates the network that has not seen it, not the one that was retrained on it.
+    fitted = run.record.calibration
+    assert fitted == plain.record.calibration and fitted.examples == 144
+    assert fitted.weights_sha256 == plain.record.weights_sha256
+    assert run.predictions["temperature"] == fitted.temperature != 1
 
 
 def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, monkeypatch):
@@ -424,7 +430,9 @@ def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, mo
         return step(self, *arguments)
 
     monkeypatch.setattr(training_loop.Loop, "_step", watched)
+    monkeypatch.setattr(classification, "calibrate", None)  # it was done before the retraining
     again = kpipe.run("mnist_mlp", out=tmp_path / "cut", **options)
+    assert again.record.calibration == whole.record.calibration
     assert resumed[0] == (True, 7)  # the first training was not repeated
     assert again.record.weights_sha256 == whole.record.weights_sha256
 

@@ -30,7 +30,7 @@ def exported(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
     keras.utils.set_random_seed(0)
     model = models.tabular(prepared.input_shape, 2, category_sizes=(6, 4), units=(8,))
-    export(folder, classification.endpoints(model, prepared))
+    export(folder, classification.endpoints(model, prepared, {}))
     expected = model.predict(prepared.test.inputs, verbose=0)["probabilities"]
     return SimpleNamespace(folder=folder, model=kpipe.load(folder), expected=expected)
 
@@ -224,7 +224,7 @@ def texts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("texts")
     keras.utils.set_random_seed(0)
     model = models.bag_of_embeddings(2, vocabulary_size=len(prepared.vocabulary), embedding_dim=4)
-    export(folder, classification.endpoints(model, prepared))
+    export(folder, classification.endpoints(model, prepared, {}))
     return folder
 
 

@@ -178,7 +178,7 @@ def changed(run, fault):
 def test_undecided_classes_do_not_hide_a_wrong_export(run, copy, monkeypatch, fault):
     """Every code is undecided, as of latents that say nothing: all endpoints are still compared."""
     leave_undecided(copy)
-    functions = reconstruction.endpoints(changed(run, fault), run.data).signatures
+    functions = reconstruction.endpoints(changed(run, fault), run.data, {}).signatures
     # Not exported, which takes longer: the proof sees the functions themselves.
     other = {
         name: functools.partial(call_with, function) for name, (function, _) in functions.items()

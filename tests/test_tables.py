@@ -394,7 +394,7 @@ def exported(prepared, tmp_path_factory):
     model = network(prepared)
     arrays = classification.measure(model, prepared, 0)
     write_npz(folder / "predictions.npz", **arrays)
-    export(folder, classification.endpoints(model, prepared))
+    export(folder, classification.endpoints(model, prepared, arrays))
     write_golden(folder, *classification.golden(model, prepared, arrays))
     return folder, model
 
@@ -470,7 +470,7 @@ def test_the_proof_catches(fault, exported, prepared, monkeypatch, tmp_path):
         changes, columns = FAULTS[fault](faulty.fit, faulty.columns)
         faulty = TableInput(columns, dataclasses.replace(faulty.fit, **changes))
     splits = {n: dataclasses.replace(s, input=faulty) for n, s in prepared.splits.items()}
-    endpoints = classification.endpoints(model, dataclasses.replace(prepared, splits=splits))
+    endpoints = classification.endpoints(model, dataclasses.replace(prepared, splits=splits), {})
     serve, _ = endpoints.signatures["serving_default"]
     loaded = SimpleNamespace(signatures={"serving_default": lambda **given: serve(given)})
     monkeypatch.setattr(tf.saved_model, "load", lambda folder: loaded)

@@ -20,6 +20,7 @@ from kpipe.export import export
 from kpipe.inputs import Tokens
 from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes
+from kpipe.measures.calibration import scale
 from kpipe.measures.simple import simple_method
 from kpipe.runs import read_record
 from kpipe.searching import search
@@ -100,7 +101,7 @@ def test_the_proof_fails_when_texts_are_answered_differently(copy, text_run, cha
         )
         splits = {**text_run.data.splits, "train": train}
         other = dataclasses.replace(text_run.data, splits=splits)
-        export(copy, classification.endpoints(text_run.model, other))
+        export(copy, classification.endpoints(text_run.model, other, text_run.predictions))
     golden.save()
     result = proof.main(copy, *text_run.data.test.column.files)
     assert not result["passed"]
@@ -409,10 +410,15 @@ def test_texts_with_several_labels_go_the_whole_way(tmp_path, verified_here):
     proof = run.record.proof
     assert proof.passed and proof.compared[0].startswith("64 texts")
     assert "bag_of_words" not in run.predictions  # it says one class
-    assert {path.stem for path in (run.folder / "figures").iterdir()} == {"text_lengths"}
+    drawn = {path.stem for path in (run.folder / "figures").iterdir()}
+    assert drawn == {"text_lengths", "reliability_diagram"}
     page = (run.folder / "report.html").read_text()
     assert "Mistakes" not in page and ">--text</span>" in page
-    assert kpipe.load(run.folder).predict(["good b"])["probabilities"].shape == (1, 2)
+    answers = kpipe.load(run.folder).predict(["good b"])
+    assert sorted(answers) == ["calibrated", "label", "probabilities"]  # labels have no sets
+    expected = scale(answers["probabilities"], run.record.calibration.temperature, several=True)
+    np.testing.assert_allclose(answers["calibrated"], expected, atol=1e-6)
+    assert answers["calibrated"].shape == (1, 2) and run.record.calibration.temperature != 1
 
 
 def test_models_of_texts_load_with_keras_alone(text_run):

@@ -14,6 +14,7 @@ import numpy as np
 from .. import data, files, report
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
+from ..measures.calibration import calibrated_arrays
 from ..measures.verdict import count_opening, verdict
 from ..runs import (
     Metrics,
@@ -63,8 +64,7 @@ class Execution:
         record.data.about |= self.data.input.describe(train.column, train.rows)  # type: ignore[arg-type]
         model = self._build()
         initial_kernel = first_kernel(model)
-        trained, history = self._train(model)
-        model = self.task.inference(trained, self.data)
+        model, history = self._train(model)
         self._save(model)
         predictions, metrics = self._timed("evaluate", lambda: self._evaluate(model))
         self._timed("export", lambda: self._export(model, predictions))
@@ -83,7 +83,8 @@ class Execution:
             _predictions=predictions,
             _model=model,
         )
-        plots = getattr(self.experiment.module, "plots", self.task.FIGURES)
+        plots = dict.fromkeys(getattr(self.experiment.module, "plots", self.task.FIGURES))
+        plots |= dict.fromkeys(getattr(self.task, "ALWAYS", ()))
         facts = [*self.task.facts(run), *self.data.input.facts(record.data.about)]
         sections = self.task.sections(run)
         report.write(run, plots, facts, sections, alert=self.task.alert(run))
@@ -126,7 +127,7 @@ class Execution:
         if finished:
             return existing
         files.remove_leftovers(self.folder)
-        record.plan = existing.plan
+        record.plan, record.calibration = existing.plan, existing.calibration
         for then, now in ((existing.versions, record.versions), (existing.machine, record.machine)):
             for name, value in now.items():
                 if value != then.get(name):
@@ -181,10 +182,24 @@ class Execution:
             feature_seconds=history.feature_seconds,
             frozen_epochs=history.frozen_epochs,
         )
+        inferring = self.task.inference(model, self.data)
+        self._timed("calibrate", lambda: self._calibrate(inferring))
         if self.trainer.retrain:
             model = self._retrain(record.training)
+            inferring = self.task.inference(model, self.data)
         record.weights_sha256 = weights_sha256(model)
-        return model, history
+        return inferring, history
+
+    def _calibrate(self, model: keras.Model) -> None:
+        """Calibrates the network of the best epoch on val, unless a killed run did so before."""
+        record, weights = self.record, weights_sha256(model)
+        known = record.calibration
+        if not hasattr(self.task, "calibrate") or (known and known.weights_sha256 == weights):
+            return
+        record.calibration = self.task.calibrate(model, self.data)
+        if record.calibration:
+            record.calibration.weights_sha256 = weights
+        files.write_json(self.folder / "run.json", record.to_json())
 
     @property
     def _fit_options(self) -> dict[str, Any]:
@@ -223,6 +238,10 @@ class Execution:
             measured = self.task.measure(
                 model, seen, self.experiment.seed, **self.experiment.task_options
             )
+            if fitted := record.calibration:
+                measured |= calibrated_arrays(
+                    measured["probabilities"], fitted.temperature, fitted.threshold
+                )
             measured["weights_sha256"] = np.array(record.weights_sha256)
             measured["openings"] = np.array(openings)
             write_npz(path, **measured)
@@ -253,7 +272,7 @@ class Execution:
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
-        export(self.folder, self.task.endpoints(model, self.data))
+        export(self.folder, self.task.endpoints(model, self.data, predictions))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
 
     def _prove(self) -> ProofRecord:

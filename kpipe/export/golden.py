@@ -54,7 +54,7 @@ class Case:
         tolerance: Largest difference allowed: absolute, or relative to the largest expected value
             if that exceeds 1.
         batches: Sizes of the batches; () for the test split, which is replayed in large batches.
-        complete: Whether `expected` must cover all outputs of the endpoint.
+        complete: Whether `expected` and `follows` must cover all outputs of the endpoint.
         follows: Output -> (endpoint, argument): the output must equal that of the other endpoint,
             applied to this case's output of that name.
         about: Description of unusual inputs, for people; "" for ordinary ones.

@@ -123,8 +123,10 @@ class SavedModel:
                 further columns are ignored, and values may be missing.
 
         Returns:
-            For a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); for a
-            regression `value`, float32 (n,); for an autoencoder `reconstruction` and `code`.
+            For a classifier `probabilities`, float32 (n, num_classes), and `label`, str (n,); if
+            it is calibrated also `calibrated`, float32 (n, num_classes), and unless an example has
+            several labels `prediction_set`, bool (n, num_classes). For a regression `value`,
+            float32 (n,); for an autoencoder `reconstruction` and `code`.
 
         Raises:
             ValueError: Shape or dtype differ, a number is not finite, or a column is missing;

@@ -63,7 +63,8 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
     worst, same_words = 0.0, True
     for given, expected in _batches(case, arrays):
         outputs = {name: value.numpy() for name, value in call(**_tensors(given)).items()}
-        if case["complete"] and set(outputs) != {c["output"] for c in case["expected"]}:
+        known = {c["output"] for c in case["expected"]} | set(case["follows"])
+        if case["complete"] and set(outputs) != known:
             worst = DIFFERENT
         for comparison in case["expected"]:
             if comparison["output"] not in outputs:
@@ -83,7 +84,8 @@ def _replay(case: Mapping, endpoints: Mapping, arrays: "_Arrays") -> tuple[float
                 worst = max(worst, _relative_difference(values, wanted, rows))
         for output, (endpoint, argument) in case["follows"].items():
             # The explicit rule: an image equals `decode` applied to the code that came with it,
-            # whichever of two almost equally probable classes the code has.
+            # whichever of two almost equally probable classes the code has; and calibrated
+            # probabilities equal `calibrate` applied to the probabilities that came with them.
             if endpoint not in endpoints or not {output, argument} <= outputs.keys():
                 worst = DIFFERENT
                 continue
@@ -111,8 +113,10 @@ def _tensors(given: Mapping[str, Any]) -> dict[str, tf.Tensor]:
 
 def _relative_difference(values: np.ndarray, expected: np.ndarray, rows: Any) -> float:
     """Returns the largest difference, relative to the largest expected value if that exceeds 1."""
-    if values.shape != expected.shape:
+    if values.shape != expected.shape or (values.dtype == bool) != (expected.dtype == bool):
         return DIFFERENT
+    if values.dtype == bool:
+        return DIFFERENT * bool(np.any((values != expected)[rows]))
     if not (np.isfinite(values).all() and np.isfinite(expected).all()):  # max hides a NaN
         return DIFFERENT
     scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))

@@ -8,6 +8,7 @@ can add functions of its own:
 """
 
 from .autoencoders import denoising, reconstructions
+from .calibration import reliability_diagram
 from .classes import confusion_matrix, per_class, roc_curve
 from .compare import architectures, regularizers
 from .curves import learning_curves
@@ -44,6 +45,7 @@ __all__ = [
     "predicted_against_true",
     "reconstructions",
     "regularizers",
+    "reliability_diagram",
     "residuals",
     "roc_curve",
     "text_lengths",

@@ -3,6 +3,7 @@
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
 from .record import (
     FORMAT_VERSION,
+    CalibrationRecord,
     DataRecord,
     LayerRecord,
     ModelRecord,
@@ -16,6 +17,7 @@ from .record import (
 
 __all__ = [
     "FORMAT_VERSION",
+    "CalibrationRecord",
     "DataRecord",
     "LayerRecord",
     "Metrics",

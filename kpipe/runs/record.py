@@ -11,7 +11,7 @@ from .. import files
 from ..errors import UserError
 
 # Increased when the content of a run's files changes; older runs remain readable.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -81,6 +81,23 @@ class TrainingRecord:
     retraining_seconds: float | None = None
     feature_seconds: float | None = None
     frozen_epochs: int | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class CalibrationRecord:
+    """What was fitted to val, with the network of the best epoch, before any retraining.
+
+    Attributes:
+        temperature: The temperature that divides the logarithms of probabilities.
+        threshold: Largest 1 - p of a class in a prediction set; None for several labels.
+        examples: Number of val examples.
+        weights_sha256: The weights of that network.
+    """
+
+    temperature: float
+    threshold: float | None = None
+    examples: int = 0
+    weights_sha256: str = ""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -172,6 +189,7 @@ class Record:
     proof: ProofRecord | None = None
     model: ModelRecord | None = None
     training: TrainingRecord | None = None
+    calibration: CalibrationRecord | None = None
     weights_sha256: str | None = None
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     finished: str | None = None

@@ -1,6 +1,7 @@
 """Predictions of a split, and the cases that an export must reproduce."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -32,6 +33,7 @@ def golden_cases(
     output: str,
     compare: Callable[[np.ndarray], list[Comparison]],
     on_test: list[Comparison],
+    follows: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[Case]:
     """Builds cases of a model from examples to answers.
 
@@ -41,17 +43,16 @@ def golden_cases(
         output: Name of the output.
         compare: Function from values of the output to what the export must answer.
         on_test: What the export must answer on the test split.
+        follows: The rule of further outputs, see `Case.follows`.
     """
     split, rows = golden_rows(data)
     spec = input_spec(model, data)
-    cases = []
+    cases, rule = [], follows or {}
     for given in data.input.golden(split.column, rows, spec.name):  # type: ignore[arg-type]
         expected = compare(model.predict(given.inputs, verbose=0)[output])
-        batches = given.batches
-        cases.append(
-            Case(given.endpoint, given.named, expected, batches=batches, about=given.about)
-        )
-    cases.append(Case("serving_default", test_split(data, spec), on_test))
+        case = Case(given.endpoint, given.named, expected, batches=given.batches, follows=rule)
+        cases.append(dataclasses.replace(case, about=given.about))
+    cases.append(Case("serving_default", test_split(data, spec), on_test, follows=rule))
     return cases
 
 
@@ -62,6 +63,7 @@ def golden_answers(
     on_test: np.ndarray,
     words: Callable[[np.ndarray], np.ndarray],
     decided: Callable[[np.ndarray], np.ndarray],
+    follows: Mapping[str, tuple[str, str]],
 ) -> tuple[list[Case], np.ndarray]:
     """Builds cases of a model with probabilities and label words that follow from them.
 
@@ -72,6 +74,7 @@ def golden_answers(
         on_test: Values of the output on the test split.
         words: Function from the output to the label words.
         decided: Function from the output to a mask of labels that do not depend on the last bit.
+        follows: The rule of further outputs, see `Case.follows`.
 
     Returns:
         The cases, and the mask of decided test examples.
@@ -83,7 +86,7 @@ def golden_answers(
 
     sure = decided(on_test)
     recorded = [Comparison(output, output), Comparison("label", words(on_test), rows=sure)]
-    return golden_cases(model, data, output, compare, recorded), sure
+    return golden_cases(model, data, output, compare, recorded, follows), sure
 
 
 def input_spec(model: keras.Model, data: Data) -> tf.TensorSpec:

@@ -16,10 +16,11 @@ from ..data import Data
 from ..export import Case, Endpoints
 from ..inputs import Tokens
 from ..measures import classes
+from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
 from ..report import Section
-from ..runs import Metrics, Run
-from . import _cases, _contract, _labels, _simple
+from ..runs import CalibrationRecord, Metrics, Run
+from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (
@@ -32,6 +33,7 @@ FIGURES = (
     figures.compare_bag_of_words,
 )
 
+ALWAYS = (figures.reliability_diagram,)
 MISTAKES = 10  # shown with their text
 EXCERPT = 500  # characters of a text
 # Probabilities closer than this can change places by the last bits.
@@ -43,7 +45,8 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     names = ["accuracy", "balanced_accuracy", "macro_f1", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
     names += ["bag_of_words_baseline", "above_bag_of_words", "simple_baseline", "above_simple"]
-    names += ["above_honest_split", "naive_split_overlap"]
+    names += ["above_honest_split", "naive_split_overlap", "ece", "calibrated_ece"]
+    names += ["calibrated_log_loss", "set_coverage", "set_size"]
     return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
 
 
@@ -61,6 +64,11 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
     """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=True)
     return _contract.inference_model(model, data, "probabilities", transform)
+
+
+def calibrate(model: keras.Model, data: Data) -> CalibrationRecord | None:
+    """Fits temperature and prediction sets to val; None if it has too few examples."""
+    return _calibration.fit(model, data)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
@@ -94,19 +102,24 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     for name in ("bag_of_words", "simple"):
         if name in arrays:
             result |= classes.baseline_metrics(*answers, arrays[name], name)
-    return result | copies_metrics(arrays)
+    return result | copies_metrics(arrays) | calibration_metrics(arrays)
 
 
-def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Builds signatures that return `probabilities` and `label`, string (n,)."""
+def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:
+    """Builds signatures that return `probabilities` and `label`, string (n,).
+
+    Those of a calibrated network also return `calibrated` and `prediction_set`.
+    """
     names = tf.constant(list(data.label_names))  # a lookup table would read a file when loaded
+    calibrate = _calibration.in_graph(arrays)
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = model(inputs, training=False)["probabilities"]
         label = tf.gather(names, tf.argmax(probabilities, axis=1))
-        return {"probabilities": probabilities, "label": label}
+        return {"probabilities": probabilities, "label": label, **calibrate(probabilities)}
 
     signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
+    signatures |= _calibration.endpoint(arrays)
     assets = {"labels.txt": data.label_names, **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
@@ -121,22 +134,30 @@ def golden(
         first, second = np.sort(probabilities, axis=1)[:, -2:].T[::-1]
         return first - second > DECIDED
 
-    return _cases.golden_answers(
+    cases, sure = _cases.golden_answers(
         model,
         data,
         "probabilities",
         arrays["probabilities"],
         lambda probabilities: names[probabilities.argmax(axis=1)],
         decided,
+        _calibration.follows(arrays),
     )
+    further, certain = _calibration.golden(arrays)
+    return cases + further, sure & certain
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """Returns the answer to one example, in words and as JSON values."""
+    """Returns the answer to one example, in words and as JSON values.
+
+    Its probability is the calibrated one, if the export has it.
+    """
     probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
     named = dict(zip(names, map(float, probabilities), strict=True))
-    content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
-    return f"{label} ({100 * probabilities.max():.1f} %)", content
+    sure = float(outputs.get("calibrated", outputs["probabilities"])[i].max())
+    content = {"label": label, "probability": sure, "probabilities": named}
+    content |= _calibration.answer(outputs, i, names)
+    return f"{label} ({100 * sure:.1f} %{_calibration.set_in_words(content)})", content
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -145,7 +166,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if "majority_baseline" in metrics:
         majority = formatting.number("accuracy", metrics["majority_baseline"].get("value"))
         found.append(("Always predicting the most frequent class", majority))
-    return found + _simple.facts(run)
+    return found + _simple.facts(run) + _calibration.facts(run)
 
 
 def alert(run: Run) -> str:
@@ -154,12 +175,12 @@ def alert(run: Run) -> str:
 
 
 def sections(run: Run) -> list[Section]:
-    """Returns tables of the classes and, for texts, of the most confident mistakes."""
-    return [_classes(run), _mistakes(run)]
+    """Returns tables of calibration, the classes and, for texts, the most confident mistakes."""
+    return [_calibration.section(run), _classes(run), _mistakes(run)]
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one to three lines."""
+    """Writes the result in one to four lines."""
     metrics = run.metrics
     accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]["value"]
     lines = [
@@ -172,7 +193,7 @@ def summary(run: Run) -> str:
             for name in ("balanced_accuracy", "macro_f1")
         )
         lines.append(", ".join(both))
-    return "\n".join(lines + _simple.lines(run))
+    return "\n".join(lines + _simple.lines(run) + _calibration.lines(run))
 
 
 def _classes(run: Run) -> Section:

@@ -14,13 +14,15 @@ from .. import figures, formatting
 from ..data import Data
 from ..export import Case, Endpoints
 from ..measures import classes
+from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
 from ..report import Section
-from ..runs import Metrics, Run
-from . import _cases, _contract, _labels, _simple
+from ..runs import CalibrationRecord, Metrics, Run
+from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
+ALWAYS = (figures.reliability_diagram,)
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
 
@@ -30,6 +32,7 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     kinds = ("accuracy", "majority_baseline", "roc_auc")
     names = [*kinds[:2], "simple_baseline", "above_simple"]
     names += ["above_honest_split", "naive_split_overlap"]
+    names += ["ece", "calibrated_ece", "calibrated_log_loss"]
     return names + [f"{kind}/{name}" for kind in kinds for name in label_names]
 
 
@@ -47,6 +50,11 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
     """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=False)
     return _contract.inference_model(model, data, "probabilities", transform)
+
+
+def calibrate(model: keras.Model, data: Data) -> CalibrationRecord | None:
+    """Fits temperature and prediction sets to val; None if it has too few examples."""
+    return _calibration.fit(model, data)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
@@ -70,21 +78,26 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     measured = classes.multilabel_metrics(
         *answers, data.label_names, train_labels, arrays.get("simple")
     )
-    return measured | copies_metrics(arrays, train_labels)
+    return measured | copies_metrics(arrays, train_labels) | calibration_metrics(arrays)
 
 
-def endpoints(model: keras.Model, data: Data) -> Endpoints:
-    """Builds signatures that return `probabilities` and `label`, string (n,): "Male, Young"."""
+def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:
+    """Builds signatures that return `probabilities` and `label`, string (n,): "Male, Young".
+
+    Those of a calibrated network also return `calibrated`.
+    """
     names = tf.constant(list(data.label_names))
+    calibrate = _calibration.in_graph(arrays)
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = model(inputs, training=False)["probabilities"]
         every = tf.broadcast_to(names, tf.shape(probabilities))
         likely = tf.ragged.boolean_mask(every, probabilities > THRESHOLD)
         label = tf.strings.reduce_join(likely, axis=1, separator=", ")
-        return {"probabilities": probabilities, "label": label}
+        return {"probabilities": probabilities, "label": label, **calibrate(probabilities)}
 
     signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
+    signatures |= _calibration.endpoint(arrays)
     assets = {"labels.txt": data.label_names, **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
@@ -101,17 +114,28 @@ def golden(
     def decided(probabilities: np.ndarray) -> np.ndarray:
         return np.all(np.abs(probabilities - THRESHOLD) > DECIDED, axis=1)
 
-    return _cases.golden_answers(
-        model, data, "probabilities", arrays["probabilities"], join, decided
+    recorded, follows = arrays["probabilities"], _calibration.follows(arrays)
+    cases, sure = _cases.golden_answers(
+        model, data, "probabilities", recorded, join, decided, follows
     )
+    further, certain = _calibration.golden(arrays)
+    return cases + further, sure & certain
 
 
 def answer(outputs: dict[str, np.ndarray], i: int, names: tuple[str, ...]) -> tuple[str, dict]:
-    """Returns the answer to one example, in words and as JSON values."""
+    """Returns the answer to one example, in words and as JSON values.
+
+    Its probabilities in words are the calibrated ones, if the export has them.
+    """
     probabilities, label = outputs["probabilities"][i], str(outputs["label"][i])
     named = dict(zip(names, map(float, probabilities), strict=True))
-    likely = ", ".join(f"{name} ({100 * p:.1f} %)" for name, p in named.items() if p > THRESHOLD)
-    content = {"label": label, "probability": float(probabilities.max()), "probabilities": named}
+    further = _calibration.answer(outputs, i, names)
+    shown = further.get("calibrated", named)
+    likely = ", ".join(
+        f"{name} ({100 * shown[name]:.1f} %)" for name, p in named.items() if p > THRESHOLD
+    )
+    content = {"label": label, "probability": max(shown.values()), "probabilities": named}
+    content |= further
     return likely or "none of the labels", content
 
 
@@ -123,7 +147,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if "majority_baseline" in run.metrics:
         majority = formatting.number("accuracy", run.metrics["majority_baseline"].get("value"))
         found.append(("Always predicting each label's majority", majority))
-    return found + _simple.facts(run)
+    return found + _simple.facts(run) + _calibration.facts(run)
 
 
 def alert(run: Run) -> str:
@@ -132,7 +156,7 @@ def alert(run: Run) -> str:
 
 
 def sections(run: Run) -> list[Section]:
-    """Returns the table of labels."""
+    """Returns the tables of calibration and of the labels."""
     known = _known(run)
     rows, shown = [], set[str]()
     for name in known:
@@ -153,18 +177,19 @@ def sections(run: Run) -> list[Section]:
         f"{left_out} of {len(run.label_names)} labels are constant in the training examples, so "
         "that nothing can be learned about them: they are left out."
     )
-    return [Section("Labels", head, rows, note if left_out else "", metrics=frozenset(shown))]
+    labels = Section("Labels", head, rows, note if left_out else "", metrics=frozenset(shown))
+    return [_calibration.section(run), labels]
 
 
 def summary(run: Run) -> str:
-    """Writes the result in one or two lines."""
+    """Writes the result in one to three lines."""
     accuracy, majority = (run.metrics[key] for key in ("accuracy", "majority_baseline"))
     text = (
         f"test accuracy {formatting.measured('accuracy', accuracy)}, the mean over "
         f"{_count_of(_known(run), run)}, n = {accuracy['n']:,}; each label's majority class "
         f"{formatting.number('accuracy', majority['value'])}"
     )
-    return "\n".join([text, *_simple.lines(run)])
+    return "\n".join([text, *_simple.lines(run), *_calibration.lines(run)])
 
 
 def _known(run: Run) -> list[str]:

@@ -153,7 +153,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     return measures.metrics_of(arrays, model, data)
 
 
-def endpoints(model: keras.Model, data: Data) -> Endpoints:
+def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:
     """Builds the signatures; all are deterministic.
 
     `encode` takes `images` and returns the encoder's outputs, including `code`, float32 (n, size).

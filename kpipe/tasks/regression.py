@@ -106,7 +106,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     )
 
 
-def endpoints(model: keras.Model, data: Data) -> Endpoints:
+def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:
     """Builds signatures that return `value`, float32 (n,), in the unit of the labels."""
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,0 +1,73 @@
+"""Figure of a classifier's confidence."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from scipy import stats
+
+from .. import formatting
+from ..measures.calibration import BINS, bins_of, confidence
+from ..runs import Run
+from . import style
+from .style import BLUE, GREY, VERMILION
+
+FEWEST = 5  # examples of a bin that is drawn
+
+
+def reliability_diagram(run: Run) -> Figure | None:
+    """Confidence and accuracy before and after calibration; below: examples in each bin."""
+    if not style.is_classifier(run) or "calibrated" not in run.predictions:
+        return None
+    several = style.is_multilabel(run)
+    figure = style.new_figure(6.2)
+    axes, counted = figure.subplots(2, height_ratios=(4, 1.2), sharex=True)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="both equal")
+    edges = np.arange(BINS) / BINS
+    lowest = 1.0
+    for name, label, color, marker, side in (
+        ("probabilities", "network", VERMILION, "s", 0),
+        ("calibrated", "calibrated", BLUE, "o", 1),
+    ):
+        sure, happened = confidence(run.predictions[name], run.predictions["label"])
+        bins = bins_of(sure).ravel()
+        counts = np.bincount(bins, minlength=BINS)
+        drawn = np.flatnonzero(counts >= min(FEWEST, counts.max()))
+        n = counts[drawn]
+        means, shares = (
+            np.bincount(bins, values.ravel(), BINS)[drawn] / n for values in (sure, happened)
+        )
+        low, high = _wilson(shares, n)
+        whiskers = np.maximum([shares - low, high - shares], 0)
+        look: Any = {"markersize": 5, "elinewidth": 1.3, "linewidth": 1.3, "color": color}
+        axes.errorbar(means, shares, yerr=whiskers, fmt=f"-{marker}", label=label, **look)
+        half = 0.5 / BINS
+        counted.bar(edges + side * half, counts / counts.sum(), half, align="edge", color=color)
+        lowest = min(lowest, edges[np.flatnonzero(counts)[0]])
+    axes.set_xlim(lowest, 1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylabel("frequency of the label" if several else "accuracy")
+    counted.set_ylabel("pairs" if several else "examples")
+    counted.set_xlabel("probability of a label" if several else "confidence: largest probability")
+    for part in (axes, counted):
+        part.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        part.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        part.grid(color=style.GRID)
+        part.set_axisbelow(True)
+    style.legend_above(axes, ncols=3)
+    figure.align_ylabels()
+    values = [run.metrics[key]["value"] or 0.0 for key in ("ece", "calibrated_ece")]
+    before, after = (formatting.percent(value, 1) for value in values)
+    temperature = float(run.predictions["temperature"])
+    said = f"Calibration error {before}, with temperature {temperature:.2f}: {after}"
+    style.set_title(figure, said)
+    return figure
+
+
+def _wilson(shares: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns Wilson's 95 % interval of each share."""
+    z = stats.norm.ppf(0.975)
+    center = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return center - half, center + half

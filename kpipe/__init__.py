@@ -7,6 +7,7 @@ It adds three ideas to Keras and tf.data: a model builder, a pipeline, a Trainer
     run = kpipe.run("mnist_mlp", learning_rate=3e-3)  # run.model, run.history, run.metrics
     run = kpipe.run("houses.csv", target="price")     # your own data
     model = kpipe.load("saved_models/mnist_mlp")      # model.predict(images)
+    kpipe.runs()                                      # a table of all runs
 
 Importing kpipe imports neither TensorFlow nor Keras; the first use of a public name does.
 """
@@ -22,13 +23,14 @@ _NAMES = {
     "Trainer": "training.trainer",
     "load": "export.loading",
     "look": "looking",
+    "open_run": "runs.folder",
     "run": "experiments.running",
     "search": "searching",
 }
 # Public module -> where it is.
 _MODULES = {
     "disentanglement": "measures.disentanglement",
-    **{name: name for name in "data datasets figures gradients layers losses models".split()},
+    **{name: name for name in "data datasets figures gradients layers losses models runs".split()},
     "optimizers": "optimizers",
 }
 
@@ -49,6 +51,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
+    from .runs import open_run as open_run
+    from .runs import runs as runs
     from .searching import search as search
     from .training import Trainer as Trainer
 else:

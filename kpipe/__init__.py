@@ -12,7 +12,9 @@ It adds three ideas to Keras and tf.data: a model builder, a pipeline, a Trainer
 Importing kpipe imports neither TensorFlow nor Keras; the first use of a public name does.
 """
 
+import functools
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -59,6 +61,8 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Imports a public name at its first use (PEP 562)."""
+        if name in {**_NAMES, **_MODULES}:
+            _be_quiet_in_a_notebook()
         if name in _NAMES:
             value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
         elif name in _MODULES:
@@ -67,6 +71,13 @@ else:
             raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
         globals()[name] = value
         return value
+
+
+@functools.cache
+def _be_quiet_in_a_notebook() -> None:
+    """Keeps TensorFlow's log out of a notebook's cells, as the command line does."""
+    if "ipykernel.kernelapp" in sys.modules:
+        importlib.import_module("kpipe.quiet").move_logs()
 
 
 def __dir__() -> list[str]:

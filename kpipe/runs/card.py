@@ -12,18 +12,20 @@ from collections.abc import Iterator
 
 from .. import formatting
 from ..measures import trust
+from ..measures.intervals import sign_of
 from .record import Record
 
-# Baselines, and what they are called on a line.
+# Baselines: what they are called on a line, and the metric of the network's difference from them.
 _BASELINES = {
-    "simple_baseline": "simple method",
-    "simple_baseline_mae": "simple method",
-    "bag_of_words_baseline": "bag of words",
-    "linear_regression_mae": "linear regression",
-    "majority_baseline": "majority",
-    "mean_baseline_mae": "mean",
-    "svd_psnr": "SVD PSNR",
+    "simple_baseline": ("simple method", "above_simple"),
+    "simple_baseline_mae": ("simple method", "mae_above_simple"),
+    "bag_of_words_baseline": ("bag of words", "above_bag_of_words"),
+    "linear_regression_mae": ("linear regression", "mae_above_linear_regression"),
+    "majority_baseline": ("majority", ""),
+    "mean_baseline_mae": ("mean", ""),
+    "svd_psnr": ("SVD PSNR", ""),
 }
+_BEATEN = {1: " (beaten)", 0: " (no significant difference)", -1: " (NOT beaten)"}
 _KINDS = {"own": "your own data", "sample": "SAMPLE DATA", "real": "real data"}
 # Verdict: text and colour; white text on it is readable on any page.
 _VERDICTS = {
@@ -55,7 +57,9 @@ def text(folder: pathlib.Path, record: Record, metrics: dict, headline: str) -> 
     lines = (
         f"{record.pipeline} in {folder}",
         f"data: {_data(record)}",
-        "; ".join(filter(None, (_result(headline, metrics), _baselines(metrics), _target(record)))),
+        "; ".join(
+            filter(None, (_result(headline, metrics), *_baselines(metrics), _target(record)))
+        ),
         _proof(record),
         _report(folder, record),
     )
@@ -80,12 +84,13 @@ def _result(headline: str, metrics: dict) -> str:
     return f"{formatting.with_unit(headline)} {formatting.measured(headline, entry)}{count}"
 
 
-def _baselines(metrics: dict) -> str:
-    return ", ".join(
-        f"{said} {formatting.number(name, metrics[name].get('value'))}"
-        for name, said in _BASELINES.items()
-        if name in metrics
-    )
+def _baselines(metrics: dict) -> Iterator[str]:
+    for name, (said, above) in _BASELINES.items():
+        if name in metrics:
+            sign = -1 if name.endswith("_mae") else 1  # the smaller error is better
+            won = sign * sign_of({"low": None, "high": None, **metrics.get(above, {})})
+            verdict = _BEATEN[won] if above in metrics else ""
+            yield f"{said} {formatting.number(name, metrics[name].get('value'))}{verdict}"
 
 
 def _target(record: Record) -> str:
@@ -132,7 +137,7 @@ def as_html(folder: pathlib.Path, record: Record, metrics: dict, headline: str) 
         _div(overrides, _QUIET),
         _headline(headline, metrics),
         _verdict(record),
-        _div(_baselines(metrics).replace(", ", " · ")),
+        _div(" · ".join(_baselines(metrics))),
         _div(f"{said}." if said else ""),
         _div(f"{'✓' if record.proof and record.proof.passed else '✗'} {_proof(record)}"),
         _pictures(folder / "figures"),
@@ -157,7 +162,8 @@ def _headline(headline: str, metrics: dict) -> str:
     return (
         f'<div style="margin-top:10px;{_QUIET}">'
         f"{html.escape(formatting.with_unit(headline))} on the test split</div>"
-        f'<div><span style="font-size:2.3em;font-weight:600;line-height:1.2">{big}</span> '
+        f'<div><span style="font-size:2.3em;font-weight:600;line-height:1.2;margin-right:8px">{big}'
+        "</span>"
         f"{html.escape(', '.join(about))}</div>"
     )
 

@@ -52,6 +52,8 @@ def runs(out: str | os.PathLike = "saved_models") -> "pandas.DataFrame":
     table = pd.DataFrame([row for row in rows if row], columns=list(COLUMNS))
     numbers = ["value", "low", "high", "seconds"]
     table[numbers] = table[numbers].astype("float64")
+    texts = ["name", "data", "overrides", "metric", "proof", "folder"]
+    table[texts] = table[texts].astype(str)
     table["seed"] = table["seed"].astype("int64")
     table["n"] = table["n"].astype("Int64")  # with missing values
     table["finished"] = pd.to_datetime(table["finished"], utc=True, errors="coerce")

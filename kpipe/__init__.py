@@ -7,11 +7,14 @@ It adds three ideas to Keras and tf.data: a model builder, a pipeline, a Trainer
     run = kpipe.run("mnist_mlp", learning_rate=3e-3)  # run.model, run.history, run.metrics
     run = kpipe.run("houses.csv", target="price")     # your own data
     model = kpipe.load("saved_models/mnist_mlp")      # model.predict(images)
+    kpipe.runs()                                      # a table of all runs
 
 Importing kpipe imports neither TensorFlow nor Keras; the first use of a public name does.
 """
 
+import functools
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -22,13 +25,14 @@ _NAMES = {
     "Trainer": "training.trainer",
     "load": "export.loading",
     "look": "looking",
+    "open_run": "runs.folder",
     "run": "experiments.running",
     "search": "searching",
 }
 # Public module -> where it is.
 _MODULES = {
     "disentanglement": "measures.disentanglement",
-    **{name: name for name in "data datasets figures gradients layers losses models".split()},
+    **{name: name for name in "data datasets figures gradients layers losses models runs".split()},
     "optimizers": "optimizers",
 }
 
@@ -49,12 +53,16 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
+    from .runs import open_run as open_run
+    from .runs import runs as runs
     from .searching import search as search
     from .training import Trainer as Trainer
 else:
 
     def __getattr__(name: str) -> Any:
         """Imports a public name at its first use (PEP 562)."""
+        if name in {**_NAMES, **_MODULES}:
+            _be_quiet_in_a_notebook()
         if name in _NAMES:
             value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
         elif name in _MODULES:
@@ -63,6 +71,13 @@ else:
             raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
         globals()[name] = value
         return value
+
+
+@functools.cache
+def _be_quiet_in_a_notebook() -> None:
+    """Keeps TensorFlow's log out of a notebook's cells, as the command line does."""
+    if "ipykernel.kernelapp" in sys.modules:
+        importlib.import_module("kpipe.quiet").move_logs()
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ from .formatting import counted, duration
 
 @callers_dtype_policy()
 def check_gradients(
-    name: str | os.PathLike,
+    name: object,
     *,
     seed: int = 0,
     data: str = "auto",
@@ -33,7 +33,7 @@ def check_gradients(
     """Checks the gradient of a pipeline's loss before training; prints a table, draws a figure.
 
     Args:
-        name: Name of a bundled pipeline, or path to your own file.
+        name: A pipeline, by name, file or itself, or your own data; see `kpipe.run`.
         seed: Random seed of the weights and of the tests.
         data: "real", "sample", or "auto": real data if found on disk, else the sample.
         data_dir: Folder of the TFDS datasets.

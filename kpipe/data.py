@@ -130,6 +130,10 @@ class Data:
     has_factors: bool = False  # whether labels are all factors that an image was generated from
     look: Look | None = None  # what was found in a user's own files
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        return f"Data {self.name} ({self.kind}): {sizes} examples of shape {self.input_shape}"
+
     def with_val_in_train(self) -> "Data":
         """The same data with train and val as one train split, and no val."""
         train = self.train if self.val is None else self.train.joined(self.val)

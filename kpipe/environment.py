@@ -19,11 +19,17 @@ from .errors import UserError
 
 
 def command() -> str:
-    """Returns the command line of this process, in a form that can be typed again."""
-    if "ipykernel" in sys.modules or not sys.argv or sys.argv[0] in ("", "-c"):
-        return "kpipe.run(...)"
-    script = pathlib.Path(sys.argv[0])
-    program = "kpipe run" if script.name == "run.py" else script.name
+    """Returns kpipe's command line of this process, in a form that can be typed again.
+
+    Returns "" if kpipe is used from Python: in a notebook, a script or an interpreter.
+    """
+    script = pathlib.Path(sys.argv[0] if sys.argv else "")
+    if script.name == "run.py" and script.absolute().parent.name == "pipelines":
+        program = "kpipe run"
+    elif script.stem == "kpipe":
+        program = "kpipe"
+    else:
+        return ""
     return f"{program} {shlex.join(sys.argv[1:])}".rstrip()
 
 

@@ -1,11 +1,34 @@
 """Errors that are reported in one line, without a traceback."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+# Options that a message names, and what they are in Python.
+_IN_PYTHON = {
+    "--data-dir ": "data_dir=",
+    "--data ": "data=",
+    "--fresh": "fresh=True",
+    "--out ": "out=",
+    "--search": "kpipe.search",
+    "--trials": "trials",
+}
 
 
-class UserError(Exception):
+class _OneLine:
+    """An error that a notebook shows without a traceback, as the command line does."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Returns what IPython shows: the message, with arguments instead of options."""
+        message = str(self)
+        if "kpipe run " not in message:  # a command is shown as it is typed
+            for option, argument in _IN_PYTHON.items():
+                message = message.replace(option, argument)
+        return [f"{type(self).__name__}: {message}"]
+
+
+class UserError(_OneLine, Exception):
     """A mistake that the user can fix; states what was given, what was expected and what to do.
 
     The command line prints it without a traceback and ends with exit code 2.
@@ -18,13 +41,28 @@ class UserError(Exception):
         return " ".join(super().__str__().splitlines())
 
 
-class RunError(Exception):
+class RunError(_OneLine, Exception):
     """A run that failed, for example because of a NaN loss or an export that is not verified.
 
     The command line prints it without a traceback and ends with exit code 1.
     """
 
     exit_code = 1
+
+
+class Interrupted(_OneLine, KeyboardInterrupt):
+    """Ctrl-C, or "interrupt" in a notebook, during a run that can be resumed."""
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Turns Ctrl-C within the block into `Interrupted`, which says how to go on."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same call resumes an unfinished run") from None
 
 
 def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:

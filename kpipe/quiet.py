@@ -46,18 +46,20 @@ def move_logs() -> pathlib.Path | None:
 
     Call it before TensorFlow is imported; it applies until the process ends. The terminal still
     shows text that Python code writes to `sys.stderr` or logs as an error, output of child
-    processes, fatal errors of C++ code and the Python stack of a crash.
+    processes, fatal errors of C++ code and the Python stack of a crash. In a Jupyter kernel
+    descriptor 2 leads to the output of a cell, and `sys.stderr` does not depend on it.
 
     Returns:
         The file, or None if nothing was moved: on Windows, if `sys.stderr` is closed or replaced,
         or if the file cannot be written.
     """
+    kernel = in_kernel()
     if sys.stderr is None:  # closed: else a file opened as descriptor 2 would receive the log
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         return None
     try:
-        if os.name == "nt" or sys.stderr.fileno() != 2:
+        if os.name == "nt" or (not kernel and sys.stderr.fileno() != 2):
             return None
         path = _begin_log()
         terminal = os.dup(2)
@@ -80,15 +82,21 @@ def move_logs() -> pathlib.Path | None:
     finally:
         os.close(reading)
         os.close(writing)
-    encoding, errors = sys.stderr.encoding, sys.stderr.errors
-    sys.stderr = open(  # noqa: SIM115 - until the end of the process
-        terminal, "w", buffering=1, encoding=encoding, errors=errors
-    )
+    if not kernel:
+        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        sys.stderr = open(  # noqa: SIM115 - until the end of the process
+            terminal, "w", buffering=1, encoding=encoding, errors=errors
+        )
+        if not faulthandler.is_enabled():
+            faulthandler.enable(sys.stderr)
     atexit.register(_restore, terminal, sorter)
-    if not faulthandler.is_enabled():
-        faulthandler.enable(sys.stderr)
     _move_python_logs(path)
     return path
+
+
+def in_kernel() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel.kernelapp" in sys.modules
 
 
 def _begin_log() -> pathlib.Path:

@@ -18,7 +18,7 @@ from keras_tuner.src.engine.objective import create_objective
 from . import files, formatting
 from .data import prepare
 from .datasets import Dataset, Source
-from .errors import RunError, UserError
+from .errors import RunError, UserError, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
@@ -39,9 +39,10 @@ TUNERS = {
 }
 
 
+@resumable()
 @callers_dtype_policy()
 def search(
-    name: str | os.PathLike,
+    name: object,
     *,
     tuner: str = "random",
     trials: int | None = None,
@@ -61,7 +62,7 @@ def search(
     choices only. Trials never see the test split.
 
     Args:
-        name: Name of a bundled pipeline, or path to your own file.
+        name: A pipeline, by name, file or itself, or your own data; see `kpipe.run`.
         tuner: One of `TUNERS`.
         trials: Maximum number of trials, default 10; for Hyperband it follows from the epochs.
         seed: Random seed of every trial and of the tuner.
@@ -74,7 +75,8 @@ def search(
         **overrides: Values, or choices of values, of the pipeline's keys.
 
     Returns:
-        The run of the best completed trial.
+        The run of the best completed trial. The table of trials is `trials.csv` in the search's
+        folder, whose path is printed.
 
     Raises:
         UserError: An argument is wrong.
@@ -164,14 +166,14 @@ class _Search(keras_tuner.HyperModel):
             print(f"search stopped: three trials in a row failed; see {where}", flush=True)
         rows = self._table()
         files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
-        print(_to_text(rows), flush=True)
+        print(f"{_to_text(rows)}\ntrials: {self.folder / 'trials.csv'}", flush=True)
         if not rows or rows[0]["status"] != "COMPLETED":
             raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
         return self._best_overrides(rows[0])
 
     def _begin(self) -> None:
         """Writes search.json, a run's record, or compares an existing one with this search."""
-        path, record = self.folder / "search.json", new_record(self.experiment)
+        path, record = self.folder / "search.json", new_record(self.experiment, "search")
         record.data.fingerprint = self.experiment.fingerprint()
         if path.is_file() and any(self.folder.glob("tuner/trial_*")):
             return check_same(path, read_record(path), record)

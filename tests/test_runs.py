@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+import kpipe
 from kpipe.errors import UserError
 from kpipe.runs import DataRecord, Record, Run, TargetRecord, open_run, read_history
 from kpipe.runs.folder import read_predictions
@@ -57,6 +58,12 @@ def test_a_finished_run_reads_as_it_was_returned(finished_run):
     assert again.predictions.keys() == finished_run.predictions.keys()
     for name, values in finished_run.predictions.items():
         np.testing.assert_array_equal(again.predictions[name], values)
+
+
+def test_a_finished_run_and_its_parts_are_short(finished_run):
+    assert len(repr(finished_run).split("\n")) == 5
+    for part in (finished_run.record, finished_run.data, kpipe.load(finished_run.folder)):
+        assert len(repr(part)) < 200 and "\n" not in repr(part), repr(part)
 
 
 @pytest.mark.parametrize("name", FILES)

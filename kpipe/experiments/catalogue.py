@@ -94,11 +94,11 @@ def read(path: pathlib.Path) -> Entry:
         task=text("task"),
         data=text("data"),
         target=_target(literals.get("target")),
-        code_sha256=hashlib.sha256(_code(tree).encode()).hexdigest(),
+        code_sha256=hashlib.sha256(without_docstrings(tree).encode()).hexdigest(),
     )
 
 
-def _code(tree: ast.Module) -> str:
+def without_docstrings(tree: ast.Module) -> str:
     """Returns a pipeline's code without comments and docstrings: editing those is not a change."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node) is not None:

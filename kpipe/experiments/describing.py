@@ -1,6 +1,7 @@
 """Descriptions for the record of a run: the experiment, and its model."""
 
 import pathlib
+import types
 
 import keras
 
@@ -8,22 +9,22 @@ from .. import environment, tasks
 from ..errors import UserError
 from ..runs import DataRecord, LayerRecord, ModelRecord, Record, describe_difference
 from ..training import leaf_layers
-from . import catalogue
+from . import catalogue, objects
 from .experiment import Experiment
 
 # Fields that must be equal for an existing run to be resumed or, if finished, reported.
 IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
 
 
-def new_record(experiment: Experiment) -> Record:
-    """Returns the record of a run, or of a search, that begins now."""
-    entry = catalogue.read(pathlib.Path(str(experiment.module.__file__)))
+def new_record(experiment: Experiment, function: str = "run") -> Record:
+    """Returns the record of a run that begins now, or of a search if `function` says so."""
+    entry = objects.entry(experiment.module)
     dataset, source = experiment.dataset, experiment.source
     return Record(
         pipeline=experiment.name,
         task=tasks.name_of(experiment.task),
         title=entry.title,
-        command=environment.command(),
+        command=environment.command() or _call(experiment, function),
         headline=experiment.task.HEADLINE,
         overrides=experiment.settings.overrides,
         hyperparameters=experiment.hyperparameters,
@@ -39,9 +40,39 @@ def new_record(experiment: Experiment) -> Record:
             official=source.official,
             description=source.description,
             label_names=tuple(dataset.label_names),
-            get_real="" if source.kind == "own" else f"kpipe run {entry.name} --data real",
+            get_real="" if source.kind == "own" else real_data_command(experiment.module),
         ),
     )
+
+
+def _call(experiment: Experiment, function: str) -> str:
+    """Writes the call that begins a run, as it is recorded outside the command line."""
+    settings = experiment.settings
+    several = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
+    options = {"seed": experiment.seed, "plan": experiment.plan, "budget": experiment.budget}
+    options["data"] = "sample" if experiment.source.kind == "sample" else None
+    given = {**settings.overrides, **several, **{k: v for k, v in options.items() if v}}
+    said = "".join(f", {key}={value!r}" for key, value in given.items())
+    return f"kpipe.{function}({_argument(experiment.module)}{said})"
+
+
+def _argument(module: types.ModuleType) -> str:
+    """Writes the first argument of `kpipe.run`; what is in memory only has the name of its runs."""
+    path = getattr(module, "path", None)
+    if path is not None and module.__name__ not in catalogue.names():
+        return repr(str(path)) if isinstance(path, (str, pathlib.Path)) else module.__name__
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__
+    bundled = pathlib.Path(file).parent == catalogue.folder()
+    return repr(module.__name__ if bundled else str(file))
+
+
+def real_data_command(module: types.ModuleType) -> str:
+    """Writes how a pipeline is run on real data: a command if it has a file, else a call."""
+    if hasattr(module, "__file__"):
+        return f"kpipe run {pathlib.Path(str(module.__file__)).stem} --data real"
+    return f'kpipe.run({module.__name__}, data="real")'
 
 
 def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:

@@ -17,6 +17,7 @@ from ..measures import Target
 from . import catalogue
 
 AUTO = "auto"  # a pipeline whose task follows from its data
+FUNCTIONS = ("load_data", "build_model", "build_trainer")
 
 
 def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.ModuleType, str]:
@@ -58,20 +59,35 @@ def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.Mo
         ) from error
     finally:
         keras.config.set_dtype_policy(before)
-    for function in ("load_data", "build_model", "build_trainer"):
-        if not callable(getattr(module, function, None)):
-            raise UserError(f"{path}: no function {function}(hp); add it, a pipeline needs it")
-    if not isinstance(getattr(module, "task", None), str):
-        known = ", ".join(f'"{name}"' for name in tasks.TASKS)
-        raise UserError(f"{path}: no task; add the line task = NAME, with one of {known}")
+    check(module, str(path))
     if data is not None:
         vars(module)["path"] = data
+    return module, policy
+
+
+def check(module: types.ModuleType, where: str) -> None:
+    """Checks that a module has what a pipeline needs.
+
+    Raises:
+        UserError: A function or the task is missing, or there is no such task; the message begins
+            with `where`.
+    """
+    for function in FUNCTIONS:
+        if not callable(getattr(module, function, None)):
+            raise UserError(f"{where}: no function {function}(hp); add it, a pipeline needs it")
+    if not isinstance(getattr(module, "task", None), str):
+        known = ", ".join(f'"{name}"' for name in tasks.TASKS)
+        raise UserError(f"{where}: no task; add the line task = NAME, with one of {known}")
     try:
         if module.task != AUTO:
             tasks.find(module.task)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return module, policy
+        raise UserError(f"{where}: {error}") from None
+
+
+def place_of(module: types.ModuleType) -> str:
+    """Returns the file of a pipeline, for an error; of an object the name."""
+    return getattr(module, "__file__", None) or f"the pipeline {module.__name__}"
 
 
 def choose_task(module: types.ModuleType, dataset: Dataset) -> None:
@@ -82,7 +98,7 @@ def choose_task(module: types.ModuleType, dataset: Dataset) -> None:
     """
     if module.task == AUTO:
         if not dataset.task:
-            raise UserError(f'{module.__file__}: task = "auto", but {dataset.name} has no task')
+            raise UserError(f'{place_of(module)}: task = "auto", but {dataset.name} has no task')
         vars(module)["task"] = dataset.task
 
 
@@ -97,12 +113,12 @@ def check_target(module: types.ModuleType, label_names: Sequence[str]) -> None:
         return
     if not isinstance(target, Target):
         raise UserError(
-            f"{module.__file__}: target is {type(target).__name__}; expected a kpipe.Target"
+            f"{place_of(module)}: target is {type(target).__name__}; expected a kpipe.Target"
         )
     names = tasks.find(module.task).metric_names(label_names)
     if target.metric not in names:
         listed = (name for name in names if "/" not in name)
         raise UserError(
-            f"{module.__file__}: no metric {target.metric!r} for the target; "
+            f"{place_of(module)}: no metric {target.metric!r} for the target; "
             f"{nearest(target.metric, names, listed)}"
         )

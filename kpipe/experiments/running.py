@@ -3,6 +3,7 @@
 import os
 import pathlib
 import textwrap
+import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ import keras
 
 from .. import environment, files
 from ..datasets import Dataset, Source
-from ..errors import UserError
+from ..errors import UserError, resumable
 from ..report import look_lines
 from ..runs import Run
 from ..training import check_plan
-from . import keys, modules, own
+from . import keys, modules, objects, own
+from .describing import real_data_command
 from .execution import Execution
 from .experiment import Experiment, callers_dtype_policy
 from .folders import run_folder, set_aside
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+@resumable()
 @callers_dtype_policy()
 def run(
-    name: "str | os.PathLike | pandas.DataFrame",
+    name: "str | os.PathLike | pandas.DataFrame | types.ModuleType | object",
     *,
     seed: int = 0,
     data: str = "auto",
@@ -41,7 +44,9 @@ def run(
 
     Args:
         name: Name of a bundled pipeline, or path to your own file; or your own data: a folder with
-            one folder of images per class, a file with texts or a table, or a pandas DataFrame.
+            one folder of images per class, a file with texts or a table, or a pandas DataFrame; or
+            a pipeline itself, as in a notebook: a module, or an object or a dict with `task`,
+            `load_data`, `build_model`, `build_trainer` and perhaps `name`.
         seed: Random seed of weights, example order, augmentation, dropout and the val split.
         data: "real", "sample", or "auto": real data if found on disk, else the sample.
         data_dir: Folder of the TFDS datasets.
@@ -63,6 +68,7 @@ def run(
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
         run = kpipe.run("houses.csv", target="price")
+        run = kpipe.run(pipeline)  # types.SimpleNamespace(name="mine", task="classification", ...)
     """
     experiment = open_experiment(
         name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
@@ -75,7 +81,7 @@ def run(
 
 
 def open_experiment(
-    name: "str | os.PathLike | pandas.DataFrame",
+    name: object,
     overrides: Mapping[str, object],
     *,
     data: str,
@@ -99,11 +105,14 @@ def open_experiment(
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
     environment.check_keras()
     environment.fix_threads()
-    pipeline = own.find(name, overrides)
-    if pipeline.data is not None and (data != "auto" or data_dir is not None):
-        option = f"--data {data}" if data != "auto" else f"--data-dir {data_dir}"
-        raise UserError(f"{option} is for bundled datasets; {pipeline.name} is your own data")
-    module, policy = modules.load(*pipeline)
+    if objects.is_pipeline(name):
+        module, policy = objects.load(name)
+    else:
+        pipeline = own.find(name, overrides)
+        if pipeline.data is not None and (data != "auto" or data_dir is not None):
+            option = f"--data {data}" if data != "auto" else f"--data-dir {data_dir}"
+            raise UserError(f"{option} is for bundled datasets; {pipeline.name} is your own data")
+        module, policy = modules.load(*pipeline)
     found = None
     if data != "real":  # a download starts only after all keys are checked
         found = keys.load_dataset(module, overrides).find(data, data_dir)
@@ -116,7 +125,7 @@ def open_experiment(
         raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
     if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
-    _show_banner(module.__name__, settings.dataset, found)
+    _show_banner(real_data_command(module), settings.dataset, found)
     return Experiment(
         module=module,
         settings=settings,
@@ -128,7 +137,7 @@ def open_experiment(
     )
 
 
-def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
+def _show_banner(get_real: str, dataset: Dataset, source: Source) -> None:
     """Prints a description of the data, in a box if they are not the official ones."""
     if source.look is not None:
         print("\n".join(look_lines(source.look)), flush=True)
@@ -140,7 +149,7 @@ def _show_banner(name: str, dataset: Dataset, source: Source) -> None:
         text = (
             f"SAMPLE DATA, not {dataset.name}: {source.description}. The numbers show that the "
             "code runs; they say nothing about the real data.\n"
-            f"For real data: kpipe run {name} --data real"
+            f"For real data: {get_real}"
             f"{', or ' * bool(dataset.manual_help)}{dataset.manual_help}"
         )
     else:

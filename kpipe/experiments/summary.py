@@ -1,6 +1,7 @@
 """Summary of a run for the terminal."""
 
 from .. import formatting, tasks
+from ..measures import trust
 from ..runs import ProofRecord, Run
 
 
@@ -15,6 +16,8 @@ def summary(run: Run) -> str:
     lines = [alert] if alert else []
     kind = "your own" if record.data.kind == "own" else record.data.kind
     lines.append(f"{record.pipeline} on {kind} data: {task.summary(run)}")
+    if record.data.kind == "own" and run.headline:
+        lines += filter(None, [trust.sentence(run.headline, run.metrics[run.headline])])
     if target := record.target:
         limit = formatting.target(target.metric, target.at_least, target.at_most)
         source = f" ({target.source})" if target.source else ""

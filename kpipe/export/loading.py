@@ -89,7 +89,7 @@ def _check_manifest(folder: pathlib.Path) -> None:
             )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SavedModel:
     """A loaded export.
 
@@ -108,6 +108,14 @@ class SavedModel:
     text_column: str
     _signatures: Mapping[str, Any]
     _loaded: object  # keeps the variables alive
+
+    def __repr__(self) -> str:
+        spec = self.input_spec
+        given = f"{len(self.columns)} columns"
+        if spec is not None:
+            given = f"{spec.name} {spec.dtype.name} {tuple(spec.shape)}"
+        outputs = ", ".join(sorted(self.outputs))
+        return f"{type(self).__name__} in {self.folder}: {given} -> {outputs}"
 
     @functools.cached_property
     def outputs(self) -> frozenset[str]:
@@ -208,7 +216,7 @@ class SavedModel:
         return joined
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SavedAutoencoder(SavedModel):
     """The loaded export of an autoencoder.
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
+from ..measures import trust
 from ..runs import ProofRecord, Record, Run
 from . import look, pictures, style, training
 from .tables import (
@@ -133,7 +134,7 @@ def _date(written: str) -> str:
 def _verdict(run: Run, facts: Iterable[tuple[str, str]]) -> str:
     """Writes the headline metric, large, and the facts needed to judge it."""
     pairs = [*_target(run.record), *facts]
-    pairs += _data_facts(run.record)
+    pairs += [*_trust(run), *_data_facts(run.record)]
     listed = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
     return f"""<section class="verdict">{_headline(run)}
 <dl>{listed}</dl>{_proof(run.record)}</section>"""
@@ -168,6 +169,14 @@ def _target(record: Record) -> Iterable[tuple[str, str]]:
         limit = formatting.limit(target.metric, target.at_most if at_most else target.at_least)
         source = f" ({target.source})" if target.source else ""
         yield "Target", f"at {'most' if at_most else 'least'} {limit}{source}"
+
+
+def _trust(run: Run) -> Iterable[tuple[str, str]]:
+    """What the interval says about own data, for which there is no target."""
+    if run.record.data.kind == "own" and run.headline:
+        said = trust.sentence(run.headline, run.metrics[run.headline])
+        if said:
+            yield "What the interval says", said
 
 
 def _data_facts(record: Record) -> Iterable[tuple[str, str]]:

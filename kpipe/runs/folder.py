@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -14,6 +15,7 @@ from .. import files, formatting
 from ..data import Data
 from ..errors import UserError, first_line
 from ..training import leaf_layers
+from . import card
 from .record import Record, read_record
 
 # By name of a metric: "value", "low" and "high" of the 95 % interval, and "n" examples.
@@ -22,7 +24,7 @@ Metrics = dict[str, dict[str, float | None]]
 
 @dataclasses.dataclass
 class Run:
-    """A finished run.
+    """A finished run; `repr` describes it in five lines, a notebook shows it as a card.
 
     Attributes:
         name: Name of the pipeline.
@@ -43,6 +45,12 @@ class Run:
     data: Data | None = None
     _predictions: dict[str, np.ndarray] | None = None
     _model: keras.Model | None = None
+
+    def __repr__(self) -> str:
+        return card.text(self.folder, self.record, self.metrics, self.headline)
+
+    def _repr_html_(self) -> str:
+        return card.as_html(self.folder, self.record, self.metrics, self.headline)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -125,13 +133,30 @@ class Run:
         return shared(self.record) == shared(other)
 
 
-def open_run(folder: pathlib.Path) -> Run:
+def open_run(folder: str | os.PathLike) -> Run:
     """Opens a finished run from its folder.
 
+    Args:
+        folder: The folder, such as "saved_models/mnist_mlp".
+
     Raises:
-        UserError: A file is missing or damaged; the message names it.
+        UserError: It is not a run or not finished, or a file is missing or damaged; the message
+            names it.
+
+    Example:
+        run = kpipe.open_run("saved_models/mnist_mlp")
     """
-    run = _open(folder, read_record(folder / "run.json"))
+    folder = pathlib.Path(folder).expanduser()
+    path = folder / "run.json"
+    if not path.is_file() and not (folder / "metrics.json").is_file():
+        what = "not the folder of a run" if folder.is_dir() else "no such folder"
+        raise UserError(f"{folder}: {what}; expected one with run.json, such as saved_models/NAME")
+    record = read_record(path)
+    if record.status == "unfinished":
+        raise UserError(
+            f"{folder}: the run is not finished; the same call resumes it: {record.command}"
+        )
+    run = _open(folder, record)
     _ = run.predictions  # fails now, not when a figure needs them
     return run
 

@@ -195,6 +195,11 @@ class Record:
     finished: str | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        options = "".join(f", {key}={value}" for key, value in self.overrides.items())
+        where = f"{self.data.name} ({self.data.kind})"
+        return f"Record of {self.pipeline} on {where}: {self.status}, seed={self.seed}{options}"
+
     def to_json(self) -> dict[str, Any]:
         """Returns the record as plain JSON values, with `details` and `data.about` merged in."""
         content = dataclasses.asdict(self)

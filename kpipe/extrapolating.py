@@ -106,7 +106,7 @@ def learning_curve(
             "left_out": left_out,
             **measures.learning_curve(points, formatting.is_share(experiment.task.HEADLINE)),
         }
-        files.write_json(of_run / "learning_curve.json", curve)
+        files.write_json(of_run / report.LEARNING_CURVE, curve)
         files.write_bytes(of_run / "learning_curve.csv", _to_csv(curve).encode())
         report_again(experiment, run)
     head, rows = report.learning_curve_table(curve)

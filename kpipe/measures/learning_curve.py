@@ -57,8 +57,9 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
         mean error over the seeds and its interval, of the val examples alone; `points`, the same of
         each training; `curve`, the law from the smallest size to twice the largest; `twice`, the
         law's error there; `gain`, by how much it is lower than the law's at the largest size; and
-        `back_test`, the error at the largest size as the smaller ones predict it. All have "value",
-        "low" and "high"; those of `back_test` are None if fewer than two degrees of freedom remain.
+        `back_test`, the error at the largest size as the smaller ones predict it, with the one that
+        was "measured", and whether the prediction "holds". All have "value", "low" and "high"; the
+        last two of `back_test` are None if fewer than two degrees of freedom remain.
 
     Raises:
         ValueError: There are fewer than three sizes.
@@ -103,7 +104,7 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
         "gain": _entry(
             np.exp(line[now]) - np.exp(line[-1]), np.exp(lines[:, now]) - np.exp(lines[:, -1])
         ),
-        "back_test": _back_test(sizes, measured, drawn, largest, rng),
+        "back_test": _back_test(sizes, measured, drawn, largest, means, rng),
     }
 
 
@@ -112,6 +113,7 @@ def _back_test(
     measured: np.ndarray,
     drawn: np.ndarray,
     largest: np.ndarray,
+    means: np.ndarray,
     rng: np.random.Generator,
 ) -> dict[str, Any] | None:
     """Predicts the errors at the largest size from the others; None if two sizes are left."""
@@ -120,14 +122,16 @@ def _back_test(
     fit = _Line(sizes[~largest], measured[~largest], drawn[:, ~largest], rng)
     end = sizes[largest].mean(keepdims=True)
     predicted, seen = float(fit.at(end)[0]), measured[largest]
-    result = {"value": float(np.exp(predicted)), "measured": float(np.exp(seen).mean())}
+    result = {"value": float(np.exp(predicted)), "measured": float(means[largest].mean())}
     if fit.freedom < 2:
-        return {**result, "low": None, "high": None}
+        return {**result, "low": None, "high": None, "holds": None}
     # The val examples are the same, so that what they have in common does not count.
     common = (drawn - drawn.mean(axis=0))[:, largest].mean(axis=1)
     noise = rng.standard_normal(len(drawn)) * np.sqrt(fit.variances / largest.sum())
     draws = np.exp(fit.drawn_at(end)[:, 0] - common + noise)
-    return result | _entry(result["value"], draws)
+    entry = _entry(result["value"], draws)
+    holds = entry["low"] <= np.exp(seen.mean()) <= entry["high"]  # not the share, which may be 0
+    return {**result, **entry, "holds": bool(holds)}
 
 
 class _Line:

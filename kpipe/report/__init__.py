@@ -1,6 +1,7 @@
 """The report of a finished run: one HTML file that needs no network, script or other file."""
 
 from .learning_curve import (
+    LEARNING_CURVE,
     as_metric,
     learning_curve_lines,
     learning_curve_section,
@@ -13,6 +14,7 @@ from .page import write
 from .tables import Section
 
 __all__ = [
+    "LEARNING_CURVE",
     "Section",
     "as_metric",
     "learning_curve_lines",

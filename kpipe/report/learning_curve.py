@@ -7,12 +7,12 @@ from typing import Any
 from .. import files, formatting
 from .tables import Section
 
-NAME = "learning_curve.json"  # in the folder of a run
+LEARNING_CURVE = "learning_curve.json"  # in the folder of a run
 
 
 def read_learning_curve(folder: pathlib.Path) -> dict[str, Any] | None:
     """Reads the learning curve in a run's folder; None if there is none."""
-    path = folder / NAME
+    path = folder / LEARNING_CURVE
     content = files.read_json(path) if path.is_file() else None
     return content if isinstance(content, dict) else None
 
@@ -84,7 +84,7 @@ def _back_test(curve: Mapping[str, Any]) -> list[str]:
     )
     if test["low"] is None:
         return [f"{text} (no interval from {before} trainings; --seeds 3 gives one)."]
-    if test["low"] <= test["measured"] <= test["high"]:
+    if test["holds"]:
         return [f"{text}."]
     return [f"{text}: outside, so the law does not hold here, and neither does the extrapolation."]
 

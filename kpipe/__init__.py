@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "Target": "measures.verdict",
     "Trainer": "training.trainer",
+    "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
     "open_run": "runs.folder",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import optimizers as optimizers
     from .experiments.running import run as run
     from .export.loading import load as load
+    from .extrapolating import learning_curve as learning_curve
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement

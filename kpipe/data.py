@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from . import files, inputs
 from .datasets import Augmentation, Dataset, Look, Source
-from .datasets.splits import divide
+from .datasets.splits import divide, part_of
 from .errors import UserError
 from .inputs import ArrayInput, Column, Input, LabelTargets
 
@@ -71,6 +71,11 @@ class Split:
     def at(self, positions: np.ndarray) -> "Split":
         """The split with only the examples at these positions, in this order."""
         return dataclasses.replace(self, rows=self.rows[positions])
+
+    def part(self, fraction: float, seed: int) -> "Split":
+        """A share of the split, see `datasets.splits.part_of`."""
+        groups = None if self.groups is None else self.groups[self.rows]
+        return self.at(part_of(self.labels[self.rows], fraction, seed, groups))
 
     def joined(self, other: "Split") -> "Split":
         """The examples of both."""
@@ -176,13 +181,15 @@ class Data:
         return self.splits["test"]
 
 
-def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
+def prepare(dataset: Dataset, source: Source, seed: int = 0, fraction: float = 1.0) -> Data:
     """Returns the dataset's arrays: prepared on first use, then memory-mapped from the cache.
 
     Args:
         dataset: The dataset.
         source: Where its examples come from, see `Dataset.find`.
         seed: Random seed of the val split, if it is taken from train.
+        fraction: Share of the train split to keep, see `datasets.splits.part_of`; val and test
+            remain the same.
 
     Raises:
         UserError: A split is missing, empty or too small, or an example, which is named, cannot be
@@ -223,6 +230,8 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         splits = {**parts, "test": splits["test"]}
     if dataset.train_examples:
         splits["train"] = _take_some(splits["train"], dataset.train_examples, seed)
+    if fraction < 1:
+        splits["train"] = splits["train"].part(fraction, seed)
     return Data(
         name=dataset.name,
         kind=source.kind,

@@ -75,13 +75,14 @@ def small_model():
 @pytest.fixture
 def quick_runs(monkeypatch):
     """Runs without export, proof and report, for tests of what comes before those."""
+    from kpipe import report
     from kpipe.experiments import execution
 
     proof = {"passed": True, "max_difference": 0.0}
     monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
     monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)
-    monkeypatch.setattr(execution.report, "write", lambda *_, **__: None)
+    monkeypatch.setattr(report, "write", lambda *_, **__: None)
 
 
 @pytest.fixture

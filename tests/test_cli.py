@@ -63,6 +63,12 @@ def failed(capsys, *arguments):
         (["run", "mnist_mlp", "--plan", "fused"], "plan fused: expected graph, or fused:K"),
         (["run", "mnist_mlp", "--search", "luck"], "--search luck: expected random, bayesian"),
         (["run", "mnist_mlp", "--trials", "3"], "--trials needs --search"),
+        (["run", "mnist_mlp", "--seeds", "3"], "--seeds needs --learning-curve"),
+        (
+            ["run", "mnist_mlp", "--learning-curve", "--search", "grid"],
+            "--learning-curve: give one",
+        ),
+        (["run", "mnist_vae", "--learning-curve"], "mnist_vae learns no labels"),
         (["run", "mnist_mlp", "--data", "sample", "--out", "/proc/x"], "cannot create the folder"),
         (["predict", "nowhere", "a.jpg"], "nowhere: no such folder"),
     ],
@@ -74,7 +80,12 @@ def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("run", kpipe.run), ("run", kpipe.search), ("check-gradients", checking.check_gradients)],
+    [
+        ("run", kpipe.run),
+        ("run", kpipe.search),
+        ("run", kpipe.learning_curve),
+        ("check-gradients", checking.check_gradients),
+    ],
 )
 def test_an_argument_of_a_function_is_not_a_key(capsys, command, function):
     for name in inspect.signature(function).parameters.keys() - {"overrides"}:

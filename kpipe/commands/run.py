@@ -46,9 +46,22 @@ def main(arguments: list[str]) -> int:
         return 0 if given.help else 2
     options = common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
+    if given.seeds is not None and not given.learning_curve:
+        raise UserError("--seeds needs --learning-curve; --seed N chooses the seed of a run")
+    if given.search is not None and given.learning_curve:
+        raise UserError(
+            "--search and --learning-curve: give one; the curve of the best trial is kpipe run "
+            "NAME --learning-curve with its key=value"
+        )
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
+        if given.learning_curve:
+            start(given.verbose)
+            from ..extrapolating import learning_curve
+
+            learning_curve(given.name, seeds=given.seeds or 1, **options)
+            return 0
         start(given.verbose)
         from ..experiments.running import run
 
@@ -75,6 +88,13 @@ def _run_parser() -> Parser:
         help=f"search over the keys, then run the best: {', '.join(TUNERS)}",
     )
     add("--trials", type=positive, metavar="N", help="number of trials of a search (default 10)")
+    add(
+        "--learning-curve",
+        action="store_true",
+        help="also train on 10, 25 and 50 %% of the training examples, and say what twice the data "
+        "would bring",
+    )
+    add("--seeds", type=positive, metavar="N", help="seeds of a learning curve (default 1)")
     add(
         "--plan",
         metavar="PLAN",

@@ -57,6 +57,43 @@ def divide(
     return np.flatnonzero(~second_part), np.flatnonzero(second_part)
 
 
+def part_of(
+    labels: "np.ndarray", fraction: float, seed: int, groups: "np.ndarray | None" = None
+) -> "np.ndarray":
+    """Takes a share of n examples; a smaller share is within a larger one of the same seed.
+
+    Examples are ordered once by the seed, so that every beginning contains each class with about
+    its share, and all classes if it has as many examples; the part is such a beginning. With
+    groups, whole groups are taken, up to that share of the examples but at least one.
+
+    Args:
+        labels: int (n,) classes; other labels are not stratified.
+        fraction: The share, between 0 and 1.
+        seed: Random seed.
+        groups: int (n,), equal for examples that belong together.
+
+    Returns:
+        Positions of the part, int64, sorted.
+
+    Example:
+        len(part_of(np.arange(100) % 2, 0.25, seed=0))  # 25
+    """
+    import numpy as np
+
+    count = len(labels)
+    belongs = np.arange(count) if groups is None else groups
+    _, firsts, members = np.unique(belongs, return_index=True, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(firsts))
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        of_groups, place = labels[firsts][order], np.empty(len(order))
+        for label in np.unique(of_groups):  # the i-th of c examples of a class is at i / c
+            found = np.flatnonzero(of_groups == label)
+            place[found] = np.arange(len(found)) / len(found)
+        order = order[np.argsort(place, kind="stable")]
+    taken = np.cumsum(np.bincount(members)[order]) <= round(fraction * count)
+    return np.flatnonzero(np.isin(members, order[: max(1, taken.sum())]))
+
+
 def _divide_at_random(
     labels: "np.ndarray", fraction: float, seed: int
 ) -> "tuple[np.ndarray, np.ndarray]":

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from .. import data, files, report
+from .. import data, files
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.calibration import calibrated_arrays
@@ -31,6 +31,7 @@ from ..runs import (
 from ..training import History, choose_plan, weights_sha256
 from .describing import check_same, model_record, new_record
 from .experiment import Experiment
+from .reporting import write_manifest, write_report
 from .summary import summary
 
 Result = TypeVar("Result")
@@ -83,13 +84,9 @@ class Execution:
             _predictions=predictions,
             _model=model,
         )
-        plots = dict.fromkeys(getattr(self.experiment.module, "plots", self.task.FIGURES))
-        plots |= dict.fromkeys(getattr(self.task, "ALWAYS", ()))
-        facts = [*self.task.facts(run), *self.data.input.facts(record.data.about)]
-        sections = self.task.sections(run)
-        report.write(run, plots, facts, sections, alert=self.task.alert(run))
+        write_report(self.experiment, run)
         files.write_json(self.folder / "run.json", record.to_json())
-        self._write_manifest()
+        write_manifest(self.folder, record.format_version)
         print(summary(run), flush=True)
         if not record.proof.passed:  # the checkpoints are kept, so that a rerun exports again
             raise RunError(
@@ -282,18 +279,3 @@ class Execution:
     def _remove_checkpoints(self) -> None:
         for part in (".", "retraining", "fine_tuning"):
             shutil.rmtree(self.folder / part / "checkpoints", ignore_errors=True)
-
-    def _write_manifest(self) -> None:
-        """Writes the manifest, last: it marks the run as complete."""
-        final = {
-            path.relative_to(self.folder).as_posix(): {
-                "sha256": files.sha256(path),
-                "size": path.stat().st_size,
-            }
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-            and path.name != "manifest.json"
-            and not {"logs", "checkpoints"} & set(path.relative_to(self.folder).parts)
-        }
-        content = {"format_version": self.record.format_version, "files": final}
-        files.write_json(self.folder / "manifest.json", content)

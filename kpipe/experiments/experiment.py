@@ -71,9 +71,9 @@ class Experiment:
         """Fingerprint of the prepared data; fails early on a bad embeddings path."""
         return data.fingerprint_of(self.dataset, self.source)
 
-    def prepare(self) -> Data:
-        """Prepares the data, see `data.prepare`."""
-        return data.prepare(self.dataset, self.source, self.seed)
+    def prepare(self, fraction: float = 1.0) -> Data:
+        """Prepares the data, with that share of the train split, see `data.prepare`."""
+        return data.prepare(self.dataset, self.source, self.seed, fraction)
 
     def build_model(
         self, prepared: Data | None = None, hp: keras_tuner.HyperParameters | None = None

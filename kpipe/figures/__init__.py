@@ -16,6 +16,7 @@ from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import compare_single_task, label_accuracies
 from .latent_traversals import compare_traversals, traversal_animation, traversals
 from .latents import code_scatter, discrete_code_by_class, latent_grid, latent_kl
+from .more_data import more_data
 from .points import decision_regions
 from .regression import predicted_against_true, residuals
 from .texts import attention_map, compare_bag_of_words, text_lengths, word_importance
@@ -40,6 +41,7 @@ __all__ = [
     "latent_grid",
     "latent_kl",
     "learning_curves",
+    "more_data",
     "nearest_words",
     "per_class",
     "predicted_against_true",

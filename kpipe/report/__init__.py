@@ -1,8 +1,27 @@
 """The report of a finished run: one HTML file that needs no network, script or other file."""
 
+from .learning_curve import (
+    LEARNING_CURVE,
+    as_metric,
+    learning_curve_lines,
+    learning_curve_section,
+    learning_curve_table,
+    read_learning_curve,
+)
 from .look import write_look
 from .look_words import lines as look_lines
 from .page import write
 from .tables import Section
 
-__all__ = ["Section", "look_lines", "write", "write_look"]
+__all__ = [
+    "LEARNING_CURVE",
+    "Section",
+    "as_metric",
+    "learning_curve_lines",
+    "learning_curve_section",
+    "learning_curve_table",
+    "look_lines",
+    "read_learning_curve",
+    "write",
+    "write_look",
+]

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import figures, formatting
-from ..data import Data
+from ..data import Data, Split
 from ..export import Case, Endpoints
 from ..inputs import Tokens
 from ..measures import classes
@@ -103,6 +103,12 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
         if name in arrays:
             result |= classes.baseline_metrics(*answers, arrays[name], name)
     return result | copies_metrics(arrays) | calibration_metrics(arrays)
+
+
+def errors(model: keras.Model, split: Split) -> np.ndarray:
+    """Returns 1 for each example of a split that the model gets wrong, else 0: float64 (n,)."""
+    predicted = _cases.predict(model, split, "probabilities").argmax(axis=1)
+    return (predicted != split.labels[split.rows]).astype(float)
 
 
 def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:

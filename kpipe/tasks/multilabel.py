@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import figures, formatting
-from ..data import Data
+from ..data import Data, Split
 from ..export import Case, Endpoints
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
@@ -79,6 +79,12 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
         *answers, data.label_names, train_labels, arrays.get("simple")
     )
     return measured | copies_metrics(arrays, train_labels) | calibration_metrics(arrays)
+
+
+def errors(model: keras.Model, split: Split) -> np.ndarray:
+    """Returns the share of wrong labels of each example of a split: float64 (n,)."""
+    likely = _cases.predict(model, split, "probabilities") > THRESHOLD
+    return (likely != split.labels[split.rows]).mean(axis=1)
 
 
 def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:

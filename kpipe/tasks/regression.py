@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import figures, formatting
-from ..data import Data
+from ..data import Data, Split
 from ..errors import UserError
 from ..export import Case, Comparison, Endpoints
 from ..measures import baselines
@@ -104,6 +104,12 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
         | measures.baseline_regression_metrics(values, predictions, fitted)
         | copies_metrics(arrays)
     )
+
+
+def errors(model: keras.Model, split: Split) -> np.ndarray:
+    """Returns the absolute error of each example of a split, in the labels' unit: float64 (n,)."""
+    values = split.targets.unscale(_cases.predict(model, split, "value").reshape(len(split)))
+    return np.abs(np.asarray(values, float) - split.labels[split.rows])
 
 
 def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> Endpoints:

@@ -1,0 +1,50 @@
+"""Writes the report of a finished run, and its manifest."""
+
+import dataclasses
+import pathlib
+
+from .. import figures, files, report
+from ..runs import Run, first_kernel
+from .experiment import Experiment
+
+
+def write_report(experiment: Experiment, run: Run) -> None:
+    """Writes figures and report of a run, with its learning curve if the folder contains one."""
+    task, inputs = experiment.task, run.data.input if run.data else None
+    plots = list(getattr(experiment.module, "plots", task.FIGURES))
+    plots += [figure for figure in getattr(task, "ALWAYS", ()) if figure not in plots]
+    facts = [*task.facts(run), *(inputs.facts(run.record.data.about) if inputs else ())]
+    sections = list(task.sections(run))
+    if curve := report.read_learning_curve(run.folder):
+        plots.append(figures.more_data)
+        sections.insert(0, report.learning_curve_section(curve))
+    report.write(run, plots, facts, sections, alert=task.alert(run))
+
+
+def report_again(experiment: Experiment, run: Run) -> None:
+    """Writes the report of a finished run again; all its other files remain.
+
+    What a report needs and a folder does not contain is made again: the data, which are cached,
+    and the first layer before training, which follows from the seed.
+    """
+    prepared = experiment.prepare()
+    start, _ = experiment.build_model(prepared)
+    again = dataclasses.replace(run, data=prepared, initial_kernel=first_kernel(start))
+    write_report(experiment, again)
+    write_manifest(run.folder, run.record.format_version)
+
+
+def write_manifest(folder: pathlib.Path, format_version: int) -> None:
+    """Writes the manifest, last: it marks the run as complete."""
+    final = {
+        path.relative_to(folder).as_posix(): {
+            "sha256": files.sha256(path),
+            "size": path.stat().st_size,
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name != "manifest.json"
+        and not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+    }
+    content = {"format_version": format_version, "files": final}
+    files.write_json(folder / "manifest.json", content)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,25 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
         has_factors=source.kind in dataset.kinds_with_factors,
         look=source.look,
     )
+
+
+def divided_anew(
+    data: Data, dataset: Dataset, pool: Split, rows: Mapping[str, np.ndarray], folder: pathlib.Path
+) -> Data:
+    """Returns data with other splits, without test; vocabularies and the like are fitted to them.
+
+    Args:
+        data: The prepared data.
+        dataset: The dataset that they were prepared from.
+        pool: The examples to divide, see `Data.with_val_in_train`.
+        rows: Rows of `pool` by the name of the split; what is fitted, is fitted to "train".
+        folder: Folder in which the fitted arrays are cached.
+    """
+    column: Any = pool.column.raw
+    raw = dataclasses.replace(pool, column=column)
+    splits = {name: dataclasses.replace(raw, rows=some) for name, some in rows.items()}
+    fitted = _fit(dataset, inputs.of(dataset), folder / "inputs", splits)
+    return dataclasses.replace(data, splits=fitted)
 
 
 def _fit(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import figures, formatting
-from ..data import Data
+from ..data import Data, Split
 from ..export import Case, Endpoints
 from ..inputs import Tokens
 from ..measures import classes
@@ -63,6 +63,11 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
     return _contract.inference_model(model, data, "probabilities", transform)
 
 
+def probabilities(model: keras.Model, split: Split) -> np.ndarray:
+    """Predicts a split with the result of `inference`: float32 (n, num_classes)."""
+    return _cases.predict(model, split, "probabilities")
+
+
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     """Opens the test split and predicts it.
 
@@ -79,7 +84,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
-        "probabilities": _cases.predict(model, test, "probabilities"),
+        "probabilities": probabilities(model, test),
         **_simple.measure(data, "bag_of_words" if isinstance(test.column, Tokens) else "simple"),
     }
 

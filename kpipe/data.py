@@ -206,14 +206,20 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0) -> Data:
     arrays = files.open_or_write(folder, lambda: _open(folder, source, kind), write)
     # Splits by time, or given by the user, are not compared with a division at random.
     at_random = source.groups and not source.times and "val" not in source.examples
+    given = {
+        split: _as_labels(dataset.select_label(labels), source)
+        for split, (_, labels) in arrays.items()
+    }
+    if dataset.corrections:
+        given = dataset.corrections.corrected(given, source, dataset.label_names)
     splits = {
         split: Split(
             column,
-            _as_labels(dataset.select_label(labels), source),
-            np.arange(len(labels)),
+            given[split],
+            np.arange(len(column)),
             groups=source.groups(split) if at_random and source.groups else None,
         )
-        for split, (column, labels) in arrays.items()
+        for split, (column, _) in arrays.items()
     }
     if dataset.val_fraction and "val" not in splits:
         parts = _cut_val(splits["train"], source, dataset.val_fraction, seed)
@@ -293,6 +299,8 @@ def fingerprint_of(dataset: Dataset, source: Source) -> str:
     parts = _raw_parts(dataset, source)
     if dataset.train_examples:
         parts.append(f"{dataset.train_examples} training examples")
+    if dataset.corrections:
+        parts.append(dataset.corrections.content)
     return _digest(parts + inputs.of(dataset).fingerprint_parts())
 
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 TABLE = "suspects.csv"
-VALUES = 8  # shown of a vector
+VALUES = 8  # written of a vector
+LONGEST = 5000  # characters of a text; a cell of a spreadsheet has at most 32,767
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,7 @@ def check_labels(
     out: str | os.PathLike = "saved_models",
     plan: str | None = None,
     fresh: bool = False,
+    corrections: str | os.PathLike | None = None,
     **overrides: object,
 ) -> LabelCheck:
     """Lists the labels of train and val that are probably wrong, on a page and in a CSV file.
@@ -89,6 +91,7 @@ def check_labels(
         out: Folder for results; NAME-labels in it is the folder of the check.
         plan: Execution plan of the trainings.
         fresh: Whether to start over; an existing check is renamed and kept.
+        corrections: A suspects.csv with correct labels filled in, to check the labels again.
         **overrides: Values of the pipeline's keys.
 
     Raises:
@@ -101,13 +104,19 @@ def check_labels(
     """
     folds = parse_number("folds", folds, 2, 100, integer=True)
     experiment = open_experiment(
-        name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan
+        name,
+        overrides,
+        data=data,
+        data_dir=data_dir,
+        seed=seed,
+        plan=plan,
+        corrections=corrections,
     )
     task = tasks.name_of(experiment.task)
     if task != "classification":
         raise UserError(
-            f"{experiment.name} is a {task}; kpipe check-labels needs one class per example, "
-            "classification"
+            f"the task of {experiment.name} is {task}; kpipe check-labels needs classification, "
+            "one class per example"
         )
     options = {"folds": folds} if folds != FOLDS else {}
     folder = run_folder(pathlib.Path(out), experiment, "-labels", **options)
@@ -288,7 +297,7 @@ def _contents(dataset: Dataset, pool: Split, rows: np.ndarray) -> list[str]:
     if isinstance(pool.input, ImageInput):
         return [""] * len(rows)
     if isinstance(column, Tokens):
-        return column.strings(rows)
+        return [text[:LONGEST] for text in column.strings(rows)]
     if isinstance(column, TableColumns):
         taken = column.table.take(rows)
         numbers = iter(taken.numbers.T)

@@ -1,6 +1,14 @@
 """`kpipe check-labels`: lists labels of the training data that are probably wrong."""
 
-from .parsing import Parser, add_pipeline, add_verbose, common_options, positive, start
+from .parsing import (
+    Parser,
+    add_corrections,
+    add_pipeline,
+    add_verbose,
+    common_options,
+    positive,
+    start,
+)
 
 CHECK_LABELS = (
     "Train a pipeline's network on parts of train and val, predict the rest, and list the labels "
@@ -24,6 +32,7 @@ def main(arguments: list[str]) -> int:
     )
     add("--fresh", action="store_true", help="start over; an existing check is renamed and kept")
     add("--plan", metavar="PLAN", help="graph or fused:K, as in kpipe run")
+    add_corrections(parser)
     add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help")
     given = parser.parse(arguments)
@@ -34,5 +43,6 @@ def main(arguments: list[str]) -> int:
     start(given.verbose)
     from ..label_checking import check_labels
 
-    check_labels(given.name, folds=given.folds, fresh=given.fresh, plan=given.plan, **options)
+    options |= {"plan": given.plan, "fresh": given.fresh, "corrections": given.corrections}
+    check_labels(given.name, folds=given.folds, **options)
     return 0

@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "Target": "measures.verdict",
     "Trainer": "training.trainer",
+    "check_labels": "label_checking",
     "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .experiments.running import run as run
     from .export.loading import load as load
     from .extrapolating import learning_curve as learning_curve
+    from .label_checking import check_labels as check_labels
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement

@@ -23,6 +23,7 @@ usage: kpipe COMMAND ...
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
+  kpipe check-labels NAME_OR_DATA list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
   kpipe --version                 show the version
 
@@ -30,7 +31,7 @@ A good start is kpipe run celeba_gender: it needs no data and takes a minute.
 kpipe COMMAND --help shows the options of a command."""
 
 
-COMMANDS = ("run", "look", "new", "predict", "check-gradients")
+COMMANDS = ("run", "look", "new", "predict", "check-gradients", "check-labels")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -216,14 +217,20 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0, fraction: float = 1
     arrays = files.open_or_write(folder, lambda: _open(folder, source, kind), write)
     # Splits by time, or given by the user, are not compared with a division at random.
     at_random = source.groups and not source.times and "val" not in source.examples
+    given = {
+        split: _as_labels(dataset.select_label(labels), source)
+        for split, (_, labels) in arrays.items()
+    }
+    if dataset.corrections:
+        given = dataset.corrections.corrected(given, source, dataset.label_names)
     splits = {
         split: Split(
             column,
-            _as_labels(dataset.select_label(labels), source),
-            np.arange(len(labels)),
+            given[split],
+            np.arange(len(column)),
             groups=source.groups(split) if at_random and source.groups else None,
         )
-        for split, (column, labels) in arrays.items()
+        for split, (column, _) in arrays.items()
     }
     if dataset.val_fraction and "val" not in splits:
         parts = _cut_val(splits["train"], source, dataset.val_fraction, seed)
@@ -245,6 +252,25 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0, fraction: float = 1
         has_factors=source.kind in dataset.kinds_with_factors,
         look=source.look,
     )
+
+
+def divided_anew(
+    data: Data, dataset: Dataset, pool: Split, rows: Mapping[str, np.ndarray], folder: pathlib.Path
+) -> Data:
+    """Returns data with other splits, without test; vocabularies and the like are fitted to them.
+
+    Args:
+        data: The prepared data.
+        dataset: The dataset that they were prepared from.
+        pool: The examples to divide, see `Data.with_val_in_train`.
+        rows: Rows of `pool` by the name of the split; what is fitted, is fitted to "train".
+        folder: Folder in which the fitted arrays are cached.
+    """
+    column: Any = pool.column.raw
+    raw = dataclasses.replace(pool, column=column)
+    splits = {name: dataclasses.replace(raw, rows=some) for name, some in rows.items()}
+    fitted = _fit(dataset, inputs.of(dataset), folder / "inputs", splits)
+    return dataclasses.replace(data, splits=fitted)
 
 
 def _fit(
@@ -286,6 +312,8 @@ def fingerprint_of(dataset: Dataset, source: Source) -> str:
     parts = _raw_parts(dataset, source)
     if dataset.train_examples:
         parts.append(f"{dataset.train_examples} training examples")
+    if dataset.corrections:
+        parts.append(dataset.corrections.content)
     return _digest(parts + inputs.of(dataset).fingerprint_parts())
 
 

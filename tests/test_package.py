@@ -17,7 +17,7 @@ datasets inputs data export
 training measures runs
 figures report
 tasks experiments
-searching extrapolating checking predicting looking
+searching extrapolating checking label_checking predicting looking
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

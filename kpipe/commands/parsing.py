@@ -137,6 +137,14 @@ def add_skip_bad(parser: Parser) -> None:
     )
 
 
+def add_corrections(parser: Parser) -> None:
+    parser.add_argument(
+        "--corrections",
+        metavar="FILE",
+        help="a suspects.csv of kpipe check-labels whose column correct_label is filled in",
+    )
+
+
 def add_verbose(parser: Parser) -> None:
     parser.add_argument(
         "--verbose",

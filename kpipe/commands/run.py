@@ -8,6 +8,7 @@ from ..errors import UserError
 from ..experiments import catalogue, key_table
 from .parsing import (
     Parser,
+    add_corrections,
     add_pipeline,
     add_verbose,
     common_options,
@@ -53,6 +54,10 @@ def main(arguments: list[str]) -> int:
             "--search and --learning-curve: give one; the curve of the best trial is kpipe run "
             "NAME --learning-curve with its key=value"
         )
+    if given.corrections is not None:
+        if given.search is not None:
+            raise UserError("--corrections is for a run, without --search")
+        options["corrections"] = given.corrections
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
@@ -101,6 +106,7 @@ def _run_parser() -> Parser:
         help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
     )
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
+    add_corrections(parser)
     add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
     return parser

@@ -13,6 +13,7 @@ from .. import files
 from ..errors import UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
+from .corrections import Corrections
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -84,6 +85,7 @@ class Dataset:
         kinds_with_factors: Kinds of source, "real" or "sample", whose labels are all factors that
             an image was generated from, so that disentanglement can be measured.
         manual_help: How to get the data if they cannot be downloaded.
+        corrections: Labels of train and val that a person corrected; None for none.
 
     Raises:
         ValueError: Targets, noise or augmentation are out of range, or do not fit the inputs.
@@ -120,6 +122,7 @@ class Dataset:
     input_dtype: str = ""
     kinds_with_factors: tuple[str, ...] = ()
     manual_help: str = ""
+    corrections: Corrections | None = None
 
     def __post_init__(self) -> None:
         """Refuses settings that would fail, or be ignored, in training."""

@@ -41,6 +41,8 @@ class Source:
         times: Function from a split's name to numbers (n,) in the order of time: the latest
             examples of train become val. None if there is no order.
         look: What was found in the user's files; None for other data.
+        names: Function from a split's name to n names of its examples by which a user finds them,
+            such as files; None if they have none but split and position.
     """
 
     kind: str
@@ -53,6 +55,13 @@ class Source:
     groups: Callable[[str], "np.ndarray"] | None = None
     times: Callable[[str], "np.ndarray"] | None = None
     look: Look | None = None
+    names: Callable[[str], Sequence[str]] | None = None
+
+    def names_of(self, split: str) -> "Sequence[str]":
+        """Returns a name of each example of a split: a file, "row 7", or "train 7"."""
+        if self.names is not None:
+            return self.names(split)
+        return [f"{split} {i}" for i in range(self.examples[split])]
 
 
 def from_arrays(

@@ -1,4 +1,4 @@
-"""Division of examples into two splits: stratified, by group, or by time."""
+"""Division of examples into two splits, parts or folds: stratified, by group, or by time."""
 
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,48 @@ def part_of(
         order = order[np.argsort(place, kind="stable")]
     taken = np.cumsum(np.bincount(members)[order]) <= round(fraction * count)
     return np.flatnonzero(np.isin(members, order[: max(1, taken.sum())]))
+
+
+def folds_of(
+    labels: "np.ndarray", count: int, seed: int, groups: "np.ndarray | None" = None
+) -> "np.ndarray":
+    """Divides n examples into folds of equal size, stratified by class: the same for the same seed.
+
+    Whole groups are divided, by their most frequent class. The numbers of groups of a class, and of
+    all classes, differ by at most one between folds.
+
+    Args:
+        labels: int (n,) classes.
+        count: Number of folds.
+        seed: Random seed.
+        groups: int (n,), equal for examples that belong together.
+
+    Returns:
+        int64 (n,), the fold of each example, from 0.
+
+    Raises:
+        UserError: There are fewer groups than folds.
+
+    Example:
+        np.bincount(folds_of(np.arange(100) % 2, 5, seed=0))  # [20, 20, 20, 20, 20]
+    """
+    import numpy as np
+
+    members, of_groups = np.arange(len(labels)), labels
+    if groups is not None:
+        members = np.unique(groups, return_inverse=True)[1]
+        of_groups = _most_frequent(labels, members)
+    if len(of_groups) < count:
+        raise UserError(
+            f"folds={count}: there are {len(of_groups):,} different examples or groups; expected "
+            "at least as many as folds: use fewer folds"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(of_groups))
+    # Dealt out like cards, one class after the other.
+    order = shuffled[np.argsort(of_groups[shuffled], kind="stable")]
+    dealt = np.empty(len(order), np.int64)
+    dealt[order] = np.arange(len(order)) % count
+    return dealt[members]
 
 
 def _divide_at_random(

@@ -28,7 +28,9 @@ def run_folder(
     parts = [name + ("-sample" if experiment.source.kind == "sample" else "")]
     choices = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     budget = f"{experiment.budget:g}s" if experiment.budget else None
-    options = {"plan": experiment.plan, "budget": budget, **options}
+    corrections = experiment.dataset.corrections
+    by = corrections.path.stem if corrections else None
+    options = {"plan": experiment.plan, "budget": budget, "corrections": by, **options}
     named = {**settings.overrides, **choices, **{k: v for k, v in options.items() if v}}
     named = {k: v for k, v in named.items() if k not in getattr(experiment.module, "data_keys", ())}
     for key, value in sorted(named.items()):

@@ -1,5 +1,6 @@
 """Runs a pipeline: finds its file, applies overrides, finds the data."""
 
+import dataclasses
 import os
 import pathlib
 import textwrap
@@ -11,7 +12,9 @@ import keras
 
 from .. import environment, files
 from ..datasets import Dataset, Source
+from ..datasets.corrections import Corrections, read_corrections
 from ..errors import UserError, resumable
+from ..formatting import counted
 from ..report import look_lines
 from ..runs import Run
 from ..training import check_plan
@@ -38,6 +41,7 @@ def run(
     budget: float | None = None,
     fresh: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    corrections: str | os.PathLike | None = None,
     **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
@@ -56,6 +60,8 @@ def run(
         fresh: Whether to start over; an existing run is renamed and kept.
         callbacks: Additional Keras callbacks. A resumed run restores only the state named in
             `training.callbacks.STATE`.
+        corrections: A suspects.csv of `kpipe.check_labels` with correct labels filled in, which
+            train and val get instead of theirs.
         **overrides: Values of the pipeline's keys.
 
     Returns:
@@ -71,7 +77,14 @@ def run(
         run = kpipe.run(pipeline)  # types.SimpleNamespace(name="mine", task="classification", ...)
     """
     experiment = open_experiment(
-        name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
+        name,
+        overrides,
+        data=data,
+        data_dir=data_dir,
+        seed=seed,
+        plan=plan,
+        budget=budget,
+        corrections=corrections,
     )
     folder = run_folder(pathlib.Path(out), experiment)
     with files.lock(folder, wait=False):
@@ -90,6 +103,7 @@ def open_experiment(
     plan: str | None = None,
     budget: float | None = None,
     several: bool = False,
+    corrections: str | os.PathLike | None = None,
 ) -> Experiment:
     """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
 
@@ -126,6 +140,8 @@ def open_experiment(
     if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
     _show_banner(real_data_command(module), settings.dataset, found)
+    if corrections is not None:
+        settings, found = _corrected(settings, found, read_corrections(corrections))
     return Experiment(
         module=module,
         settings=settings,
@@ -135,6 +151,20 @@ def open_experiment(
         budget=budget,
         dtype_policy=policy,
     )
+
+
+def _corrected(
+    settings: keys.Settings, source: Source, corrections: Corrections
+) -> tuple[keys.Settings, Source]:
+    """Returns settings and source with corrected labels, and says how many."""
+    if settings.dataset.task not in ("", "classification"):
+        raise UserError(f"--corrections is for classes; the task is {settings.dataset.task}")
+    count = counted(len(corrections.rows), "label")
+    print(f"corrected: {count} of train and val, by {corrections.path}", flush=True)
+    dataset = dataclasses.replace(settings.dataset, corrections=corrections)
+    description = f"{source.description}, {count} corrected by {corrections.path.name}"
+    source = dataclasses.replace(source, description=description)
+    return dataclasses.replace(settings, dataset=dataset), source
 
 
 def _show_banner(get_real: str, dataset: Dataset, source: Source) -> None:

@@ -1,5 +1,6 @@
 """Figures of points in the plane."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from . import style
 from .style import INK
 
 MAX_RIGHT_POINTS = 1000  # correct points drawn at most; all mistakes are drawn
+MAX_POINTS = 5000  # points drawn around suspects
 MAX_NAMED_POINTS = 16  # up to here, points are annotated, such as the rows of a truth table
 GRID_SIZE = 400  # cells on a side
 
@@ -51,6 +53,31 @@ def decision_regions(run: Run) -> Figure | None:
     return figure
 
 
+def suspects_in_plane(
+    points: np.ndarray, labels: np.ndarray, suspects: np.ndarray, names: Sequence[str]
+) -> Figure:
+    """Points of the plane by given label, with circles around those whose label may be wrong.
+
+    Args:
+        points: (n, 2).
+        labels: int (n,), given classes.
+        suspects: int (m,), positions of the suspects.
+        names: Name of each class.
+    """
+    wrong = np.zeros(len(points), bool)
+    wrong[suspects] = True
+    colors, shown = style.class_colors(len(names)), [style.shorten(name, 18) for name in names]
+    figure = style.new_figure(6.0)
+    axes = figure.subplots()
+    for color, name in zip(colors, shown, strict=True):
+        axes.plot([], [], "o", color=color, label=name)
+    _draw_many(axes, points, labels, wrong, colors, shown, "suspect", MAX_POINTS)
+    style.legend_above(axes, ncols=6, handlelength=1, handletextpad=0.3, columnspacing=1.2)
+    axes.set(xlabel="first input", ylabel="second input")
+    style.set_title(figure, f"{len(suspects):,} suspects among {len(points):,} points, circled")
+    return figure
+
+
 def _color_regions(
     axes: Axes, model: keras.Model, low: np.ndarray, high: np.ndarray, colors: list
 ) -> None:
@@ -72,10 +99,12 @@ def _draw_many(
     wrong: np.ndarray,
     colors: list,
     names: list[str],
+    circled: str = "mistake",
+    most: int = MAX_RIGHT_POINTS,
 ) -> None:
     """Draws small points, mistakes last and larger."""
     right, mistakes = np.flatnonzero(~wrong), np.flatnonzero(wrong)
-    shown = min(len(right), MAX_RIGHT_POINTS)
+    shown = min(len(right), most)
     right = np.random.default_rng(0).choice(right, shown, replace=False)
     rgb = np.array(colors)
     axes.scatter(points[right, 0], points[right, 1], s=9, c=rgb[truth[right]], linewidths=0)
@@ -84,7 +113,7 @@ def _draw_many(
     look: Any = {"s": size, "c": rgb[truth[mistakes]], "edgecolors": INK, "linewidths": width}
     axes.scatter(points[mistakes, 0], points[mistakes, 1], **look)
     ring: Any = {"color": "none", "markeredgecolor": INK, "markersize": 6}
-    axes.plot([], [], "o", label="mistake", **ring)
+    axes.plot([], [], "o", label=circled, **ring)
 
 
 def _draw_few(

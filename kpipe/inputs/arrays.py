@@ -67,6 +67,11 @@ class Rows:
         """Shape of one input in a batch."""
         return self.values.shape[1:]
 
+    @property
+    def raw(self) -> "Rows":
+        """What an `Input` is fitted to: the same rows."""
+        return self
+
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the inputs of some rows."""
         return self.values[rows]

@@ -86,6 +86,11 @@ class TableColumns:
         """The raw values of each other column, UTF-8 (n,)."""
         return self.table.words
 
+    @property
+    def raw(self) -> Table:
+        """What an `Input` is fitted to: the raw rows."""
+        return self.table
+
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the encoded rows."""
         return self.values[rows]

@@ -50,6 +50,11 @@ class Tokens:
         """Shape of one input in a batch; its length is that of the longest text of the batch."""
         return (None,)
 
+    @property
+    def raw(self) -> Texts:
+        """What an `Input` is fitted to: the texts."""
+        return self.texts
+
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the token ids of some rows, padded to the longest of them, or else of all."""
         ids = self.values[rows]

@@ -71,6 +71,11 @@ def calibrate(model: keras.Model, data: Data) -> CalibrationRecord | None:
     return _calibration.fit(model, data)
 
 
+def probabilities(model: keras.Model, split: Split) -> np.ndarray:
+    """Predicts a split with the result of `inference`: float32 (n, num_classes)."""
+    return _cases.predict(model, split, "probabilities")
+
+
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     """Opens the test split and predicts it.
 
@@ -87,7 +92,7 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
-        "probabilities": _cases.predict(model, test, "probabilities"),
+        "probabilities": probabilities(model, test),
         **_simple.measure(data, "bag_of_words" if isinstance(test.column, Tokens) else "simple"),
     }
 

@@ -242,6 +242,7 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
         read=read,
         groups=lambda split: known.groups[rows[split]],
         look=look,
+        names=lambda split: [known.images[row].path for row in rows[split]],
     )
 
 

@@ -210,6 +210,7 @@ def _source(
         groups=None if groups is None else lambda name: groups[rows(name)],
         times=None if times is None else lambda name: times[rows(name)],
         look=look,
+        names=lambda name: [f"row {row + 1}" for row in rows(name).nonzero()[0]],
     )
 
 

@@ -1,12 +1,20 @@
 """Backbones from ImageNet: EfficientNet-Lite0 of ours, and those of `keras.applications`."""
 
+import json
+import subprocess
+import sys
 import types
 
 import keras
 import numpy as np
 import pytest
+from test_image_folder import fill
 
-from kpipe import models
+import kpipe
+from kpipe import cli, models
+from kpipe.errors import UserError
+from kpipe.experiments import catalogue, modules
+from kpipe.experiments import keys as hyperparameters
 from kpipe.models.efficientnet_lite import STAGES
 from kpipe.models.pretrained import BACKBONES
 
@@ -189,6 +197,70 @@ def test_no_network_is_told_in_one_line(tiny_application):
         r"None -- no route to host\); give weights=FILE, or weights=none for random weights$",
     ):
         models.pretrained("mobilenet_v2", SHAPE, 2)
+
+
+def resolve(name, tmp_path, **keys):
+    data = fill(tmp_path / "photos") if name == "image_folder" else None
+    module = modules.load(catalogue.find(name), data=data)[0]
+    return module, hyperparameters.resolve(module, keys)
+
+
+PIPELINES = ["image_folder", "grocery_cnn", "cifar10_transfer"]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_freezes_its_backbone_and_caches_the_features(tiny_application, tmp_path, name):
+    keys = {"backbone": "mobilenet_v2", "weights": "none"}
+    module, settings = resolve(name, tmp_path, **keys)
+    assert settings.trainer.cache_features and settings.overrides["backbone"] == "mobilenet_v2"
+    model = module.build_model(settings.hp)
+    assert not models.backbone(model).trainable_weights and len(model.trainable_weights) == 2
+    module, settings = resolve(name, tmp_path, **keys, cache_features=False, fine_tune=True)
+    assert settings.trainer.fine_tune and not settings.trainer.cache_features
+    with pytest.raises(UserError, match="those of mobilenet_v2 cannot be downloaded"):
+        resolve(name, tmp_path, backbone="mobilenet_v2")
+    with pytest.raises(UserError, match="backbone='vgg': expected one of efficientnet_lite0"):
+        resolve(name, tmp_path, backbone="vgg")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_without_a_backbone_a_pipeline_is_as_before(tmp_path, name):
+    module, settings = resolve(name, tmp_path)
+    assert settings.hp.values["backbone"] == "none"
+    assert not {"cache_features", "fine_tune"} & settings.trainer.settings().keys()
+    assert settings.dataset.input_shape[0] == (32 if name == "cifar10_transfer" else 64)
+    model = module.build_model(settings.hp)
+    parameters = {"grocery_cnn": 410_673, "cifar10_transfer": 703_866}  # docs/results.md
+    assert model.count_params() == parameters.get(name, model.count_params())
+    rate = model.optimizer.get_config()["learning_rate"]["config"]
+    assert rate["initial_learning_rate"] == 2e-3
+
+
+@pytest.mark.slow
+def test_a_run_with_a_backbone_is_exported_whole(tmp_path, monkeypatch, capsys):
+    photos, out = fill(tmp_path / "photos", count=20), tmp_path / "out"
+    keys = {"backbone": "mobilenet_v3_small", "weights": "none", "image_size": 32, "epochs": 2}
+    run = kpipe.run(photos, out=out, **keys, fine_tune=True, fine_tune_epochs=1)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["proof"]["passed"] and record["training"]["frozen_epochs"] == 2
+    page = (run.folder / "report.html").read_text()
+    assert "The features of the frozen backbone were computed once" in page
+    assert "times faster than through the backbone" in page
+    assert not list(run.folder.rglob("checkpoints"))
+    code = (
+        "import sys, keras, numpy as np; "
+        "model = keras.models.load_model(sys.argv[1]); "
+        "print(model(np.zeros((1, 32, 32, 3), np.uint8))['probabilities'].shape); "
+        "assert not any(name.startswith('kpipe') for name in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(run.folder / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "(1, 2)" in done.stdout
+    capsys.readouterr()
+    assert cli.main(["predict", str(run.folder), str(photos / "cats/0.png")]) == 0
+    assert "%" in capsys.readouterr().out
+    again = kpipe.run(photos, out=out, **{**keys, "weights": str(run.folder)})
+    assert json.loads((again.folder / "run.json").read_text())["proof"]["passed"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
-from test_image_folder import fill
+from own_files import photos
 
 import kpipe
 from kpipe import cli, models
@@ -140,21 +140,6 @@ def test_another_file_is_refused_in_one_line_and_nothing_is_changed(lite0, array
     np.testing.assert_array_equal(model.get_layer("stem_conv").get_weights()[0], before)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backbone": "vgg"}, "backbone='vgg': expected one of efficientnet_lite0, mobilenet_v2"),
-        ({}, "efficientnet_lite0 has no download; give weights=FILE"),
-        ({"weights": "nothing.npz"}, "weights=nothing.npz: no such file"),
-    ],
-)
-def test_a_name_or_weights_that_do_not_exist_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        models.pretrained(
-            **{"backbone": "efficientnet_lite0", **options}, input_shape=SHAPE, num_classes=2
-        )
-
-
 @pytest.fixture
 def tiny_application(monkeypatch):
     """A small network in the place of MobileNetV2 of keras.applications."""
@@ -167,6 +152,24 @@ def tiny_application(monkeypatch):
         return types.SimpleNamespace(output=output)
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", build)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "vgg"}, "backbone='vgg': expected one of efficientnet_lite0, mobilenet_v2"),
+        ({}, "efficientnet_lite0 has no download; give weights=FILE"),
+        (
+            {"backbone": "mobilenet_v2", "weights": "nothing.npz"},
+            "weights=nothing.npz: no such file",
+        ),
+    ],
+)
+def test_a_name_or_weights_that_do_not_exist_are_refused(tiny_application, options, message):
+    with pytest.raises(ValueError, match=message):
+        models.pretrained(
+            **{"backbone": "efficientnet_lite0", **options}, input_shape=SHAPE, num_classes=2
+        )
 
 
 def test_an_application_gets_its_preprocessing_and_our_head(tiny_application, tmp_path):
@@ -199,8 +202,13 @@ def test_no_network_is_told_in_one_line(tiny_application):
         models.pretrained("mobilenet_v2", SHAPE, 2)
 
 
-def resolve(name, tmp_path, **keys):
-    data = fill(tmp_path / "photos") if name == "image_folder" else None
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return photos(tmp_path_factory.mktemp("photos"), each=6)
+
+
+def resolve(name, folder, **keys):
+    data = folder if name == "image_folder" else None
     module = modules.load(catalogue.find(name), data=data)[0]
     return module, hyperparameters.resolve(module, keys)
 
@@ -209,23 +217,23 @@ PIPELINES = ["image_folder", "grocery_cnn", "cifar10_transfer"]
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_pipeline_freezes_its_backbone_and_caches_the_features(tiny_application, tmp_path, name):
+def test_a_pipeline_freezes_its_backbone_and_caches_the_features(tiny_application, folder, name):
     keys = {"backbone": "mobilenet_v2", "weights": "none"}
-    module, settings = resolve(name, tmp_path, **keys)
+    module, settings = resolve(name, folder, **keys)
     assert settings.trainer.cache_features and settings.overrides["backbone"] == "mobilenet_v2"
     model = module.build_model(settings.hp)
     assert not models.backbone(model).trainable_weights and len(model.trainable_weights) == 2
-    module, settings = resolve(name, tmp_path, **keys, cache_features=False, fine_tune=True)
+    module, settings = resolve(name, folder, **keys, cache_features=False, fine_tune=True)
     assert settings.trainer.fine_tune and not settings.trainer.cache_features
     with pytest.raises(UserError, match="those of mobilenet_v2 cannot be downloaded"):
-        resolve(name, tmp_path, backbone="mobilenet_v2")
+        resolve(name, folder, backbone="mobilenet_v2")
     with pytest.raises(UserError, match="backbone='vgg': expected one of efficientnet_lite0"):
-        resolve(name, tmp_path, backbone="vgg")
+        resolve(name, folder, backbone="vgg")
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_without_a_backbone_a_pipeline_is_as_before(tmp_path, name):
-    module, settings = resolve(name, tmp_path)
+def test_without_a_backbone_a_pipeline_is_as_before(folder, name):
+    module, settings = resolve(name, folder)
     assert settings.hp.values["backbone"] == "none"
     assert not {"cache_features", "fine_tune"} & settings.trainer.settings().keys()
     assert settings.dataset.input_shape[0] == (32 if name == "cifar10_transfer" else 64)
@@ -237,10 +245,10 @@ def test_without_a_backbone_a_pipeline_is_as_before(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_a_run_with_a_backbone_is_exported_whole(tmp_path, monkeypatch, capsys):
-    photos, out = fill(tmp_path / "photos", count=20), tmp_path / "out"
-    keys = {"backbone": "mobilenet_v3_small", "weights": "none", "image_size": 32, "epochs": 2}
-    run = kpipe.run(photos, out=out, **keys, fine_tune=True, fine_tune_epochs=1)
+def test_a_run_with_a_backbone_is_exported_whole(tiny_application, tmp_path, capsys):
+    folder, out = photos(tmp_path / "photos"), tmp_path / "out"
+    keys = {"backbone": "mobilenet_v2", "weights": "none", "image_size": 32, "epochs": 2}
+    run = kpipe.run(folder, out=out, **keys, fine_tune=True, fine_tune_epochs=1)
     record = json.loads((run.folder / "run.json").read_text())
     assert record["proof"]["passed"] and record["training"]["frozen_epochs"] == 2
     page = (run.folder / "report.html").read_text()
@@ -255,11 +263,11 @@ def test_a_run_with_a_backbone_is_exported_whole(tmp_path, monkeypatch, capsys):
     )
     command = [sys.executable, "-c", code, str(run.folder / "model.keras")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert "(1, 2)" in done.stdout
+    assert "(1, 3)" in done.stdout
     capsys.readouterr()
-    assert cli.main(["predict", str(run.folder), str(photos / "cats/0.png")]) == 0
+    assert cli.main(["predict", str(run.folder), str(folder / "apple/000.png")]) == 0
     assert "%" in capsys.readouterr().out
-    again = kpipe.run(photos, out=out, **{**keys, "weights": str(run.folder)})
+    again = kpipe.run(folder, out=out, **{**keys, "weights": str(run.folder)})
     assert json.loads((again.folder / "run.json").read_text())["proof"]["passed"]
 
 

@@ -27,6 +27,19 @@ plots = (
 )
 
 
+HEAD_EPOCHS = 20  # on the features of a frozen backbone
+
+
+def pretrained(hp):
+    """Whether the backbone is another network, trained on ImageNet."""
+    return hp.Fixed("backbone", "none") != "none"
+
+
+def freeze(hp):
+    """Whether only the head is trained, or trained first."""
+    return hp.Boolean("freeze", default=pretrained(hp))
+
+
 def load_data(hp):
     """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and shifted."""
     return datasets.cifar10(val_fraction=0.1).augmented(
@@ -36,14 +49,17 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; keys load or freeze its backbone, or scale its learning rate."""
-    backbone_name = hp.Fixed("backbone", "none")
-    other = backbone_name != "none"
-    weights = hp.Fixed("weights", "imagenet" if other else "none")
-    upsample = hp.Choice("upsample", [1, 2, 3, 4, 7], default=3 if other else 1)
+    weights = hp.Fixed("weights", "imagenet" if pretrained(hp) else "none")
+    upsample = hp.Choice("upsample", [1, 2, 3, 4, 7], default=3 if pretrained(hp) else 1)
     dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.0)
-    if other:
+    if pretrained(hp):
         model = models.pretrained(
-            backbone_name, (32, 32, 3), 10, weights=weights, upsample=upsample, dropout=dropout
+            hp.Fixed("backbone", "none"),
+            (32, 32, 3),
+            10,
+            weights=weights,
+            upsample=upsample,
+            dropout=dropout,
         )
     else:
         model = models.resnet18(
@@ -57,19 +73,18 @@ def build_model(hp):
     optimizer = optimizers.from_hyperparameters(
         hp,
         "adamw",
-        learning_rate=2e-3,
+        learning_rate=1e-3 if pretrained(hp) else 2e-3,
         weight_decay=0.05,
         schedule="cosine",
-        decay_steps=1760,  # 5 epochs of 45,000 images at 128 a step
+        decay_steps=352 * epochs(hp),  # 45,000 images at 128 a step
     )
-    pretrained = weights != "none"
-    freeze = hp.Boolean("freeze", default=False)
+    loaded = weights != "none"
     rate = hp.Float("backbone_rate", 0.01, 1.0, sampling="log", default=1.0)
-    warmup = hp.Int("warmup_steps", 0, 10_000, default=100 if pretrained else 0)
+    warmup = hp.Int("warmup_steps", 0, 10_000, default=100 if loaded else 0)
     backbone = models.backbone(model)
-    if pretrained:
+    if loaded and not pretrained(hp):
         models.load_backbone(model, weights)
-    if freeze:
+    if freeze(hp):
         backbone.trainable = False
     elif rate < 1 or warmup:
         optimizers.scale_learning_rate(optimizer, backbone.trainable_variables, rate, warmup)
@@ -77,6 +92,17 @@ def build_model(hp):
     return model
 
 
+def epochs(hp):
+    """Five epochs, the budget of both networks, or more of a head alone."""
+    return HEAD_EPOCHS if pretrained(hp) and freeze(hp) else 5
+
+
 def build_trainer(hp):
-    """Five epochs, the budget of both networks."""
-    return Trainer(batch_size=128, epochs=5, monitor="val_accuracy", patience=0)
+    """All epochs are run; the one with the best validation accuracy is kept."""
+    return Trainer(
+        batch_size=128,
+        epochs=epochs(hp),
+        monitor="val_accuracy",
+        patience=0,
+        cache_features=pretrained(hp) and freeze(hp),
+    )

@@ -27,13 +27,22 @@ plots = (
 )
 
 EPOCHS = 60
-HEAD_EPOCHS = 60  # on the features of a frozen backbone
+HEAD_EPOCHS = 30  # on the features of a frozen backbone
+
+
+def pretrained(hp):
+    """Whether a backbone was trained on ImageNet."""
+    return hp.Fixed("backbone", "none") != "none"
 
 
 def image_size(hp):
     """Pixels on a side: more for a backbone, which was trained on larger images."""
-    larger = hp.Fixed("backbone", "none") != "none"
-    return hp.Choice("image_size", [32, 64, 96, 128], default=128 if larger else 64)
+    return hp.Choice("image_size", [32, 64, 96, 128], default=128 if pretrained(hp) else 64)
+
+
+def epochs(hp):
+    """Number of epochs: of the whole network, or of the head of a frozen backbone."""
+    return HEAD_EPOCHS if pretrained(hp) else EPOCHS
 
 
 def load_data(hp):
@@ -58,11 +67,10 @@ def build_model(hp):
     shape = (image_size(hp), image_size(hp), 3)
     coarse = hp.Choice("labels", ["fine", "coarse"], default="fine") == "coarse"
     num_classes = 43 if coarse else 81
-    backbone = hp.Fixed("backbone", "none")
     dropout = hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4)
-    if backbone != "none":
+    if pretrained(hp):
         model = models.pretrained(
-            backbone,
+            hp.Fixed("backbone", "none"),
             shape,
             num_classes,
             weights=hp.Fixed("weights", "imagenet"),
@@ -88,10 +96,10 @@ def build_model(hp):
         optimizer=optimizers.from_hyperparameters(
             hp,
             "adamw",
-            learning_rate=2e-3,
+            learning_rate=1e-3 if pretrained(hp) else 2e-3,
             weight_decay=0.05,
             schedule="cosine",
-            decay_steps=EPOCHS * 83,  # 2,640 photographs at 32 a step
+            decay_steps=epochs(hp) * 83,  # 2,640 photographs at 32 a step
         ),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
@@ -103,9 +111,9 @@ def build_trainer(hp):
     """All epochs are run; the one with the best validation accuracy is kept."""
     return Trainer(
         batch_size=32,
-        epochs=EPOCHS,
+        epochs=epochs(hp),
         sample_epochs=7,
         monitor="val_accuracy",
         patience=0,
-        cache_features=hp.Fixed("backbone", "none") != "none",
+        cache_features=pretrained(hp),
     )

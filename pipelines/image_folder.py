@@ -4,8 +4,12 @@ A small convolutional network, trained from scratch with augmentation, is compar
 regression on reduced pixels. Folders train, val and test above the classes are used; otherwise 20 %
 of the images are the test split, and copies of an image are never on both sides.
 architecture=resnet18 is a larger network; weights= starts from the backbone of another run.
+backbone= is a network trained on ImageNet, such as mobilenet_v3_small or efficientnet_lite0
+weights=FILE: its features are computed once and a dense layer learns from them; fine_tune=true then
+trains the backbone as well.
 
     kpipe run photos/
+    kpipe run photos/ backbone=mobilenet_v3_small fine_tune=true
     kpipe run photos/ image_size=128 class_weight=balanced
     kpipe look photos/
 """
@@ -29,6 +33,7 @@ plots = (
 SIZES = [32, 48, 64, 96, 128, 160, 224]
 BATCH_SIZE = 32
 IMAGES = 60_000  # seen in a training, by default
+HEAD_EPOCHS = 30  # on the features of a frozen backbone
 
 
 def pretrained(hp):
@@ -62,8 +67,10 @@ def freeze(hp):
     return hp.Boolean("freeze", default=pretrained(hp))
 
 
-def epochs(data):
+def epochs(hp, data):
     """Number of epochs, so that a training sees `IMAGES` images: fewer epochs for more images."""
+    if freeze(hp) and pretrained(hp):
+        return HEAD_EPOCHS
     return max(5, min(100, IMAGES // data.find().examples["train"]))
 
 
@@ -95,10 +102,15 @@ def build_model(hp):
         models.load_backbone(model, weights)
     if freeze(hp):
         models.backbone(model).trainable = False
-    steps = epochs(data) * -(-data.find().examples["train"] // BATCH_SIZE)
+    steps = epochs(hp, data) * -(-data.find().examples["train"] // BATCH_SIZE)
     model.compile(
         optimizer=optimizers.from_hyperparameters(
-            hp, "adamw", learning_rate=2e-3, weight_decay=0.05, schedule="cosine", decay_steps=steps
+            hp,
+            "adamw",
+            learning_rate=1e-3 if pretrained(hp) else 2e-3,
+            weight_decay=0.05,
+            schedule="cosine",
+            decay_steps=steps,
         ),
         **losses.for_task(data.task),
     )
@@ -109,7 +121,7 @@ def build_trainer(hp):
     """All epochs are run; the one with the best validation accuracy is kept."""
     return Trainer(
         batch_size=BATCH_SIZE,
-        epochs=epochs(load_data(hp)),
+        epochs=epochs(hp, load_data(hp)),
         monitor="val_accuracy",
         patience=0,
         cache_features=pretrained(hp) and freeze(hp),

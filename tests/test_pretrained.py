@@ -1,12 +1,20 @@
 """Backbones from ImageNet: EfficientNet-Lite0 of ours, and those of `keras.applications`."""
 
+import json
+import subprocess
+import sys
 import types
 
 import keras
 import numpy as np
 import pytest
+from own_files import photos
 
-from kpipe import models
+import kpipe
+from kpipe import cli, models
+from kpipe.errors import UserError
+from kpipe.experiments import catalogue, modules
+from kpipe.experiments import keys as hyperparameters
 from kpipe.models.efficientnet_lite import STAGES
 from kpipe.models.pretrained import BACKBONES
 
@@ -132,21 +140,6 @@ def test_another_file_is_refused_in_one_line_and_nothing_is_changed(lite0, array
     np.testing.assert_array_equal(model.get_layer("stem_conv").get_weights()[0], before)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backbone": "vgg"}, "backbone='vgg': expected one of efficientnet_lite0, mobilenet_v2"),
-        ({}, "efficientnet_lite0 has no download; give weights=FILE"),
-        ({"weights": "nothing.npz"}, "weights=nothing.npz: no such file"),
-    ],
-)
-def test_a_name_or_weights_that_do_not_exist_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        models.pretrained(
-            **{"backbone": "efficientnet_lite0", **options}, input_shape=SHAPE, num_classes=2
-        )
-
-
 @pytest.fixture
 def tiny_application(monkeypatch):
     """A small network in the place of MobileNetV2 of keras.applications."""
@@ -159,6 +152,24 @@ def tiny_application(monkeypatch):
         return types.SimpleNamespace(output=output)
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", build)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "vgg"}, "backbone='vgg': expected one of efficientnet_lite0, mobilenet_v2"),
+        ({}, "efficientnet_lite0 has no download; give weights=FILE"),
+        (
+            {"backbone": "mobilenet_v2", "weights": "nothing.npz"},
+            "weights=nothing.npz: no such file",
+        ),
+    ],
+)
+def test_a_name_or_weights_that_do_not_exist_are_refused(tiny_application, options, message):
+    with pytest.raises(ValueError, match=message):
+        models.pretrained(
+            **{"backbone": "efficientnet_lite0", **options}, input_shape=SHAPE, num_classes=2
+        )
 
 
 def test_an_application_gets_its_preprocessing_and_our_head(tiny_application, tmp_path):
@@ -189,6 +200,75 @@ def test_no_network_is_told_in_one_line(tiny_application):
         r"None -- no route to host\); give weights=FILE, or weights=none for random weights$",
     ):
         models.pretrained("mobilenet_v2", SHAPE, 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return photos(tmp_path_factory.mktemp("photos"), each=6)
+
+
+def resolve(name, folder, **keys):
+    data = folder if name == "image_folder" else None
+    module = modules.load(catalogue.find(name), data=data)[0]
+    return module, hyperparameters.resolve(module, keys)
+
+
+PIPELINES = ["image_folder", "grocery_cnn", "cifar10_transfer"]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_freezes_its_backbone_and_caches_the_features(tiny_application, folder, name):
+    keys = {"backbone": "mobilenet_v2", "weights": "none"}
+    module, settings = resolve(name, folder, **keys)
+    assert settings.trainer.cache_features and settings.overrides["backbone"] == "mobilenet_v2"
+    model = module.build_model(settings.hp)
+    assert not models.backbone(model).trainable_weights and len(model.trainable_weights) == 2
+    module, settings = resolve(name, folder, **keys, cache_features=False, fine_tune=True)
+    assert settings.trainer.fine_tune and not settings.trainer.cache_features
+    with pytest.raises(UserError, match="those of mobilenet_v2 cannot be downloaded"):
+        resolve(name, folder, backbone="mobilenet_v2")
+    with pytest.raises(UserError, match="backbone='vgg': expected one of efficientnet_lite0"):
+        resolve(name, folder, backbone="vgg")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_without_a_backbone_a_pipeline_is_as_before(folder, name):
+    module, settings = resolve(name, folder)
+    assert settings.hp.values["backbone"] == "none"
+    assert not {"cache_features", "fine_tune"} & settings.trainer.settings().keys()
+    assert settings.dataset.input_shape[0] == (32 if name == "cifar10_transfer" else 64)
+    model = module.build_model(settings.hp)
+    parameters = {"grocery_cnn": 410_673, "cifar10_transfer": 703_866}  # docs/results.md
+    assert model.count_params() == parameters.get(name, model.count_params())
+    rate = model.optimizer.get_config()["learning_rate"]["config"]
+    assert rate["initial_learning_rate"] == 2e-3
+
+
+@pytest.mark.slow
+def test_a_run_with_a_backbone_is_exported_whole(tiny_application, tmp_path, capsys):
+    folder, out = photos(tmp_path / "photos"), tmp_path / "out"
+    keys = {"backbone": "mobilenet_v2", "weights": "none", "image_size": 32, "epochs": 2}
+    run = kpipe.run(folder, out=out, **keys, fine_tune=True, fine_tune_epochs=1)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["proof"]["passed"] and record["training"]["frozen_epochs"] == 2
+    page = (run.folder / "report.html").read_text()
+    assert "The features of the frozen backbone were computed once" in page
+    assert "times faster than through the backbone" in page
+    assert not list(run.folder.rglob("checkpoints"))
+    code = (
+        "import sys, keras, numpy as np; "
+        "model = keras.models.load_model(sys.argv[1]); "
+        "print(model(np.zeros((1, 32, 32, 3), np.uint8))['probabilities'].shape); "
+        "assert not any(name.startswith('kpipe') for name in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(run.folder / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "(1, 3)" in done.stdout
+    capsys.readouterr()
+    assert cli.main(["predict", str(run.folder), str(folder / "apple/000.png")]) == 0
+    assert "%" in capsys.readouterr().out
+    again = kpipe.run(folder, out=out, **{**keys, "weights": str(run.folder)})
+    assert json.loads((again.folder / "run.json").read_text())["proof"]["passed"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Runs that kpipe wrote before its records had types (format 1) open, predict and are verified."""
+"""Runs that kpipe wrote before its records had types (format 1) open, predict and are verified.
+
+So do those of format 2, which were not calibrated.
+"""
 
 import json
 import pathlib
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 import kpipe
-from kpipe import cli
+from kpipe import cli, figures
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.runs import open_run
@@ -94,3 +97,20 @@ def test_the_command_line_predicts_with_an_older_run(capsys):
     assert answer["text"] == "stocks fall again"
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+
+
+def test_a_run_of_format_2_opens_and_answers_without_calibration(capsys, tmp_path):
+    folder = RUNS.with_name("format_2") / "vectors"
+    run = open_run(folder)
+    assert run.record.format_version == 2 and run.record.calibration is None
+    assert "test accuracy 100.00 %" in summary(run) and "confidence" not in summary(run)
+    assert figures.reliability_diagram(run) is None
+    golden = np.load(folder / "predictions.npz", allow_pickle=False)
+    corners = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]])
+    answers = kpipe.load(folder).predict(corners)
+    assert sorted(answers) == ["label", "probabilities"]
+    np.testing.assert_allclose(answers["probabilities"], golden["probabilities"], atol=1e-5)
+    file = tmp_path / "corners.csv"
+    file.write_text("x,y\n0,1\n")
+    assert cli.main(["predict", str(folder), str(file)]) == 0
+    assert "1 (" in (said := capsys.readouterr().out) and "set" not in said

@@ -43,16 +43,19 @@ def reliability_diagram(run: Run) -> Figure | None:
         look: Any = {"markersize": 5, "elinewidth": 1.3, "linewidth": 1.3, "color": color}
         axes.errorbar(means, shares, yerr=whiskers, fmt=f"-{marker}", label=label, **look)
         half = 0.5 / BINS
-        counted.bar(edges + side * half, counts / counts.sum(), half, align="edge", color=color)
+        counted.bar(edges + side * half, counts, half, align="edge", color=color)
         lowest = min(lowest, edges[np.flatnonzero(counts)[0]])
     axes.set_xlim(lowest, 1)
     axes.set_ylim(-0.02, 1.02)
     axes.set_ylabel("frequency of the label" if several else "accuracy")
     counted.set_ylabel("pairs" if several else "examples")
     counted.set_xlabel("probability of a label" if several else "confidence: largest probability")
+    counted.set_yscale("log")  # most examples of a good network are in the last bin
+    counted.set_ylim(bottom=0.7)
+    percent = PercentFormatter(1.0, decimals=0, symbol=" %")
+    for axis in (axes.xaxis, axes.yaxis, counted.xaxis):
+        axis.set_major_formatter(percent)
     for part in (axes, counted):
-        part.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-        part.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         part.grid(color=style.GRID)
         part.set_axisbelow(True)
     style.legend_above(axes, ncols=3)
@@ -60,7 +63,7 @@ def reliability_diagram(run: Run) -> Figure | None:
     values = [run.metrics[key]["value"] or 0.0 for key in ("ece", "calibrated_ece")]
     before, after = (formatting.percent(value, 1) for value in values)
     temperature = float(run.predictions["temperature"])
-    said = f"Calibration error {before}, with temperature {temperature:.2f}: {after}"
+    said = f"Calibration error {before} before, {after} after (temperature {temperature:.2f})"
     style.set_title(figure, said)
     return figure
 

@@ -68,7 +68,6 @@ def run(
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
         run = kpipe.run("houses.csv", target="price")
-        run = kpipe.run(pipeline)  # types.SimpleNamespace(name="mine", task="classification", ...)
     """
     experiment = open_experiment(
         name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget

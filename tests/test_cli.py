@@ -214,7 +214,13 @@ def test_rows_are_wrapped_to_a_width_and_lose_no_word():
     [
         (["/opt/kpipe/pipelines/run.py", "gmm"], "kpipe run gmm"),
         (["/usr/bin/kpipe", "run", "gmm", "--out", "my runs"], "kpipe run gmm --out 'my runs'"),
-        (["-c"], "kpipe.run(...)"),
+        (["pipelines/run.py", "gmm"], "kpipe run gmm"),
+        # Python: the call is recorded instead, see test_objects.py
+        (["-c"], ""),
+        ([], ""),
+        (["/home/me/experiment.py", "3"], ""),
+        (["/home/me/run.py", "3"], ""),
+        (["/usr/lib/ipykernel_launcher.py", "-f", "kernel.json"], ""),
     ],
 )
 def test_the_recorded_command_can_be_typed_again(monkeypatch, given, shown):

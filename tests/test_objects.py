@@ -14,6 +14,7 @@ from kpipe.errors import Interrupted, RunError, UserError, resumable
 from kpipe.experiments import catalogue, describing, modules, objects, running
 from kpipe.experiments.identity import code_of, sha256_of
 from kpipe.experiments.running import open_experiment
+from kpipe.searching import search
 
 CELL = '''
 from kpipe import Trainer, datasets, models
@@ -303,3 +304,26 @@ def test_an_interrupt_is_one_line_and_still_an_interrupt(monkeypatch, tmp_path):
     ]
     with pytest.raises(RunError), resumable():
         raise RunError("the loss became NaN")
+
+
+# --- from cells to results --------------------------------------------------------------------
+
+
+def test_a_run_of_cells_is_made_once_and_refused_after_an_edit(quick_runs, tmp_path, capsys):
+    names = cell()
+    run = running.run(pipeline(names, name="gate"), out=tmp_path)
+    assert run.folder == tmp_path / "gate" and run.record.data.test_openings == 1
+    again = running.run(pipeline(names, name="gate"), out=tmp_path)
+    assert again.record.weights_sha256 == run.record.weights_sha256
+    assert "data: the truth table of AND" in capsys.readouterr().out
+    names["WIDTH"] = 8
+    with pytest.raises(UserError, match="different code_sha256: the code was edited; --fresh"):
+        running.run(pipeline(names, name="gate"), out=tmp_path)
+
+
+def test_a_search_of_cells_tries_each_value_and_prints_its_table(quick_runs, tmp_path, capsys):
+    best = search(pipeline(), tuner="grid", out=tmp_path, batch_size="2,4")
+    table = tmp_path / "notebook,batch_size=2%2C4,search=grid" / "trials.csv"
+    assert len(table.read_text().splitlines()) == 3
+    assert f"trials: {table}" in capsys.readouterr().out
+    assert best.record.trainer["batch_size"] in (2, 4) and best.name == "notebook"

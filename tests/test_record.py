@@ -300,4 +300,4 @@ def test_a_difference_of_two_records_is_named_by_its_keys():
     first.trainer, second.trainer = {"epochs": 1, "x": 2}, {"epochs": 3, "x": 2}
     assert describe_difference(first, second, "trainer") == "epochs=1, now 3"
     first.code_sha256 = "1"
-    assert describe_difference(first, second, "code_sha256") == "the file was edited"
+    assert describe_difference(first, second, "code_sha256") == "the code was edited"

@@ -74,7 +74,6 @@ def run(
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
         run = kpipe.run("houses.csv", target="price")
-        run = kpipe.run(pipeline)  # types.SimpleNamespace(name="mine", task="classification", ...)
     """
     experiment = open_experiment(
         name,

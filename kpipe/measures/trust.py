@@ -26,7 +26,7 @@ def examples_to_halve(metric: str, entry: formatting.Entry) -> int | None:
         The number of further examples; None if there is no interval, or one without width.
 
     Example:
-        entry = {"value": 0.5, "low": 0.4038, "high": 0.5962, "n": 100}  # 50 of 100
+        entry = {"value": 0.5, "low": 0.4038, "high": 0.5962, "n": 100}
         examples_to_halve("accuracy", entry)  # 312
     """
     value, low, high, n = (entry.get(key) for key in ("value", "low", "high", "n"))

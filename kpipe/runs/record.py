@@ -294,4 +294,4 @@ def describe_difference(existing: Record, record: Record, key: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
-    return "the file was edited" if key == "code_sha256" else f"{old}, now {new}"
+    return "the code was edited" if key == "code_sha256" else f"{old}, now {new}"

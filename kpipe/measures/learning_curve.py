@@ -59,7 +59,8 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
         law's error there; `gain`, by how much it is lower than the law's at the largest size; and
         `back_test`, the error at the largest size as the smaller ones predict it, with the one that
         was "measured", and whether the prediction "holds". All have "value", "low" and "high"; the
-        last two of `back_test` are None if fewer than two degrees of freedom remain.
+        last two of `back_test` are None if fewer than two degrees of freedom remain, and it is None
+        if there are three sizes.
 
     Raises:
         ValueError: There are fewer than three sizes.
@@ -73,7 +74,8 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
     measured = np.median(drawn, axis=0)
     sizes = np.log([point.examples for point in points])
     largest = np.array([point.fraction == fractions[-1] for point in points])
-    fit = _Line(sizes, measured, drawn, rng)
+    limit = 0.0 if shares else 700.0  # logarithm of the largest error, a share's or a float's
+    fit = _Line(sizes, measured, drawn, limit, rng)
     end = sizes[largest].mean()
     at = np.append(np.linspace(sizes.min(), end, 16), np.linspace(end, end + np.log(2), 8)[1:])
     lines, line = fit.drawn_at(at), fit.at(at)
@@ -104,7 +106,11 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
         "gain": _entry(
             np.exp(line[now]) - np.exp(line[-1]), np.exp(lines[:, now]) - np.exp(lines[:, -1])
         ),
-        "back_test": _back_test(sizes, measured, drawn, largest, means, rng),
+        "back_test": (
+            _back_test(sizes, measured, drawn, largest, means, limit, rng)
+            if len(fractions) > 3
+            else None
+        ),
     }
 
 
@@ -114,12 +120,11 @@ def _back_test(
     drawn: np.ndarray,
     largest: np.ndarray,
     means: np.ndarray,
+    limit: float,
     rng: np.random.Generator,
-) -> dict[str, Any] | None:
-    """Predicts the errors at the largest size from the others; None if two sizes are left."""
-    if len(np.unique(sizes[~largest])) < 3:
-        return None
-    fit = _Line(sizes[~largest], measured[~largest], drawn[:, ~largest], rng)
+) -> dict[str, Any]:
+    """Predicts the errors at the largest size from the others."""
+    fit = _Line(sizes[~largest], measured[~largest], drawn[:, ~largest], limit, rng)
     end = sizes[largest].mean(keepdims=True)
     predicted, seen = float(fit.at(end)[0]), measured[largest]
     result = {"value": float(np.exp(predicted)), "measured": float(means[largest].mean())}
@@ -128,7 +133,7 @@ def _back_test(
     # The val examples are the same, so that what they have in common does not count.
     common = (drawn - drawn.mean(axis=0))[:, largest].mean(axis=1)
     noise = rng.standard_normal(len(drawn)) * np.sqrt(fit.variances / largest.sum())
-    draws = np.exp(fit.drawn_at(end)[:, 0] - common + noise)
+    draws = np.exp(np.minimum(fit.drawn_at(end)[:, 0] - common + noise, limit))
     entry = _entry(result["value"], draws)
     holds = entry["low"] <= np.exp(seen.mean()) <= entry["high"]  # not the share, which may be 0
     return {**result, **entry, "holds": bool(holds)}
@@ -141,10 +146,19 @@ class _Line:
         x: (m,), logarithm of the number of examples.
         y: (m,), logarithm of the error.
         drawn: (draws, m), draws of `y` that differ by the val examples.
+        limit: Largest value of the line.
         rng: Random generator of the training noise.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, drawn: np.ndarray, rng: np.random.Generator):
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        drawn: np.ndarray,
+        limit: float,
+        rng: np.random.Generator,
+    ):
+        self.limit = limit
         design = np.stack([np.ones_like(x), x], axis=1)
         self.freedom = len(x) - 2
         rest = np.eye(len(x)) - design @ np.linalg.pinv(design)
@@ -161,10 +175,10 @@ class _Line:
         self.draws = (drawn + noise) @ solve.T
 
     def at(self, x: np.ndarray) -> np.ndarray:
-        return self.coefficients[0] + self.coefficients[1] * x
+        return np.minimum(self.coefficients[0] + self.coefficients[1] * x, self.limit)
 
     def drawn_at(self, x: np.ndarray) -> np.ndarray:
-        return self.draws[:, :1] + self.draws[:, 1:] * x
+        return np.minimum(self.draws[:, :1] + self.draws[:, 1:] * x, self.limit)
 
 
 def _log_errors(points: Sequence[Point], shares: bool, rng: np.random.Generator) -> np.ndarray:

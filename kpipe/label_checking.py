@@ -1,5 +1,6 @@
 """Finds labels that are probably wrong, by networks that were not trained on them."""
 
+import collections
 import dataclasses
 import datetime
 import os
@@ -26,7 +27,6 @@ from .experiments.running import open_experiment
 from .export import write_npz
 from .figures.points import suspects_in_plane
 from .figures.style import to_png
-from .formatting import counted
 from .inputs import ImageInput, Rows, TableColumns, Tokens
 from .measures.confident_learning import LabelNoise, label_noise
 from .report.labels import SHOWN, sentence, to_picture, write_labels
@@ -239,13 +239,12 @@ class _Check:
         """Writes the result in a few lines."""
         found = record.details["label_noise"]
         pairs = [
-            f"{pair['given']} → {pair['true']} ({pair['examples']:,})" for pair in found["pairs"]
+            f"{pair['given']} → {pair['suggested']} ({pair['suspects']:,})"
+            for pair in found["pairs"][:4]
         ]
-        often = f"\nmost often: {', '.join(pairs[:4])}" if pairs else ""
-        return (
-            f"{sentence(found)}; {counted(found['suspects'], 'suspect')} listed, the surest first"
-            f"{often}\nlook at {self.folder / 'report.html'}, correct {self.folder / TABLE}"
-        )
+        lines = [sentence(found), f"most often: {', '.join(pairs)}"] if pairs else [sentence(found)]
+        where = f"look at {self.folder / 'report.html'}, correct {self.folder / TABLE}"
+        return "\n".join([*lines, where])
 
 
 def _divide(
@@ -318,21 +317,19 @@ def _facts(
     data: Data, labels: np.ndarray, probabilities: np.ndarray, noise: LabelNoise, folds: int
 ) -> dict[str, Any]:
     """Returns the numbers of labels.json."""
-    names, joint = data.label_names, noise.joint
+    names, suspects = data.label_names, noise.suspects
     counts = np.bincount(labels, minlength=len(names))
-    pairs = [
-        {"given": names[given], "true": names[true], "examples": round(joint[given, true])}
-        for given, true in zip(*np.nonzero(joint >= 0.5), strict=True)
-        if given != true
-    ]
+    pairs = collections.Counter(zip(labels[suspects], noise.suggested[suspects], strict=True))
     return {
         "examples": len(labels),
         "folds": folds,
-        "wrong": round(noise.wrong),
-        "suspects": len(noise.suspects),
+        "suspects": len(suspects),
         "agreement": float((probabilities.argmax(axis=1) == labels).mean()),
-        "pairs": sorted(pairs, key=lambda pair: -pair["examples"]),
-        "joint": joint.round(1).tolist(),
+        "pairs": [
+            {"given": names[given], "suggested": names[suggested], "suspects": count}
+            for (given, suggested), count in pairs.most_common()
+        ],
+        "joint": noise.joint.round(1).tolist(),
         "unchecked": [name for name, count in zip(names, counts, strict=True) if count == 1],
     }
 

@@ -18,31 +18,40 @@ from .tables import escape, section, table, text
 
 SHOWN = 96  # suspects
 PAIRS = 12  # pairs of classes
+LITTLE = 0.8  # agreement, below which suspects are mostly mistakes of the network
 EXCERPT = 400  # characters of a text
 SMALLEST = 96  # pixels of a picture's longer side; smaller ones are enlarged by whole factors
 
 _STYLE = """
+.facts, .banner { margin-top: 1rem; }
 .gallery { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
 .gallery figure { margin: 0; padding: .5rem; }
 .gallery img { height: 8rem; object-fit: contain; image-rendering: pixelated; background: #fff; }
 .gallery figcaption { margin-top: .3rem; overflow-wrap: anywhere; line-height: 1.35; }
 .gallery b { color: #1c1e21; }
-.suspects td:last-child { width: 45%; overflow-wrap: anywhere; }
-.suspects td:nth-child(2) { white-space: nowrap; }
+.suspects td:last-child { width: 58%; overflow-wrap: anywhere; }
 .drawing { max-width: 42rem; }
 """
 
 
 def sentence(found: Mapping[str, Any]) -> str:
-    """Writes what was found: "Of 54,000 labels about 2,650 (4.9 %) are probably wrong"."""
-    wrong, n = found["wrong"], found["examples"]
-    if not wrong:
+    """Writes what was found: "Of 54,000 labels about 2,650 (4.9 %) are probably wrong".
+
+    Args:
+        found: `label_noise` of labels.json.
+    """
+    suspects, n = found["suspects"], found["examples"]
+    share = f"({percent(suspects / n, 1)})"
+    if not suspects:
         return f"Of {n:,} labels none is probably wrong"
-    number = f"about {wrong:,}" if wrong > 1 else "one"
-    return (
-        f"Of {n:,} labels {number} ({percent(wrong / n, 1)}) {'are' if wrong > 1 else 'is'} "
-        "probably wrong"
-    )
+    if found["agreement"] < LITTLE:
+        return (
+            f"Of {n:,} labels {suspects:,} {share} are suspects, many of them mistakes of the "
+            f"networks, which agree with only {percent(found['agreement'], 1)} of the labels"
+        )
+    if suspects == 1:
+        return f"Of {n:,} labels one {share} is probably wrong"
+    return f"Of {n:,} labels about {suspects:,} {share} are probably wrong"
 
 
 def to_picture(image: np.ndarray) -> bytes:
@@ -110,29 +119,23 @@ def _facts(record: Record, found: Mapping[str, Any]) -> str:
         "Data": record.data.description,
         "Examples": ", ".join(f"{n:,} {name}" for name, n in record.data.examples.items()),
         "Suspects": f"{found['suspects']:,}, of which {min(SHOWN, found['suspects']):,} below",
-        "Networks that agree with the label": percent(found["agreement"], 1),
+        "Labels that the networks predict": percent(found["agreement"], 1),
         "Predicted by": f"{found['folds']} networks, none trained on what it predicts",
         "Test": "not opened: its labels are not checked",
     }
     if found["unchecked"]:
         facts["Not checked, one example only"] = ", ".join(found["unchecked"])
     pairs = (f"<div><dt>{escape(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts.items())
-    doubt = ""
-    if found["agreement"] < 0.8:
-        doubt = (
-            '<p class="fair">The networks often disagree with the labels: many suspects are '
-            "mistakes of the network, and the number above is an upper bound.</p>"
-        )
-    return f'<dl class="facts">{"".join(pairs)}</dl>{doubt}'
+    return f'<dl class="facts">{"".join(pairs)}</dl>'
 
 
 def _pairs(found: Mapping[str, Any]) -> str:
     pairs = found["pairs"]
-    rows = [(pair["given"], pair["true"], f"{pair['examples']:,}") for pair in pairs[:PAIRS]]
+    rows = [(pair["given"], pair["suggested"], f"{pair['suspects']:,}") for pair in pairs[:PAIRS]]
     if len(pairs) > PAIRS:
-        rest = sum(pair["examples"] for pair in pairs[PAIRS:])
+        rest = sum(pair["suspects"] for pair in pairs[PAIRS:])
         rows.append((f"{len(pairs) - PAIRS} other pairs", "", f"{rest:,}"))
-    return table(("given label", "probably", "estimated examples"), rows, look="layers")
+    return table(("given label", "probable label", "suspects"), rows, look="layers")
 
 
 def _gallery(suspects: Sequence[Suspect], pictures: Sequence[bytes] | None) -> str:

@@ -173,6 +173,19 @@ def test_fine_tuning_that_does_not_help_is_undone(few, capsys):
     assert "the frozen one is kept" in capsys.readouterr().out
 
 
+def test_callbacks_see_the_whole_network_and_can_stop_it(few):
+    model, seen = network(), []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(self.model)
+            self.model.stop_training = True
+
+    trainer = Trainer(epochs=3, batch_size=32, cache_features=True)
+    history = trainer.fit(model, few, callbacks=[Watch()])
+    assert seen == [model] and history.stopped_by == "callback"
+
+
 class _Killed(Exception):
     pass
 

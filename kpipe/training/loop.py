@@ -45,6 +45,7 @@ class Loop:
         folder: Folder of checkpoints and history.csv, or None.
         checkpoint_seconds: Maximum seconds between commits.
         budget: Seconds of training, or None.
+        watched: The model that `callbacks` see; by default `model`, which may be a part of it.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Loop:
         folder: pathlib.Path | None,
         checkpoint_seconds: float,
         budget: float | None,
+        watched: keras.Model | None = None,
     ):
         self.model, self.data, self.seed, self.weigh = model, data, seed, weigh
+        self.watched = watched or model
         self.folder, self.budget = folder, budget
         self.checkpoint_seconds = checkpoint_seconds
         self.schedule = Schedule(len(data.train), batch_size, stack)
@@ -75,8 +78,9 @@ class Loop:
         self._build()
         self.callbacks = keras.callbacks.CallbackList(
             [keras.callbacks.TerminateOnNaN(raise_error=True), early_stopping, *callbacks],
-            model=model,
+            model=self.watched,
         )
+        early_stopping.set_model(model)
         self.train_function: Callable[..., dict] | None = None
         self.test_function: Callable[[Iterator], dict] | None = None
         self.best: list[tf.Variable] = []
@@ -144,7 +148,7 @@ class Loop:
         """Trains up to `epochs`, from `initial_epoch` (counted from 0) or from a checkpoint."""
         model, per_epoch = self.model, self.schedule.steps_per_epoch
         self.callbacks.set_params({"verbose": 0, "epochs": epochs, "steps": per_epoch})
-        model.stop_training = False
+        model.stop_training = self.watched.stop_training = False
         self.callbacks.on_train_begin()
         self.history.step = start = initial_epoch * per_epoch
         self._restore()  # after on_train_begin, which resets callbacks
@@ -208,7 +212,7 @@ class Loop:
             history.rows.append({**row, **rates, **logs})
             self.epoch_seconds = 0.0
             progress.end(history.rows[-1])
-            if model.stop_training:
+            if model.stop_training or self.watched.stop_training:
                 history.stopped_by = self.stopping or self._stopped_by(epoch)
                 break
             self._commit_if_due()
@@ -217,7 +221,8 @@ class Loop:
 
     def _stopped_by(self, epoch: int) -> str:
         early = any(
-            isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch == epoch
+            isinstance(callback, keras.callbacks.EarlyStopping)
+            and callback.stopped_epoch == epoch > 0
             for callback in self.callbacks.callbacks
         )
         return "early stopping" if early else "callback"
@@ -240,7 +245,7 @@ class Loop:
             if "NaN or Inf" not in str(error):
                 raise
             raise self._not_finite() from None
-        if self.model.stop_training:
+        if self.watched.stop_training:
             self.stopping = "callback"
         elif self.budget and history.seconds + self.epoch_seconds > self.budget:
             self.stopping, self.model.stop_training = "budget", True

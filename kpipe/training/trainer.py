@@ -228,12 +228,12 @@ class Trainer:
         epochs = epochs or self.epochs
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
 
-        def loop(model: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
+        def loop(part: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
             return Loop(
-                model,
+                part,
                 data,
                 batch_size=self.batch_size,
-                stack=fused_steps(plan, model),
+                stack=fused_steps(plan, part),
                 seed=seed,
                 weigh=self._weigh(data.train),
                 # Without val there is no best epoch, and the weights of the last one remain.
@@ -247,6 +247,7 @@ class Trainer:
                 folder=folder,
                 checkpoint_seconds=self.checkpoint_seconds,
                 budget=budget,
+                watched=model,
             )
 
         if self.cache_features:

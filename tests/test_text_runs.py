@@ -22,7 +22,7 @@ from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes
 from kpipe.measures.calibration import scale
 from kpipe.measures.simple import simple_method
-from kpipe.runs import read_record
+from kpipe.runs import Record, read_record
 from kpipe.searching import search
 from kpipe.tasks import classification
 
@@ -52,7 +52,8 @@ def test_the_export_is_verified_from_raw_texts(text_run):
     proof = text_run.record.proof
     assert proof.passed and proof.max_difference <= 1e-5
     assert proof.compared == ["64 texts (some empty, very long or in many scripts)", "token ids"]
-    endpoints = {"serving_default", "serving_tokens", "serving_default on the test split"}
+    endpoints = {"serving_default", "serving_tokens"}
+    endpoints |= {f"{name} on the test split" for name in ("serving_default", "calibrate")}
     assert set(proof.differences) == endpoints
     assert {c["about"] for c in Golden(text_run.folder).cases} == {*proof.compared, ""}
     assert proof.test_examples == 600
@@ -116,7 +117,7 @@ def test_signatures_take_texts_and_token_ids(text_run):
     tokens = model.signatures["serving_tokens"].structured_input_signature[1]["tokens"]
     assert texts.shape.as_list() == [None] and texts.dtype == tf.string
     assert tokens.shape.as_list() == [None, None] and tokens.dtype == tf.int32
-    assert sorted(model.signatures) == ["serving_default", "serving_tokens"]
+    assert sorted(model.signatures) == ["calibrate", "serving_default", "serving_tokens"]
     vocabulary = text_run.folder / "serving" / "1" / "assets" / "vocabulary.txt"
     words = vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
     assert tuple(words) == text_run.data.vocabulary
@@ -277,7 +278,8 @@ def test_a_network_is_said_to_beat_the_bag_of_words_only_where_it_does():
         return classes.baseline_metrics(labels, probabilities, baseline, "bag_of_words")
 
     def said(wins, losses):
-        run = SimpleNamespace(metrics=told(wins, losses), predictions={})
+        record = Record(pipeline="a")
+        run = SimpleNamespace(metrics=told(wins, losses), predictions={}, record=record)
         return dict(classification.facts(run))["Network vs. TF-IDF"]
 
     assert told(50, 10)["above_bag_of_words"]["value"] == pytest.approx(0.04)

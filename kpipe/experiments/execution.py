@@ -180,7 +180,8 @@ class Execution:
             frozen_epochs=history.frozen_epochs,
         )
         inferring = self.task.inference(model, self.data)
-        self._timed("calibrate", lambda: self._calibrate(inferring))
+        if hasattr(self.task, "calibrate"):
+            self._timed("calibrate", lambda: self._calibrate(inferring))
         if self.trainer.retrain:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
@@ -191,7 +192,7 @@ class Execution:
         """Calibrates the network of the best epoch on val, unless a killed run did so before."""
         record, weights = self.record, weights_sha256(model)
         known = record.calibration
-        if not hasattr(self.task, "calibrate") or (known and known.weights_sha256 == weights):
+        if known and known.weights_sha256 == weights:
             return
         record.calibration = self.task.calibrate(model, self.data)
         if record.calibration:

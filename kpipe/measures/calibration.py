@@ -231,15 +231,21 @@ def _calibration_errors(labels: np.ndarray, *answers: np.ndarray) -> list[dict]:
     differences = np.concatenate(columns, axis=1)
 
     def errors(weights: np.ndarray) -> np.ndarray:
-        return np.abs((weights @ differences).reshape(-1, BINS)).sum(axis=1) / n
+        """Returns (m, arrays) for m resamples, given how often each example is in it (m, n)."""
+        sums = (weights @ differences).reshape(len(weights), -1, BINS)
+        return np.abs(sums).sum(axis=2) / n
 
-    values, random = errors(np.ones(n)), np.random.default_rng(0)
-    resampled = np.stack(
-        [
-            errors(np.bincount(random.integers(0, n, n), minlength=n).astype(float))
-            for _ in range(RESAMPLES)
-        ]
-    )
+    random = np.random.default_rng(0)
+
+    def resample(count: int) -> np.ndarray:
+        # Each row counts its own n examples.
+        drawn = random.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+        return np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(float)
+
+    (values,) = errors(np.ones((1, n)))
+    together = max(1, min(RESAMPLES, 1_000_000 // n))  # at most 8 MB of counts for any usual n
+    parts = [min(together, RESAMPLES - done) for done in range(0, RESAMPLES, together)]
+    resampled = np.concatenate([errors(resample(count)) for count in parts])
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     lower, upper = np.quantile(resampled, tails, axis=0)
     return [

@@ -74,10 +74,6 @@ def learning_curve(
     Raises:
         UserError: An argument is wrong, or the data have no val split or are too few.
         RunError: A training failed.
-
-    Example:
-        curve = kpipe.learning_curve("houses.csv", target="price", seeds=3)
-        curve["gain"]  # by how much twice the data would lower the error: value, low, high
     """
     count = parse_number("seeds", seeds, 1, 100, integer=True)
     experiment = open_experiment(
@@ -232,12 +228,7 @@ def _train(
 
 
 def repeated(data: Data, length: int) -> Data:
-    """Repeats the training examples evenly, up to a number of them; all of them remain as they are.
-
-    Example:
-        data.train.rows[:3]  # 4, 7, 9
-        repeated(data, 2 * len(data.train)).train.rows[:4]  # 4, 4, 7, 7
-    """
+    """Repeats the training examples evenly, until there are that many; val and test remain."""
     train = data.train
     train = train.at(np.arange(length) * len(train) // length)
     return dataclasses.replace(data, splits={**data.splits, "train": train})

@@ -74,7 +74,12 @@ def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("run", kpipe.run), ("run", kpipe.search), ("check-gradients", checking.check_gradients)],
+    [
+        ("run", kpipe.run),
+        ("run", kpipe.search),
+        ("check-gradients", checking.check_gradients),
+        ("check-labels", kpipe.check_labels),
+    ],
 )
 def test_an_argument_of_a_function_is_not_a_key(capsys, command, function):
     for name in inspect.signature(function).parameters.keys() - {"overrides"}:
@@ -131,6 +136,7 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
         (["run", "--list"], 100),
         (["predict", "--help"], 80),
         (["check-gradients", "--help"], 80),
+        (["check-labels", "--help"], 80),
         *((["run", name, "--help"], 100) for name in catalogue.names()),
     ],
 )

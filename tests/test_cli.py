@@ -85,6 +85,7 @@ def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch
         ("run", kpipe.search),
         ("run", kpipe.learning_curve),
         ("check-gradients", checking.check_gradients),
+        ("check-labels", kpipe.check_labels),
     ],
 )
 def test_an_argument_of_a_function_is_not_a_key(capsys, command, function):
@@ -148,6 +149,7 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
         (["run", "--list"], 100),
         (["predict", "--help"], 80),
         (["check-gradients", "--help"], 80),
+        (["check-labels", "--help"], 80),
         *((["run", name, "--help"], 100) for name in catalogue.names()),
     ],
 )

@@ -47,6 +47,7 @@ IMPORTED = {
 QUICKER = {
     "paint(1000, ": "paint(30, ",
     'check_gradients("mnist_mlp", ': 'check_gradients("mnist_mlp", num_layers=0, ',
+    'check_labels("photos/")': 'check_labels("logic_gates", gate="and", folds=2, epochs=1)',
     'run("mnist_mlp", ': 'run("mnist_mlp", num_layers=0, epochs=1, retrain=False, ',
     'search("mnist_mlp", ': 'search("mnist_mlp", num_layers=0, epochs=1, retrain=False, ',
     "Trainer(epochs=5).fit": "Trainer(epochs=1).fit",

@@ -74,7 +74,8 @@ def suspects_in_plane(
     _draw_many(axes, points, labels, wrong, colors, shown, "suspect", MAX_POINTS)
     style.legend_above(axes, ncols=6, handlelength=1, handletextpad=0.3, columnspacing=1.2)
     axes.set(xlabel="first input", ylabel="second input")
-    style.set_title(figure, f"{len(suspects):,} suspects among {len(points):,} points, circled")
+    others = min(MAX_POINTS, len(points) - len(suspects))
+    style.set_title(figure, f"All {len(suspects):,} suspects, circled, and {others:,} other points")
     return figure
 
 

@@ -30,7 +30,7 @@ _STYLE = """
 .gallery figcaption { margin-top: .3rem; overflow-wrap: anywhere; line-height: 1.35; }
 .gallery b { color: #1c1e21; }
 .suspects td:last-child { width: 58%; overflow-wrap: anywhere; }
-.drawing { max-width: 42rem; }
+.drawing { max-width: 42rem; margin-top: 2rem; }
 """
 
 

@@ -27,14 +27,15 @@ _NAMES = {
     "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
-    "open_run": "runs.folder",
+    "open_run": "records.folder",
     "run": "experiments.running",
+    "runs": "records.listing",
     "search": "searching",
 }
 # Public module -> where it is.
 _MODULES = {
     "disentanglement": "measures.disentanglement",
-    **{name: name for name in "data datasets figures gradients layers losses models runs".split()},
+    **{name: name for name in "data datasets figures gradients layers losses models".split()},
     "optimizers": "optimizers",
 }
 
@@ -57,8 +58,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
-    from .runs import open_run as open_run
-    from .runs import runs as runs
+    from .records import open_run as open_run
+    from .records import runs as runs
     from .searching import search as search
     from .training import Trainer as Trainer
 else:

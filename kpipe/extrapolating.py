@@ -25,7 +25,7 @@ from .experiments.running import open_experiment
 from .export import write_npz
 from .measures import learning_curve as measures
 from .measures.learning_curve import Point
-from .runs import Run, read_record
+from .records import Run, read_record
 
 if TYPE_CHECKING:
     import pandas

@@ -29,8 +29,8 @@ from .figures.points import suspects_in_plane
 from .figures.style import to_png
 from .inputs import ImageInput, Rows, TableColumns, Tokens
 from .measures.confident_learning import LabelNoise, label_noise
+from .records import Record, read_record
 from .report.labels import SHOWN, sentence, to_picture, write_labels
-from .runs import Record, read_record
 
 if TYPE_CHECKING:
     import pandas

@@ -25,7 +25,7 @@ from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
-from .runs import Run, read_record
+from .records import Run, read_record
 from .training import Trainer
 
 # Without this a failed trial prints its traceback; there is no public switch.

@@ -16,7 +16,7 @@ from kpipe import figures, tasks
 from kpipe.experiments.summary import summary
 from kpipe.measures import calibration
 from kpipe.predicting import _to_csv
-from kpipe.runs import CalibrationRecord
+from kpipe.records import CalibrationRecord
 from kpipe.tasks import _calibration, classification, multilabel
 
 

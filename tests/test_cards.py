@@ -16,8 +16,8 @@ import kpipe
 from kpipe.errors import UserError
 from kpipe.measures import trust
 from kpipe.measures.intervals import mean_of_shares, proportion
+from kpipe.records import DataRecord, ProofRecord, Record, Run, TargetRecord, open_run, runs
 from kpipe.report.page import _trust
-from kpipe.runs import DataRecord, ProofRecord, Record, Run, TargetRecord, open_run, runs
 
 FINISHED = pathlib.Path(__file__).parent / "format_1"
 METRICS = {
@@ -207,12 +207,6 @@ def test_without_runs_the_table_has_the_same_columns(saved, tmp_path_factory):
     pd.testing.assert_series_equal(empty.dtypes.drop("finished"), full.dtypes.drop("finished"))
     with pytest.raises(UserError, match="nowhere: no such folder"):
         runs(saved / "nowhere")
-
-
-def test_the_package_runs_is_also_the_function():
-    import kpipe.runs.folder as folder
-
-    assert kpipe.runs.folder is folder and kpipe.runs.Run is Run and callable(kpipe.runs)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import tensorflow as tf
 import kpipe
 from kpipe import datasets, figures, layers, losses, models, optimizers, tasks
 from kpipe.export import export
-from kpipe.runs import open_run
+from kpipe.records import open_run
 
 PAGES = [*sorted(examples.ROOT.glob("*.md")), *sorted((examples.ROOT / "docs").glob("*.md"))]
 DOCSTRINGS = list(examples.of_docstrings())

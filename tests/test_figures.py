@@ -13,7 +13,7 @@ from kpipe.data import Split
 from kpipe.datasets import Augmentation
 from kpipe.inputs import Rows
 from kpipe.measures import classes as evaluation
-from kpipe.runs import Record, Run
+from kpipe.records import Record, Run
 
 GATE = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], "float32")
 LONG_NAME = "God-Morgon-Orange-Red-Grapefruit-Juice"

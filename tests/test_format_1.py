@@ -14,7 +14,7 @@ import kpipe
 from kpipe import cli, figures
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
-from kpipe.runs import open_run
+from kpipe.records import open_run
 
 RUNS = pathlib.Path(__file__).parent / "format_1"
 NAMES = ("classification", "texts", "reconstruction")

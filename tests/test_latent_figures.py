@@ -14,7 +14,7 @@ from scipy.stats import norm
 import kpipe.inputs.images
 from kpipe.figures import autoencoders, latent_traversals, latents
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
-from kpipe.runs import Record, Run
+from kpipe.records import Record, Run
 
 PLOTS = (
     reconstructions,

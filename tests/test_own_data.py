@@ -10,7 +10,7 @@ import kpipe
 from kpipe import cli
 from kpipe.experiments import catalogue, execution, keys, modules, own
 from kpipe.experiments.new import write_pipeline
-from kpipe.runs import open_run
+from kpipe.records import open_run
 from kpipe.training import History
 
 

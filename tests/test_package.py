@@ -14,7 +14,7 @@ ORDER = """
 errors formatting files quiet environment
 layers losses models optimizers gradients
 datasets inputs data export
-training measures runs
+training measures records
 figures report
 tasks experiments
 searching extrapolating checking label_checking predicting looking

@@ -18,7 +18,7 @@ from kpipe.datasets import celeb_a, points
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution, folders, keys, modules
 from kpipe.measures.intervals import interval_of_mean
-from kpipe.runs import read_record
+from kpipe.records import read_record
 from kpipe.tasks import classification
 from kpipe.training import loop as training_loop
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from kpipe.errors import UserError
-from kpipe.runs import (
+from kpipe.records import (
     FORMAT_VERSION,
     DataRecord,
     LayerRecord,

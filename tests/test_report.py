@@ -14,7 +14,7 @@ import pytest
 
 from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation, Look
-from kpipe.runs import ProofRecord, Record, Run
+from kpipe.records import ProofRecord, Record, Run
 
 ALL_PLOTS = (
     figures.learning_curves,

@@ -11,8 +11,8 @@ import pytest
 
 import kpipe
 from kpipe.errors import UserError
-from kpipe.runs import DataRecord, Record, Run, TargetRecord, open_run, read_history
-from kpipe.runs.folder import read_predictions
+from kpipe.records import DataRecord, Record, Run, TargetRecord, open_run, read_history
+from kpipe.records.folder import read_predictions
 from kpipe.training import History
 
 # Finished runs that an older kpipe wrote: nothing is trained here.

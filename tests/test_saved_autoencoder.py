@@ -17,7 +17,7 @@ from kpipe import cli, formatting, tasks
 from kpipe.errors import UserError
 from kpipe.experiments import execution
 from kpipe.experiments.summary import summary
-from kpipe.runs import open_run
+from kpipe.records import open_run
 from kpipe.tasks import reconstruction
 
 

@@ -14,7 +14,7 @@ from kpipe.experiments.summary import summary
 from kpipe.inputs import TextInput, Tokens
 from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes as evaluation
-from kpipe.runs import ProofRecord, Record, Run, TargetRecord
+from kpipe.records import ProofRecord, Record, Run, TargetRecord
 
 NOISE_LEVELS = ("0.1", "0.4")
 TEXTS = TextInput(Vectorization())

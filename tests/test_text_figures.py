@@ -7,7 +7,7 @@ import pytest
 
 from kpipe import figures, models
 from kpipe.figures import compare, texts, words
-from kpipe.runs import Record, Run
+from kpipe.records import Record, Run
 
 VOCABULARY = ("", "[UNK]", "good", "bad", "film", "the", "king", "man", "woman", "queen", "a", "é")
 TEXTS = (

@@ -22,7 +22,7 @@ from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes
 from kpipe.measures.calibration import scale
 from kpipe.measures.simple import simple_method
-from kpipe.runs import Record, read_record
+from kpipe.records import Record, read_record
 from kpipe.searching import search
 from kpipe.tasks import classification
 

@@ -7,7 +7,7 @@ import keras
 
 from .. import environment, tasks
 from ..errors import UserError
-from ..runs import DataRecord, LayerRecord, ModelRecord, Record, describe_difference
+from ..records import DataRecord, LayerRecord, ModelRecord, Record, describe_difference
 from ..training import leaf_layers
 from . import catalogue, objects
 from .experiment import Experiment

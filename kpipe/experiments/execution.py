@@ -16,7 +16,7 @@ from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.calibration import calibrated_arrays
 from ..measures.verdict import count_opening, verdict
-from ..runs import (
+from ..records import (
     Metrics,
     ProofRecord,
     Record,

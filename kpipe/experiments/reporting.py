@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from .. import figures, files, report
-from ..runs import Run, first_kernel
+from ..records import Run, first_kernel
 from .experiment import Experiment
 
 

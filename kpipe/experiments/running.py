@@ -15,8 +15,8 @@ from ..datasets import Dataset, Source
 from ..datasets.corrections import Corrections, read_corrections
 from ..errors import UserError, resumable
 from ..formatting import counted
+from ..records import Run
 from ..report import look_lines
-from ..runs import Run
 from ..training import check_plan
 from . import keys, modules, objects, own
 from .describing import real_data_command

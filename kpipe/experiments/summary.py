@@ -2,7 +2,7 @@
 
 from .. import formatting, tasks
 from ..measures import trust
-from ..runs import ProofRecord, Run
+from ..records import ProofRecord, Run
 
 
 def summary(run: Run) -> str:

@@ -55,7 +55,7 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
 
 
 def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """Runs proof.py on a run's export in a fresh process; returns the fields of `runs.ProofRecord`.
+    """Runs proof.py on an export in a fresh process; returns the fields of `records.ProofRecord`.
 
     Args:
         folder: The run's folder.

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from .. import formatting
 from ..measures.calibration import BINS, bins_of, confidence
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, GREY, VERMILION
 

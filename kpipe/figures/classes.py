@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from .. import formatting
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import formatting
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, CLASS_COLORS, GREY, INK, VERMILION
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .. import formatting
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, GREEN, INK, VERMILION
 

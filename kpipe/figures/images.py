@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..datasets import Augmentation
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import WIDTH
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from .. import formatting
 from ..errors import UserError
 from ..measures.intervals import paired_difference
-from ..runs import Record, Run
+from ..records import Record, Run
 from . import style
 from .style import BLUE, GREY, INK, MAX_NUMBERED_CLASSES
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from ..runs import Metrics, Record, Run
+from ..records import Metrics, Record, Run
 from . import style
 from .autoencoders import COLUMNS, decode, draw_blocks, spread, to_gif
 from .latents import HIGH, LOW, MAX_WIDTH, UNUSED, has_prior, latents_of, used_nats, vary

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
-from ..runs import Record, Run
+from ..records import Record, Run
 from . import style
 from .autoencoders import decode
 from .style import BLUE, CLASS_COLORS, GREY, INK, MAX_NUMBERED_CLASSES, VERMILION, WIDTH

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .. import files, formatting
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, CLASS_COLORS, GREY, INK
 

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from ..measures.intervals import interval_of_mean, sign_of
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, INK, VERMILION, WIDTH
 

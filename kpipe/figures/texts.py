@@ -13,7 +13,7 @@ from .. import formatting, models
 from ..data import Data, Split
 from ..inputs.tokens import UNKNOWN_ID
 from ..measures.intervals import sign_of
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..data import Data
-from ..runs import Run
+from ..records import Run
 from . import style
 from .style import GREY, INK
 from .texts import printable, texts_of

@@ -12,7 +12,7 @@ from PIL import Image
 from .. import files
 from ..datasets.corrections import Suspect
 from ..formatting import percent
-from ..runs import Record
+from ..records import Record
 from . import style
 from .tables import escape, section, table, text
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
 from ..measures import trust
-from ..runs import ProofRecord, Record, Run
+from ..records import ProofRecord, Record, Run
 from . import look, pictures, style, training
 from .tables import (
     Section,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import files, formatting
 from ..figures import style
-from ..runs import Run
+from ..records import Run
 from .tables import section, text
 
 Plot = Callable[[Run], Figure | bytes | None]

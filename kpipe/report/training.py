@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from .. import formatting
-from ..runs import Run
+from ..records import Run
 from ..training import times_faster
 from .tables import grid, paragraph, section, settings
 

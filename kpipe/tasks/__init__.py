@@ -6,7 +6,7 @@ from collections.abc import Collection
 from types import ModuleType
 
 from ..errors import UserError, nearest
-from ..runs import read_record
+from ..records import read_record
 
 # Name of a task: what is learned.
 TASKS = {

@@ -10,8 +10,8 @@ from .. import formatting
 from ..data import Data
 from ..export import Case, Comparison
 from ..measures import calibration
+from ..records import CalibrationRecord, Run
 from ..report import Section
-from ..runs import CalibrationRecord, Run
 from . import _cases
 
 ENDPOINT = "calibrate"

@@ -9,7 +9,7 @@ from ..data import Data
 from ..measures.copies import effect_of_copies
 from ..measures.intervals import sign_of
 from ..measures.simple import simple_method
-from ..runs import Run
+from ..records import Run
 
 TF_IDF = "TF-IDF with logistic regression"
 _BEATS = {1: "beats it", 0: "no significant difference", -1: "does not beat it"}

@@ -16,8 +16,8 @@ from ..export import Case, Endpoints
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
+from ..records import CalibrationRecord, Metrics, Run
 from ..report import Section
-from ..runs import CalibrationRecord, Metrics, Run
 from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"

@@ -21,8 +21,8 @@ from ..layers import KLRegularization
 from ..measures import disentanglement
 from ..measures import reconstruction as measures
 from ..models import latents
+from ..records import Metrics, Run
 from ..report import Section
-from ..runs import Metrics, Run
 from . import _cases, _contract
 
 HEADLINE = "psnr"

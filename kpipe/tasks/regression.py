@@ -18,8 +18,8 @@ from ..export import Case, Comparison, Endpoints
 from ..measures import baselines
 from ..measures import regression as measures
 from ..measures.copies import copies_metrics
+from ..records import Metrics, Run
 from ..report import Section
-from ..runs import Metrics, Run
 from . import _cases, _contract, _labels, _simple
 
 HEADLINE = "mae"

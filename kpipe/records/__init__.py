@@ -1,12 +1,4 @@
-"""Finished runs: record, metrics, history and predictions.
-
-`kpipe.runs()` is a public function and `kpipe.runs` this package: the package can be called.
-"""
-
-import os
-import sys
-import types
-from typing import TYPE_CHECKING
+"""Finished runs: record, metrics, history and predictions."""
 
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
 from .listing import runs
@@ -23,9 +15,6 @@ from .record import (
     describe_difference,
     read_record,
 )
-
-if TYPE_CHECKING:
-    import pandas
 
 __all__ = [
     "FORMAT_VERSION",
@@ -47,12 +36,3 @@ __all__ = [
     "read_record",
     "runs",
 ]
-
-
-class _Callable(types.ModuleType):
-    def __call__(self, out: str | os.PathLike = "saved_models") -> "pandas.DataFrame":
-        """See `listing.runs`."""
-        return runs(out)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -223,7 +223,9 @@ def whole(augmented, tmp_path_factory):
         return both_phases(augmented, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("step", [4, 8])  # on features, and in fine-tuning
+@pytest.mark.parametrize(  # on features, and in fine-tuning
+    "step", [pytest.param(4, marks=pytest.mark.slow), 8]
+)
 def test_a_training_that_was_killed_in_either_phase_ends_with_the_same_bits(
     augmented, whole, tmp_path, step
 ):

@@ -116,6 +116,7 @@ def open_experiment(
     seed = keys.parse_number("seed", seed, 0, 2**31 - 1, integer=True)
     if budget is not None:
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
+    corrected = None if corrections is None else read_corrections(corrections)
     environment.check_keras()
     environment.fix_threads()
     if objects.is_pipeline(name):
@@ -139,8 +140,8 @@ def open_experiment(
     if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
     _show_banner(real_data_command(module), settings.dataset, found)
-    if corrections is not None:
-        settings, found = _corrected(settings, found, read_corrections(corrections))
+    if corrected is not None:
+        settings, found = _with_corrections(settings, found, corrected)
     return Experiment(
         module=module,
         settings=settings,
@@ -152,7 +153,7 @@ def open_experiment(
     )
 
 
-def _corrected(
+def _with_corrections(
     settings: keys.Settings, source: Source, corrections: Corrections
 ) -> tuple[keys.Settings, Source]:
     """Returns settings and source with corrected labels, and says how many."""

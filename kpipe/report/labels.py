@@ -85,12 +85,12 @@ def write_labels(
         The path.
     """
     found = record.details["label_noise"]
-    title = f"{record.pipeline}: labels that are probably wrong"
+    title = f"{record.pipeline}: check of the labels"
     parts = [
         f"<header><h1>{text(title)}</h1>\n<p class='lead'>{text(sentence(found))}.</p></header>",
         _sample(record),
         _facts(record, found),
-        section("Given and probable label", _pairs(found)) if found["pairs"] else "",
+        section("Given and suggested label", _pairs(found)) if found["pairs"] else "",
         f'<section><figure class="drawing">{_image(drawing)}</figure></section>' if drawing else "",
         _gallery(suspects, pictures) if suspects else "",
         section("How to correct them", _advice()),
@@ -135,7 +135,7 @@ def _pairs(found: Mapping[str, Any]) -> str:
     if len(pairs) > PAIRS:
         rest = sum(pair["suspects"] for pair in pairs[PAIRS:])
         rows.append((f"{len(pairs) - PAIRS} other pairs", "", f"{rest:,}"))
-    return table(("given label", "probable label", "suspects"), rows, look="layers")
+    return table(("given label", "suggested label", "suspects"), rows, look="layers")
 
 
 def _gallery(suspects: Sequence[Suspect], pictures: Sequence[bytes] | None) -> str:

@@ -166,12 +166,28 @@ def test_the_gain_and_its_condition_are_one_sentence():
 
 def test_a_flat_curve_and_a_failed_back_test_are_said_plainly():
     gain, *_ = report.learning_curve_lines(curve_of([falling()[2]] * 4))
-    assert gain.startswith("The curve is flat, as far as can be told: twice the data")
+    assert gain.startswith("The curve is flat: twice the data")
+    few = [np.roll(errors[::40], 7 * i) for i, errors in enumerate([falling()[2]] * 4)]
+    gain, *_ = report.learning_curve_lines(curve_of(few))
+    assert gain.startswith("It cannot be told whether more data would help: twice the data")
+    assert gain.endswith("; the interval contains 0.")
     plateau = [*falling()[:3], falling()[2] + (np.arange(2000) > 1500)]
-    lines = report.learning_curve_lines(curve_of(plateau, seeds=(0, 1)))
-    assert lines[1].endswith(
+    test, gain = report.learning_curve_lines(curve_of(plateau, seeds=(0, 1)))
+    assert test.endswith(
         ": outside, so the law does not hold here, and neither does the extrapolation."
     )
+    assert gain.startswith("By the law, which does not hold, twice the data (2,000 examples) would")
+
+
+def test_the_back_test_compares_the_number_that_it_shows():
+    levels = (0.4, 0.26, 0.19)
+    for end in np.linspace(0.1, 0.2, 40):
+        points = []
+        for seed, worse in enumerate((0.6, 1.4)):  # their geometric mean is 0.92 times the mean
+            errors = [np.full(50, level * (1 + 0.1 * seed)) for level in levels]
+            points += points_of([*errors, np.full(50, end * worse)], seed)
+        test = measures.learning_curve(points, shares=False)["back_test"]
+        assert test["holds"] == (test["low"] <= test["measured"] <= test["high"])
 
 
 def test_an_error_falls_in_its_unit():

@@ -70,5 +70,9 @@ def more_data(run: Run) -> Figure | None:
     change = {"value": -gain["value"], "low": -gain["high"], "high": -gain["low"]}
     said = formatting.measured(f"{metric}_above_", change)
     name = "error" if share else formatting.words(metric)
-    style.set_title(figure, f"Twice the data: {name} {said}{' points' * share}")
+    title = f"Twice the data: {name} {said}{' points' * share}"
+    test = found["back_test"]
+    if test and test["holds"] is False:
+        title = "The errors do not follow the law, so that it cannot say what more data would bring"
+    style.set_title(figure, title)
     return figure

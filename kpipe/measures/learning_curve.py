@@ -43,14 +43,14 @@ def learning_curve(points: Sequence[Point], shares: bool) -> dict[str, Any]:
     the val examples. It is drawn as well (a scaled inverse chi-squared), so that with few points
     intervals are as wide as Student's. Points are weighted by the inverse of both variances.
 
-    Measured coverage of the interval of `gain`, in %, 200 simulated series each of 4 sizes, so
-    within 3 points, b = 0.35, 20 % errors at n, by val examples and relative training noise:
+    Measured coverage of the interval of `gain`, in %, 200 to 700 simulated series of 4 sizes
+    each, b = 0.35, 20 % errors at n, by val examples and relative training noise:
 
     | simulated                     | one seed | three seeds |
     |-------------------------------|----------|-------------|
     | 200 val examples, noise 0 %   | 99.5     | 98.0        |
-    | 200 val examples, noise 10 %  | 98.0     | 96.5        |
-    | 1,000 val examples, noise 5 % | 94.0     | 91.5        |
+    | 200 val examples, noise 10 %  | 98.0     | 96.2        |
+    | 1,000 val examples, noise 5 % | 94.0     | 94.6        |
 
     Args:
         points: Trainings of at least three different sizes.
@@ -139,7 +139,8 @@ def _back_test(
     noise = rng.standard_normal(len(drawn)) * np.sqrt(fit.variances / largest.sum())
     draws = np.exp(np.minimum(fit.drawn_at(end)[:, 0] - common + noise, limit))
     entry = _entry(result["value"], draws)
-    holds = entry["low"] <= np.exp(seen.mean()) <= entry["high"]  # not the share, which may be 0
+    found = result["measured"] or np.exp(seen.mean())  # a law never predicts an error of 0
+    holds = entry["low"] <= found <= entry["high"]
     return {**result, **entry, "holds": bool(holds)}
 
 

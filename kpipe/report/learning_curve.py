@@ -7,6 +7,7 @@ from typing import Any
 from .. import files, formatting
 from .tables import Section
 
+FLAT = 0.05  # of the error: a gain that is smaller for certain
 LEARNING_CURVE = "learning_curve.json"  # in the folder of a run
 
 
@@ -19,7 +20,15 @@ def read_learning_curve(folder: pathlib.Path) -> dict[str, Any] | None:
 
 def learning_curve_lines(curve: Mapping[str, Any]) -> list[str]:
     """Writes what a learning curve says: what twice the data would bring, and its back-test."""
-    return [_gain(curve), *_back_test(curve), *_noise(curve), *curve["left_out"]]
+    said = [_gain(curve), *_back_test(curve)]
+    if not law_holds(curve):  # which a reader must know first
+        said.reverse()
+    return [*said, *_noise(curve), *curve["left_out"]]
+
+
+def law_holds(curve: Mapping[str, Any]) -> bool:
+    """Whether the back-test does not speak against the law."""
+    return curve["back_test"] is None or curve["back_test"]["holds"] is not False
 
 
 def learning_curve_table(curve: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -64,11 +73,15 @@ def _gain(curve: Mapping[str, Any]) -> str:
     else:  # an error, which falls
         change = {"value": -gain["value"], "low": -gain["high"], "high": -gain["low"]}
         said += f" change the {name} by {formatting.measured(difference, change)}"
+    if not law_holds(curve):
+        return f"By the law, which does not hold, {said}."
     if gain["low"] > 0:
         return f"{said[0].upper()}{said[1:]}, if the curve goes on as it did."
     if gain["high"] < 0:
         return f"More data made it worse: {said}, if the curve goes on as it did."
-    return f"The curve is flat, as far as can be told: {said}; the interval contains 0."
+    flat = gain["high"] <= FLAT * curve["sizes"][-1]["value"]
+    first = "The curve is flat" if flat else "It cannot be told whether more data would help"
+    return f"{first}: {said}; the interval contains 0."
 
 
 def _back_test(curve: Mapping[str, Any]) -> list[str]:

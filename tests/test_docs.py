@@ -16,7 +16,7 @@ import examples
 import own_files
 import pytest
 
-from kpipe import checking, cli, models, searching
+from kpipe import checking, cli, extrapolating, label_checking, models, searching
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, own, running
@@ -127,6 +127,7 @@ def not_understood(monkeypatch, tmp_path, capsys):
 
     def open_experiment(name, *, seed, plan=None, tuner=None, **options):
         others = "data data_dir out budget fresh trials examples samples".split()
+        others += ["seeds", "folds", "corrections"]
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"
@@ -138,11 +139,16 @@ def not_understood(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(running, "run", open_experiment)
     monkeypatch.setattr(searching, "search", open_experiment)
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
+    monkeypatch.setattr(extrapolating, "learning_curve", open_experiment)
+    monkeypatch.setattr(label_checking, "check_labels", open_experiment)
     for name in cli.COMMANDS:
         command = importlib.import_module(f"kpipe.commands.{name.replace('-', '_')}")
         monkeypatch.setattr(command, "start", lambda verbose: None)
     monkeypatch.setattr(models, "load_backbone", lambda model, weights: None)  # no such file here
     monkeypatch.setattr(gc, "collect", lambda generation=2: 0)  # by Keras, before every model
+    monkeypatch.setattr(  # those of ImageNet would be downloaded
+        models, "pretrained", lambda backbone, shape, count, **options: models.cnn(shape, count)
+    )
     for name in BUILDERS:
         monkeypatch.setattr(models, name, build_once(getattr(models, name)))
     (pipeline,) = (e for e in examples.of_page(ROOT / "README.md") if "build_trainer" in e.code)

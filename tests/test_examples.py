@@ -17,6 +17,7 @@ import numpy as np
 import own_files
 import pytest
 import tensorflow as tf
+from checkpoint import checkpoint
 
 import kpipe
 from kpipe import datasets, figures, layers, losses, models, optimizers, tasks
@@ -266,6 +267,7 @@ def workspace(tmp_path_factory, finished_run, digits):
     export(runs / "mnist_vae", tasks.find("reconstruction").endpoints(vae, digits, {}))
     (runs / "grocery_cnn").mkdir()
     models.cnn((32, 32, 3), 81).save(runs / "grocery_cnn" / "model.keras")
+    np.savez(folder / "imagenet.npz", **checkpoint())
     (folder / "glove.6B.100d.txt").write_text(f"king{' 0.5' * 100}\nQueen{' -0.5' * 100}\n")
     own_files.write_all(folder)
     (pipeline,) = (block for block in BLOCKS if "build_trainer" in block.code)

@@ -363,6 +363,7 @@ def test_a_folder_is_named_after_its_settings_and_long_names_stay_different(tmp_
             name="mnist_mlp",
             module=types.SimpleNamespace(data_keys=("target",)),
             source=types.SimpleNamespace(kind=kind),
+            dataset=types.SimpleNamespace(corrections=None),
             settings=types.SimpleNamespace(overrides=overrides, choices=choices or {}),
             **{"seed": seed, "plan": plan, "budget": budget},
         )

@@ -393,8 +393,9 @@ def test_the_groups_of_a_source_are_those_of_its_splits(tmp_path, monkeypatch):
 
 
 def told(metrics, method="gradient-boosted trees", look=None):
-    shown = SimpleNamespace(look=look)
-    return SimpleNamespace(metrics=metrics, predictions={"simple_method": method}, data=shown)
+    shown, record = SimpleNamespace(look=look), SimpleNamespace(format_version=2)
+    answers = {"simple_method": method}
+    return SimpleNamespace(metrics=metrics, predictions=answers, data=shown, record=record)
 
 
 def of_classes(wins, losses, count=1000):

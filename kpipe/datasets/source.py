@@ -58,7 +58,11 @@ class Source:
     names: Callable[[str], Sequence[str]] | None = None
 
     def names_of(self, split: str) -> "Sequence[str]":
-        """Returns a name of each example of a split: a file, "row 7", or "train 7"."""
+        """Returns a name of each example of a split: a file, "row 7", or "train 7".
+
+        Args:
+            split: Name of the split.
+        """
         if self.names is not None:
             return self.names(split)
         return [f"{split} {i}" for i in range(self.examples[split])]

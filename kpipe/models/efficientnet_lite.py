@@ -87,7 +87,8 @@ def load_npz(model: keras.Model, path: str | os.PathLike[str]) -> None:
         ValueError: The file cannot be read, or is that of another network; nothing is changed.
 
     Example:
-        load_npz(model, "imagenet.npz")
+        x = keras.Input((224, 224, 3))
+        load_npz(keras.Model(x, efficientnet_lite0(x)), "imagenet.npz")
     """
     try:
         with np.load(path, allow_pickle=False) as content:

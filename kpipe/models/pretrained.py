@@ -74,7 +74,6 @@ def pretrained(
 
     Example:
         model = pretrained("mobilenet_v3_small", (64, 64, 3), 5, weights="none")
-        backbone(model).trainable = False
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     if backbone not in BACKBONES:

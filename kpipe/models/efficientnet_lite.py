@@ -85,9 +85,6 @@ def load_npz(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: The file cannot be read, or is that of another network; nothing is changed.
-
-    Example:
-        load_npz(model, "imagenet.npz")
     """
     try:
         with np.load(path, allow_pickle=False) as content:

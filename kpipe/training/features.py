@@ -5,7 +5,6 @@ import hashlib
 import json
 import pathlib
 import time
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -23,7 +22,8 @@ from .optimizing import with_rate
 BATCH = 64  # examples of one pass through the backbone
 
 
-class Cached(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cached:
     """The training of a head on features.
 
     Attributes:

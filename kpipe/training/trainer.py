@@ -251,8 +251,8 @@ class Trainer:
             )
 
         if self.cache_features:
-            head, seen, seconds = features.cached(model, data)
-            first = loop(head, seen, folder)
+            cached = features.cached(model, data)
+            first, seconds = loop(cached.head, cached.data, folder), cached.seconds
             first.history.seconds = seconds
             history = first.run(initial_epoch, epochs)
             history.feature_seconds = seconds

@@ -8,9 +8,15 @@ imagenet (Keras Hub's preset; needs kpipe[hub], filters=64 stem=imagenet upsampl
 cores: from scratch 69.75 [68.84, 70.64] %, with the backbone of a run on groceries 68.08 [67.16,
 68.99] %.
 
+backbone= is another network trained on ImageNet, here on images enlarged to 96 pixels: its features
+are computed once and a dense layer learns from them; fine_tune=true then trains the backbone as
+well. With efficientnet_lite0: 77.29 [76.46, 78.10] % in 101 s of training, fine-tuned 82.37 [81.61,
+83.10] % in the same 5 minutes (fine_tune_epochs=1 --budget 300s).
+
     kpipe run cifar10_transfer
     kpipe run cifar10_transfer weights=saved_models/grocery_cnn,architecture=resnet18
     kpipe run cifar10_transfer weights=imagenet filters=64 stem=imagenet upsample=4
+    kpipe run cifar10_transfer backbone=efficientnet_lite0 weights=imagenet.npz fine_tune=true
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -7,9 +7,15 @@ pixels, official test split, n = 2,485: 59.15 [57.21, 61.07] %, compared with 2.
 class, in 16 minutes of training on two shared CPU cores. labels=coarse learns the 43 coarse
 classes; architecture=resnet18 is a network whose backbone cifar10_transfer can use.
 
+backbone= is a network trained on ImageNet, at 128 pixels: its features are computed once and a
+dense layer learns from them; fine_tune=true then trains the backbone as well. Measured with
+efficientnet_lite0: 58.23 [56.28, 60.15] % in 31 s of training, fine-tuned 71.15 [69.33, 72.89] % in
+6 minutes.
+
     kpipe run grocery_cnn
     kpipe run grocery_cnn labels=coarse
     kpipe run grocery_cnn architecture=resnet18
+    kpipe run grocery_cnn backbone=efficientnet_lite0 weights=imagenet.npz fine_tune=true
 """
 
 from kpipe import Target, Trainer, datasets, figures, models, optimizers

@@ -145,6 +145,11 @@ def not_understood(monkeypatch, tmp_path, capsys):
         command = importlib.import_module(f"kpipe.commands.{name.replace('-', '_')}")
         monkeypatch.setattr(command, "start", lambda verbose: None)
     monkeypatch.setattr(models, "load_backbone", lambda model, weights: None)  # no such file here
+
+    def pretrained(backbone, input_shape, num_classes, **options):  # no download here
+        return models.cnn(input_shape, num_classes, filters=(4,), dense_units=0)
+
+    monkeypatch.setattr(models, "pretrained", pretrained)
     monkeypatch.setattr(gc, "collect", lambda generation=2: 0)  # by Keras, before every model
     monkeypatch.setattr(  # those of ImageNet would be downloaded
         models, "pretrained", lambda backbone, shape, count, **options: models.cnn(shape, count)

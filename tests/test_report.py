@@ -397,6 +397,25 @@ def test_a_network_trained_anew_is_said_to_be(digits):
     assert "retraining 7 min 3 s" in text and "retrained" not in text
 
 
+@pytest.mark.parametrize(
+    ("best", "kept"),
+    [
+        (5, "The best epoch, 5, is one of them."),
+        (2, "None was better than epoch 2, whose weights are kept."),
+    ],
+)
+def test_features_and_fine_tuning_are_told_in_sentences(digits, best, kept):
+    digits.history = {"epoch": [1, 2, 3, 4, 5], "seconds": [2.0, 0.5, 0.5, 40.0, 41.0]}
+    training = digits.record.training
+    training.feature_seconds, training.frozen_epochs = 49.5, 3
+    training.epochs, training.best_epoch = 5, best
+    text = write(digits, plots=()).text
+    assert "computed once, without augmentation, in 50 s." in text
+    assert "took 0.5 s: about 100 times faster than through the backbone." in text
+    assert "After 3 epochs of the head alone the backbone was fine-tuned for 2 epochs" in text
+    assert kept in text and "features (part of train) 50 s" in text
+
+
 def test_a_target_can_be_an_upper_limit(digits):
     target = digits.record.target
     target.metric, target.at_least, target.at_most = "log_loss", None, 0.05

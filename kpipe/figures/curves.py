@@ -56,7 +56,7 @@ def learning_curves(run: Run) -> Figure | None:
         monitor = run.record.trainer.get("monitor") or "validation"
         monitor = formatting.words(monitor.replace("val_", "validation "))
         title = f"Best {monitor} at epoch {best} of {epochs[-1]:.0f}"
-    style.legend_above(all_axes[0], ncols=4)
+    style.legend_above(all_axes[0], ncols=2 if training and training.frozen_epochs else 3)
     all_axes[-1].set_xlabel("epoch")
     all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.align_ylabels()

@@ -74,6 +74,7 @@ def pretrained(
 
     Example:
         model = pretrained("mobilenet_v3_small", (64, 64, 3), 5, weights="none")
+        model.get_layer("features").output.shape  # (None, 576)
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     if backbone not in BACKBONES:

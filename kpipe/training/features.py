@@ -29,7 +29,8 @@ class Cached:
     Attributes:
         head: The model from the layer "features" to its outputs; it shares layers and optimizer.
         data: The data with features as inputs, float32 (n, size), and without augmentation.
-        seconds: How long the features took to compute, now or when they were cached.
+        seconds: How long the features took to compute, now or when they were cached, without
+            compiling.
     """
 
     head: keras.Model
@@ -162,7 +163,10 @@ def _open(folder: pathlib.Path) -> tuple[np.ndarray, float] | None:
 
 def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.ndarray) -> None:
     print(f"computing the features of {len(rows):,} examples, once", flush=True)
-    compute = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True)
+    first = column.take(rows[:BATCH])
+    spec = tf.TensorSpec((None, *column.row_shape), first.dtype)
+    compute = tf.function(lambda x: frozen(x, training=False), input_signature=[spec])
+    compute(tf.constant(first))  # compiles, which an epoch through the backbone does once
     size = frozen.output.shape[1:]
     values = np.lib.format.open_memmap(
         folder / "features.npy", mode="w+", dtype=np.float32, shape=(len(rows), *size)

@@ -298,8 +298,8 @@ class Trainer:
             better = hooks.comparison(monitor, self.monitor_mode, model)
             if not (better and better(tuned, best)):
                 print(
-                    f"fine-tuning never reached {monitor} {best:.4g} of the frozen backbone "
-                    f"(best {tuned:.4g}): the frozen one is kept",
+                    f"fine-tuning was not better than the frozen backbone ({monitor} {tuned:.4g}, "
+                    f"before {best:.4g}): the frozen one is kept",
                     flush=True,
                 )
                 model.set_weights(before)

@@ -139,7 +139,7 @@ def test_a_run_in_a_kernel_is_short_lines_a_card_and_a_row(execute):
     trained, shown, table, mistake, tqdm = (cell.outputs for cell in notebook.cells)
     assert {output.name for output in trained} == {"stdout"} and not tqdm  # no log, no warning
     printed = "".join(output.text for output in trained)
-    assert "epoch 40/40  " in printed and printed.count("\nepoch ") < 10
+    assert "epoch 40/40  " in printed and printed.count("\nepoch ") < 20
     assert "export verified" in printed
     assert len(shown[0].data["text/plain"].splitlines()) == 5
     assert shown[0].data["text/html"].startswith("<div style=")

@@ -34,6 +34,14 @@ FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 _BOUNDS = ("value", "low", "high")
 
 
+class LearningCurve(dict[str, Any]):
+    """The content of learning_curve.json; `repr` is its table, and what it says."""
+
+    def __repr__(self) -> str:
+        head, rows = report.learning_curve_table(self)
+        return "\n".join([catalogue.align([head, *rows]), "", *report.learning_curve_lines(self)])
+
+
 @callers_dtype_policy()
 def learning_curve(
     name: "str | os.PathLike | pandas.DataFrame",
@@ -47,7 +55,7 @@ def learning_curve(
     budget: float | None = None,
     fresh: bool = False,
     **overrides: object,
-) -> dict[str, Any]:
+) -> LearningCurve:
     """Runs a pipeline, trains it on parts of its train split, and extrapolates its val error.
 
     The parts are 10, 25, 50 and 100 % of the train split, the smaller within the larger. All have
@@ -95,20 +103,17 @@ def learning_curve(
             for fraction in fractions:
                 place = f"{len(points) + 1} of {len(trials) * len(fractions)}"
                 points.append(_point(trial, fraction, folder, run, place))
-        curve = {
-            "metric": experiment.task.HEADLINE,
-            "seeds": [trial.seed for trial in trials],
-            "val_examples": len(points[0].rows),
-            "left_out": left_out,
+        curve = LearningCurve(
+            metric=experiment.task.HEADLINE,
+            seeds=[trial.seed for trial in trials],
+            val_examples=len(points[0].rows),
+            left_out=left_out,
             **measures.learning_curve(points, formatting.is_share(experiment.task.HEADLINE)),
-        }
+        )
         files.write_json(of_run / report.LEARNING_CURVE, curve)
         files.write_bytes(of_run / "learning_curve.csv", _to_csv(curve).encode())
         report_again(experiment, run)
-    head, rows = report.learning_curve_table(curve)
-    print(f"\n{catalogue.align([head, *rows])}\n")
-    print("\n".join(report.learning_curve_lines(curve)))
-    print(f"report: {of_run / 'report.html'}", flush=True)
+    print(f"\n{curve}\nreport: {of_run / 'report.html'}", flush=True)
     return curve
 
 

@@ -41,9 +41,9 @@ VALUES = 8  # written of a vector
 LONGEST = 5000  # characters of a text; a cell of a spreadsheet has at most 32,767
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LabelCheck:
-    """The result of `check_labels`.
+    """The result of `check_labels`; `repr` describes it in a few lines.
 
     Attributes:
         folder: Its folder, with suspects.csv, report.html, labels.json and probabilities.npz.
@@ -52,6 +52,16 @@ class LabelCheck:
 
     folder: pathlib.Path
     record: Record
+
+    def __repr__(self) -> str:
+        found = self.record.details["label_noise"]
+        pairs = [
+            f"{pair['given']} → {pair['suggested']} ({pair['suspects']:,})"
+            for pair in found["pairs"][:4]
+        ]
+        lines = [sentence(found), f"most often: {', '.join(pairs)}"] if pairs else [sentence(found)]
+        where = f"look at {self.folder / 'report.html'}, correct {self.folder / TABLE}"
+        return "\n".join([*lines, where])
 
     @property
     def suspects(self) -> "pandas.DataFrame":
@@ -136,8 +146,9 @@ class _Check:
         record = self._begin()
         if record.status != "finished":
             self._check(record)
-        print(self._summary(record), flush=True)
-        return LabelCheck(self.folder, record)
+        result = LabelCheck(self.folder, record)
+        print(result, flush=True)
+        return result
 
     def _begin(self) -> Record:
         """Returns the record of a finished check with the same settings, or a new record."""
@@ -234,17 +245,6 @@ class _Check:
         write_npz(done, probabilities=probabilities)
         shutil.rmtree(folder)
         return probabilities
-
-    def _summary(self, record: Record) -> str:
-        """Writes the result in a few lines."""
-        found = record.details["label_noise"]
-        pairs = [
-            f"{pair['given']} → {pair['suggested']} ({pair['suspects']:,})"
-            for pair in found["pairs"][:4]
-        ]
-        lines = [sentence(found), f"most often: {', '.join(pairs)}"] if pairs else [sentence(found)]
-        where = f"look at {self.folder / 'report.html'}, correct {self.folder / TABLE}"
-        return "\n".join([*lines, where])
 
 
 def _divide(

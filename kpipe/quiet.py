@@ -17,6 +17,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import warnings
 
 from . import files
 from .errors import UserError
@@ -54,6 +55,8 @@ def move_logs() -> pathlib.Path | None:
         or if the file cannot be written.
     """
     kernel = in_kernel()
+    if kernel:  # tqdm, which TFDS imports, warns if ipywidgets are missing
+        warnings.filterwarnings("ignore", "IProgress not found")
     if sys.stderr is None:  # closed: else a file opened as descriptor 2 would receive the log
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

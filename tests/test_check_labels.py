@@ -115,7 +115,8 @@ def test_a_finished_check_is_reported_and_its_table_stays(check, path, monkeypat
     table.write_bytes(before + b"\r\n")
     assert kpipe.check_labels(path, folds=2, out=path.parent / "out").folder == result.folder
     assert table.read_bytes() == before + b"\r\n"
-    assert "Of 300 labels about " in capsys.readouterr().out
+    assert "Of 300 labels about " in (shown := capsys.readouterr().out)
+    assert shown.endswith(f"{result!r}\n") and len(repr(result).splitlines()) == 3
     table.write_bytes(before)
 
 

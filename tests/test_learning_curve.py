@@ -198,6 +198,15 @@ def test_an_error_falls_in_its_unit():
     assert rows[-1][:2] == ("2,000", "200 %") and rows[-1][2].startswith("67.08 [")
 
 
+def test_a_curve_in_a_notebook_is_its_table_and_what_it_says():
+    from IPython.lib.pretty import pretty
+
+    curve = extrapolating.LearningCurve(curve_of(falling()))
+    lines = pretty(curve).splitlines()
+    assert lines[0].startswith("training examples") and len(lines) < 12
+    assert lines[6:] == ["", *report.learning_curve_lines(curve)]
+
+
 def test_the_figure_shows_every_training_and_the_way_to_twice_the_data(tmp_path):
     run = types.SimpleNamespace(folder=tmp_path)
     assert figures.more_data(run) is None

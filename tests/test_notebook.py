@@ -98,16 +98,60 @@ def test_a_kernel_is_kept_free_of_logs_once_and_nothing_else_is(monkeypatch):
 # --- a real kernel ----------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # imports TensorFlow in three further processes
-def test_the_notebook_of_the_docs_runs_in_a_kernel(tmp_path, monkeypatch):
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Executes a notebook in a kernel, in a folder of its own."""
     from nbclient import NotebookClient
 
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
+    place = {"metadata": {"path": str(tmp_path)}}
+    return lambda notebook: NotebookClient(notebook, timeout=300, resources=place).execute()
+
+
+TINY = """
+import kpipe
+from kpipe import Trainer, datasets, losses, models
+
+
+def load_data(hp):
+    return datasets.arrays([[i / 40, i % 2] for i in range(40)], [i % 2 for i in range(40)])
+
+
+def build_model(hp):
+    model = models.mlp((2,), 2, units=(2,))
+    model.compile("sgd", **losses.for_task("classification"))
+    return model
+
+
+tiny = {"name": "tiny", "task": "classification", "plots": [], "load_data": load_data,
+        "build_model": build_model, "build_trainer": lambda hp: Trainer(epochs=40)}
+run = kpipe.run(tiny)
+"""
+
+
+def test_a_run_in_a_kernel_is_short_lines_a_card_and_a_row(execute):
+    texts = [TINY, "run", "kpipe.runs()", "kpipe.run(tiny, epoch=1)", "from tqdm import auto"]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, texts)))
+    notebook.cells[3].metadata["tags"] = ["raises-exception"]
+    execute(notebook)
+    trained, shown, table, mistake, tqdm = (cell.outputs for cell in notebook.cells)
+    assert {output.name for output in trained} == {"stdout"} and not tqdm  # no log, no warning
+    printed = "".join(output.text for output in trained)
+    assert "epoch 40/40  " in printed and printed.count("\nepoch ") < 20
+    assert "export verified" in printed
+    assert len(shown[0].data["text/plain"].splitlines()) == 5
+    assert shown[0].data["text/html"].startswith("<div style=")
+    assert table[0].data["text/html"].count("<tr") == 2
+    assert mistake[0].traceback[0].startswith("UserError: no key 'epoch'; did you mean 'epochs'?")
+    assert len(mistake[0].traceback) == 1
+
+
+@pytest.mark.slow  # imports TensorFlow in three further processes
+def test_the_notebook_of_the_docs_runs_in_a_kernel(tmp_path, execute):
     notebook = nbformat.read(NOTEBOOK, 4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
+    execute(notebook)
     by_text = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):

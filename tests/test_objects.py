@@ -8,6 +8,7 @@ import sys
 import types
 
 import numpy as np
+import pandas
 import pytest
 
 from kpipe.errors import Interrupted, RunError, UserError, resumable
@@ -94,6 +95,14 @@ def test_a_namespace_a_dict_and_a_class_are_the_same_pipeline():
 
 def test_what_has_no_name_is_called_notebook():
     assert experiment_of(pipeline()).name == "notebook"
+
+
+@pytest.mark.parametrize("given", [None, 42, [1, 2], np.zeros((3, 2)), pandas.Series([1, 2])])
+def test_what_is_neither_a_pipeline_nor_data_is_refused(given):
+    with pytest.raises(
+        UserError, match=rf"^{type(given).__name__} is no pipeline and no data; exp"
+    ):
+        experiment_of(given)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".a", 3, "x" * 81])

@@ -313,6 +313,22 @@ def test_a_metrics_parts_are_logged_and_not_shown(capsys):
     assert "kl 1.5" in shown and "kl/0" not in shown
 
 
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "lines"), [(30, 0.1, 30), (300, 0.1, 16), (40, 3, 40)]
+)
+def test_short_epochs_do_not_fill_a_log(capsys, monkeypatch, epochs, seconds, lines):
+    from kpipe.training import progress
+
+    now = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds * next(now))
+    shown = progress.Progress(epochs=epochs, steps_per_epoch=1, step=0)
+    for epoch in range(1, epochs + 1):
+        shown.end({"epoch": epoch, "seconds": seconds, "loss": 1.0})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == lines
+    assert printed[0].split()[1] == f"1/{epochs}" and f"epoch {epochs}/{epochs} " in printed[-1]
+
+
 def test_history_csv_has_the_promised_columns(trained):
     _, history = trained
     lines = history.to_csv().splitlines()

@@ -62,6 +62,13 @@ def find(name: object, overrides: Mapping[str, object]) -> Found:
             label = label.removesuffix(data.suffix if data.suffix in _PACKED else "")
             label = pathlib.Path(label).stem
     else:
+        import pandas
+
+        if not isinstance(name, pandas.DataFrame):
+            raise UserError(
+                f"{type(name).__name__} is no pipeline and no data; expected a name, a path, a "
+                "pandas DataFrame, or an object with load_data, build_model and build_trainer"
+            )
         data, label = name, "dataframe"
     kind = datasets.kind_of(data, overrides)
     return Found(catalogue.folder() / f"{kind}.py", label, data)

@@ -96,7 +96,7 @@ def _back_test(curve: Mapping[str, Any]) -> list[str]:
         f"{formatting.number(metric, measured['value'])}"
     )
     if test["low"] is None:
-        return [f"{text} (no interval from {before} trainings; --seeds 3 gives one)."]
+        return [f"{text} (no interval from {before} trainings; three seeds give one)."]
     if test["holds"]:
         return [f"{text}."]
     return [f"{text}: outside, so the law does not hold here, and neither does the extrapolation."]

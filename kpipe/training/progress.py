@@ -1,5 +1,6 @@
-"""Progress of training: a bar with the time left, or one line per epoch."""
+"""Progress of training: a bar with the time left, or lines with an epoch each."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from ..formatting import duration
 class Progress:
     """Prints the progress of training: Keras' bar on a terminal, otherwise one line per epoch.
 
+    Of more than `LINES` epochs those are left out that end soon after a printed one, so that a
+    training of a few seconds does not fill the cell of a notebook or a log.
+
     Args:
         epochs: Number of epochs of the whole run.
         steps_per_epoch: Number of steps of one epoch.
@@ -21,6 +25,8 @@ class Progress:
 
     # Seconds to wait for the estimate, which begins after the first steps, which compile.
     ESTIMATE_AFTER = 3.0
+    LINES = 30
+    SECONDS = 2.0  # between two lines
 
     def __init__(self, epochs: int, steps_per_epoch: int, step: int, start: int = 0):
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
@@ -30,6 +36,7 @@ class Progress:
         self.steps = 0  # in this process
         self.clock: tuple[float, int] | None = None  # (time, steps) after compilation
         self.estimated = False
+        self.printed = -math.inf  # when the last line was
         if step != start:
             epoch, within = divmod(step, steps_per_epoch)
             print(f"resuming at epoch {epoch + 1}, step {within:,} of {steps_per_epoch:,}")
@@ -74,7 +81,11 @@ class Progress:
         if self.bar:
             self.bar.stateful_metrics.update(metrics)
             self.bar.update(self.steps_per_epoch, list(metrics.items()), finalize=True)
-        else:
+            return
+        now = time.monotonic()
+        whole = self.epochs <= self.LINES or row["epoch"] == self.epochs
+        if whole or now - self.printed >= self.SECONDS:
+            self.printed = now
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             width = len(str(self.epochs))
             print(

@@ -226,6 +226,7 @@ def described(value):
         (lambda n: np.full(3, n), 1, 2),
         (lambda n: Config(n), 1, 2),
         (lambda n: type("Own", (), {"f": n, "__module__": __name__}), closure(1), closure(2)),
+        (lambda n: type("Own", (), {"f": n, "__module__": __name__})(), closure(1), closure(2)),
         (
             lambda n: type("Own", (), {"f": property(n), "__module__": __name__}),
             *map(closure, (1, 2)),

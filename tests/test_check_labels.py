@@ -289,11 +289,14 @@ def test_another_table_is_named_with_its_line(tmp_path):
         (["check-labels", "logic_gates"], "folds=5: there are 4 different examples"),
         (["run", "mnist_mlp", "--corrections", "no.csv"], "no.csv: no such file"),
         (["run", "mnist_mlp", "--corrections", "a.csv", "--search", "grid"], "without --search"),
+        (["run", "mnist_mlp", "--corrections", "a.csv", "--learning-curve"], "-learning-curve"),
+        (["run", "diabetes_mlp", "--corrections", "a.csv"], "for classes; the task is regression"),
         (["check-labels", "mnist_mlp", "corrections=a.csv"], "use --corrections"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    write_suspects(tmp_path / "a.csv", [SUSPECTS[0]._replace(correct_label="b")])
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -162,7 +162,7 @@ def _kinds_of(labels: np.ndarray) -> int:
 
 def _begin(folder: pathlib.Path, experiment: Experiment) -> None:
     """Writes curve.json, a run's record, or compares an existing one with this curve."""
-    path, record = folder / "curve.json", new_record(experiment)
+    path, record = folder / "curve.json", new_record(experiment, "learning_curve")
     record.data.fingerprint = experiment.fingerprint()
     if path.is_file():
         return check_same(path, read_record(path), record)

@@ -141,7 +141,7 @@ class _Check:
 
     def _begin(self) -> Record:
         """Returns the record of a finished check with the same settings, or a new record."""
-        record, path = new_record(self.experiment), self.folder / "labels.json"
+        record, path = new_record(self.experiment, "check_labels"), self.folder / "labels.json"
         record.data.fingerprint = self.experiment.fingerprint()
         if path.is_file():
             existing = read_record(path)

@@ -76,6 +76,7 @@ def check(path):
 
 def test_planted_labels_are_found(check):
     result, _ = check
+    assert result.record.command.startswith("kpipe.check_labels(")
     found = {int(name.split()[1]) for name in result.suspects.example}
     assert len(found & set(WRONG)) >= 0.9 * len(WRONG)
     assert len(found & set(WRONG)) >= 0.9 * len(found)
@@ -248,7 +249,9 @@ def test_a_run_with_corrections_says_so(path, tmp_path, capsys):
     write_suspects(table, [Suspect("train 0", "b", "a", 0.1, 0.9, "a")])
     experiment = open_experiment(path, {}, data="auto", data_dir=None, seed=0, corrections=table)
     assert f"corrected: 1 label of train and val, by {table}" in capsys.readouterr().out
-    assert new_record(experiment).data.description == "my mine, 1 label corrected by mine.csv"
+    record = new_record(experiment)
+    assert record.data.description == "my mine, 1 label corrected by mine.csv"
+    assert record.command.endswith(f"corrections={str(table)!r})")
     assert run_folder(tmp_path, experiment).name == "mine,corrections=mine"
 
 

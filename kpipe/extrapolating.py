@@ -6,14 +6,14 @@ import io
 import os
 import pathlib
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from . import files, formatting, report
 from .data import Data
-from .errors import UserError
+from .errors import UserError, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.execution import Execution
@@ -27,9 +27,6 @@ from .measures import learning_curve as measures
 from .measures.learning_curve import Point
 from .records import Run, read_record
 
-if TYPE_CHECKING:
-    import pandas
-
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 _BOUNDS = ("value", "low", "high")
 
@@ -42,9 +39,10 @@ class LearningCurve(dict[str, Any]):
         return "\n".join([catalogue.align([head, *rows]), "", *report.learning_curve_lines(self)])
 
 
+@resumable()
 @callers_dtype_policy()
 def learning_curve(
-    name: "str | os.PathLike | pandas.DataFrame",
+    name: object,
     *,
     seeds: int = 1,
     seed: int = 0,
@@ -169,7 +167,7 @@ def _kinds_of(labels: np.ndarray) -> int:
 
 def _begin(folder: pathlib.Path, experiment: Experiment) -> None:
     """Writes curve.json, a run's record, or compares an existing one with this curve."""
-    path, record = folder / "curve.json", new_record(experiment)
+    path, record = folder / "curve.json", new_record(experiment, "learning_curve")
     record.data.fingerprint = experiment.fingerprint()
     if path.is_file():
         return check_same(path, read_record(path), record)

@@ -18,7 +18,7 @@ from .datasets import Dataset
 from .datasets.corrections import Suspect, read_suspects, write_suspects
 from .datasets.own.division import joined
 from .datasets.splits import divide, folds_of
-from .errors import UserError
+from .errors import UserError, resumable
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import run_folder, set_aside
@@ -71,9 +71,10 @@ class LabelCheck:
         return pandas.DataFrame(read_suspects(self.folder / TABLE), columns=Suspect._fields)
 
 
+@resumable()
 @callers_dtype_policy()
 def check_labels(
-    name: "str | os.PathLike | pandas.DataFrame",
+    name: object,
     *,
     folds: int = FOLDS,
     seed: int = 0,
@@ -92,8 +93,7 @@ def check_labels(
     Test labels are not looked at. A finished check is reported, an interrupted one resumed.
 
     Args:
-        name: Name of a bundled pipeline that learns one class per example, path to your own file,
-            or your own data, see `kpipe.run`.
+        name: A pipeline that learns one class per example, or your own data, see `kpipe.run`.
         folds: Number of folds, and of trainings.
         seed: Random seed of the folds and of everything in `kpipe.run`.
         data: See `kpipe.run`, also for the next.
@@ -152,7 +152,7 @@ class _Check:
 
     def _begin(self) -> Record:
         """Returns the record of a finished check with the same settings, or a new record."""
-        record, path = new_record(self.experiment), self.folder / "labels.json"
+        record, path = new_record(self.experiment, "check_labels"), self.folder / "labels.json"
         record.data.fingerprint = self.experiment.fingerprint()
         if path.is_file():
             existing = read_record(path)

@@ -148,6 +148,14 @@ def test_the_interval_of_the_calibration_error_is_that_of_resampled_examples():
     assert (entry["low"], entry["high"]) == pytest.approx(expected, abs=0.01)
 
 
+def test_a_calibration_error_is_at_most_1():
+    wrong = np.array([[0.0, 1.0]] * 4, np.float32)
+    arrays = {"label": np.array([0, 0, 0, 1]), "probabilities": wrong, "calibrated": wrong}
+    arrays["prediction_set"] = np.ones((4, 2), bool)
+    entry = calibration.calibration_metrics(arrays)["ece"]
+    assert (entry["value"], entry["high"]) == (0.75, 1.0)
+
+
 @pytest.mark.parametrize("n", [1, 8, 9, 10, 19, 99, 100, 1000])
 def test_the_threshold_is_the_order_statistic_of_split_conformal_prediction(n):
     probabilities, labels = overconfident(n)

@@ -76,6 +76,7 @@ def check(path):
 
 def test_planted_labels_are_found(check):
     result, _ = check
+    assert result.record.command.startswith("kpipe.check_labels(")
     found = {int(name.split()[1]) for name in result.suspects.example}
     assert len(found & set(WRONG)) >= 0.9 * len(WRONG)
     assert len(found & set(WRONG)) >= 0.9 * len(found)
@@ -249,7 +250,9 @@ def test_a_run_with_corrections_says_so(path, tmp_path, capsys):
     write_suspects(table, [Suspect("train 0", "b", "a", 0.1, 0.9, "a")])
     experiment = open_experiment(path, {}, data="auto", data_dir=None, seed=0, corrections=table)
     assert f"corrected: 1 label of train and val, by {table}" in capsys.readouterr().out
-    assert new_record(experiment).data.description == "my mine, 1 label corrected by mine.csv"
+    record = new_record(experiment)
+    assert record.data.description == "my mine, 1 label corrected by mine.csv"
+    assert record.command.endswith(f"corrections={str(table)!r})")
     assert run_folder(tmp_path, experiment).name == "mine,corrections=mine"
 
 
@@ -290,11 +293,14 @@ def test_another_table_is_named_with_its_line(tmp_path):
         (["check-labels", "logic_gates"], "folds=5: there are 4 different examples"),
         (["run", "mnist_mlp", "--corrections", "no.csv"], "no.csv: no such file"),
         (["run", "mnist_mlp", "--corrections", "a.csv", "--search", "grid"], "without --search"),
+        (["run", "mnist_mlp", "--corrections", "a.csv", "--learning-curve"], "-learning-curve"),
+        (["run", "diabetes_mlp", "--corrections", "a.csv"], "for classes; the task is regression"),
         (["check-labels", "mnist_mlp", "corrections=a.csv"], "use --corrections"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    write_suspects(tmp_path / "a.csv", [SUSPECTS[0]._replace(correct_label="b")])
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

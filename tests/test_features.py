@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from kpipe import Trainer, models, optimizers
+from kpipe.data import Split
 from kpipe.datasets import Augmentation
 from kpipe.errors import UserError
+from kpipe.inputs import Rows
 from kpipe.training import features, weights_sha256
 from kpipe.training.optimizing import with_rate
 
@@ -91,8 +93,22 @@ def test_features_are_computed_once_for_all_heads_and_divisions_of_the_same_rows
         model = models.backbone(network())
         np.testing.assert_allclose(taken, model(whole.take(np.arange(40))[0]), atol=1e-6)
     features.cached(network(seed=1), few)  # other weights
-    features.cached(network(), dataclasses.replace(few, fingerprint="other data"))
+    other = Rows(255 - few.train.inputs)  # the same rows of other inputs
+    splits = {k: dataclasses.replace(s, column=other) for k, s in few.splits.items()}
+    features.cached(network(), dataclasses.replace(few, splits=splits))
     assert capsys.readouterr().out.count("computing the features") == 2
+
+
+def test_train_and_val_of_files_of_their_own_have_their_own_features(few):
+    def own(split):
+        inputs, labels = split.take(np.arange(40))
+        return Split(Rows(inputs), labels, np.arange(40))
+
+    train, val = own(few.train), own(few.val)
+    data = dataclasses.replace(few, splits={**few.splits, "train": train, "val": val})
+    seen = features.cached(network(), data).data
+    expected = models.backbone(network())(val.take(np.arange(40))[0])
+    np.testing.assert_allclose(seen.val.take(np.arange(40))[0], expected, atol=1e-6)
 
 
 def test_test_is_never_touched(few):

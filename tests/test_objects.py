@@ -11,6 +11,7 @@ import numpy as np
 import pandas
 import pytest
 
+from kpipe import extrapolating, label_checking
 from kpipe.errors import Interrupted, RunError, UserError, resumable
 from kpipe.experiments import catalogue, describing, modules, objects, running
 from kpipe.experiments.identity import code_of, sha256_of
@@ -235,6 +236,7 @@ def described(value):
         (lambda n: np.full(3, n), 1, 2),
         (lambda n: Config(n), 1, 2),
         (lambda n: type("Own", (), {"f": n, "__module__": __name__}), closure(1), closure(2)),
+        (lambda n: type("Own", (), {"f": n, "__module__": __name__})(), closure(1), closure(2)),
         (
             lambda n: type("Own", (), {"f": property(n), "__module__": __name__}),
             *map(closure, (1, 2)),
@@ -300,13 +302,17 @@ def test_a_notebook_shows_an_error_in_one_line(message, shown):
     assert UserError(message)._render_traceback_() == [f"UserError: {shown}"]
 
 
-def test_an_interrupt_is_one_line_and_still_an_interrupt(monkeypatch, tmp_path):
-    def interrupt(*_):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(running, "run"), (extrapolating, "learning_curve"), (label_checking, "check_labels")],
+)
+def test_an_interrupt_is_one_line_and_still_an_interrupt(module, name, monkeypatch, tmp_path):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.Execution, "run", interrupt)
+    monkeypatch.setattr(module, "open_experiment", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
-        running.run(pipeline(), out=tmp_path)
+        getattr(module, name)(pipeline(), out=tmp_path)
     assert isinstance(caught.value, Interrupted) and not isinstance(caught.value, Exception)
     assert caught.value._render_traceback_() == [
         "Interrupted: interrupted; the same call resumes an unfinished run"

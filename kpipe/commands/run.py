@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> int:
             "NAME --learning-curve with its key=value"
         )
     if given.corrections is not None:
-        if given.search is not None:
-            raise UserError("--corrections is for a run, without --search")
+        if given.search is not None or given.learning_curve:
+            raise UserError("--corrections is for a run, without --search and --learning-curve")
         options["corrections"] = given.corrections
     if given.search is None:
         if given.trials is not None:

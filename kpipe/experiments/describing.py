@@ -17,7 +17,7 @@ IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
 
 
 def new_record(experiment: Experiment, function: str = "run") -> Record:
-    """Returns the record of a run that begins now, or of a search if `function` says so."""
+    """Returns the record of what begins now: a run, or what another function of kpipe does."""
     entry = objects.entry(experiment.module)
     dataset, source = experiment.dataset, experiment.source
     return Record(
@@ -46,11 +46,13 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
 
 
 def _call(experiment: Experiment, function: str) -> str:
-    """Writes the call that begins a run, as it is recorded outside the command line."""
+    """Writes the call of a function of kpipe, as it is recorded outside the command line."""
     settings = experiment.settings
     several = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     options = {"seed": experiment.seed, "plan": experiment.plan, "budget": experiment.budget}
     options["data"] = "sample" if experiment.source.kind == "sample" else None
+    corrections = experiment.dataset.corrections
+    options["corrections"] = str(corrections.path) if corrections else None
     given = {**settings.overrides, **several, **{k: v for k, v in options.items() if v}}
     said = "".join(f", {key}={value!r}" for key, value in given.items())
     return f"kpipe.{function}({_argument(experiment.module)}{said})"

@@ -76,7 +76,7 @@ def code_of(value: Any, module: str, seen: tuple[int, ...] = ()) -> Any:
         if isinstance(value, type):
             parts = {k: v for k, v in vars(value).items() if not k.startswith("__") or callable(v)}
             return ["class", *map(describe, value.__bases__), describe(parts)]
-        return [*name, describe(getattr(value, "__dict__", {}))]
+        return [describe(type(value)), describe(getattr(value, "__dict__", {}))]
     if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
         return [*name, describe(dict(getattr(value, "__dict__", {})))]
     return name

@@ -141,7 +141,7 @@ def open_experiment(
         found = settings.dataset.find(data, data_dir)
     _show_banner(real_data_command(module), settings.dataset, found)
     if corrected is not None:
-        settings, found = _with_corrections(settings, found, corrected)
+        settings, found = _with_corrections(module.task, settings, found, corrected)
     return Experiment(
         module=module,
         settings=settings,
@@ -154,11 +154,11 @@ def open_experiment(
 
 
 def _with_corrections(
-    settings: keys.Settings, source: Source, corrections: Corrections
+    task: str, settings: keys.Settings, source: Source, corrections: Corrections
 ) -> tuple[keys.Settings, Source]:
     """Returns settings and source with corrected labels, and says how many."""
-    if settings.dataset.task not in ("", "classification"):
-        raise UserError(f"--corrections is for classes; the task is {settings.dataset.task}")
+    if task != "classification":
+        raise UserError(f"--corrections is for classes; the task is {task}")
     count = counted(len(corrections.rows), "label")
     print(f"corrected: {count} of train and val, by {corrections.path}", flush=True)
     dataset = dataclasses.replace(settings.dataset, corrections=corrections)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from scipy import stats
 
 from .. import formatting
 from ..measures.calibration import BINS, bins_of, confidence
+from ..measures.intervals import proportion
 from ..records import Run
 from . import style
 from .style import BLUE, GREY, VERMILION
@@ -35,10 +35,12 @@ def reliability_diagram(run: Run) -> Figure | None:
         counts = np.bincount(bins, minlength=BINS)
         drawn = np.flatnonzero(counts >= min(FEWEST, counts.max()))
         n = counts[drawn]
-        means, shares = (
-            np.bincount(bins, values.ravel(), BINS)[drawn] / n for values in (sure, happened)
+        sums, times = (
+            np.bincount(bins, values.ravel(), BINS)[drawn] for values in (sure, happened)
         )
-        low, high = _wilson(shares, n)
+        means, shares = sums / n, times / n
+        intervals = [proportion(*of_bin) for of_bin in zip(times, n, strict=True)]
+        low, high = (np.array([it[bound] for it in intervals]) for bound in ("low", "high"))
         whiskers = np.maximum([shares - low, high - shares], 0)
         look: Any = {"markersize": 5, "elinewidth": 1.3, "linewidth": 1.3, "color": color}
         axes.errorbar(means, shares, yerr=whiskers, fmt=f"-{marker}", label=label, **look)
@@ -66,11 +68,3 @@ def reliability_diagram(run: Run) -> Figure | None:
     said = f"Calibration error {before} before, {after} after (temperature {temperature:.2f})"
     style.set_title(figure, said)
     return figure
-
-
-def _wilson(shares: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns Wilson's 95 % interval of each share."""
-    z = stats.norm.ppf(0.975)
-    center = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return center - half, center + half

@@ -252,7 +252,7 @@ def _calibration_errors(labels: np.ndarray, *answers: np.ndarray) -> list[dict]:
         {
             "value": float(value),
             "low": float(max(0.0, min(value, 2 * value - high))),
-            "high": float(max(value, 2 * value - low)),
+            "high": float(min(1.0, max(value, 2 * value - low))),
             "n": n,
         }
         for value, low, high in zip(values, lower, upper, strict=True)

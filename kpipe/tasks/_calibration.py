@@ -23,7 +23,7 @@ Outputs = dict[str, tf.Tensor]
 
 
 def fit(model: keras.Model, data: Data) -> CalibrationRecord | None:
-    """Fits temperature and prediction sets to val alone.
+    """Fits a temperature to val alone, and of classes the threshold of prediction sets.
 
     Args:
         model: Result of a task's `inference`, trained without val.
@@ -108,7 +108,7 @@ def golden(arrays: Mapping[str, np.ndarray]) -> tuple[list[Case], np.ndarray]:
     compared, sure = [Comparison("calibrated", "calibrated")], np.array(True)
     if "prediction_set" in arrays:
         edge = np.float32(1 - arrays["threshold"])
-        sure = np.all(np.abs(arrays["calibrated"] - edge) > DECIDED, axis=1, keepdims=True)[:, 0]
+        sure = np.abs(arrays["calibrated"] - edge).min(axis=1) > DECIDED
         compared.append(Comparison("prediction_set", "prediction_set", rows=sure))
     return [Case(ENDPOINT, {"probabilities": "probabilities"}, compared)], sure
 

@@ -18,7 +18,7 @@ from ..inputs import Tokens
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
-from ..records import CalibrationRecord, Metrics, Run
+from ..records import Metrics, Run
 from ..report import Section
 from . import _calibration, _cases, _contract, _labels, _simple
 
@@ -32,8 +32,8 @@ FIGURES = (
     figures.decision_regions,
     figures.compare_bag_of_words,
 )
-
 ALWAYS = (figures.reliability_diagram,)
+calibrate = _calibration.fit
 MISTAKES = 10  # shown with their text
 EXCERPT = 500  # characters of a text
 # Probabilities closer than this can change places by the last bits.
@@ -64,11 +64,6 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
     """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=True)
     return _contract.inference_model(model, data, "probabilities", transform)
-
-
-def calibrate(model: keras.Model, data: Data) -> CalibrationRecord | None:
-    """Fits temperature and prediction sets to val; None if it has too few examples."""
-    return _calibration.fit(model, data)
 
 
 def probabilities(model: keras.Model, split: Split) -> np.ndarray:
@@ -112,7 +107,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
 
 def errors(model: keras.Model, split: Split) -> np.ndarray:
     """Returns 1 for each example of a split that the model gets wrong, else 0: float64 (n,)."""
-    predicted = _cases.predict(model, split, "probabilities").argmax(axis=1)
+    predicted = probabilities(model, split).argmax(axis=1)
     return (predicted != split.labels[split.rows]).astype(float)
 
 

@@ -16,13 +16,14 @@ from ..export import Case, Endpoints
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
-from ..records import CalibrationRecord, Metrics, Run
+from ..records import Metrics, Run
 from ..report import Section
 from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
 ALWAYS = (figures.reliability_diagram,)
+calibrate = _calibration.fit
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits
 
@@ -50,11 +51,6 @@ def inference(model: keras.Model, data: Data) -> keras.Model:
     """Returns the trained model with the single output `probabilities`."""
     transform = _contract.probabilities_of(model, data, exclusive=False)
     return _contract.inference_model(model, data, "probabilities", transform)
-
-
-def calibrate(model: keras.Model, data: Data) -> CalibrationRecord | None:
-    """Fits temperature and prediction sets to val; None if it has too few examples."""
-    return _calibration.fit(model, data)
 
 
 def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:

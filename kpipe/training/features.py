@@ -64,8 +64,8 @@ def frozen_backbone(model: keras.Model, setting: str) -> keras.Model:
 def cached(model: keras.Model, data: Data) -> Cached:
     """Computes the features of train and val, or opens them in $KPIPE_HOME/features.
 
-    A folder belongs to the backbone's weights and layers, the data and the rows of train and val
-    together: runs with other heads, settings or divisions of the same rows share it.
+    A folder belongs to the backbone's weights and layers, and the inputs of train and val together:
+    runs with other heads, settings, labels or divisions of the same examples share it.
 
     Args:
         model: Compiled model with a frozen backbone.
@@ -88,7 +88,7 @@ def cached(model: keras.Model, data: Data) -> Cached:
     for column in {id(split.inputs): split.column for split in splits.values()}.values():
         own = [split.rows for split in splits.values() if split.inputs is column.values]
         rows = np.unique(np.concatenate(own))
-        folder = files.home() / "features" / _digest(frozen, data, column, rows)
+        folder = files.home() / "features" / _digest(frozen, column, rows)
         values, took = files.open_or_write(
             folder,
             lambda folder=folder: _open(folder),  # type: ignore[misc]
@@ -141,16 +141,18 @@ def _compile_arguments(model: keras.Model) -> dict:
     return {**model._compile_config.config, "optimizer": model.optimizer}  # private in Keras 3
 
 
-def _digest(frozen: keras.Model, data: Data, column: Column, rows: np.ndarray) -> str:
-    about = [
-        weights_sha256(frozen),
-        frozen.get_config(),
-        data.fingerprint,
-        [len(column), *column.row_shape],
-        hashlib.sha256(rows.tobytes()).hexdigest(),
-        [tf.__version__, keras.__version__],
-    ]
-    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:32]
+def _digest(frozen: keras.Model, column: Column, rows: np.ndarray) -> str:
+    """Hashes what features follow from; data, rows and splits do not say what the inputs are.
+
+    Texts and tables are encoded by what was fitted to the train split, hence by the seed.
+    """
+    about = [weights_sha256(frozen), frozen.get_config(), tf.__version__, keras.__version__]
+    digest = hashlib.sha256(json.dumps(about, default=str).encode())
+    for begin in range(0, len(rows), BATCH):
+        batch = column.take(rows[begin : begin + BATCH])
+        digest.update(f"{batch.dtype} {batch.shape}".encode())
+        digest.update(batch.tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _open(folder: pathlib.Path) -> tuple[np.ndarray, float] | None:

@@ -281,7 +281,7 @@ class Trainer:
         before, begin = model.get_weights(), initial_epoch + len(frozen.rows)
         end = begin + self.fine_tune_epochs
         steps = Schedule(len(data.train), self.batch_size).steps_per_epoch
-        decay_steps = 0 if self.reduce_lr_patience else end * steps - begin * steps
+        decay_steps = 0 if self.reduce_lr_patience else self.fine_tune_epochs * steps
         features.unfreeze(model, self.fine_tune_rate, decay_steps)
         print(
             f"fine-tuning from epoch {begin + 1}, with the weights of epoch {frozen.best_epoch}: "

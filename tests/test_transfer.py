@@ -115,14 +115,15 @@ def test_another_network_is_refused_by_its_first_missing_layer(tmp_path, plain):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing.keras", "no such file; expected imagenet, a .keras or .weights.h5 file"),
+        ("nothing.keras", "no such file; expected imagenet, a .keras, .h5 or .npz file"),
+        (".", "model.keras: no such file"),
         ("broken.keras", "not a readable Keras model"),
         ("broken.weights.h5", "not weights of"),
         ("weights.pth", "expected a .keras, .h5 or .npz file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
-    if not name.startswith("nothing"):
+    if name not in (".", "nothing.keras"):
         (tmp_path / name).write_bytes(b"no weights")
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
         models.load_backbone(small(), tmp_path / name)

@@ -93,8 +93,9 @@ def _declared(module: types.ModuleType, keys: _Keys) -> Iterator[None]:
         yield
     except ValueError as error:
         shown = ", ".join(f"{key}={values[0]}" for key, values in keys.parsed.items())
+        reason = first_line(error, 1000)  # what to do is at the end, after paths and names
         raise UserError(
-            f"{module.__name__} cannot be built with {shown or 'its defaults'}: {first_line(error)}"
+            f"{module.__name__} cannot be built with {shown or 'its defaults'}: {reason}"
         ) from error
 
 

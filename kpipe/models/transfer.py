@@ -56,8 +56,8 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
         path = path / "model.keras"
     if not path.is_file():
         raise ValueError(
-            f"weights={weights}: no such file; expected {', '.join(HUB_PRESETS)}, a .keras or "
-            ".weights.h5 file, or a run's folder"
+            f"weights={path}: no such file; expected {', '.join(HUB_PRESETS)}, a .keras, .h5 or "
+            ".npz file, or a run's folder"
         )
     if path.suffix == ".h5":
         _load_weights(target, path)

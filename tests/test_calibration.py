@@ -299,6 +299,8 @@ def make_run(folder, make=overconfident, examples=200):
     task, names = ("classification", "abcd") if make is overconfident else ("multilabel", "abc")
     metrics = calibration.calibration_metrics(arrays)
     metrics |= {name: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 400} for name in ("accuracy",)}
+    if "set_coverage" in metrics:
+        metrics["set_coverage"] |= {"value": 0.91, "low": 0.88, "high": 0.93}
     metrics |= {"majority_baseline": {"value": 0.3, "low": 0.2, "high": 0.4, "n": 400}}
     run = run_of(folder, task, metrics, tuple(names), arrays)
     threshold = 0.6 if make is overconfident else None
@@ -336,6 +338,29 @@ def test_few_val_examples_are_a_warning(tmp_path):
     assert said in summary(run)
     assert said[1:] in classification.sections(run)[0].note
     assert "the temperature is uncertain" in summary(make_run(tmp_path, several, 99))
+
+
+def test_what_does_not_hold_on_test_is_a_warning(tmp_path):
+    run = make_run(tmp_path)
+    assert "test differs" not in summary(run)
+    run.metrics["set_coverage"] |= {"value": 0.85, "n": 4837}
+    run.record.calibration.examples = 1451
+    said = "test differs from val: sets contain the true class in less than 90 %"
+    assert said in summary(run) and said[1:] in classification.sections(run)[0].note
+    run.metrics["ece"]["value"] = run.metrics["calibrated_ece"]["low"] - 0.001
+    assert "val: the temperature does not reduce the error and sets contain" in summary(run)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "n", "num_val", "short"),
+    [  # 90 % less 1.96 times the root of 0.09 (1 / n + 1 / (num_val + 2))
+        (0.8823, 4837, 1451, True),
+        (0.8826, 4837, 1451, False),
+        (0.8165, 98, 98, False),
+    ],
+)
+def test_a_coverage_falls_short_only_beyond_chance(coverage, n, num_val, short):
+    assert calibration.falls_short(coverage, n, num_val) == short
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ network have several: labels are int (n, num_labels), 0 or 1.
 import math
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from .intervals import CONFIDENCE, interval_of_mean, proportion
 
@@ -138,6 +138,25 @@ def prediction_sets(calibrated: np.ndarray, threshold: float, likeliest: np.ndar
     likely = calibrated >= np.float32(1 - threshold)
     likely[np.arange(len(calibrated)), likeliest] = True
     return likely
+
+
+def falls_short(coverage: float, n: int, num_val: int) -> bool:
+    """Whether the coverage of sets is too far below 90 % to be chance.
+
+    Chance is that of the n test examples and of the val examples that gave the threshold, whose
+    variance is that of a beta distribution (Angelopoulos and Bates 2021, section 3.2).
+
+    Args:
+        coverage: Share of the test examples whose set contains the true class.
+        n: Number of test examples.
+        num_val: Number of val examples.
+
+    Example:
+        falls_short(0.85, 4837, 1451)  # True
+    """
+    variance = COVERAGE * (1 - COVERAGE) * (1 / n + 1 / (num_val + 2))
+    chance = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
+    return coverage < COVERAGE - chance
 
 
 def calibrated_arrays(

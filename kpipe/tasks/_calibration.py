@@ -148,8 +148,8 @@ def lines(run: Run) -> list[str]:
     if "calibrated_ece" not in run.metrics:
         return []
     sets = f"; {_target()} sets {_sets(run)}" if "set_coverage" in run.metrics else ""
-    few = _few(run)
-    return [f"confidence: {_errors(run)}{sets}{f' ({few})' if few else ''}"]
+    doubts = "; ".join(filter(None, (_few(run), _differs(run))))
+    return [f"confidence: {_errors(run)}{sets}{f' ({doubts})' if doubts else ''}"]
 
 
 def section(run: Run) -> Section:
@@ -193,8 +193,8 @@ def _note(run: Run, fitted: CalibrationRecord) -> str:
     said += ". Val also chose the best epoch"
     if not several:
         said += "; sets have their coverage on examples like those of val, not on others"
-    few = _few(run)
-    return said + f". {few[0].upper()}{few[1:]}." if few else said + "."
+    doubts = (f" {doubt[0].upper()}{doubt[1:]}." for doubt in (_few(run), _differs(run)) if doubt)
+    return said + "." + "".join(doubts)
 
 
 def _why_not(run: Run) -> str:
@@ -220,6 +220,18 @@ def _few(run: Run) -> str:
     share = calibration.COVERAGE
     spread = (share * (1 - share) / (fitted.examples + 2)) ** 0.5
     return said + f"the coverage of sets varies by {_points(spread)} from one val split to another"
+
+
+def _differs(run: Run) -> str:
+    """Returns a warning if what was fitted to val does not hold on test."""
+    metrics, fitted = run.metrics, run.record.calibration
+    before, after = metrics["ece"]["value"] or 0.0, metrics["calibrated_ece"]["low"] or 0.0
+    failed = ["the temperature does not reduce the error"] if after > before else []
+    if fitted is not None and "set_coverage" in metrics:
+        covered, n = metrics["set_coverage"]["value"] or 0.0, metrics["set_coverage"]["n"] or 1
+        if calibration.falls_short(covered, int(n), fitted.examples):
+            failed.append(f"sets contain the true class in less than {_target()}")
+    return f"test differs from val: {' and '.join(failed)}" if failed else ""
 
 
 def _errors(run: Run) -> str:

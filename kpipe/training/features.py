@@ -164,9 +164,7 @@ def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.n
     print(f"computing the features of {len(rows):,} examples, once", flush=True)
     compute = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True)
     size = frozen.output.shape[1:]
-    values = np.lib.format.open_memmap(
-        folder / "features.npy", mode="w+", dtype=np.float32, shape=(len(rows), *size)
-    )
+    values = files.new_array(folder / "features.npy", dtype=np.float32, shape=(len(rows), *size))
     started = shown = time.monotonic()
     for begin in range(0, len(rows), BATCH):
         batch = column.take(rows[begin : begin + BATCH])

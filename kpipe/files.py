@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import filelock
 
@@ -110,6 +110,27 @@ def open_or_write(
             f"{path}: the arrays just written cannot be read; check that the disk is not full"
         )
     return opened
+
+
+def new_array(path: pathlib.Path, **options: Any) -> Any:
+    """Creates a .npy file and maps it into memory, to be written.
+
+    Its space is taken at once: writing into a map on a full disk kills the process.
+
+    Args:
+        path: The file.
+        options: dtype, shape and fortran_order, as of `np.lib.format.open_memmap`.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    import numpy as np
+
+    values = np.lib.format.open_memmap(path, mode="w+", **options)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return values
 
 
 def make_folder(path: pathlib.Path) -> None:

@@ -94,3 +94,9 @@ def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot create the folder .*/file/below"):
         files.make_folder(tmp_path / "file" / "below")
+
+
+def test_an_array_has_its_space_on_the_disk_before_it_is_written(tmp_path):
+    files.new_array(tmp_path / "a.npy", dtype="float32", shape=(1000, 100))
+    about = (tmp_path / "a.npy").stat()
+    assert about.st_blocks * 512 >= about.st_size > 400_000

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .. import files
 from ..datasets import Augmentation, Source
 from ..errors import UserError
 
@@ -126,8 +127,8 @@ class ArrayInput:
         def prepare(example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             return self.prepare_one(example["input"]), example["label"]
 
-        inputs = np.lib.format.open_memmap(
-            folder / f"{split}_inputs.npy", mode="w+", dtype=self.dtype, shape=(count, *self.shape)
+        inputs = files.new_array(
+            folder / f"{split}_inputs.npy", dtype=self.dtype, shape=(count, *self.shape)
         )
         labels, written, started = [], 0, time.monotonic()
 

@@ -241,9 +241,8 @@ def write_encoded(
     # Traced once for all numbers of rows.
     encode = tf.function(Encoder(columns, fit).__call__, [of_numbers, specs], autograph=False)
     for name, table in tables.items():
-        encoded = np.lib.format.open_memmap(
+        encoded = files.new_array(
             folder / f"{name}_encoded.npy",
-            mode="w+",
             dtype=np.float32,
             shape=(len(table), *encoded_shape(columns)),
         )

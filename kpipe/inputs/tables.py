@@ -160,9 +160,8 @@ class TableInput:
         count, started = source.examples[split], time.monotonic()
 
         def create(part: str, dtype: Any, *width: int) -> np.memmap:
-            return np.lib.format.open_memmap(
+            return files.new_array(
                 folder / f"{split}_{part}.npy",
-                mode="w+",
                 dtype=dtype,
                 shape=(count, *width),
                 fortran_order=True,  # columns are fitted, and proven, one by one

@@ -170,9 +170,7 @@ def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.n
     compute = tf.function(lambda x: frozen(x, training=False), input_signature=[spec])
     compute(tf.constant(first))  # compiles, which an epoch through the backbone does once
     size = frozen.output.shape[1:]
-    values = np.lib.format.open_memmap(
-        folder / "features.npy", mode="w+", dtype=np.float32, shape=(len(rows), *size)
-    )
+    values = files.new_array(folder / "features.npy", dtype=np.float32, shape=(len(rows), *size))
     started = shown = time.monotonic()
     for begin in range(0, len(rows), BATCH):
         batch = column.take(rows[begin : begin + BATCH])

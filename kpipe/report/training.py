@@ -39,7 +39,7 @@ def _of_backbone(run: Run) -> Iterable[str]:
     training = run.record.training
     assert training
     frozen = training.frozen_epochs
-    if seconds := training.feature_seconds:
+    if (seconds := training.feature_seconds) is not None:
         epoch, times = times_faster(run.history["seconds"][:frozen], seconds)
         yield (
             "The features of the frozen backbone were computed once, without augmentation, in "

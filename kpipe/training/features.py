@@ -180,7 +180,7 @@ def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.n
             shown, left = now, (now - started) / done * (len(rows) - done)
             print(f"features: {done:,} of {len(rows):,}, {left:.0f} s left", flush=True)
     values.flush()
-    about = {"seconds": round(time.monotonic() - started, 2), "examples": len(rows)}
+    about = {"seconds": round(time.monotonic() - started, 4), "examples": len(rows)}
     files.write_json(folder / "about.json", about)
 
 

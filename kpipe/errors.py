@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 
 # Options that a message names, and what they are in Python.
 _IN_PYTHON = {
+    "--corrections": "corrections",
     "--data-dir ": "data_dir=",
     "--data ": "data=",
     "--fresh": "fresh=True",
     "--out ": "out=",
+    "--plan ": "plan=",
     "--search": "kpipe.search",
     "--trials": "trials",
 }

@@ -22,7 +22,7 @@ from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.reporting import report_again
 from .experiments.running import open_experiment
-from .export import write_npz
+from .export import read_npz, write_npz
 from .measures import learning_curve as measures
 from .measures.learning_curve import Point
 from .records import Run, read_record
@@ -203,14 +203,10 @@ def _point(trial: Experiment, fraction: float, folder: pathlib.Path, run: Run, p
 
 def _read(path: pathlib.Path, seed: int, fraction: float, weights: str) -> Point | None:
     """Reads a finished point; None if it is missing, damaged or of another run's weights."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = dict(content)
-        if str(arrays["weights"]) != weights:
-            return None
-        return Point(seed, fraction, int(arrays["examples"]), arrays["rows"], arrays["errors"])
-    except Exception:  # damaged files raise errors of many types
+    arrays = read_npz(path)
+    if arrays is None or str(arrays["weights"]) != weights:
         return None
+    return Point(seed, fraction, int(arrays["examples"]), arrays["rows"], arrays["errors"])
 
 
 def _train(

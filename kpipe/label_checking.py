@@ -24,7 +24,7 @@ from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment
-from .export import write_npz
+from .export import read_npz, write_npz
 from .figures.points import suspects_in_plane
 from .figures.style import to_png
 from .inputs import ImageInput, Rows, TableColumns, Tokens
@@ -223,9 +223,8 @@ class _Check:
         """Predicts a fold by the network trained on the others; a finished one is read."""
         experiment, folder = self.experiment, self.folder / f"fold-{fold + 1}"
         done = folder.with_suffix(".npz")
-        if done.is_file():
-            with np.load(done) as stored:
-                return stored["probabilities"]
+        if stored := read_npz(done):
+            return stored["probabilities"]
         held_out, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         rows = _divide(data, pool, rest, groups, experiment)
         print(

@@ -121,7 +121,10 @@ def test_a_finished_check_is_reported_and_its_table_stays(check, path, monkeypat
     table.write_bytes(before)
 
 
-def test_finished_folds_are_not_trained_again(path, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("damaged", "again"), [(False, []), (True, ["fold-1"])])
+def test_finished_folds_are_not_trained_again_unless_damaged(
+    path, tmp_path, monkeypatch, damaged, again
+):
     trained = []
 
     def interrupted(self, model, data, **options):
@@ -136,8 +139,10 @@ def test_finished_folds_are_not_trained_again(path, tmp_path, monkeypatch):
         (tmp_path / "mine-labels,folds=2").rename(tmp_path / "mine-labels,folds=2,seed=1")
         kpipe.check_labels(path, folds=2, out=tmp_path, seed=1)
     (tmp_path / "mine-labels,folds=2,seed=1").rename(tmp_path / "mine-labels,folds=2")
+    if damaged:
+        (tmp_path / "mine-labels,folds=2" / "fold-1.npz").write_bytes(b"PK")
     result = kpipe.check_labels(path, folds=2, out=tmp_path)
-    assert trained == ["fold-1", "fold-2", "fold-2"]
+    assert trained == ["fold-1", "fold-2", *again, "fold-2"]
     assert {it.name for it in result.folder.iterdir()} == {
         *("labels.json", "suspects.csv", "report.html", "probabilities.npz")
     }

@@ -296,6 +296,7 @@ def test_a_search_is_recorded_as_one(monkeypatch):
         ),
         ("type kpipe run NAME --data real", "type kpipe run NAME --data real"),
         ("two\nlines", "two lines"),
+        ("--corrections is for classes", "corrections is for classes"),
     ],
 )
 def test_a_notebook_shows_an_error_in_one_line(message, shown):

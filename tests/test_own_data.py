@@ -1,6 +1,8 @@
 """A user's own folder, file or DataFrame, from the command to the answers."""
 
 import csv
+import json
+import re
 import shutil
 
 import own_files
@@ -10,6 +12,7 @@ import kpipe
 from kpipe import cli
 from kpipe.experiments import catalogue, execution, keys, modules, own
 from kpipe.experiments.new import write_pipeline
+from kpipe.files import home
 from kpipe.records import open_run
 from kpipe.training import History
 
@@ -72,6 +75,8 @@ def test_a_users_data_are_trained_on_verified_and_predicted(name, desk, verified
     assert run.record.task == TASKS[name] and run.record.proof.passed
     assert run.record.data.kind == "own" and run.record.pipeline == name
     assert run.record.data.test_openings == 1 and run.record.target is None
+    opened = json.loads((home() / "test_openings.jsonl").read_text().splitlines()[-1])
+    assert re.fullmatch("[0-9a-f]{32,}", opened["data"])  # by content: names repeat
     given = {"photos": ["photos/apple/000.png", "photos/plum/001.png"]}
     files = given.get(name, [f"new_{name}.csv"])
     assert cli.main(["predict", str(run.folder), *files, "--csv", "answers.csv"]) == 0

@@ -231,7 +231,10 @@ class Execution:
         predictions = read_predictions(path, record.weights_sha256)
         seen = self._seen
         if predictions is None:
-            openings = count_opening(record.pipeline, self.data.name, self.data.kind, self.folder)
+            # A user's data are known by their content: two DataFrames have one name.
+            own = self.data.kind == "own"
+            name = self.experiment.source.identity if own else self.data.name
+            openings = count_opening(record.pipeline, name, self.data.kind, self.folder)
             # Baselines that are fitted here see all examples that the network was trained on.
             measured = self.task.measure(
                 model, seen, self.experiment.seed, **self.experiment.task_options

@@ -1,6 +1,6 @@
 """Export: writing a SavedModel, proving that it equals the trained model, and loading it."""
 
-from .golden import TEST, Case, Comparison, write_golden, write_npz
+from .golden import TEST, Case, Comparison, read_npz, write_golden, write_npz
 from .writing import Endpoints, export, prove
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Endpoints",
     "export",
     "prove",
+    "read_npz",
     "write_golden",
     "write_npz",
 ]

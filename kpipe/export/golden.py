@@ -143,3 +143,13 @@ def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # no array has an option's name
     files.write_bytes(path, buffer.getvalue())
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    """Reads what `write_npz` wrote; None if it is missing or damaged."""
+    try:
+        # If NumPy opens a damaged file itself, it does not close it.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            return dict(content)
+    except Exception:  # damaged files raise errors of many types
+        return None

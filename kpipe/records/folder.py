@@ -14,6 +14,7 @@ import numpy as np
 from .. import files, formatting
 from ..data import Data
 from ..errors import UserError, first_line
+from ..export import read_npz
 from ..training import leaf_layers
 from . import card
 from .record import Record, read_record
@@ -221,13 +222,8 @@ def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.nd
 
     Returns None if they are missing, damaged or from other weights.
     """
-    try:
-        # If NumPy opens a damaged file itself, it does not close it.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = dict(content)
-    except Exception:  # damaged files raise errors of many types
-        return None
-    return arrays if str(arrays.get("weights_sha256")) == weights else None
+    arrays = read_npz(path)
+    return arrays if arrays and str(arrays.get("weights_sha256")) == weights else None
 
 
 def first_kernel(model: keras.Model) -> np.ndarray | None:

@@ -332,14 +332,11 @@ def _folder_name(dataset: Dataset, source: Source) -> str:
 
 
 def _open(folder: pathlib.Path, source: Source, kind: Input) -> dict[str, Any] | None:
-    """Opens the prepared arrays; None if they are missing or incomplete."""
-    try:
-        arrays = {
-            split: (kind.open(folder, split), inputs.load_array(folder / f"{split}_labels.npy"))
-            for split in source.examples
-        }
-    except (OSError, ValueError):
-        return None
+    """Opens the prepared arrays; None if they are incomplete."""
+    arrays = {
+        split: (kind.open(folder, split), inputs.load_array(folder / f"{split}_labels.npy"))
+        for split in source.examples
+    }
     whole = all(
         len(column) == len(labels) == source.examples[split]
         for split, (column, labels) in arrays.items()

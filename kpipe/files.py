@@ -2,18 +2,36 @@
 
 import contextlib
 import glob
-import hashlib
-import json
 import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import filelock
 
+from . import manifest
 from .errors import UserError
+from .manifest import check as check_manifest
+from .manifest import sha256
+
+__all__ = [
+    "check_manifest",
+    "home",
+    "is_intact",
+    "lock",
+    "make_folder",
+    "new_array",
+    "new_folder",
+    "open_or_write",
+    "read_json",
+    "remove_leftovers",
+    "sha256",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+]
 
 Opened = TypeVar("Opened")
 
@@ -35,27 +53,40 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_json(path: pathlib.Path, content: object) -> None:
-    """Writes an object as readable JSON; NaN is refused, since JSON does not have it."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    """Writes an object as readable JSON; a dict ends with a checksum, see `manifest.seal`."""
+    is_dict = isinstance(content, dict)
+    write_bytes(path, manifest.seal(content) if is_dict else manifest.to_text(content).encode())
 
 
 def read_json(path: pathlib.Path) -> object:
-    """Reads a JSON file of a run.
+    """Reads a JSON file of a run, without its checksum.
 
     Raises:
         UserError: The file is missing or damaged; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return manifest.unseal(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run again with --fresh") from None
+
+
+def write_manifest(folder: pathlib.Path, paths: Iterable[pathlib.Path], **about: object) -> None:
+    """Writes the manifest of a folder, which marks it as complete.
+
+    Args:
+        folder: The folder.
+        paths: The files that it lists.
+        about: What else it contains.
+    """
+    write_json(folder / manifest.NAME, about | manifest.describe(folder, paths))
 
 
 @contextlib.contextmanager
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.
 
-    An existing folder at `path` is replaced. Files are synced before the rename.
+    An existing folder at `path` is replaced. The folder gets a manifest. Files are synced before
+    the rename.
 
     Example:
         with new_folder(Path("model")) as folder:
@@ -65,6 +96,7 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     make_folder(temporary)
     try:
         yield temporary
+        write_manifest(temporary, temporary.rglob("*"))
         for entry in sorted(temporary.rglob("*"), reverse=True):
             _sync(entry)
         _sync(temporary)
@@ -95,21 +127,54 @@ def open_or_write(
     Raises:
         UserError: The written files cannot be opened.
     """
-    opened = open_it()
+    opened = None if _find_damage(path) else _try(open_it)
     if opened is None:
         make_folder(path.parent)
         with lock(path):
-            opened = open_it()  # another process may have written it
+            damage = _find_damage(path)
+            opened = None if damage else _try(open_it)  # another process may have written it
             if opened is None:
+                if damage and path.exists():
+                    print(f"{damage}; it is written again", flush=True)
                 remove_leftovers(path.parent, path.name)
                 with new_folder(path) as temporary:
                     write(temporary)
-                opened = open_it()
+                opened = _try(open_it)
     if opened is None:
         raise UserError(
             f"{path}: the arrays just written cannot be read; check that the disk is not full"
         )
     return opened
+
+
+def is_intact(path: pathlib.Path) -> bool:
+    """Whether a folder of the cache is as it was written; compared once per process."""
+    return not _find_damage(path)
+
+
+_intact: dict[pathlib.Path, int] = {}  # by folder: when its manifest was written
+
+
+def _find_damage(path: pathlib.Path) -> str:
+    """Returns what differs from the folder's manifest, or ""."""
+    try:
+        written = (path / manifest.NAME).stat().st_mtime_ns
+        if _intact.get(path) != written:
+            check_manifest(path)
+            _intact[path] = written
+    except OSError:
+        return f"{path} has no {manifest.NAME}: an older kpipe wrote it, or it is incomplete"
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _try(open_it: Callable[[], Opened | None]) -> Opened | None:
+    """Opens a folder; None if it is of another version, or just being replaced."""
+    try:
+        return open_it()
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return None
 
 
 def new_array(path: pathlib.Path, **options: Any) -> Any:
@@ -183,12 +248,6 @@ def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
     start = "*" if name == "*" else glob.escape(name[:_SHOWN])
     for entry in folder.glob(f".{start}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def sha256(path: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def home() -> pathlib.Path:

@@ -18,7 +18,7 @@ from keras_tuner.src.engine.objective import create_objective
 from . import files, formatting
 from .data import prepare
 from .datasets import Dataset, Source
-from .errors import RunError, UserError, resumable
+from .errors import RunError, UserError, first_line, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
@@ -27,6 +27,7 @@ from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
 from .records import Run, read_record
 from .training import Trainer
+from .tuner_files import check_whole, checked_json
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False
@@ -158,7 +159,9 @@ class _Search(keras_tuner.HyperModel):
             shutil.rmtree(self.folder / "tuner")
         self.tuner = self._make_tuner(kind, trials)
         try:
-            self.tuner.search(verbose=0)
+            with checked_json():
+                self.tuner.save()  # without this file a search killed early would start over
+                self.tuner.search(verbose=0)
         except RuntimeError as error:  # keras-tuner gives up after three failures in a row
             if "consecutive failures" not in str(error):
                 raise
@@ -186,24 +189,27 @@ class _Search(keras_tuner.HyperModel):
             limit = {"max_epochs": self.settings.trainer.epochs}
         resumes = (self.folder / "tuner").is_dir()
         try:
-            return TUNERS[kind](
-                self,
-                objective=self.objective,
-                seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
-                hyperparameters=self._space(),
-                directory=self.folder,
-                project_name="tuner",
-                overwrite=False,  # an unfinished search is resumed
-                # Keys outside the space keep their defaults, which may depend on chosen values.
-                tune_new_entries=not self.settings.choices,
-                **limit,
-            )
-        except (ValueError, KeyError, RuntimeError) as error:  # keras-tuner was killed as it wrote
+            with checked_json():
+                if resumes:
+                    check_whole(self.folder / "tuner")
+                return TUNERS[kind](
+                    self,
+                    objective=self.objective,
+                    seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
+                    hyperparameters=self._space(),
+                    directory=self.folder,
+                    project_name="tuner",
+                    overwrite=False,  # an unfinished search is resumed
+                    # Keys outside the space keep their defaults, which may depend on chosen values.
+                    tune_new_entries=not self.settings.choices,
+                    **limit,
+                )
+        except Exception as error:  # damaged files of an older kpipe raise errors of many types
             if not resumes:
                 raise
             raise UserError(
-                f"{self.folder}: the search cannot be resumed ({type(error).__name__} of "
-                "keras-tuner); --fresh starts over and keeps it"
+                f"{self.folder}: the search cannot be resumed ({first_line(error)}); --fresh "
+                "starts over and keeps it"
             ) from error
 
     def _objective(self) -> keras_tuner.Objective:
@@ -281,7 +287,9 @@ class _Search(keras_tuner.HyperModel):
             source = dataset.find(experiment.source.kind, self.data_dir)
             _check_val(dataset, source)
             prepared = prepare(dataset, source, experiment.seed)
-            if not initial_epoch:  # else Hyperband has loaded the weights of an earlier trial
+            if initial_epoch:  # Hyperband has loaded the weights of an earlier trial
+                files.check_manifest(self.folder / "tuner" / f"trial_{hp.values['tuner/trial_id']}")
+            else:
                 prepared.input.initialize(model)
             experiment.task.check(model, prepared)
             history = self._trainer(hp).fit(
@@ -297,6 +305,8 @@ class _Search(keras_tuner.HyperModel):
         except (RunError, UserError) as error:  # this trial has failed; the search continues
             print(f"failed: {error}", flush=True)
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        for weights in (pathlib.Path(c.filepath) for c in callbacks if hasattr(c, "filepath")):
+            files.write_manifest(weights.parent, [weights])  # trial.json changes, and has its own
         best = history.rows[history.best_epoch - 1 - initial_epoch]
         result = {name: best[name] for name in best if name not in ("step", "learning_rate")}
         return {**result, "epoch": history.best_epoch, "seconds": history.seconds}

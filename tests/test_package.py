@@ -11,13 +11,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors formatting files quiet environment
+errors formatting manifest files quiet environment
 layers losses models optimizers gradients
 datasets inputs data export
 training measures records
 figures report
 tasks experiments
-searching extrapolating checking label_checking predicting looking
+tuner_files searching extrapolating checking label_checking predicting looking
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

@@ -4,13 +4,13 @@ import ast
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
 import pathlib
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from .. import formatting
+from .. import files, formatting, manifest
 from ..errors import UserError, nearest
 
 PACKAGE = pathlib.Path(__file__).parent.parent
@@ -128,15 +128,17 @@ def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
     paths = {path: path.stat().st_mtime for path in out.glob(f"{name}*/run.json")}
     for path in sorted(paths, key=lambda path: paths[path], reverse=True):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            metrics = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+            record: Any = files.read_json(path)
+            metrics: Any = files.read_json(path.parent / "metrics.json")
             if record["pipeline"] != name or record["status"] != "finished":
                 continue
             of_target = (record["target"] or {}).get("metric")
             metric = formatting.headline(of_target, record.get("headline", ""), metrics)
             value = formatting.number(metric, metrics[metric]["value"])
             kind = record["data"]["kind"]
-        except (OSError, ValueError, KeyError, TypeError):  # unfinished, or not ours
+            if (path.parent / manifest.NAME).is_file():
+                files.check_manifest(path.parent, "run.json", "metrics.json")
+        except (UserError, ValueError, KeyError, TypeError, AttributeError):  # unfinished, damaged
             continue
         named = "" if target.split(" ", 1)[0] == metric else f"{metric} "
         return f"{named}{value} ({kind})"

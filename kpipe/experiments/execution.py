@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from .. import data, files
+from .. import data, files, manifest
 from ..errors import RunError, UserError
 from ..export import export, prove, write_golden, write_npz
 from ..measures.calibration import calibrated_arrays
@@ -159,6 +159,7 @@ class Execution:
         )
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
+        (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "
@@ -251,7 +252,7 @@ class Execution:
         record.data.duplicates = data.count_shared(seen.train, self.data.test)
         # Majority classes are those of the train split alone, even after retraining with val.
         metrics = self.task.metrics(predictions, model, self.data)
-        files.write_json(self.folder / "metrics.json", metrics)
+        files.write_bytes(self.folder / "metrics.json", manifest.to_text(metrics).encode())
         target = getattr(self.experiment.module, "target", None)
         if target and target.metric in metrics:
             metric = metrics[target.metric]

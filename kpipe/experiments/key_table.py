@@ -11,6 +11,7 @@ import json
 import pathlib
 import tempfile
 from collections.abc import Iterable
+from typing import Any
 
 from .. import files
 from ..errors import UserError
@@ -31,8 +32,9 @@ def read(path: pathlib.Path) -> list[list[str]] | None:
     if table.get("code_sha256") == catalogue.read(path).code_sha256:
         return table["rows"]
     try:
-        return json.loads(_cached(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, UserError):
+        cached: Any = files.read_json(_cached(path))
+        return cached["rows"]
+    except (TypeError, KeyError, UserError):  # missing, damaged, or of an older kpipe
         return light.describe(path)
 
 
@@ -51,7 +53,7 @@ def declare(path: pathlib.Path) -> list[list[str]]:
     try:
         cached = _cached(path)
         files.make_folder(cached.parent)
-        files.write_json(cached, rows)
+        files.write_json(cached, {"rows": rows})
     except (OSError, UserError):  # no home folder, or a full disk: the rows are still shown
         pass
     return rows

@@ -36,15 +36,9 @@ def report_again(experiment: Experiment, run: Run) -> None:
 
 def write_manifest(folder: pathlib.Path, format_version: int) -> None:
     """Writes the manifest, last: it marks the run as complete."""
-    final = {
-        path.relative_to(folder).as_posix(): {
-            "sha256": files.sha256(path),
-            "size": path.stat().st_size,
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and path.name != "manifest.json"
-        and not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
-    }
-    content = {"format_version": format_version, "files": final}
-    files.write_json(folder / "manifest.json", content)
+    final = [
+        path
+        for path in folder.rglob("*")
+        if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+    ]
+    files.write_manifest(folder, final, format_version=format_version)

@@ -5,6 +5,7 @@ one loop, and knows nothing else about the model.
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import pathlib
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .. import files
+from ..errors import first_line
 
 TOLERANCE = 1e-5
 # The test split's inputs, in files that are arguments of the proof; "test/1" are those in file 1,
@@ -139,17 +141,35 @@ class _Store:
 
 
 def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    """Writes arrays as `numpy.savez_compressed` does, but atomically."""
+    """Writes arrays as `numpy.savez_compressed` does, but atomically.
+
+    The SHA-256 of the file becomes the comment of the archive, which is its end.
+    """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # no array has an option's name
-    files.write_bytes(path, buffer.getvalue())
+    files.write_bytes(path, _with_digest(buffer.getvalue()))
 
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    """Reads what `write_npz` wrote; None if it is missing or damaged."""
+    """Reads what `write_npz` wrote; None if it is missing, or damaged, which is said."""
     try:
-        # If NumPy opens a damaged file itself, it does not close it.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+        raw = path.read_bytes()
+        without_digest = raw[: -_DIGEST - 2] + b"\0\0"
+        if raw[-22:-18] != b"PK\5\6" and raw != _with_digest(without_digest):
+            raise ValueError("its digest differs")
+        with np.load(io.BytesIO(raw), allow_pickle=False) as content:
             return dict(content)
-    except Exception:  # damaged files raise errors of many types
+    except FileNotFoundError:
         return None
+    except Exception as error:  # damaged files raise errors of many types
+        print(f"{path} is damaged and not used ({first_line(error)})", flush=True)
+        return None
+
+
+_DIGEST = 64  # characters
+
+
+def _with_digest(archive: bytes) -> bytes:
+    """Adds its SHA-256 to a zip archive, as the comment; before it stands the comment's length."""
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + _DIGEST.to_bytes(2, "little") + digest

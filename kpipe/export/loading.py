@@ -41,7 +41,10 @@ def load(folder: str | os.PathLike) -> "SavedModel":
         raise UserError(
             f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
         )
-    _check_manifest(folder)
+    if (folder / "manifest.json").is_file():
+        files.check_manifest(folder, "serving", remedy="export it again")
+    elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
+        files.check_manifest(model_folder, remedy="export it again")
     try:
         loaded = tf.saved_model.load(str(model_folder))
         signatures = dict(loaded.signatures)
@@ -64,29 +67,6 @@ def _asset(folder: pathlib.Path, name: str) -> list[str]:
     """Reads the lines of a text file next to the graph; none if there is no such file."""
     path = folder / "assets" / name
     return path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-
-
-def _check_manifest(folder: pathlib.Path) -> None:
-    """Compares the export with the SHA-256 in the run's manifest, if there is one."""
-    path = folder / "manifest.json"
-    if not path.is_file():
-        return
-    content = files.read_json(path)
-    try:
-        expected = {
-            name: entry["sha256"]
-            for name, entry in content["files"].items()  # type: ignore[index]
-            if name.startswith("serving/")
-        }
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not a valid manifest; train or export again") from None
-    for name, digest in expected.items():
-        file = folder / name
-        if not file.is_file() or files.sha256(file) != digest:
-            raise UserError(
-                f"{file} is {'damaged or changed' if file.is_file() else 'missing'}: "
-                "it differs from manifest.json; export it again"
-            )
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -257,13 +256,10 @@ def write_encoded(
 def open_encoded(
     folder: pathlib.Path, tables: Mapping[str, Table]
 ) -> tuple[Fit, dict[str, np.ndarray]] | None:
-    """Opens the fit and, by name, encoded rows; None if they are missing or incomplete."""
-    try:
-        content = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
-        arrays = {name: load_array(folder / f"{name}_encoded.npy") for name in tables}
-        vocabularies = tuple(map(tuple, content.pop("vocabularies")))
-        fit = Fit(**{name: tuple(v) for name, v in content.items()}, vocabularies=vocabularies)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    """Opens the fit and, by name, encoded rows; None if they are incomplete."""
+    content: Any = files.read_json(folder / "fit.json")
+    arrays = {name: load_array(folder / f"{name}_encoded.npy") for name in tables}
+    vocabularies = tuple(map(tuple, content.pop("vocabularies")))
+    fit = Fit(**{name: tuple(v) for name, v in content.items()}, vocabularies=vocabularies)
     whole = all(len(arrays[name]) == len(table) for name, table in tables.items())
     return (fit, arrays) if whole else None

@@ -2,11 +2,10 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -167,16 +166,13 @@ def open_tokens(
 ) -> tuple[tuple[str, ...], dict] | None:
     """Opens the vocabulary and, by name, token ids (int32 (n, longest)) and untruncated lengths.
 
-    Returns None if they are missing or incomplete.
+    Returns None if they are incomplete.
     """
-    try:
-        vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        arrays = {
-            name: tuple(load_array(folder / f"{name}_{part}.npy") for part in ("tokens", "lengths"))
-            for name in texts
-        }
-    except (OSError, ValueError):
-        return None
+    vocabulary: Any = files.read_json(folder / "vocabulary.json")
+    arrays = {
+        name: tuple(load_array(folder / f"{name}_{part}.npy") for part in ("tokens", "lengths"))
+        for name in texts
+    }
     whole = all(len(arrays[name][0]) == len(some) for name, some in texts.items())
     return (tuple(vocabulary), arrays) if whole else None
 

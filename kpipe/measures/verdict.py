@@ -1,6 +1,7 @@
 """The target of an experiment, its verdict, and how often a test split was opened."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import time
@@ -70,12 +71,34 @@ def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -
     files.make_folder(path.parent)
     key = {"pipeline": pipeline, "data": data_name, "kind": kind}
     entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
-        file.write(json.dumps(entry) + "\n")
-    count = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            count += key.items() <= json.loads(line).items()
-        except ValueError:  # a line truncated by a crash is ignored
-            continue
+    before = path.read_bytes() if path.is_file() else b""
+    cut = before and not before.endswith(b"\n")  # a crash truncated the last line
+    with open(path, "ab") as file:  # one short line: appended whole
+        file.write(b"\n" * bool(cut) + _with_checksum(entry) + b"\n")
+    count, damaged = 0, []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        known = _read_opening(line)
+        if known is None:
+            damaged.append(number)
+        else:
+            count += key.items() <= known.items()
+    if damaged:
+        lines = ", ".join(map(str, damaged))
+        print(f"{path}: damaged lines are not counted: {lines}", flush=True)
     return count
+
+
+def _with_checksum(entry: Mapping[str, str]) -> bytes:
+    digest = hashlib.sha256(json.dumps(entry).encode()).hexdigest()
+    return json.dumps({**entry, "checksum": digest[:16]}).encode()
+
+
+def _read_opening(line: bytes) -> dict[str, str] | None:
+    """Reads a line; None if it is damaged. Those of an older kpipe have no checksum."""
+    try:
+        entry = json.loads(line)
+        digest = entry.pop("checksum", None)
+        old = digest is None and entry.keys() == {"pipeline", "data", "kind", "run", "time"}
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return entry if old or line == _with_checksum(entry) else None

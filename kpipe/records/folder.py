@@ -17,7 +17,7 @@ from ..errors import UserError, first_line
 from ..export import read_npz
 from ..training import leaf_layers
 from . import card
-from .record import Record, read_record
+from .record import Record, check_files, read_record
 
 # By name of a metric: "value", "low" and "high" of the 95 % interval, and "n" examples.
 Metrics = dict[str, dict[str, float | None]]
@@ -74,6 +74,7 @@ class Run:
         if self._model:
             return self._model
         path = self.folder / "model.keras"
+        check_files(self.folder, self.record, path.name)
         try:
             return keras.models.load_model(path, compile=False)
         except Exception as error:  # damaged files raise errors of many types
@@ -141,8 +142,8 @@ def open_run(folder: str | os.PathLike) -> Run:
         folder: The folder, such as "saved_models/mnist_mlp".
 
     Raises:
-        UserError: It is not a run or not finished, or a file is missing or damaged; the message
-            names it.
+        UserError: It is not a run or not finished, or a file is missing, damaged or changed; the
+            message names it.
 
     Example:
         run = kpipe.open_run("saved_models/mnist_mlp")
@@ -157,12 +158,13 @@ def open_run(folder: str | os.PathLike) -> Run:
         raise UserError(
             f"{folder}: the run is not finished; the same call resumes it: {record.command}"
         )
-    run = _open(folder, record)
+    run = _open(folder, record, "predictions.npz")
     _ = run.predictions  # fails now, not when a figure needs them
     return run
 
 
-def _open(folder: pathlib.Path, record: Record) -> Run:
+def _open(folder: pathlib.Path, record: Record, *needed: str) -> Run:
+    check_files(folder, record, "run.json", "metrics.json", "history.csv", *needed)
     return Run(
         name=record.pipeline,
         folder=folder,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import formatting
 from ..errors import UserError
 from .folder import read_metrics
-from .record import read_record
+from .record import check_files, read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -69,6 +69,7 @@ def _row(path: pathlib.Path) -> tuple | None:
     record = read_record(path)
     if record.status == "unfinished":
         return None
+    check_files(path.parent, record, "run.json", "metrics.json")
     metrics = read_metrics(path.parent / "metrics.json")
     of_target = record.target.metric if record.target else None
     metric = formatting.headline(of_target, record.headline, metrics)

@@ -7,11 +7,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from .. import files
+from .. import files, manifest
 from ..errors import UserError
 
 # Increased when the content of a run's files changes; older runs remain readable.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -236,6 +236,22 @@ def read_record(path: pathlib.Path) -> Record:
         UserError: The file is missing or damaged; the message names it.
     """
     return Record.from_json(files.read_json(path), path)
+
+
+def check_files(folder: pathlib.Path, record: Record, *names: str) -> None:
+    """Compares files of a finished run with its manifest.
+
+    Raises:
+        UserError: A file is missing, damaged or changed, or the manifest is missing: it is written
+            last, since format 4 also after a run was begun again.
+    """
+    if (folder / manifest.NAME).is_file():
+        files.check_manifest(folder, *names, remedy="run again with --fresh")
+    elif record.format_version >= 4:
+        raise UserError(
+            f"{folder / manifest.NAME} is missing: the run was not completed, or not copied whole; "
+            f"the same call completes it: {record.command}"
+        )
 
 
 # Classes that keep unknown keys, and the field that contains them.

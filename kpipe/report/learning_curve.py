@@ -5,17 +5,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import files, formatting
+from ..errors import UserError
 from .tables import Section
 
 FLAT = 0.05  # of the error: a gain that is smaller for certain
 LEARNING_CURVE = "learning_curve.json"  # in the folder of a run
+_KEYS = {"metric", "seeds", "sizes", "points", "curve", "twice", "back_test", "left_out"}
 
 
 def read_learning_curve(folder: pathlib.Path) -> dict[str, Any] | None:
-    """Reads the learning curve in a run's folder; None if there is none."""
+    """Reads the learning curve in a run's folder; None if there is none.
+
+    Raises:
+        UserError: The file is damaged; the message names it.
+    """
     path = folder / LEARNING_CURVE
-    content = files.read_json(path) if path.is_file() else None
-    return content if isinstance(content, dict) else None
+    if not path.is_file():
+        return None
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not content.keys() >= _KEYS:
+        raise UserError(f"{path}: not a learning curve; expected one that kpipe wrote")
+    return content
 
 
 def learning_curve_lines(curve: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import files
-from ..errors import RunError
+from .. import files, manifest
+from ..errors import RunError, first_line
 
 KEPT = 2  # the newest commit, and the previous one in case the newest cannot be read
 
@@ -21,7 +21,7 @@ class Checkpoints:
 
     `tf.train.Checkpoint` omits the seed generators of a Keras model; given an ordered list of
     variables it omits nothing. A folder is renamed into place after a sync, so that a kill never
-    leaves half a commit.
+    leaves half a commit; it is read only if it equals its manifest.
 
     Args:
         folder: Folder of the commits.
@@ -51,12 +51,21 @@ class Checkpoints:
             return None
         files.remove_leftovers(self.folder)
         commits = self._commits()
+        older = not any((folder / manifest.NAME).is_file() for folder in commits)
+        if older and commits:
+            print(f"{commits[-1]} has no manifest.json: resuming from it unchecked", flush=True)
         for folder in reversed(commits):
             try:
+                if not older:
+                    files.check_manifest(folder)
                 state = json.loads((folder / "state.json").read_text())
                 self._checkpoint.read(str(folder / "variables")).assert_consumed()
-            except (OSError, ValueError, IndexError, AssertionError, tf.errors.OpError):
-                print(f"{folder} cannot be read; trying the previous checkpoint", flush=True)
+            except Exception as error:  # damaged files raise errors of many types
+                print(
+                    f"{folder} cannot be used ({first_line(error)}); trying the previous "
+                    "checkpoint",
+                    flush=True,
+                )
             else:
                 return state
         if commits:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from .. import files
 from ..data import Data, Split
 from ..datasets import Augmentation
 from ..errors import UserError, first_line
-from ..inputs import ArrayInput, Column, InputTargets, Rows
+from ..inputs import ArrayInput, Column, InputTargets, Rows, load_array
 from ..models.transfer import backbone
 from .checkpoint import weights_sha256
 from .optimizing import with_rate
@@ -155,12 +156,9 @@ def _digest(frozen: keras.Model, column: Column, rows: np.ndarray) -> str:
     return digest.hexdigest()[:32]
 
 
-def _open(folder: pathlib.Path) -> tuple[np.ndarray, float] | None:
-    try:
-        values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        return values, json.loads((folder / "about.json").read_text())["seconds"]
-    except (OSError, ValueError, KeyError):
-        return None
+def _open(folder: pathlib.Path) -> tuple[np.ndarray, float]:
+    about: Any = files.read_json(folder / "about.json")
+    return load_array(folder / "features.npy"), about["seconds"]
 
 
 def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import files
 from ...errors import UserError
@@ -136,18 +136,15 @@ def _identity(profiled: TableProfile, columns: tuple[Column, ...], *parts: objec
     return identity.hexdigest()
 
 
-def _open(folder: pathlib.Path) -> Examined | None:
+def _open(folder: pathlib.Path) -> Examined:
     import numpy as np
 
-    try:
-        about = json.loads((folder / "look.json").read_text(encoding="utf-8"))
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-            if (folder / f"{name}.npy").exists()
-        }
-    except (OSError, ValueError):
-        return None
+    about: Any = files.read_json(folder / "look.json")
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in _ARRAYS
+        if (folder / f"{name}.npy").exists()
+    }
     look = about["look"]
     copies = look["copies"]
     copies["examples"] = tuple(map(tuple, copies["examples"]))

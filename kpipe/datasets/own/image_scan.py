@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import pathlib
 import time
@@ -145,7 +144,7 @@ def scan(folder: pathlib.Path, images: tuple[File, ...]) -> "tuple[Scan, np.ndar
         import numpy as np
 
         # An older scan still knows the files that did not change.
-        known = _open(cache)
+        known = _open(cache) if files.is_intact(cache) else None
         rows = {file: row for row, file in enumerate(known[0])} if known else {}
         new = [file for file in images if file not in rows]
         scanned = _join([known[1]] if known else [], _read(folder, new))
@@ -166,16 +165,13 @@ def scan(folder: pathlib.Path, images: tuple[File, ...]) -> "tuple[Scan, np.ndar
 def _open(cache: pathlib.Path) -> "tuple[tuple[File, ...], Scan, np.ndarray] | None":
     import numpy as np
 
-    try:
-        content = json.loads((cache / "files.json").read_bytes())
-        if content["version"] != VERSION:
-            return None
-        with np.load(cache / "images.npz", allow_pickle=False) as arrays:
-            lists: dict[str, Any] = {name: content[name] for name in _LISTS}
-            scanned = Scan(**lists, **{name: arrays[name] for name in _ARRAYS})
-            return tuple(File(*file) for file in content["files"]), scanned, arrays["copies"]
-    except (OSError, ValueError, KeyError, TypeError):
+    content: Any = files.read_json(cache / "files.json")
+    if content["version"] != VERSION:
         return None
+    with np.load(cache / "images.npz", allow_pickle=False) as arrays:
+        lists: dict[str, Any] = {name: content[name] for name in _LISTS}
+        scanned = Scan(**lists, **{name: arrays[name] for name in _ARRAYS})
+        return tuple(File(*file) for file in content["files"]), scanned, arrays["copies"]
 
 
 def _read(folder: pathlib.Path, images: list[File]) -> Iterator[dict[str, Any]]:

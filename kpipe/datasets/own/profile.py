@@ -230,11 +230,8 @@ def profile(table: "str | os.PathLike[str] | pd.DataFrame") -> TableProfile:
 _known: dict[tuple[Any, ...], TableProfile] = {}
 
 
-def _open(folder: pathlib.Path) -> TableProfile | None:
-    try:
-        read = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _open(folder: pathlib.Path) -> TableProfile:
+    read: Any = files.read_json(folder / "profile.json")
     for column in read["columns"].values():
         for name in ("odd", "undated"):
             column[name] = tuple((line, value) for line, value in column[name])

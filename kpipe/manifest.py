@@ -1,0 +1,120 @@
+"""What kpipe wrote, known by its SHA-256: it is compared before it is read again.
+
+A folder has a `manifest.json`, written last, with the digest of each file. A JSON file that stands
+alone ends with the digest of its own content.
+"""
+
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .errors import UserError
+
+NAME = "manifest.json"
+
+_MARK = ',\n "checksum": '
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(folder: pathlib.Path, paths: Iterable[pathlib.Path]) -> dict[str, Any]:
+    """Returns the content of a manifest: digest and size of each file, by its name in `folder`."""
+    described = {
+        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
+        for path in sorted(paths)
+        if path.is_file() and path != folder / NAME
+    }
+    return {"files": described}
+
+
+def check(folder: pathlib.Path, *parts: str, remedy: str = "") -> None:
+    """Compares files with the manifest of their folder.
+
+    Args:
+        folder: A folder with a manifest.
+        parts: Names of files or folders in it, all of which it must list; by default all files that
+            it lists.
+        remedy: What to do, the end of the message.
+
+    Raises:
+        UserError: A file is missing, damaged or changed, or so is the manifest; the message names
+            it.
+
+    Example:
+        check(folder, "metrics.json", "serving")
+    """
+    if reason := _find_damage(folder, parts):
+        raise UserError(f"{reason}; {remedy}" if remedy else reason)
+
+
+def _find_damage(folder: pathlib.Path, parts: tuple[str, ...]) -> str:
+    path = folder / NAME
+    try:
+        content: Any = unseal(path.read_bytes())
+        digests = {name: str(entry["sha256"]) for name, entry in content["files"].items()}
+        sizes = {name: entry.get("size") for name, entry in content["files"].items()}
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"{path} is not a valid manifest ({type(error).__name__}: {error})"
+    chosen = {part: [name for name in digests if _is_in(name, part)] for part in parts}
+    for part, names in chosen.items():
+        if not names:
+            return f"{folder / part} is not listed in {NAME}"
+    for name in sorted({name for names in chosen.values() for name in names} or digests):
+        file = folder / name
+        try:
+            size = file.stat().st_size
+            same = sizes[name] in (None, size) and sha256(file) == digests[name]
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{file} is missing, but listed in {NAME}"
+        except (OSError, ValueError) as error:
+            return f"{file} cannot be read ({error})"
+        if not same:
+            return f"{file} is damaged or changed: it differs from {NAME}"
+    return ""
+
+
+def _is_in(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}/")
+
+
+def to_text(content: object, allow_nan: bool = False) -> str:
+    """Writes an object as readable JSON; NaN is refused, since JSON does not have it."""
+    return json.dumps(content, indent=1, allow_nan=allow_nan) + "\n"
+
+
+def seal(content: Mapping[str, Any], allow_nan: bool = False) -> bytes:
+    """Writes an object as JSON with a last key "checksum", the SHA-256 of the text without it."""
+    text = to_text(content, allow_nan)
+    if not content:
+        return text.encode()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return (text.removesuffix("\n}\n") + f'{_MARK}"{digest}"\n}}\n').encode()
+
+
+def unseal(raw: bytes) -> object:
+    """Reads JSON; if it is an object with a checksum, compares and removes that.
+
+    Raises:
+        ValueError: It is not JSON, or was changed.
+    """
+    content = json.loads(raw.decode("utf-8"))
+    end = re.search(rb'"([0-9a-f]{64})"\n}\n\Z', raw)
+    if not isinstance(content, dict) or not (end or "checksum" in content):
+        return content
+    mark = _MARK.encode()
+    start = end.start() - len(mark) if end else 0
+    text = raw[:start] + b"\n}\n"
+    whole = end and raw[start : end.start()] == mark
+    if not (end and whole and hashlib.sha256(text).hexdigest().encode() == end[1]):
+        raise ValueError("its checksum differs: it was damaged or changed")
+    del content["checksum"]
+    return content

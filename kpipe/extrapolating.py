@@ -203,7 +203,7 @@ def _point(trial: Experiment, fraction: float, folder: pathlib.Path, run: Run, p
 
 def _read(path: pathlib.Path, seed: int, fraction: float, weights: str) -> Point | None:
     """Reads a finished point; None if it is missing, damaged or of another run's weights."""
-    arrays = read_npz(path)
+    arrays = read_npz(path, "its network is trained again")
     if arrays is None or str(arrays["weights"]) != weights:
         return None
     return Point(seed, fraction, int(arrays["examples"]), arrays["rows"], arrays["errors"])

@@ -54,8 +54,10 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 def write_json(path: pathlib.Path, content: object) -> None:
     """Writes an object as readable JSON; a dict ends with a checksum, see `manifest.seal`."""
-    is_dict = isinstance(content, dict)
-    write_bytes(path, manifest.seal(content) if is_dict else manifest.to_text(content).encode())
+    if isinstance(content, dict):
+        write_bytes(path, manifest.seal(content))
+    else:
+        write_bytes(path, manifest.to_text(content).encode())
 
 
 def read_json(path: pathlib.Path) -> object:

@@ -223,7 +223,7 @@ class _Check:
         """Predicts a fold by the network trained on the others; a finished one is read."""
         experiment, folder = self.experiment, self.folder / f"fold-{fold + 1}"
         done = folder.with_suffix(".npz")
-        if stored := read_npz(done):
+        if stored := read_npz(done, "the fold is trained again"):
             return stored["probabilities"]
         held_out, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         rows = _divide(data, pool, rest, groups, experiment)

@@ -34,7 +34,9 @@ def describe(folder: pathlib.Path, paths: Iterable[pathlib.Path]) -> dict[str, A
     return {"files": described}
 
 
-def check(folder: pathlib.Path, *parts: str, remedy: str = "") -> None:
+def check(
+    folder: pathlib.Path, *parts: str, remedy: str = "", note: pathlib.Path | None = None
+) -> None:
     """Compares files with the manifest of their folder.
 
     Args:
@@ -42,6 +44,7 @@ def check(folder: pathlib.Path, *parts: str, remedy: str = "") -> None:
         parts: Names of files or folders in it, all of which it must list; by default all files that
             it lists.
         remedy: What to do, the end of the message.
+        note: The manifest, if it is not in the folder.
 
     Raises:
         UserError: A file is missing, damaged or changed, or so is the manifest; the message names
@@ -50,12 +53,11 @@ def check(folder: pathlib.Path, *parts: str, remedy: str = "") -> None:
     Example:
         check(folder, "metrics.json", "serving")
     """
-    if reason := _find_damage(folder, parts):
+    if reason := _find_damage(folder, note or folder / NAME, parts):
         raise UserError(f"{reason}; {remedy}" if remedy else reason)
 
 
-def _find_damage(folder: pathlib.Path, parts: tuple[str, ...]) -> str:
-    path = folder / NAME
+def _find_damage(folder: pathlib.Path, path: pathlib.Path, parts: tuple[str, ...]) -> str:
     try:
         content: Any = unseal(path.read_bytes())
         digests = {name: str(entry["sha256"]) for name, entry in content["files"].items()}
@@ -67,18 +69,18 @@ def _find_damage(folder: pathlib.Path, parts: tuple[str, ...]) -> str:
     chosen = {part: [name for name in digests if _is_in(name, part)] for part in parts}
     for part, names in chosen.items():
         if not names:
-            return f"{folder / part} is not listed in {NAME}"
+            return f"{folder / part} is not listed in {path}"
     for name in sorted({name for names in chosen.values() for name in names} or digests):
         file = folder / name
         try:
             size = file.stat().st_size
             same = sizes[name] in (None, size) and sha256(file) == digests[name]
         except (FileNotFoundError, NotADirectoryError):
-            return f"{file} is missing, but listed in {NAME}"
+            return f"{file} is missing, but listed in {path.name}"
         except (OSError, ValueError) as error:
             return f"{file} cannot be read ({error})"
         if not same:
-            return f"{file} is damaged or changed: it differs from {NAME}"
+            return f"{file} is damaged or changed: it differs from {path.name}"
     return ""
 
 

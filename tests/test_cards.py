@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import kpipe
+from kpipe import files
 from kpipe.errors import UserError
 from kpipe.measures import trust
 from kpipe.measures.intervals import mean_of_shares, proportion
@@ -180,6 +181,7 @@ def saved(tmp_path):
         path.write_text(
             json.dumps(json.loads(path.read_text()) | {"status": status} | {"finished": finished})
         )
+        files.write_manifest(path.parent, path.parent.rglob("*"))
     (tmp_path / "damaged" / "run.json").write_text("{")
     (tmp_path / "no metrics" / "metrics.json").unlink()
     (tmp_path / "first,search=grid").mkdir()

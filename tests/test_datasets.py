@@ -91,7 +91,7 @@ def test_data_of_other_sizes_are_not_official(tfds_dir):
     assert not dataset.find("real", tfds_dir[0]).official
 
 
-def test_data_of_the_declared_sizes_are_official(tmp_path):
+def test_data_of_the_declared_sizes_are_official(tmp_path, kpipe_home):
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     info = {
@@ -105,6 +105,10 @@ def test_data_of_the_declared_sizes_are_official(tmp_path):
     assert datasets.mnist().find("real", tmp_path).official
     info["downloadSize"] = "11594723"
     (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(UserError, match=r"dataset_info\.json is damaged or changed.* remove (.*)"):
+        datasets.mnist().find("real", tmp_path)
+    for note in (kpipe_home / "datasets").glob("mnist-*"):
+        note.unlink()
     assert not datasets.mnist().find("real", tmp_path).official
 
 

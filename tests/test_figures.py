@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
-from kpipe import figures
+from kpipe import figures, files
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
 from kpipe.inputs import Rows
@@ -96,6 +96,7 @@ def write_single_task(run, folder, name, right, **changes):
     (folder / "history.csv").write_text("epoch\n1\n")
     arrays = {**run.predictions, "label": label, "probabilities": np.eye(2)[label ^ ~right]}
     np.savez(folder / "predictions.npz", **arrays, weights_sha256="cd34")
+    files.write_manifest(folder, folder.rglob("*"))
     return folder
 
 

@@ -1,6 +1,6 @@
 """Runs that kpipe wrote before its records had types (format 1) open, predict and are verified.
 
-So do those of format 2, which were not calibrated.
+So do those of format 2, which were not calibrated, and of format 3, whose JSON has no checksum.
 """
 
 import json
@@ -87,6 +87,9 @@ def test_predictions_of_other_weights_are_refused(tmp_path):
     shutil.copytree(RUNS / "classification", folder)
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    with pytest.raises(UserError, match=r"run\.json is damaged or changed: it differs from mani"):
+        open_run(folder)
+    (folder / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"predictions\.npz is missing or damaged"):
         open_run(folder)
 
@@ -114,3 +117,21 @@ def test_a_run_of_format_2_opens_and_answers_without_calibration(capsys, tmp_pat
     file.write_text("x,y\n0,1\n")
     assert cli.main(["predict", str(folder), str(file)]) == 0
     assert "1 (" in (said := capsys.readouterr().out) and "set" not in said
+
+
+def test_a_run_of_format_3_opens_answers_and_is_checked(tmp_path):
+    folder = tmp_path / "vectors"
+    shutil.copytree(RUNS.with_name("format_3") / "vectors", folder)
+    run = open_run(folder)
+    assert run.record.format_version == 3 and run.headline == "accuracy"
+    corners = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]])
+    answers = kpipe.load(folder).predict(corners)
+    np.testing.assert_allclose(
+        answers["probabilities"], run.predictions["probabilities"], atol=1e-5
+    )
+    assert run.model.count_params() == 22
+    with open(folder / "model.keras", "r+b") as file:
+        file.seek(1000)
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"model\.keras is damaged or changed"):
+        _ = open_run(folder).model

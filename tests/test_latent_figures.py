@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.stats import norm
 
 import kpipe.inputs.images
+from kpipe import files
 from kpipe.figures import autoencoders, latent_traversals, latents
 from kpipe.figures.autoencoders import denoising, reconstructions, spread
 from kpipe.records import Record, Run
@@ -133,6 +134,7 @@ def write_beside(run, name, model, **changes):
     (folder / "history.csv").write_text("epoch\n1\n")
     figure = matplotlib.figure.Figure((5, 3))
     figure.savefig(folder / "figures" / "traversals.png")
+    files.write_manifest(folder, folder.rglob("*"))
     return folder
 
 

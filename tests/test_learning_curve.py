@@ -9,7 +9,7 @@ import numpy as np
 import own
 import pytest
 
-from kpipe import Trainer, data, extrapolating, figures, report, tasks
+from kpipe import Trainer, data, extrapolating, figures, files, report, tasks
 from kpipe.datasets.splits import part_of
 from kpipe.errors import RunError, UserError
 from kpipe.measures import learning_curve as measures
@@ -258,7 +258,7 @@ def test_a_killed_curve_resumes_and_only_its_run_opens_test(mine, tmp_path, monk
     with open(folder / "history.csv") as file:
         best = min(csv.DictReader(file), key=lambda row: float(row["val_loss"]))
     assert curve["points"][-1]["value"] == pytest.approx(float(best["val_loss"]))
-    assert json.loads((folder / report.LEARNING_CURVE).read_text()) == curve
+    assert files.read_json(folder / report.LEARNING_CURVE) == curve
     listed = json.loads((folder / "manifest.json").read_text())["files"]
     assert {"learning_curve.json", "learning_curve.csv"} <= listed.keys()
     # A finished curve trains nothing, and an edited pipeline is refused.

@@ -3,7 +3,6 @@
 import json
 import math
 import pathlib
-import random
 import shutil
 
 import numpy as np
@@ -79,30 +78,6 @@ def test_a_missing_or_damaged_file_is_named(folder, name, content):
     message = str(caught.value)
     assert message.startswith(str(folder / name)) and "\n" not in message
     assert "--fresh" in message
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_whatever_is_damaged_is_read_or_is_one_line(folder, name):
-    """Bits flipped and the end cut off, at places drawn by a seed."""
-    chance = random.Random(name)
-    original = (folder / name).read_bytes()
-    refused = 0
-    for i in range(120):
-        content = bytearray(original)
-        if i % 4:
-            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        else:
-            del content[chance.randrange(len(content)) :]
-        (folder / name).write_bytes(content)
-        try:
-            open_run(folder)
-        except UserError as error:
-            refused += 1
-            message = str(error)
-            # Weights of another name are those of other predictions.
-            named = [folder / name, folder / "predictions.npz"]
-            assert message.startswith(tuple(map(str, named))) and "\n" not in message
-    assert refused >= 25
 
 
 def test_predictions_of_other_weights_are_none(folder):

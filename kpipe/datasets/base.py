@@ -14,6 +14,7 @@ from ..errors import UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
 from .corrections import Corrections
+from .prepared import check_descriptions, check_examples, note_descriptions
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -225,7 +226,7 @@ class Dataset:
         if self.make_builder:
             raise UserError(f"{self.name} is not in {folder}; {self.manual_help}")
         self._download(folder)
-        downloaded = self._find_prepared(folder)
+        downloaded = self._find_prepared(folder, new=True)
         if downloaded is None:
             raise UserError(
                 f"TFDS prepared {self.name}, but not in {folder / self.name / self.config}; "
@@ -234,7 +235,7 @@ class Dataset:
             )
         return downloaded
 
-    def _find_prepared(self, folder: pathlib.Path) -> Source | None:
+    def _find_prepared(self, folder: pathlib.Path, new: bool = False) -> Source | None:
         """Finds data prepared by TFDS in `folder`, and reads their sizes without importing TFDS."""
         versions = sorted(
             (folder / self.name / self.config).glob("*/dataset_info.json"), key=version_key
@@ -242,6 +243,8 @@ class Dataset:
         if not versions:
             return None
         path = versions[-1]
+        if not new:
+            check_descriptions(path.parent, self.name)
         try:
             content = path.read_bytes()
             info = json.loads(content)
@@ -249,11 +252,12 @@ class Dataset:
             download_size = int(info.get("downloadSize", 0))
             # Our own builders record there whether the files are the original ones.
             metadata = path.with_name("metadata.json")
-            noted = json.loads(metadata.read_bytes()) if metadata.is_file() else {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            noted = dict(json.loads(metadata.read_bytes()) if metadata.is_file() else {})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
+        note_descriptions(path.parent, self.name)
         splits = self.tfds_splits or _usual_splits(sizes)
         examples = {ours: _count(theirs, sizes) for ours, theirs in splits.items()}
         official = not self.official_examples or (
@@ -266,29 +270,44 @@ class Dataset:
             identity=hashlib.sha256(content + ",".join(self.features).encode()).hexdigest(),
             examples=examples,
             official=official,
-            read=lambda split: self._read_prepared(path.parent, split, splits[split]),
+            read=lambda split: self._read_prepared(path.parent, split, splits[split], info),
         )
 
     def _read_prepared(
-        self, folder: pathlib.Path, split: str, tfds_split: str
+        self, folder: pathlib.Path, split: str, tfds_split: str, info: Mapping[str, Any]
     ) -> "tf.data.Dataset":
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(folder)
-        features = builder.info.features or {}
-        examples = builder.as_dataset(
-            split=tfds_split,
-            decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
-            shuffle_files=False,
-        )
-        return examples.enumerate().map(
-            lambda i, example: {
-                "name": tf.strings.join([f"{folder} {split} example ", tf.strings.as_string(i)]),
-                "input": self.input(example),
-                "label": self.label(example),
-            }
-        )
+        check_examples(folder, self.name, info)
+        try:
+            builder = tfds.builder_from_directory(folder)
+            features = builder.info.features or {}
+            examples = builder.as_dataset(
+                split=tfds_split,
+                decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
+                shuffle_files=False,
+            )
+        except Exception as error:  # damaged files raise errors of many types
+            raise UserError(
+                f"{folder / 'features.json'} cannot be used ({first_line(error)}); prepare "
+                f"{self.name} again"
+            ) from error
+        try:
+            return examples.enumerate().map(
+                lambda i, example: {
+                    "name": tf.strings.join(
+                        [f"{folder} {split} example ", tf.strings.as_string(i)]
+                    ),
+                    "input": self.input(example),
+                    "label": self.label(example),
+                }
+            )
+        except KeyError as error:
+            raise UserError(
+                f"{folder / 'features.json'}: lacks a feature that {self.name} uses; it has "
+                f"{', '.join(features)}; prepare {self.name} again"
+            ) from error
 
     def _build_manual(self, folder: pathlib.Path) -> Source | None:
         """Prepares the user's own files with our TFDS builder; None if there are none."""
@@ -303,7 +322,7 @@ class Dataset:
         print(f"preparing {self.name} from {manual}", flush=True)
         tfds.disable_progress_bar()
         self.make_builder(folder, manual).download_and_prepare()
-        return self._find_prepared(folder)
+        return self._find_prepared(folder, new=True)
 
     def _download(self, folder: pathlib.Path) -> None:
         """Downloads and prepares the dataset with TFDS, if its host can be reached."""

@@ -229,7 +229,7 @@ class Execution:
 
     def _evaluate(self, model: keras.Model) -> tuple[dict[str, np.ndarray], Metrics]:
         record, path = self.record, self.folder / "predictions.npz"
-        predictions = read_predictions(path, record.weights_sha256)
+        predictions = read_predictions(path, record.weights_sha256, "the test split is read again")
         seen = self._seen
         if predictions is None:
             # A user's data are known by their content: two DataFrames have one name.

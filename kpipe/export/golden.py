@@ -150,8 +150,13 @@ def write_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
     files.write_bytes(path, _with_digest(buffer.getvalue()))
 
 
-def read_npz(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    """Reads what `write_npz` wrote; None if it is missing, or damaged, which is said."""
+def read_npz(path: pathlib.Path, then: str = "") -> dict[str, np.ndarray] | None:
+    """Reads what `write_npz` wrote; None if it is missing or damaged.
+
+    Args:
+        path: The file.
+        then: What is done if it is damaged; a line says so.
+    """
     try:
         raw = path.read_bytes()
         without_digest = raw[: -_DIGEST - 2] + b"\0\0"
@@ -162,7 +167,8 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged files raise errors of many types
-        print(f"{path} is damaged and not used ({first_line(error)})", flush=True)
+        if then:
+            print(f"{path} is damaged ({first_line(error)}); {then}", flush=True)
         return None
 
 

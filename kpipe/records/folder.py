@@ -219,12 +219,14 @@ def _number(cell: str) -> int | float:
         return float(cell)
 
 
-def read_predictions(path: pathlib.Path, weights: str | None) -> dict[str, np.ndarray] | None:
+def read_predictions(
+    path: pathlib.Path, weights: str | None, then: str = ""
+) -> dict[str, np.ndarray] | None:
     """Reads predictions made with these weights, so that a resumed run does not open test again.
 
-    Returns None if they are missing, damaged or from other weights.
+    Returns None if they are missing, damaged or from other weights; for `then` see `read_npz`.
     """
-    arrays = read_npz(path)
+    arrays = read_npz(path, then)
     return arrays if arrays and str(arrays.get("weights_sha256")) == weights else None
 
 

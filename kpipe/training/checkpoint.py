@@ -62,7 +62,7 @@ class Checkpoints:
                 self._checkpoint.read(str(folder / "variables")).assert_consumed()
             except Exception as error:  # damaged files raise errors of many types
                 print(
-                    f"{folder} cannot be used ({first_line(error)}); trying the previous "
+                    f"{folder} cannot be read ({first_line(error)}); trying the previous "
                     "checkpoint",
                     flush=True,
                 )

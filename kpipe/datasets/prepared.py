@@ -1,0 +1,85 @@
+"""Folders that TFDS prepared: a damaged file is named before it is read.
+
+TFDS checks the examples only. Its JSON and lists of labels are noted at first use, in $KPIPE_HOME;
+the files of examples are compared with the sizes in dataset_info.json.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from .. import files, manifest
+from ..errors import UserError
+
+_FRAME = 16  # bytes of a TFRecord besides the example
+_POINTER = b"version https://git-lfs"
+
+
+def check_descriptions(folder: pathlib.Path, name: str) -> None:
+    """Compares the files that describe a dataset with those of its first use.
+
+    Args:
+        folder: Folder of the dataset's version, with dataset_info.json.
+        name: Name of the dataset.
+
+    Raises:
+        UserError: A file is missing, damaged or changed; the message names it.
+    """
+    if (note := _note(folder, name)).is_file():
+        remedy = f"prepare {name} again, or, if it is right, remove {note}"
+        manifest.check(folder, note=note, remedy=remedy)
+
+
+def note_descriptions(folder: pathlib.Path, name: str) -> None:
+    """Notes the digests of the files that describe a dataset; they could be read."""
+    found = [path for path in folder.glob("*") if path.suffix in (".json", ".txt")]
+    note = _note(folder, name)
+    try:
+        files.make_folder(note.parent)
+        files.write_json(note, {"folder": str(folder), **manifest.describe(folder, found)})
+    except (OSError, ValueError, UserError):  # a home that cannot be written; the data can be read
+        pass
+
+
+def _note(folder: pathlib.Path, name: str) -> pathlib.Path:
+    digest = hashlib.sha256(str(folder.absolute()).encode(errors="surrogateescape")).hexdigest()
+    return files.home() / "datasets" / f"{name}-{digest[:16]}.json"
+
+
+def check_examples(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> None:
+    """Compares the files of examples with the content of dataset_info.json.
+
+    Raises:
+        UserError: A file is missing, cut, empty or a Git LFS pointer; the message names it.
+    """
+    if info.get("fileFormat", "tfrecord") != "tfrecord":
+        return
+    for part in info["splits"]:
+        counts, kind = list(map(int, part["shardLengths"])), part["name"]
+        shards = [
+            folder / f"{name}-{kind}.tfrecord-{i:05d}-of-{len(counts):05d}"
+            for i in range(len(counts))
+        ]
+        if not any(path.exists() for path in shards) and any(folder.glob(f"*-{kind}.*")):
+            continue  # named in another way
+        for path, count in zip(shards, counts, strict=True):
+            if not path.is_file():
+                raise UserError(f"{path} is missing; prepare {name} again")
+            size = path.stat().st_size
+            if size < _FRAME * count:
+                with path.open("rb") as file:
+                    pointer = file.read(len(_POINTER)) == _POINTER
+                what = "a Git LFS pointer: fetch it with git lfs pull" if pointer else "cut off"
+                raise UserError(
+                    f"{path} is {what}: it has {size:,} bytes for {count:,} examples; or prepare "
+                    f"{name} again"
+                )
+        size = sum(path.stat().st_size for path in shards)
+        expected = int(part.get("numBytes", 0)) + _FRAME * sum(counts)
+        if "numBytes" in part and size != expected:
+            where = f"{shards[0]}" if len(shards) == 1 else f"one of {shards[0]} to {shards[-1]}"
+            raise UserError(
+                f"{where} is cut off or changed: {size:,} bytes instead of {expected:,}; prepare "
+                f"{name} again"
+            )

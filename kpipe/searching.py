@@ -25,6 +25,7 @@ from .experiments.experiment import Experiment, callers_dtype_policy
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
+from .manifest import NAME
 from .records import Run, read_record
 from .training import Trainer
 from .tuner_files import check_whole, checked_json
@@ -204,8 +205,8 @@ class _Search(keras_tuner.HyperModel):
                     tune_new_entries=not self.settings.choices,
                     **limit,
                 )
-        except Exception as error:  # damaged files of an older kpipe raise errors of many types
-            if not resumes:
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            if not resumes:  # else damaged files of an older kpipe
                 raise
             raise UserError(
                 f"{self.folder}: the search cannot be resumed ({first_line(error)}); --fresh "
@@ -287,10 +288,12 @@ class _Search(keras_tuner.HyperModel):
             source = dataset.find(experiment.source.kind, self.data_dir)
             _check_val(dataset, source)
             prepared = prepare(dataset, source, experiment.seed)
-            if initial_epoch:  # Hyperband has loaded the weights of an earlier trial
-                files.check_manifest(self.folder / "tuner" / f"trial_{hp.values['tuner/trial_id']}")
-            else:
+            if not initial_epoch:
                 prepared.input.initialize(model)
+            else:  # Hyperband has loaded the weights of an earlier trial
+                earlier = self.folder / "tuner" / f"trial_{hp.values.get('tuner/trial_id')}"
+                if (earlier / NAME).is_file():  # not of an older kpipe
+                    files.check_manifest(earlier)
             experiment.task.check(model, prepared)
             history = self._trainer(hp).fit(
                 model,

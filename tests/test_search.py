@@ -205,8 +205,8 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
     assert "no trial was completed" in again() and len(failing) == 1  # resumed
     (folder / "tuner" / "oracle.json").write_text("")
     assert again() == (
-        f"{folder}: the search cannot be resumed (JSONDecodeError of keras-tuner); "
-        "--fresh starts over and keeps it"
+        f"{folder}/tuner/oracle.json: cannot be read (Expecting value: line 1 column 1 (char 0)); "
+        "run again with --fresh"
     )
 
 

@@ -37,14 +37,14 @@ def load(folder: str | os.PathLike) -> "SavedModel":
     """
     folder = pathlib.Path(folder)
     model_folder = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
+    if model_folder != folder and (folder / "manifest.json").is_file():
+        files.check_manifest(folder, "serving", remedy="export it again")
+    elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
+        files.check_manifest(model_folder, remedy="export it again")
     if not (model_folder / "saved_model.pb").is_file():
         raise UserError(
             f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
         )
-    if (folder / "manifest.json").is_file():
-        files.check_manifest(folder, "serving", remedy="export it again")
-    elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
-        files.check_manifest(model_folder, remedy="export it again")
     try:
         loaded = tf.saved_model.load(str(model_folder))
         signatures = dict(loaded.signatures)

@@ -153,7 +153,7 @@ def test_what_is_written_is_read_again():
 
 def test_what_inputs_and_tasks_record_lies_beside_the_other_fields():
     written = full_record().to_json()
-    assert written["format_version"] == FORMAT_VERSION == 3
+    assert written["format_version"] == FORMAT_VERSION == 4
     assert written["data"]["vocabulary"] == 500 and "about" not in written["data"]
     assert written["latents"]["continuous"] == 4 and "details" not in written
     assert "about" not in Record(pipeline="a").to_json()["data"]

@@ -3,9 +3,10 @@ import json
 import random
 import types
 
+import keras_tuner
 import pytest
 
-from kpipe import Trainer, searching
+from kpipe import Trainer, files, searching
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError
 from kpipe.experiments.experiment import Experiment
@@ -283,3 +284,18 @@ def test_word_vectors_do_not_replace_the_weights_of_an_earlier_trial(
     with pytest.raises(Exception, match="the loss became NaN"):
         hyperband.fit(experiment.settings.hp, model, initial_epoch=initial_epoch)
     assert bool(initialized) is (initial_epoch == 0)
+
+
+def test_damaged_weights_of_an_earlier_trial_fail_the_trial_and_are_named(tmp_path):
+    experiment = open_experiment("logic_gates", {}, data="auto", data_dir=None, seed=0)
+    hyperband = _Search(experiment, {}, tmp_path)
+    hyperband.tuner = types.SimpleNamespace(oracle=types.SimpleNamespace(trials={}))
+    model, _ = experiment.build_model()
+    weights = tmp_path / "tuner" / "trial_7" / "checkpoint.weights.h5"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    files.write_manifest(weights.parent, [weights])
+    weights.write_bytes(b"other")
+    experiment.settings.hp.values["tuner/trial_id"] = "7"
+    with pytest.raises(keras_tuner.errors.FailedTrialError, match=f"{weights} is damaged or chan"):
+        hyperband.fit(experiment.settings.hp, model, initial_epoch=2)

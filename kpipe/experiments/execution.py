@@ -222,9 +222,11 @@ class Execution:
 
     def _save(self, model: keras.Model) -> None:
         temporary = self.folder / ".model.part-0.keras"  # Keras requires the suffix
-        model.save(temporary)
-        files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
-        temporary.unlink()
+        try:
+            model.save(temporary)
+            files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _evaluate(self, model: keras.Model) -> tuple[dict[str, np.ndarray], Metrics]:
         record, path = self.record, self.folder / "predictions.npz"

@@ -70,12 +70,13 @@ def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -
     files.make_folder(path.parent)
     key = {"pipeline": pipeline, "data": data_name, "kind": kind}
     entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
-        file.write(json.dumps(entry) + "\n")
-    count = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
+    with files.lock(path):
+        known = path.read_bytes() if path.is_file() else b""
+        files.write_bytes(path, known + json.dumps(entry).encode() + b"\n")
+    count = 1
+    for line in known.decode(errors="replace").splitlines():
         try:
             count += key.items() <= json.loads(line).items()
-        except ValueError:  # a line truncated by a crash is ignored
+        except ValueError:  # a damaged line
             continue
     return count

@@ -62,6 +62,24 @@ def free(path: pathlib.Path) -> int:
     return shutil.disk_usage(existing).free
 
 
+def require(path: pathlib.Path, needed: int, purpose: str) -> None:
+    """Checks that there is room before work begins.
+
+    Args:
+        path: A file or folder to be written.
+        needed: Its estimated size in bytes.
+        purpose: What the room is for.
+
+    Raises:
+        WriteError: There is not enough room.
+    """
+    if needed > (available := free(path)):
+        raise WriteError(
+            f"{path}: {purpose} needs about {megabytes(needed)}, and {megabytes(available)} are "
+            "free there; make room, and the same command resumes"
+        )
+
+
 def megabytes(size: float) -> str:
     """Writes a number of bytes.
 

@@ -139,9 +139,11 @@ def make_folder(path: pathlib.Path) -> None:
 
     Raises:
         UserError: The folder cannot be created or is not writable.
+        WriteError: The disk is full.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot create the folder {path}: {error.strerror}; choose another folder"

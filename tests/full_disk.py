@@ -65,7 +65,7 @@ def images_arguments(disk):
 
 def table_arguments(disk):
     path = disk.parent / "houses.csv"
-    rows = (f"{i % 7},{'ab'[i % 2]},{i % 7 * 3 + i % 2}.5\n" for i in range(120))
+    rows = (f"{i % 7},{'ab'[i % 2]},{1.37 * i:.2f}\n" for i in range(120))
     path.write_text("rooms,kind,price\n" + "".join(rows))
     return ["run", str(path), "target=price", "epochs=1", "--out", str(disk / "out")]
 
@@ -119,9 +119,11 @@ def digest(path):
 
 def loop(case, folder, stride):
     """Prints a line for each problem, and one of counts."""
-    from kpipe import cli
+    from kpipe import (
+        cli,
+        searching,  # noqa: F401
+    )
     from kpipe.experiments import execution, running  # noqa: F401 - imported once for all tries
-    from kpipe import searching  # noqa: F401
 
     disk, before, said = folder / "disk", folder / "before", folder / "said"
     with open(folder / "state", "r+b") as file:

@@ -32,6 +32,7 @@ from ..training import History, choose_plan, weights_sha256
 from .describing import check_same, model_record, new_record
 from .experiment import Experiment
 from .reporting import write_manifest, write_report
+from .space import check_space
 from .summary import summary
 
 Result = TypeVar("Result")
@@ -157,6 +158,7 @@ class Execution:
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
         )
+        check_space(self.folder, model, self.trainer, self.data.examples)
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
         print(

@@ -11,7 +11,7 @@ from .. import disk
 from ..training import Trainer
 from ..training.checkpoint import KEPT
 
-REPORT = 2_500_000  # bytes of figures, of the page that contains them, and of an export's graph
+REPORT = 5_000_000  # bytes of figures, of the page that contains them, and of an export's graph
 
 
 def check_space(
@@ -41,8 +41,9 @@ def space(model: keras.Model, trainer: Trainer, examples: Mapping[str, int]) -> 
     saved = weights + _slots(model.optimizer) * _bytes(model.trainable_variables)
     commits = KEPT * (saved + weights)  # a commit also contains the best weights
     phases = 1 + trainer.retrain + trainer.fine_tune
-    outputs = sum(math.prod(size or 1 for size in output.shape[1:]) for output in model.outputs)
-    predictions = 4 * examples["test"] * outputs
+    outputs = getattr(model, "outputs", None) or ()  # a subclassed model has none
+    values = sum(math.prod(size or 1 for size in output.shape[1:]) for output in outputs)
+    predictions = 3 * 4 * examples["test"] * values  # those of simple methods as well
     return phases * commits + 2 * saved + predictions + REPORT
 
 

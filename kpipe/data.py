@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import files, inputs
+from . import disk, files, inputs
 from .datasets import Augmentation, Dataset, Look, Source
 from .datasets.splits import divide, part_of
 from .errors import UserError
@@ -211,6 +212,9 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0, fraction: float = 1
     folder = files.home() / "data" / _folder_name(dataset, source)
 
     def write(temporary: pathlib.Path) -> None:
+        # Of texts, whose length is not known, only their number.
+        size = np.dtype(getattr(kind, "dtype", "uint8")).itemsize * math.prod(dataset.input_shape)
+        disk.require(folder, sum(source.examples.values()) * size, f"preparing {dataset.name}")
         for split in source.examples:
             kind.write(temporary, dataset.name, source, split)
 

@@ -52,6 +52,10 @@ class RunError(_OneLine, Exception):
     exit_code = 1
 
 
+class WriteError(RunError):
+    """A file that cannot be written since the disk is full; the same command resumes."""
+
+
 class Interrupted(_OneLine, KeyboardInterrupt):
     """Ctrl-C, or "interrupt" in a notebook, during a run that can be resumed."""
 

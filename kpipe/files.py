@@ -9,9 +9,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-import filelock
-
 from . import manifest
+from .disk import lock, writing
 from .errors import UserError
 from .manifest import check as check_manifest
 from .manifest import sha256
@@ -31,25 +30,27 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_manifest",
+    "writing",
 ]
 
 Opened = TypeVar("Opened")
 
-_SHOWN = 80  # characters of a name that its temporary name contains
+_SHOWN = 80  # bytes of a name that its temporary name contains
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes a file under a temporary name, syncs it and renames it into place."""
     temporary = _temporary_name(path)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
 
 
 def write_json(path: pathlib.Path, content: object) -> None:
@@ -205,39 +206,17 @@ def make_folder(path: pathlib.Path) -> None:
 
     Raises:
         UserError: The folder cannot be created or is not writable.
+        WriteError: The disk is full.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot create the folder {path}: {error.strerror}; choose another folder"
         ) from None
     if not os.access(path, os.W_OK):
         raise UserError(f"the folder {path} is not writable; choose another folder")
-
-
-@contextlib.contextmanager
-def lock(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
-    """Locks `path` for this process; a kill releases the lock.
-
-    Args:
-        path: The file or folder.
-        wait: Whether to wait for a process that has locked it.
-
-    Raises:
-        UserError: Another process has locked it, and `wait` is false.
-    """
-    held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        held.acquire(timeout=-1 if wait else 0)
-    except filelock.Timeout:
-        raise UserError(
-            f"{path}: in use by another process; wait for it, or use --out DIR"
-        ) from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
@@ -247,7 +226,7 @@ def remove_leftovers(folder: pathlib.Path, name: str = "*") -> None:
         folder: Where to look; no running process may write there.
         name: Final name of the file or folder; "*" for any.
     """
-    start = "*" if name == "*" else glob.escape(name[:_SHOWN])
+    start = "*" if name == "*" else glob.escape(_shown(name))
     for entry in folder.glob(f".{start}.part-*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
@@ -265,7 +244,13 @@ def home() -> pathlib.Path:
 
 
 def _temporary_name(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name[:_SHOWN]}.part-{uuid.uuid4().hex[:12]}")
+    return path.with_name(f".{_shown(path.name)}.part-{uuid.uuid4().hex[:12]}")
+
+
+def _shown(name: str) -> str:
+    """Returns a name, or what stands for a long one: two of them must not have the same."""
+    content = os.fsencode(name)
+    return name if len(content) <= _SHOWN else hashlib.sha256(content).hexdigest()[:32]
 
 
 def _sync(path: pathlib.Path) -> None:

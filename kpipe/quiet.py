@@ -125,6 +125,7 @@ def _move_python_logs(path: pathlib.Path) -> None:
     import absl.logging  # noqa: F401 - absl must create its logger itself
 
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def passes(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -13,12 +14,14 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.src import config as keras_tuner_config
+from keras_tuner.src import utils as keras_tuner_utils
 from keras_tuner.src.engine.objective import create_objective
 
 from . import files, formatting
 from .data import prepare
 from .datasets import Dataset, Source
-from .errors import RunError, UserError, first_line, resumable
+from .disk import without_patterns
+from .errors import RunError, UserError, WriteError, first_line, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment, callers_dtype_policy
@@ -32,6 +35,16 @@ from .tuner_files import check_whole, checked_json
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False
+
+
+def _save_json(path: str, content: object) -> str:
+    text = json.dumps(content)
+    files.write_bytes(pathlib.Path(path), text.encode())
+    return text
+
+
+# keras-tuner writes in place: a kill or a full disk would leave an empty file, and no search.
+keras_tuner_utils.save_json = _save_json
 
 TUNERS = {
     "random": keras_tuner.RandomSearch,
@@ -158,11 +171,13 @@ class _Search(keras_tuner.HyperModel):
             # keras-tuner 1.4.8 cannot resume a grid: github.com/keras-team/keras-tuner/issues/1055
             print("a grid search cannot be resumed; starting over")
             shutil.rmtree(self.folder / "tuner")
-        self.tuner = self._make_tuner(kind, trials)
         try:
-            with checked_json():
+            with checked_json(), without_patterns(self.folder) as folder:
+                self.tuner = self._make_tuner(kind, trials, folder)
                 self.tuner.save()  # without this file a search killed early would start over
                 self.tuner.search(verbose=0)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ or error from None
         except RuntimeError as error:  # keras-tuner gives up after three failures in a row
             if "consecutive failures" not in str(error):
                 raise
@@ -184,27 +199,26 @@ class _Search(keras_tuner.HyperModel):
         files.make_folder(self.folder)
         files.write_json(path, record.to_json())
 
-    def _make_tuner(self, kind: str, trials: int | None) -> keras_tuner.Tuner:
+    def _make_tuner(self, kind: str, trials: int | None, folder: pathlib.Path) -> keras_tuner.Tuner:
         limit = {"max_trials": trials or 10}
         if kind == "hyperband":
             limit = {"max_epochs": self.settings.trainer.epochs}
         resumes = (self.folder / "tuner").is_dir()
         try:
-            with checked_json():
-                if resumes:
-                    check_whole(self.folder / "tuner")
-                return TUNERS[kind](
-                    self,
-                    objective=self.objective,
-                    seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
-                    hyperparameters=self._space(),
-                    directory=self.folder,
-                    project_name="tuner",
-                    overwrite=False,  # an unfinished search is resumed
-                    # Keys outside the space keep their defaults, which may depend on chosen values.
-                    tune_new_entries=not self.settings.choices,
-                    **limit,
-                )
+            if resumes:
+                check_whole(self.folder / "tuner")
+            return TUNERS[kind](
+                self,
+                objective=self.objective,
+                seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
+                hyperparameters=self._space(),
+                directory=folder,
+                project_name="tuner",
+                overwrite=False,  # an unfinished search is resumed
+                # Keys outside the space keep their defaults, which may depend on chosen values.
+                tune_new_entries=not self.settings.choices,
+                **limit,
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             if not resumes:  # else damaged files of an older kpipe
                 raise
@@ -305,6 +319,8 @@ class _Search(keras_tuner.HyperModel):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
             )
+        except WriteError as error:  # no trial's fault: the same command resumes the search
+            raise keras_tuner.errors.FatalError(str(error)) from error
         except (RunError, UserError) as error:  # this trial has failed; the search continues
             print(f"failed: {error}", flush=True)
             raise keras_tuner.errors.FailedTrialError(str(error)) from error

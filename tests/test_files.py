@@ -6,7 +6,7 @@ from concurrent import futures
 import pytest
 
 from kpipe import files
-from kpipe.errors import UserError
+from kpipe.errors import UserError, WriteError
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_leftover(tmp_path, monkeypatch):
@@ -17,7 +17,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_leftover(tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match=r"run\.json: .* are free there \(No space"):
         files.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["run.json"]

@@ -338,7 +338,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
             "except UserError as error: print(error)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "in use by another process" in done.stdout
+    assert f"in use by process {os.getpid()} on " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 from typing import NoReturn
 
 from .. import files, quiet
+from ..disk import refuse_same_command
 from ..errors import UserError
 from ..experiments import key_table
 
@@ -162,8 +163,9 @@ def common_options(parser: Parser, given: argparse.Namespace) -> dict:
             option = f"--{key.replace('_', '-')}"
             hint = f"use {option}" if option in options else "see kpipe run NAME --help"
             raise UserError(f"{key}={value}: not a key; {hint}")
-    # An unknown name or kind of data, and no home folder, fail before TensorFlow is imported.
+    # What fails without TensorFlow fails before it is imported.
     files.home()
+    refuse_same_command(pathlib.Path(given.out))
     from ..datasets.base import check_kind  # imports NumPy
 
     check_kind(given.data)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import UserError, first_line
+from ..errors import RunError, UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
 from .corrections import Corrections
@@ -319,10 +319,14 @@ class Dataset:
             raise UserError(f"{manual / missing[0]} is missing; {self.manual_help}")
         import tensorflow_datasets as tfds
 
-        print(f"preparing {self.name} from {manual}", flush=True)
-        tfds.disable_progress_bar()
-        self.make_builder(folder, manual).download_and_prepare()
-        return self._find_prepared(folder, new=True)
+        # One process prepares, others wait and find what it prepared.
+        with files.lock(folder / self.name):
+            if not (found := self._find_prepared(folder)):
+                print(f"preparing {self.name} from {manual}", flush=True)
+                tfds.disable_progress_bar()
+                self.make_builder(folder, manual).download_and_prepare()
+                found = self._find_prepared(folder, new=True)
+        return found
 
     def _download(self, folder: pathlib.Path) -> None:
         """Downloads and prepares the dataset with TFDS, if its host can be reached."""
@@ -339,7 +343,12 @@ class Dataset:
 
         try:
             name = f"{self.name}/{self.config}".rstrip("/")
-            tfds.builder(name, data_dir=folder).download_and_prepare()
+            files.make_folder(folder)
+            with files.lock(folder / self.name):
+                if not self._find_prepared(folder):
+                    tfds.builder(name, data_dir=folder).download_and_prepare()
+        except (UserError, RunError):
+            raise
         except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
                 f"the download of {self.name} into {folder} failed: {first_line(error)}; "

@@ -32,6 +32,7 @@ from ..training import History, choose_plan, weights_sha256
 from .describing import check_same, model_record, new_record
 from .experiment import Experiment
 from .reporting import write_manifest, write_report
+from .space import check_space
 from .summary import summary
 
 Result = TypeVar("Result")
@@ -157,6 +158,7 @@ class Execution:
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
         )
+        check_space(self.folder, model, self.trainer, self.data.examples)
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
         (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
@@ -223,9 +225,11 @@ class Execution:
 
     def _save(self, model: keras.Model) -> None:
         temporary = self.folder / ".model.part-0.keras"  # Keras requires the suffix
-        model.save(temporary)
-        files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
-        temporary.unlink()
+        try:
+            model.save(temporary)
+            files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _evaluate(self, model: keras.Model) -> tuple[dict[str, np.ndarray], Metrics]:
         record, path = self.record, self.folder / "predictions.npz"

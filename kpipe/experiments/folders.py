@@ -1,6 +1,7 @@
 """The folder of a run: its name, and renaming of existing folders."""
 
 import hashlib
+import os
 import pathlib
 import urllib.parse
 from typing import TYPE_CHECKING
@@ -38,8 +39,10 @@ def run_folder(
     if experiment.seed:
         parts.append(f"seed={experiment.seed}")
     joined = ",".join(parts)
-    if len(joined) > 120:
-        joined = f"{joined[:103]}-{hashlib.sha256(joined.encode()).hexdigest()[:16]}"
+    content = os.fsencode(joined)
+    if len(joined) > 120 or len(content) > 200:  # a name has at most 255 bytes, in any alphabet
+        begin = content[:103].decode(errors="ignore")
+        joined = f"{begin}-{hashlib.sha256(content).hexdigest()[:16]}"
     files.make_folder(out)
     return out / joined
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from .. import files, inputs
 from ..datasets.columns import Column, from_lines, unescape
+from ..disk import without_patterns
 from ..errors import UserError, first_line
 from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
@@ -46,7 +47,8 @@ def load(folder: str | os.PathLike) -> "SavedModel":
             f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
         )
     try:
-        loaded = tf.saved_model.load(str(model_folder))
+        with without_patterns(model_folder) as readable:
+            loaded = tf.saved_model.load(str(readable))
         signatures = dict(loaded.signatures)
         columns = from_lines(_asset(model_folder, COLUMNS_FILE))
         spec = None

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from .. import files
+from ..disk import without_patterns
 from ..errors import RunError
 
 
@@ -46,7 +47,8 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
     for name, (function, signature) in endpoints.signatures.items():
         archive.add_endpoint(name, function, input_signature=[signature])
     files.make_folder(folder / "serving")
-    with files.new_folder(folder / "serving" / "1") as temporary:
+    path = folder / "serving" / "1"
+    with files.writing(path), files.new_folder(path) as temporary:
         archive.write_out(str(temporary), verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
         for name, words in endpoints.assets.items():
@@ -66,13 +68,14 @@ def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str,
     """
     script = pathlib.Path(__file__).with_name("proof.py")
     # -P keeps the script's folder, which is inside kpipe, off the import path.
-    command = [sys.executable, "-P", str(script), str(folder), *map(str, test_files)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
+    command = [sys.executable, "-P", str(script)]
+    with without_patterns(folder) as readable:
+        done = subprocess.run(
+            [*command, str(readable), *map(str, test_files)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -71,17 +71,18 @@ def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -
     files.make_folder(path.parent)
     key = {"pipeline": pipeline, "data": data_name, "kind": kind}
     entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    before = path.read_bytes() if path.is_file() else b""
-    cut = before and not before.endswith(b"\n")  # a crash truncated the last line
-    with open(path, "ab") as file:  # one short line: appended whole
-        file.write(b"\n" * bool(cut) + _with_checksum(entry) + b"\n")
+    with files.lock(path):
+        known = path.read_bytes() if path.is_file() else b""
+        cut = known and not known.endswith(b"\n")  # a crash truncated the last line
+        known += b"\n" * bool(cut) + _with_checksum(entry) + b"\n"
+        files.write_bytes(path, known)
     count, damaged = 0, []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        known = _read_opening(line)
-        if known is None:
+    for number, line in enumerate(known.splitlines(), start=1):
+        opening = _read_opening(line)
+        if opening is None:
             damaged.append(number)
         else:
-            count += key.items() <= known.items()
+            count += key.items() <= opening.items()
     if damaged:
         lines = ", ".join(map(str, damaged))
         print(f"{path}: damaged lines are not counted: {lines}", flush=True)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files, manifest
+from ..disk import without_patterns
 from ..errors import RunError, first_line
 
 KEPT = 2  # the newest commit, and the previous one in case the newest cannot be read
@@ -35,7 +36,8 @@ class Checkpoints:
     def save(self, step: int, state: dict) -> None:
         """Commits all variables, with a state of plain JSON values."""
         files.make_folder(self.folder)
-        with files.new_folder(self.folder / f"step-{step:012d}") as folder:
+        path = self.folder / f"step-{step:012d}"
+        with files.writing(path), files.new_folder(path) as folder:
             self._checkpoint.write(str(folder / "variables"))
             (folder / "state.json").write_text(json.dumps(state))
         for old in self._commits()[:-KEPT]:
@@ -59,7 +61,8 @@ class Checkpoints:
                 if not older:
                     files.check_manifest(folder)
                 state = json.loads((folder / "state.json").read_text())
-                self._checkpoint.read(str(folder / "variables")).assert_consumed()
+                with without_patterns(folder) as readable:
+                    self._checkpoint.read(str(readable / "variables")).assert_consumed()
             except Exception as error:  # damaged files raise errors of many types
                 print(
                     f"{folder} cannot be read ({first_line(error)}); trying the previous "

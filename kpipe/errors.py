@@ -104,7 +104,8 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        print(f"error: {stopped}", file=sys.stderr, flush=True)  # a script ends without a word
+        if own:  # a script ends without a word
+            print(f"error: {stopped}", file=sys.stderr, flush=True)
         raise
     except Interrupted:
         raise

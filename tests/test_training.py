@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kpipe import Trainer
-from kpipe.errors import Interrupted, RunError, Stopped, UserError
+from kpipe.errors import RunError, Stopped, UserError
 from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from . import __version__
-from .errors import RunError, UserError, nearest
+from .errors import Interrupted, RunError, Stopped, UserError, nearest
 from .experiments import catalogue
 
 HELP = """\
@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit code: 0, 1 for a failed run, 2 for a mistake in the arguments.
+        The exit code: 0, 1 for a failed run, 2 for a mistake in the arguments, 130 after Ctrl-C
+        and 143 after SIGTERM.
     """
     _escape_what_cannot_be_printed()
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -51,9 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command resumes an unfinished run", file=sys.stderr)
-        return 130
+    except Stopped as stopped:  # said by `resumable`
+        return stopped.exit_code
+    except KeyboardInterrupt as stopped:
+        print(f"error: {str(stopped) or 'interrupted'}", file=sys.stderr)
+        return Interrupted.exit_code
 
 
 def _command(name: str) -> Callable[[list[str]], int]:

@@ -1,11 +1,12 @@
 """Data: raw examples are prepared once, into memory-mapped arrays, and divided into splits."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Split:
         targets: Learning targets of an example.
         groups: int64 (n_all,), equal for examples that belong together, if kpipe divided them at
             random; else None.
+        names: Function that returns a name of each of the n_all examples; None if not known.
     """
 
     column: Column
@@ -41,6 +43,7 @@ class Split:
     input: Input = dataclasses.field(default_factory=ArrayInput)
     targets: LabelTargets = dataclasses.field(default_factory=LabelTargets)
     groups: np.ndarray | None = None
+    names: Callable[[], Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,6 +98,7 @@ class Split:
             labels=labels,
             rows=np.arange(len(labels)),
             groups=groups,
+            names=None,
         )
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
@@ -233,6 +237,7 @@ def prepare(dataset: Dataset, source: Source, seed: int = 0, fraction: float = 1
             given[split],
             np.arange(len(column)),
             groups=source.groups(split) if at_random and source.groups else None,
+            names=functools.partial(source.names_of, split),
         )
         for split, (column, _) in arrays.items()
     }

@@ -3,9 +3,13 @@
 import contextlib
 import difflib
 import re
+import signal
+import sys
+import threading
+import types
 from collections.abc import Iterable, Iterator
 
-# Options that a message names, and what they are in Python.
+# Options and the like that a message names, and what they are in Python.
 _IN_PYTHON = {
     "--corrections": "corrections",
     "--data-dir ": "data_dir=",
@@ -15,6 +19,7 @@ _IN_PYTHON = {
     "--plan ": "plan=",
     "--search": "kpipe.search",
     "--trials": "trials",
+    "the same command": "the same call",
 }
 
 
@@ -59,16 +64,60 @@ class WriteError(RunError):
 class Interrupted(_OneLine, KeyboardInterrupt):
     """Ctrl-C, or "interrupt" in a notebook, during a run that can be resumed."""
 
+    exit_code = 128 + signal.SIGINT
+
+
+class Stopped(_OneLine, SystemExit):
+    """SIGTERM during a run that can be resumed; it also ends a script, with exit code 143.
+
+    Like `Interrupted` it is no `Exception`: what goes on after a failure, such as a search after
+    that of a trial, ends.
+    """
+
+    exit_code = 128 + signal.SIGTERM
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.code = self.exit_code
+
+
+# What ends a run by a signal.
+STOPS: dict[int, type[Interrupted | Stopped]] = {
+    signal.SIGINT: Interrupted,
+    signal.SIGTERM: Stopped,
+}
+
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """Turns Ctrl-C within the block into `Interrupted`, which says how to go on."""
+    """Turns Ctrl-C within the block into `Interrupted`, and SIGTERM into `Stopped`.
+
+    Their message says how to go on. As exceptions they clean up, and end child processes; a second
+    SIGTERM ends the process immediately.
+    """
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped("stopped by SIGTERM; the same command resumes an unfinished run")
+
+    # A caller's own handler remains.
+    own = threading.current_thread() is threading.main_thread()
+    own = own and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if own:
+        signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Stopped as stopped:
+        if own:  # a script ends without a word
+            print(f"error: {stopped}", file=sys.stderr, flush=True)
+        raise
     except Interrupted:
         raise
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same call resumes an unfinished run") from None
+        raise Interrupted("interrupted; the same command resumes an unfinished run") from None
+    finally:
+        if own:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:

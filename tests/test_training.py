@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kpipe import Trainer
-from kpipe.errors import RunError, UserError
+from kpipe.errors import RunError, Stopped, UserError
 from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 
@@ -217,7 +217,7 @@ def test_a_signal_ends_after_a_commit_and_the_run_resumes_there(few, small_model
             if batch == 5:
                 signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(RunError, match="stopped by SIGTERM at step 6"):
+    with pytest.raises(Stopped, match="stopped by SIGTERM at step 6"):
         train(small_model(), few, tmp_path, [Interrupt()], checkpoint_seconds=3600.0)
     assert train(small_model(), few, tmp_path).resumed_at == 6
 

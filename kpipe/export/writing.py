@@ -47,6 +47,7 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
     for name, (function, signature) in endpoints.signatures.items():
         archive.add_endpoint(name, function, input_signature=[signature])
     files.make_folder(folder / "serving")
+    files.remove_leftovers(folder / "serving")  # of a kill during an export
     path = folder / "serving" / "1"
     with files.writing(path), files.new_folder(path) as temporary:
         archive.write_out(str(temporary), verbose=False)

@@ -70,23 +70,16 @@ def training_batches(
         such as uint8 (steps, batch, height, width, channels) and int32 (steps, batch).
     """
     elements = tf.constant(schedule.elements())
-    per_epoch, num_examples = len(elements), schedule.num_examples
+    per_epoch = len(elements)
     epoch, within = divmod(step, schedule.steps_per_epoch)
     first = epoch * per_epoch + int(np.searchsorted(elements[:, 0], within))
 
-    lengths = None
-    if split.column.lengths is not None and schedule.stack == 1:
-        lengths = tf.constant(split.column.lengths[split.rows])
+    lengths = lengths_of(split, schedule)
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
         steps = elements[index % per_epoch, 1]
-        begin = start * schedule.batch_size
-        end = tf.minimum(begin + steps * schedule.batch_size, num_examples)
-        if lengths is not None:
-            positions = pooled_positions(lengths, schedule, seed, epoch, start)
-        else:
-            positions = shuffled(begin, end, num_examples, seed, epoch)
+        positions = positions_at(lengths, schedule, seed, epoch, start, steps)
         # A fused plan compiles for every shape: there all texts are padded to one length.
         inputs, labels = split.gather(positions, trim=schedule.stack == 1)
         global_step = epoch * schedule.steps_per_epoch + start
@@ -108,6 +101,38 @@ def training_batches(
     options = tf.data.Options()
     options.autotune.enabled = False
     return indices.map(read, num_parallel_calls=2).prefetch(2).with_options(options)
+
+
+def lengths_of(split: Split, schedule: Schedule) -> tf.Tensor | None:
+    """Returns the lengths of texts that are batched by length: int (num_examples,); or None."""
+    if split.column.lengths is None or schedule.stack > 1:
+        return None
+    return tf.constant(split.column.lengths[split.rows])
+
+
+def positions_at(
+    lengths: tf.Tensor | None,
+    schedule: Schedule,
+    seed: int,
+    epoch: tf.Tensor,
+    start: tf.Tensor,
+    steps: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the positions, in the train split, of the examples of an element.
+
+    Args:
+        lengths: See `lengths_of`.
+        schedule: Schedule of the epoch.
+        seed: Random seed of the run.
+        epoch: Number of the epoch, from 0; int64 like the next two.
+        start: First step within the epoch.
+        steps: Number of steps.
+    """
+    if lengths is not None:
+        return pooled_positions(lengths, schedule, seed, epoch, start)
+    begin = start * schedule.batch_size
+    end = tf.minimum(begin + steps * schedule.batch_size, schedule.num_examples)
+    return shuffled(begin, end, schedule.num_examples, seed, epoch)
 
 
 def shuffled(

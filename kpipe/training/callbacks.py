@@ -5,6 +5,7 @@ custom callback or the rows of a `CSVLogger`, starts from scratch; changes that 
 the model or its optimizer, such as a `LearningRateScheduler`'s rate, are restored with these.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -64,6 +65,23 @@ def comparison(monitor: str, mode: str, model: keras.Model) -> Callable | None:
     except ValueError:
         return None
     return probe.monitor_op
+
+
+def ignore_nan(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Keeps callbacks from taking NaN as an improvement, or as the best value of a metric.
+
+    To Keras the first value is the best whatever it is, and then no other is better than NaN.
+    """
+    for callback in callbacks:
+        improves = getattr(callback, "_is_improvement", None)  # private in Keras 3
+        if improves is not None:
+            vars(callback)["_is_improvement"] = functools.partial(_is_improvement, improves)
+
+
+def _is_improvement(improves: Callable, value: float, reference: float | None) -> bool:
+    return value == value and (
+        reference is None or reference != reference or bool(improves(value, reference))
+    )
 
 
 def state(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, dict]:

@@ -1,10 +1,12 @@
 """A frozen backbone: its features computed once, the head trained on them, then fine-tuning."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -109,6 +111,7 @@ def cached(model: keras.Model, data: Data) -> Cached:
             rows=np.searchsorted(rows, split.rows),
             input=ArrayInput(values.shape[1:]),
             groups=None,
+            names=None if split.names is None else functools.partial(_named, split.names, rows),
         )
 
     seen = dataclasses.replace(
@@ -117,6 +120,11 @@ def cached(model: keras.Model, data: Data) -> Cached:
         augmentation=Augmentation(),
     )
     return Cached(_head(model, frozen), seen, seconds)
+
+
+def _named(names: Callable[[], Sequence[str]], rows: np.ndarray) -> list[str]:
+    of_all = names()
+    return [of_all[row] for row in rows]
 
 
 def _head(model: keras.Model, frozen: keras.Model) -> keras.Model:

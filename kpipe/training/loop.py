@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-import signal
-import threading
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -19,11 +16,21 @@ from ..errors import RunError, UserError, first_line
 from . import callbacks as hooks
 from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
+from .diagnosis import fault_of_steps, fault_of_val, finite
 from .history import History, metrics_of, numbers
 from .optimizing import final_weights, learning_rates
 from .progress import Progress
+from .signals import Flag, flagged
 from .steps import make_test_function, make_train_function
 from .weighting import Weigh
+
+# A commit is due no earlier than so many times its own duration, so that saving costs less than
+# 2 % of the time, but at the latest after so many seconds, with the default `checkpoint_seconds`.
+COST, LONGEST = 100, 50.0
+
+
+class _Halt(Exception):
+    """Ends a validation between two batches."""
 
 
 class Loop:
@@ -43,7 +50,7 @@ class Loop:
         early_stopping: Callback that determines the best epoch, whose weights are kept.
         callbacks: All other callbacks, in their order.
         folder: Folder of checkpoints and history.csv, or None.
-        checkpoint_seconds: Maximum seconds between commits.
+        checkpoint_seconds: Seconds between commits; more, up to `LONGEST`, if one takes long.
         budget: Seconds of training, or None.
         watched: The model that `callbacks` see; by default `model`, which may be a part of it.
     """
@@ -81,14 +88,17 @@ class Loop:
             model=self.watched,
         )
         early_stopping.set_model(model)
+        hooks.ignore_nan(self.callbacks.callbacks)
         self.train_function: Callable[..., dict] | None = None
         self.test_function: Callable[[Iterator], dict] | None = None
         self.best: list[tf.Variable] = []
         self.checkpoints = self._open_checkpoints(folder) if folder else None
         self.epoch_seconds = 0.0
+        self.commit_seconds = 0.0  # duration of the last commit
         self.logs: Mapping = {}  # of the last step
+        self.batches: list[tuple] = []  # of the last step: epoch, first step within it, batch
         self.stopping: str | None = None  # why the epoch ends before its last step
-        self.signal: int | None = None
+        self.signal = Flag()
 
     def _build(self) -> None:
         """Creates all variables: compiled programs cannot create them, and checkpoints need them.
@@ -171,8 +181,10 @@ class Loop:
             )
             self.train_function = make_train_function(model, self.schedule.stack)
             self.committed = time.monotonic()
-            with _signals_flagged(self) if self.checkpoints else contextlib.nullcontext():
+            with flagged(self.signal) if self.checkpoints else contextlib.nullcontext():
                 self._run_epochs(iter(batches), epoch, epochs, start)
+            if self.signal:  # since the last commit
+                raise self.signal.error(history.step)
         model.optimizer.finalize_variable_values(model.trainable_variables)
         # The early stopping callback restores the best weights.
         self.callbacks.on_train_end(metrics_of(history.rows[-1]) if history.rows else None)
@@ -184,6 +196,7 @@ class Loop:
     def _run_epochs(self, batches: Iterator, first: int, epochs: int, start: int) -> None:
         history, model, per_epoch = self.history, self.model, self.schedule.steps_per_epoch
         progress = Progress(epochs, per_epoch, history.step, start)
+        val_share = len(self.data.val or ()) / len(self.data.train)
         # Epochs are counted by rows, not by steps: an epoch ends with its validation.
         for epoch in range(first, epochs):
             if history.step == epoch * per_epoch:
@@ -196,18 +209,21 @@ class Loop:
                 self._step(epoch, batches)
                 self.epoch_seconds = time.monotonic() - started
                 progress.step(history.step - epoch * per_epoch, self.logs)
-                self._commit_if_due()
+                ends = self.stopping or history.step == (epoch + 1) * per_epoch
+                self._commit_if_due(val_share * self.epoch_seconds if ends else 0.0)
             results = model.get_metrics_result()
             # A custom train_step may return other logs.
             own = self.logs and self.logs.keys() != results.keys()
             logs = numbers(self.logs if own else results)
-            with final_weights(model):
-                if self.val_batches is not None:
-                    logs |= {f"val_{k}": v for k, v in numbers(self._validate()).items()}
-                rates = learning_rates(model.optimizer)
-                self.epoch_seconds = time.monotonic() - started
-                history.seconds += self.epoch_seconds
-                self.callbacks.on_epoch_end(epoch, logs)
+            try:
+                with final_weights(model):
+                    logs |= self._validate()
+                    rates = learning_rates(model.optimizer)
+                    self.epoch_seconds = time.monotonic() - started
+                    self.callbacks.on_epoch_end(epoch, logs)
+            except _Halt:
+                self._commit_if_due()  # commits, and raises
+            history.seconds += self.epoch_seconds
             row = {"epoch": epoch + 1, "step": history.step, "seconds": self.epoch_seconds}
             history.rows.append({**row, **rates, **logs})
             self.epoch_seconds = 0.0
@@ -234,8 +250,10 @@ class Loop:
         within = history.step - epoch * per_epoch
         executions = self.model.steps_per_execution
         self.callbacks.on_train_batch_begin(within)
+        self.batches = []
         for _ in range(min(executions, per_epoch - within)):
             batch = next(batches)
+            self.batches.append((epoch, history.step - epoch * per_epoch, batch))
             self.logs = self.train_function(*batch)
             history.step += batch[0].shape[0]
         last = max(history.step - epoch * per_epoch, within + executions) - 1
@@ -244,55 +262,92 @@ class Loop:
         except RuntimeError as error:
             if "NaN or Inf" not in str(error):
                 raise
-            raise self._not_finite() from None
+            raise self._not_finite("the loss") from None
         if self.watched.stop_training:
             self.stopping = "callback"
         elif self.budget and history.seconds + self.epoch_seconds > self.budget:
             self.stopping, self.model.stop_training = "budget", True
 
-    def _validate(self) -> dict:
-        """Runs `Model.evaluate` with the callbacks' on_test hooks, as in `fit`."""
-        model, before = self.model, self.model.test_function
-        assert self.val_batches is not None
-        if self.test_function is None:
-            self.test_function = make_test_function(model, self.val_batches.element_spec)
-        model.test_function = self.test_function
-        try:
-            return model.evaluate(
-                self.val_batches, verbose=0, callbacks=self.callbacks, return_dict=True
-            )
-        finally:
-            model.test_function = before
+    def _validate(self) -> dict[str, float]:
+        """Runs `Model.evaluate` with the callbacks' on_test hooks, as in `fit`.
 
-    def _not_finite(self) -> RunError:
-        history = self.history
-        commits = self.checkpoints and self.checkpoints.folder
-        kept = commits and commits.is_dir() and f"; the last good state is kept in {commits}"
+        A signal ends it between two batches; then everything is as before.
+        """
+        model, before = self.model, self.model.test_function
+        logs: dict[str, float] = {}
+        if self.val_batches is not None:
+            if self.test_function is None:
+                self.test_function = make_test_function(model, self.val_batches.element_spec)
+            changed = [*model.non_trainable_variables, *model.metrics_variables]
+            kept = [tf.identity(variable.value) for variable in changed]
+            model.test_function = self._test
+            try:
+                results = model.evaluate(
+                    self.val_batches, verbose=0, callbacks=self.callbacks, return_dict=True
+                )
+            finally:
+                model.test_function = before
+            if self.signal:
+                for variable, value in zip(changed, kept, strict=True):
+                    variable.assign(value)
+                raise _Halt
+            logs = {f"val_{name}": value for name, value in numbers(results).items()}
+        if not finite(*model.get_weights()):
+            raise self._not_finite("a weight")
+        if not finite(logs.get("val_loss", 0.0)):
+            raise self._not_finite("val_loss")
+        return logs
+
+    def _test(self, batches: Iterator) -> dict:
+        assert self.test_function is not None
+        if self.signal:
+            self.model.stop_evaluating = True
+        return self.test_function(batches)
+
+    def _not_finite(self, what: str) -> RunError:
+        """Describes the end of a training, with the examples at fault."""
+        history, checkpoints = self.history, self.checkpoints
+        kept = checkpoints is not None and any(checkpoints.folder.glob("step-*"))
+        good = self.early_stopping.best_weights or [v.numpy() for v in self.best]
+        if good and not finite(*self.model.get_weights()):
+            self.model.set_weights(good)
+        found = (
+            fault_of_val(self.model, self.data.val, self.val_batches)
+            if what == "val_loss" and self.data.val and self.val_batches
+            else fault_of_steps(self.model, self.data.train, self.schedule, self.seed, self.batches)
+        )
+        advice = found or "try a smaller learning_rate"
+        if kept and checkpoints is not None:
+            advice += f"; the last good state is kept in {checkpoints.folder}"
         return RunError(
-            f"the loss became NaN or infinite in epoch {len(history.rows) + 1}, at step "
-            f"{history.step}; try a smaller learning_rate{kept or ''}"
+            f"{what} became NaN or infinite in epoch {len(history.rows) + 1}, at step "
+            f"{history.step}; {advice}"
         )
 
     # --- the exact state ----------------------------------------------------------------------
 
-    def _commit_if_due(self) -> None:
-        """Commits by the clock, which is safe because a commit changes no bit of the run."""
+    def _commit_if_due(self, ahead: float = 0.0) -> None:
+        """Commits by the clock, which is safe because a commit changes no bit of the run.
+
+        Args:
+            ahead: Seconds until the next call.
+        """
         if not self.checkpoints:
             return
         if self.signal:
             self._commit()
-            name = signal.Signals(self.signal).name
-            raise RunError(
-                f"stopped by {name} at step {self.history.step}; the same command resumes there"
-            )
-        if time.monotonic() - self.committed >= self.checkpoint_seconds:
+            raise self.signal.error(self.history.step)
+        waited = time.monotonic() - self.committed + ahead
+        cost = min(LONGEST, COST * self.commit_seconds) if self.checkpoint_seconds else 0.0
+        if waited >= max(self.checkpoint_seconds, cost):
             self._commit()
 
     def _commit(self) -> None:
         if not self.checkpoints or not self.folder:
             return
-        if not all(np.isfinite(v).all() for v in self.model.get_weights()):
-            raise self._not_finite()
+        if not finite(*self.model.get_weights()):
+            raise self._not_finite("a weight")
+        started = time.monotonic()
         if self.early_stopping.best_weights is not None:
             for variable, value in zip(self.best, self.early_stopping.best_weights, strict=True):
                 variable.assign(value)
@@ -308,6 +363,7 @@ class Loop:
         if self.history.rows:
             files.write_bytes(self.folder / "history.csv", self.history.to_csv().encode())
         self.committed = time.monotonic()
+        self.commit_seconds = self.committed - started
 
     def _restore(self) -> None:
         state = self.checkpoints and self.checkpoints.restore()
@@ -320,22 +376,3 @@ class Loop:
         hooks.restore(self.callbacks.callbacks, state["callbacks"])
         self.logs, self.stopping = state.get("logs", {}), state.get("stopping")
         self.model.stop_training = bool(self.stopping)
-
-
-@contextlib.contextmanager
-def _signals_flagged(loop: Loop) -> Iterator[None]:
-    """Turns the first Ctrl-C or SIGTERM into `loop.signal`, so that no step is interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def flag(number: int, frame: types.FrameType | None) -> None:
-        loop.signal = number
-        signal.signal(number, previous[signal.Signals(number)])  # a second one ends immediately
-
-    previous = {n: signal.signal(n, flag) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -65,7 +65,8 @@ class Trainer:
         fine_tune_epochs: Maximum number of epochs of fine-tuning.
         fine_tune_rate: Learning rate with which fine-tuning begins; it falls to 0 by a cosine, or
             is constant with `reduce_lr_patience`. The optimizer's other settings stay.
-        checkpoint_seconds: Maximum seconds of work that a kill can lose.
+        checkpoint_seconds: Maximum seconds of work that a kill can lose; up to 60 if saving takes
+            long. 0 saves after every step.
         class_weight: Weights of training examples in the loss by class, as in `Model.fit`; 1 for
             other classes. "balanced" gives every class the same total weight, see
             `weighting.balanced`; None or "none" gives every example the weight 1. Labels must be
@@ -219,7 +220,8 @@ class Trainer:
             initial_epoch: The first epoch, counted from 0.
 
         Raises:
-            RunError: The loss is not finite any more, or the run was interrupted.
+            RunError: The loss is not finite any more; the message names the examples at fault.
+            Interrupted, Stopped: Ctrl-C or SIGTERM; with a folder all work is saved.
             UserError: The settings cannot be used together.
         """
         self.check(model, len(data.train), data.train)

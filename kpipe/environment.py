@@ -76,8 +76,8 @@ def versions() -> dict[str, str]:
 def fix_threads() -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
-    They equal the number of processors available to this process, unless
-    $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS are set.
+    They equal the number of processors available to this process, unless the caller has set them,
+    by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
     """
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
@@ -85,12 +85,14 @@ def fix_threads() -> None:
         usable = os.cpu_count() or 1
     threading = tf.config.threading
     try:
-        threading.set_intra_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
-        )
-        threading.set_inter_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
-        )
+        if not threading.get_intra_op_parallelism_threads():
+            threading.set_intra_op_parallelism_threads(
+                int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
+            )
+        if not threading.get_inter_op_parallelism_threads():
+            threading.set_inter_op_parallelism_threads(
+                int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
+            )
     except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 

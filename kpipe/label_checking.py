@@ -20,10 +20,11 @@ from .datasets.own.division import joined
 from .datasets.splits import divide, folds_of
 from .errors import UserError, resumable
 from .experiments.describing import check_same, new_record
-from .experiments.experiment import Experiment, callers_dtype_policy
+from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment
+from .experiments.session import own_session
 from .export import read_npz, write_npz
 from .figures.points import suspects_in_plane
 from .figures.style import to_png
@@ -72,7 +73,7 @@ class LabelCheck:
 
 
 @resumable()
-@callers_dtype_policy()
+@own_session()
 def check_labels(
     name: object,
     *,

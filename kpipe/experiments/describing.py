@@ -32,6 +32,7 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
         seed=experiment.seed,
         budget=experiment.budget,
         code_sha256=entry.code_sha256,
+        modules=entry.modules,
         versions=environment.versions(),
         machine=environment.machine(),
         data=DataRecord(

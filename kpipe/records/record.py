@@ -160,7 +160,8 @@ class Record:
         trainer: Fields of the `Trainer`.
         plan: Execution plan of training.
         budget: Seconds after which training stops.
-        code_sha256: SHA-256 of the pipeline's code.
+        code_sha256: SHA-256 of the pipeline's code, with that of its modules.
+        modules: SHA-256 of the code of each module beside the pipeline's file, by path.
         versions: Versions of Python and of packages.
         machine: Properties of the machine that can change the last bits, or the time.
         times: Duration of each stage in seconds.
@@ -182,6 +183,7 @@ class Record:
     plan: str | None = None
     budget: float | None = None
     code_sha256: str = ""
+    modules: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
     data: DataRecord = dataclasses.field(default_factory=DataRecord)
@@ -290,8 +292,14 @@ def _convert(wanted: Any, value: object) -> Any:
 
 def describe_difference(existing: Record, record: Record, key: str) -> str:
     """Describes how two records differ in a field, for an error message."""
+    if key == "code_sha256":
+        then, now = existing.modules, record.modules
+        edited = sorted(
+            name for name in then.keys() | now.keys() if then.get(name) != now.get(name)
+        )
+        return ": ".join(filter(None, ["the code was edited", ", ".join(edited)]))
     old, new = getattr(existing, key), getattr(record, key)
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
-    return "the code was edited" if key == "code_sha256" else f"{old}, now {new}"
+    return f"{old}, now {new}"

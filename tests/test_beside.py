@@ -7,6 +7,8 @@ import pytest
 
 from kpipe.errors import UserError
 from kpipe.experiments import beside, catalogue, describing, modules, objects
+from kpipe.experiments.experiment import Experiment
+from kpipe.experiments.running import open_experiment
 from kpipe.records import Record
 
 PIPELINE = '''"""Mine."""
@@ -153,3 +155,25 @@ def test_an_imported_module_whose_helper_was_edited_is_refused(folder):
     change(folder / "deeper.py")
     with pytest.raises(UserError, match=r"deeper\.py: WIDTH differs .*importlib\.reload\(deeper\)"):
         objects.load(module)
+
+
+def test_a_file_that_a_key_names_is_known_by_its_content(tmp_path, monkeypatch):
+    """Weights, word vectors, a list of stop words: whatever the pipeline does with it."""
+    weights, run = tmp_path / "weights.npz", tmp_path / "another run"
+    run.mkdir()
+    paths = {weights: str(weights), run / "model.keras": str(run)}
+    values = {"words": str(weights), "start": str(run), "weights": "x" * 999, "units": 3}
+    for path in paths:
+        path.write_text("a")
+    monkeypatch.setattr(Experiment, "hyperparameters", values)
+    module = modules.load(catalogue.find("logic_gates"))[0]
+    experiment = open_experiment(module, {}, data="auto", data_dir=None, seed=0)
+    first = describing.new_record(experiment)
+    assert first.contents.keys() == {"words", "start"}
+    for path, value in paths.items():
+        describing.check_same(tmp_path / "run.json", first, describing.new_record(experiment))
+        path.write_text("b")
+        with pytest.raises(UserError, match=f"another content of (words|start)={value}: --fresh"):
+            describing.check_same(tmp_path / "run.json", first, describing.new_record(experiment))
+        path.unlink()  # a finished run does not need it
+    describing.check_same(tmp_path / "run.json", first, describing.new_record(experiment))

@@ -162,6 +162,7 @@ class Record:
         budget: Seconds after which training stops.
         code_sha256: SHA-256 of the pipeline's code, with that of its modules.
         modules: SHA-256 of the code of each module beside the pipeline's file, by path.
+        contents: SHA-256 of each file that is the value of a key, such as weights, by key.
         versions: Versions of Python and of packages.
         machine: Properties of the machine that can change the last bits, or the time.
         times: Duration of each stage in seconds.
@@ -184,6 +185,7 @@ class Record:
     budget: float | None = None
     code_sha256: str = ""
     modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    contents: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
     data: DataRecord = dataclasses.field(default_factory=DataRecord)

@@ -70,6 +70,44 @@ def parse(path: pathlib.Path) -> ast.Module:
         raise UserError(f"{where}: not a Python file ({getattr(error, 'msg', error)})") from None
 
 
+def without_plots(tree: ast.Module) -> ast.Module:
+    """Returns the code of the training: without `plots`, and functions that nothing else uses."""
+    removed = [node for node in tree.body if _names(node) == {"plots"}]
+    kept = [node for node in tree.body if node not in removed]
+    while True:
+        optional = _used(removed) | {
+            node.name
+            for node in kept
+            if isinstance(node, ast.FunctionDef) and not node.decorator_list
+        }
+        optional -= _used(kept) | {"load_data", "build_model", "build_trainer"}
+        useless = [
+            node
+            for node in kept
+            if isinstance(node, (ast.FunctionDef, ast.Import, ast.ImportFrom))
+            and _names(node) <= optional
+        ]
+        if not useless:
+            return ast.Module(kept, [])
+        removed += useless
+        kept = [node for node in kept if node not in useless]
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """Returns the names that a definition, an import or an assignment of a module defines."""
+    if isinstance(node, ast.FunctionDef):
+        return {node.name}
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _used(nodes: list[ast.stmt]) -> set[str]:
+    found = (name for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name))
+    return {name.id for name in found if isinstance(name.ctx, ast.Load)}
+
+
 def import_anew(path: pathlib.Path) -> None:
     """Lets a pipeline file import the modules beside it, as they are now.
 

@@ -25,6 +25,7 @@ class Entry:
 
     `code_sha256` changes with the code, but not with comments and docstrings. It includes that of
     the modules that the file imports from beside it; `modules` is the hash of each, by file.
+    `training_sha256` leaves out the figures, which a trained run can draw again.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     target: str
     code_sha256: str
     modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    training_sha256: str = ""
 
     @property
     def title(self) -> str:
@@ -86,7 +88,8 @@ def read(path: pathlib.Path) -> Entry:
         value = literals.get(name)
         return str(value.value) if isinstance(value, ast.Constant) and value.value else "-"
 
-    docstring, code = ast.get_docstring(tree) or "", _sha256(tree)
+    docstring = ast.get_docstring(tree) or ""
+    code, training = _sha256(tree), _sha256(beside.without_plots(tree))
     modules = {}
     if path.parent != folder():
         modules = {
@@ -94,7 +97,10 @@ def read(path: pathlib.Path) -> Entry:
             for file in beside.find(path).values()
         }
     if modules:
-        code = hashlib.sha256(json.dumps([code, modules]).encode()).hexdigest()
+        code, training = (
+            hashlib.sha256(json.dumps([part, modules]).encode()).hexdigest()
+            for part in (code, training)
+        )
     return Entry(
         name=path.stem,
         docstring=docstring,
@@ -103,6 +109,7 @@ def read(path: pathlib.Path) -> Entry:
         target=_target(literals.get("target")),
         code_sha256=code,
         modules=modules,
+        training_sha256=training,
     )
 
 

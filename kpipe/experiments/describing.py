@@ -34,6 +34,7 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
         budget=experiment.budget,
         code_sha256=entry.code_sha256,
         modules=entry.modules,
+        training_sha256=entry.training_sha256,
         contents=_contents(experiment),
         versions=environment.versions(),
         machine=environment.machine(),
@@ -52,7 +53,7 @@ def _contents(experiment: Experiment) -> dict[str, str]:
     """Returns the hashes of the files that keys name; of a run's folder it is that of its model."""
     found = {}
     for key, value in experiment.hyperparameters.items():
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             path = os.path.expanduser(value)
             for file in (path, os.path.join(path, "model.keras")):
                 if os.path.isfile(file):  # False for any text

@@ -132,4 +132,5 @@ def entry(module: types.ModuleType) -> catalogue.Entry:
         data=str(getattr(module, "data", "-")),
         target="-",
         code_sha256=sha256_of(parts),
+        training_sha256=sha256_of({name: parts[name] for name in parts if name != "plots"}),
     )

@@ -60,18 +60,20 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
     return "reached" if reached else "consistent" if possible else "not reached"
 
 
-def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -> int:
+def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path, opening: str) -> int:
     """Records that a run opens its test split; returns how often this pipeline's was opened.
 
     Choices made after looking at test results overfit the test split; the count, of this machine,
-    shows how often one could have looked.
+    shows how often one could have looked. An `opening` is counted once, however often its run is
+    killed and resumed.
     """
     path = files.home() / "test_openings.jsonl"
     files.make_folder(path.parent)
     key = {"pipeline": pipeline, "data": data_name, "kind": kind}
     entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
-        file.write(json.dumps(entry) + "\n")
+    if not path.is_file() or opening not in path.read_text(encoding="utf-8"):
+        with open(path, "a", encoding="utf-8") as file:  # one short line: appended whole
+            file.write(json.dumps({**entry, "opening": opening}) + "\n")
     count = 0
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -162,11 +162,13 @@ class Record:
         budget: Seconds after which training stops.
         code_sha256: SHA-256 of the pipeline's code, with that of its modules.
         modules: SHA-256 of the code of each module beside the pipeline's file, by path.
+        training_sha256: SHA-256 of the same code without figures.
         contents: SHA-256 of each file that is the value of a key, such as weights, by key.
         versions: Versions of Python and of packages.
         machine: Properties of the machine that can change the last bits, or the time.
         times: Duration of each stage in seconds.
         finished: When the run was finished, in ISO 8601 with the time zone.
+        problems: What was left out because it failed, a line each; the same command completes it.
         details: Facts that a task records, such as the latents of an autoencoder.
     """
 
@@ -185,6 +187,7 @@ class Record:
     budget: float | None = None
     code_sha256: str = ""
     modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    training_sha256: str = ""
     contents: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -197,6 +200,7 @@ class Record:
     weights_sha256: str | None = None
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     finished: str | None = None
+    problems: list[str] = dataclasses.field(default_factory=list)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:

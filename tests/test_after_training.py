@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import kpipe
-from kpipe import report
-from kpipe.errors import RunError
+from kpipe import files, report
+from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue, execution
 from kpipe.records import open_run
 from kpipe.tasks import classification
@@ -171,3 +171,72 @@ def test_the_code_of_a_training_is_that_without_its_figures(old, new, same, pipe
     after = catalogue.read(path)
     assert before.code_sha256 != after.code_sha256
     assert (before.training_sha256 == after.training_sha256) is same
+
+
+@pytest.mark.slow  # each runs a whole pipeline, with export, proof and page
+@pytest.mark.parametrize("stage", STAGES)
+def test_any_stage_after_training_may_fail(
+    stage, pipeline, tmp_path, verified_here, monkeypatch, capsys
+):
+    options, folder = (
+        {"out": tmp_path / "out", "retrain": True},
+        tmp_path / "out" / "mine,retrain=True",
+    )
+    name = stage.partition("'")[0]
+    with monkeypatch.context() as patch:
+        break_(patch, [stage])
+        with pytest.raises(RunError) as caught:
+            kpipe.run(pipeline, **options)
+    record = check_incomplete(folder, caught, [stage], capsys)
+    assert (folder / "serving" / "1").is_dir() is (name != "export")
+    assert (folder / "report.html").is_file() is (name not in ("report", "metrics"))
+    untrained(monkeypatch)
+    run = kpipe.run(pipeline, **options)
+    assert run.record.status == "finished" and not open_run(folder).record.problems
+    assert run.record.weights_sha256 == record["weights_sha256"]
+    assert run.record.proof.passed and run.record.data.test_openings == 1
+    assert (folder / "report.html").is_file() and len(kpipe.load(folder).predict([[0.0] * 5])) == 1
+
+
+@pytest.mark.slow
+def test_every_figure_may_fail_and_be_mended(pipeline, tmp_path, monkeypatch, capsys):
+    """The pipeline's own figures, whose code is edited, and all that its task has."""
+    path = tmp_path / "mine.py"
+    path.write_text(PIPELINE.replace("plots = (figures.learning_curves,)", PLOTS))
+    options, folder = {"out": tmp_path / "out"}, tmp_path / "out" / "mine"
+    with pytest.raises(RunError) as caught:
+        kpipe.run(pipeline, **options)
+    line = path.read_text().splitlines().index("    return drawn(1 / 0)") + 1
+    said = f"figure mine failed: ZeroDivisionError: division by zero (mine.py, line {line})"
+    assert said in str(caught.value) and said in capsys.readouterr().out
+    assert said in (folder / "report.html").read_text()
+    untrained(monkeypatch)
+    path.write_text(path.read_text().replace("learning_curves, mine", "confusion_matrix,"))
+    assert kpipe.run(pipeline, **options).record.status == "finished"
+    assert (folder / "figures" / "confusion_matrix.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_folder_of_figures_that_cannot_be_written_costs_the_report_alone(
+    pipeline, tmp_path, monkeypatch, capsys
+):
+    options, folder = {"out": tmp_path / "out"}, tmp_path / "out" / "mine"
+    folder.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(report.page.pictures.files, "make_folder", make_folder_but("figures"))
+        with pytest.raises(RunError, match=r"report failed: .*figures.* is not writable"):
+            kpipe.run(pipeline, **options)
+    untrained(monkeypatch)
+    assert kpipe.run(pipeline, **options).record.status == "finished"
+    assert (folder / "figures" / "learning_curves.png").is_file()
+
+
+def make_folder_but(name):
+    make = files.make_folder
+
+    def make_folder(path):
+        if path.name == name:
+            raise UserError(f"the folder {path} is not writable; choose another folder")
+        make(path)
+
+    return make_folder

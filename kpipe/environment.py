@@ -13,6 +13,7 @@ if "keras" not in sys.modules:  # kpipe trains with TensorFlow, whatever keras.j
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from . import __version__
 from .errors import UserError
@@ -98,13 +99,15 @@ def fix_threads() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Returns the properties and settings of this machine that can change bits or times."""
+    """Returns the properties of this machine, and the caller's settings, that can change bits."""
+    deterministic = config.is_op_determinism_enabled()
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "gpus": [device.name for device in tf.config.get_visible_devices("GPU")],
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+        **({"deterministic_ops": True} if deterministic else {}),
     }

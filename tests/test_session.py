@@ -1,6 +1,8 @@
 """The caller's session and random states, and the settings that the caller made."""
 
 import random
+import subprocess
+import sys
 import threading
 import types
 
@@ -106,3 +108,39 @@ def test_threads_that_the_caller_chose_are_kept(chosen, expected, monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "3")
     environment.fix_threads()
     assert counts == {"intra": expected, "inter": expected}
+
+
+SETTINGS = """
+import os, random, sys
+os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
+import keras, numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.config.experimental.enable_op_determinism()
+tf.config.set_soft_device_placement(False)
+tf.config.set_visible_devices([], "GPU")
+keras.config.set_dtype_policy("mixed_bfloat16")
+keras.utils.set_random_seed(3)
+
+import kpipe
+from tensorflow.python.framework import config
+
+before = random.getstate(), np.random.get_state()[1].tobytes(), dict(os.environ)
+run = kpipe.run("logic_gates", out=sys.argv[1], epochs=2)
+assert before == (random.getstate(), np.random.get_state()[1].tobytes(), dict(os.environ))
+assert config.is_op_determinism_enabled() and not tf.config.get_soft_device_placement()
+assert tf.config.get_visible_devices("GPU") == [] == run.record.machine["gpus"]
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert run.record.machine["intra_op_threads"] == 1 and run.record.machine["deterministic_ops"]
+assert {layer.dtype_policy.name for layer in run.model.layers} >= {"mixed_bfloat16"}
+assert keras.config.dtype_policy().name == "mixed_bfloat16"
+assert keras.layers.Dense(1).name == "dense" and run.record.proof.passed
+"""
+
+
+@pytest.mark.slow
+def test_settings_that_the_caller_made_are_honoured_and_kept(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SETTINGS, tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -9,16 +9,16 @@ import numpy as np
 
 from . import files, gradients
 from .errors import UserError
-from .experiments.experiment import callers_dtype_policy
 from .experiments.folders import run_folder
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment
+from .experiments.session import own_session
 from .figures import style
 from .figures.gradients import gradient_check
 from .formatting import counted, duration
 
 
-@callers_dtype_policy()
+@own_session()
 def check_gradients(
     name: object,
     *,

@@ -13,6 +13,7 @@ if "keras" not in sys.modules:  # kpipe trains with TensorFlow, whatever keras.j
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from . import __version__
 from .errors import UserError
@@ -76,8 +77,8 @@ def versions() -> dict[str, str]:
 def fix_threads() -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
-    They equal the number of processors available to this process, unless
-    $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS are set.
+    They equal the number of processors available to this process, unless the caller has set them,
+    by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
     """
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
@@ -85,24 +86,28 @@ def fix_threads() -> None:
         usable = os.cpu_count() or 1
     threading = tf.config.threading
     try:
-        threading.set_intra_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
-        )
-        threading.set_inter_op_parallelism_threads(
-            int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
-        )
+        if not threading.get_intra_op_parallelism_threads():
+            threading.set_intra_op_parallelism_threads(
+                int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
+            )
+        if not threading.get_inter_op_parallelism_threads():
+            threading.set_inter_op_parallelism_threads(
+                int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
+            )
     except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 
 
 def machine() -> dict[str, Any]:
-    """Returns the properties and settings of this machine that can change bits or times."""
+    """Returns the properties of this machine, and the caller's settings, that can change bits."""
+    deterministic = config.is_op_determinism_enabled()
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "gpus": [device.name for device in tf.config.get_visible_devices("GPU")],
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+        **({"deterministic_ops": True} if deterministic else {}),
     }

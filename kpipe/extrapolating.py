@@ -17,11 +17,12 @@ from .errors import UserError, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.execution import Execution
-from .experiments.experiment import Experiment, callers_dtype_policy
+from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.reporting import report_again
 from .experiments.running import open_experiment
+from .experiments.session import own_session
 from .export import read_npz, write_npz
 from .measures import learning_curve as measures
 from .measures.learning_curve import Point
@@ -40,7 +41,7 @@ class LearningCurve(dict[str, Any]):
 
 
 @resumable()
-@callers_dtype_policy()
+@own_session()
 def learning_curve(
     name: object,
     *,

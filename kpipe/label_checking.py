@@ -18,12 +18,13 @@ from .datasets import Dataset
 from .datasets.corrections import Suspect, read_suspects, write_suspects
 from .datasets.own.division import joined
 from .datasets.splits import divide, folds_of
-from .errors import UserError, resumable
+from .errors import RunError, UserError, first_line, resumable
 from .experiments.describing import check_same, new_record
-from .experiments.experiment import Experiment, callers_dtype_policy
+from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment
+from .experiments.session import own_session
 from .export import read_npz, write_npz
 from .figures.points import suspects_in_plane
 from .figures.style import to_png
@@ -72,7 +73,7 @@ class LabelCheck:
 
 
 @resumable()
-@callers_dtype_policy()
+@own_session()
 def check_labels(
     name: object,
     *,
@@ -189,8 +190,16 @@ class _Check:
             fold=folds,
             example=np.array(names),
         )
-        write_suspects(self.folder / TABLE, suspects)
-        _report(record, self.folder, pool, noise, suspects)
+        if not (self.folder / TABLE).exists():  # a page failed, and a person has written into it
+            write_suspects(self.folder / TABLE, suspects)
+        try:
+            _report(record, self.folder, pool, noise, suspects)
+        except Exception as error:
+            raise RunError(
+                f"{self.folder}: {TABLE} is written, the page is not "
+                f"({type(error).__name__}: {first_line(error)}); the same command completes it, "
+                "without training"
+            ) from error
         record.times = {"all": round(time.monotonic() - started, 2)}
         record.finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         record.status = "finished"

@@ -24,10 +24,11 @@ from .disk import without_patterns
 from .errors import RunError, UserError, WriteError, first_line, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
-from .experiments.experiment import Experiment, callers_dtype_policy
+from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, set_aside
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
+from .experiments.session import own_session
 from .manifest import NAME
 from .records import Run, read_record
 from .training import Trainer
@@ -55,7 +56,7 @@ TUNERS = {
 
 
 @resumable()
-@callers_dtype_policy()
+@own_session()
 def search(
     name: object,
     *,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import kpipe
-from kpipe import Trainer, cli, datasets
+from kpipe import Trainer, cli, datasets, label_checking
 from kpipe.data import prepare
 from kpipe.datasets.corrections import (
     Suspect,
@@ -14,7 +14,7 @@ from kpipe.datasets.corrections import (
     write_suspects,
 )
 from kpipe.datasets.splits import folds_of
-from kpipe.errors import UserError
+from kpipe.errors import RunError, UserError
 from kpipe.experiments.describing import new_record
 from kpipe.experiments.folders import run_folder
 from kpipe.experiments.running import open_experiment
@@ -141,8 +141,15 @@ def test_finished_folds_are_not_trained_again_unless_damaged(
     (tmp_path / "mine-labels,folds=2,seed=1").rename(tmp_path / "mine-labels,folds=2")
     if damaged:
         (tmp_path / "mine-labels,folds=2" / "fold-1.npz").write_bytes(b"PK")
+    with monkeypatch.context() as patch:
+        patch.setattr(label_checking, "write_labels", None)
+        with pytest.raises(RunError, match=r"suspects\.csv is written, the page is not \(TypeErr"):
+            kpipe.check_labels(path, folds=2, out=tmp_path)
+    table = tmp_path / "mine-labels,folds=2" / "suspects.csv"
+    table.write_bytes(noted := table.read_bytes() + b"\r\n")
     result = kpipe.check_labels(path, folds=2, out=tmp_path)
     assert trained == ["fold-1", "fold-2", *again, "fold-2"]
+    assert table.read_bytes() == noted
     assert {it.name for it in result.folder.iterdir()} == {
         *("labels.json", "suspects.csv", "report.html", "probabilities.npz")
     }

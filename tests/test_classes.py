@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -118,3 +120,14 @@ def test_intervals_of_balanced_accuracy_and_macro_f1_contain_the_true_value():
 )
 def test_classes_are_imbalanced_where_the_largest_is_over_twice_the_smallest(counts, expected):
     assert classes.is_imbalanced(np.array(counts)) is expected
+
+
+def test_balanced_metrics_of_many_classes_need_no_matrix_of_all_pairs():
+    count = 20_000
+    probabilities = np.broadcast_to(np.float32(0), (10, count))
+    tracemalloc.start()
+    found = classes.balanced_metrics(np.arange(10) + count - 10, probabilities)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["balanced_accuracy"]["value"] == found["macro_f1"]["value"] == 0
+    assert peak < 10e6  # the matrix would take 3.2 GB

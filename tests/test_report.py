@@ -549,6 +549,7 @@ def test_a_figure_that_fails_is_named_and_the_rest_is_there(digits, capsys):
         "figure of_numpy failed: ValueError: " in lines[2] and "(test_report.py, line" in lines[2]
     )
     assert all(line in page.text for line in lines) and len(lines) == 3
+    assert digits.record.problems[-3:] == lines
     assert "98.31 %" in page.text and page.tags.count("img") == 1
 
 

@@ -393,6 +393,7 @@ def exported(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     model = network(prepared)
     arrays = classification.measure(model, prepared, 0)
+    arrays |= classification.baselines(model, prepared)
     write_npz(folder / "predictions.npz", **arrays)
     export(folder, classification.endpoints(model, prepared, arrays))
     write_golden(folder, *classification.golden(model, prepared, arrays))

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -25,11 +26,14 @@ def test_the_verdict(value, high, kind, official, expected):
 def test_openings_of_the_test_split_are_counted_by_pipeline_and_data(tmp_path, monkeypatch):
     monkeypatch.setenv("KPIPE_HOME", str(tmp_path))
 
-    def opened(pipeline, kind):
-        return count_opening(pipeline, "mnist", kind, tmp_path / "run")
+    names = itertools.count()
+
+    def opened(pipeline, kind, opening=None):
+        opening = opening or f"opening {next(names)}"
+        return count_opening(pipeline, "mnist", kind, tmp_path / "run", opening)
 
     assert [opened("a", "real"), opened("a", "real"), opened("a", "sample")] == [1, 2, 1]
-    assert opened("b", "real") == 1
+    assert [opened("b", "real", "of a run"), opened("b", "real", "of a run")] == [1, 1]
     with open(tmp_path / "test_openings.jsonl", "a") as file:
         file.write('{"pipeline": "a", "da\n')  # cut off by a crash
     assert opened("a", "real") == 3

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import files, formatting, manifest
 from ..errors import UserError, nearest
+from . import beside
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 # Pipelines for a user's own data, which are chosen by what the data are.
@@ -22,7 +23,9 @@ OWN_DATA = ("image_folder", "text_table", "table")
 class Entry:
     """A parsed pipeline file: its docstring and the literals `task`, `data` and `target`.
 
-    `code_sha256` changes with the code, but not with comments and docstrings.
+    `code_sha256` changes with the code, but not with comments and docstrings. It includes that of
+    the modules that the file imports from beside it; `modules` is the hash of each, by file.
+    `training_sha256` leaves out the figures, which a trained run can draw again.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Entry:
     data: str
     target: str
     code_sha256: str
+    modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    training_sha256: str = ""
 
     @property
     def title(self) -> str:
@@ -70,14 +75,9 @@ def read(path: pathlib.Path) -> Entry:
     """Reads a pipeline's docstring and literals.
 
     Raises:
-        UserError: It is not a Python file; the message names file and line.
+        UserError: It, or a module beside it, is not a Python file; the message names file and line.
     """
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{path}:{line}" if line else path
-        raise UserError(f"{where}: not a Python file ({getattr(error, 'msg', error)})") from None
+    tree = beside.parse(path)
     literals = {
         node.targets[0].id: node.value
         for node in tree.body
@@ -88,18 +88,40 @@ def read(path: pathlib.Path) -> Entry:
         value = literals.get(name)
         return str(value.value) if isinstance(value, ast.Constant) and value.value else "-"
 
+    docstring = ast.get_docstring(tree) or ""
+    code, training = _sha256(tree), _sha256(beside.without_plots(tree))
+    modules = {}
+    if path.parent != folder():
+        modules = {
+            file.relative_to(path.parent).as_posix(): _sha256(beside.parse(file))
+            for file in beside.find(path).values()
+        }
+    if modules:
+        code, training = (
+            hashlib.sha256(json.dumps([part, modules]).encode()).hexdigest()
+            for part in (code, training)
+        )
     return Entry(
         name=path.stem,
-        docstring=ast.get_docstring(tree) or "",
+        docstring=docstring,
         task=text("task"),
         data=text("data"),
         target=_target(literals.get("target")),
-        code_sha256=hashlib.sha256(without_docstrings(tree).encode()).hexdigest(),
+        code_sha256=code,
+        modules=modules,
+        training_sha256=training,
     )
 
 
+def _sha256(tree: ast.Module) -> str:
+    return hashlib.sha256(without_docstrings(tree).encode()).hexdigest()
+
+
 def without_docstrings(tree: ast.Module) -> str:
-    """Returns a pipeline's code without comments and docstrings: editing those is not a change."""
+    """Returns a pipeline's code without comments and docstrings: editing those is not a change.
+
+    The docstrings are removed from the tree.
+    """
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

@@ -1,11 +1,12 @@
 """Descriptions for the record of a run: the experiment, and its model."""
 
+import os
 import pathlib
 import types
 
 import keras
 
-from .. import environment, tasks
+from .. import environment, files, tasks
 from ..errors import UserError
 from ..records import DataRecord, LayerRecord, ModelRecord, Record, describe_difference
 from ..training import leaf_layers
@@ -32,6 +33,9 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
         seed=experiment.seed,
         budget=experiment.budget,
         code_sha256=entry.code_sha256,
+        modules=entry.modules,
+        training_sha256=entry.training_sha256,
+        contents=_contents(experiment),
         versions=environment.versions(),
         machine=environment.machine(),
         data=DataRecord(
@@ -43,6 +47,18 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
             get_real="" if source.kind == "own" else real_data_command(experiment.module),
         ),
     )
+
+
+def _contents(experiment: Experiment) -> dict[str, str]:
+    """Returns the hashes of the files that keys name; of a run's folder it is that of its model."""
+    found = {}
+    for key, value in experiment.hyperparameters.items():
+        if isinstance(value, str) and value:
+            path = os.path.expanduser(value)
+            for file in (path, os.path.join(path, "model.keras")):
+                if os.path.isfile(file):  # False for any text
+                    found[key] = files.sha256(pathlib.Path(file))
+    return found
 
 
 def _call(experiment: Experiment, function: str) -> str:
@@ -94,6 +110,10 @@ def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:
         if getattr(existing, key) != getattr(record, key):
             difference = describe_difference(existing, record, key)
             raise UserError(f"{what} with a different {key}: {difference}; {hint}")
+    for key in existing.contents.keys() & record.contents.keys():  # a file may be deleted later
+        if existing.contents[key] != record.contents[key]:
+            value = record.hyperparameters[key]
+            raise UserError(f"{what} with another content of {key}={value}: {hint}")
     then, now = existing.data.fingerprint, record.data.fingerprint
     if then and now and then != now:
         raise UserError(

@@ -5,6 +5,7 @@ import datetime
 import pathlib
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 
 from .. import data, files, manifest
-from ..errors import RunError, UserError
+from ..errors import RunError, UserError, first_line
 from ..export import export, prove, write_golden, write_npz
 from ..measures.calibration import calibrated_arrays
 from ..measures.verdict import count_opening, verdict
@@ -68,31 +69,42 @@ class Execution:
         initial_kernel = first_kernel(model)
         model, history = self._train(model)
         self._save(model)
-        predictions, metrics = self._timed("evaluate", lambda: self._evaluate(model))
-        self._timed("export", lambda: self._export(model, predictions))
-        record.proof = self._timed("proof", self._prove)
+        predictions = self._timed("evaluate", lambda: self._evaluate(model))
+        predictions = self._add_baselines(model, predictions)
+        metrics = self._attempt("metrics", lambda: self._measure(model, predictions))
+        if self._attempt("export", lambda: self._export(model, predictions)):
+            record.proof = self._attempt("proof", self._prove)
         record.times = {**self.times, "train": history.seconds}
-        record.status = "finished" if record.proof.passed else "proof failed"
+        if record.proof and metrics is not None:
+            record.status = "finished" if record.proof.passed else "proof failed"
         record.finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         run = Run(
             name=record.pipeline,
             folder=self.folder,
             record=record,
-            metrics=metrics,
+            metrics=metrics or {},
             history=history.columns,
             initial_kernel=initial_kernel,
             data=self.data,
             _predictions=predictions,
             _model=model,
         )
-        write_report(self.experiment, run)
+        if metrics is not None:  # else there is little to report
+            self._attempt("report", lambda: write_report(self.experiment, run))
+            self._attempt("summary", lambda: print(summary(run), flush=True))
         files.write_json(self.folder / "run.json", record.to_json())
         write_manifest(self.folder, record.format_version)
-        print(summary(run), flush=True)
-        if not record.proof.passed:  # the checkpoints are kept, so that a rerun exports again
+        if (
+            record.proof and not record.proof.passed
+        ):  # the checkpoints are kept, so that a rerun exports again
             raise RunError(
                 f"{self.folder}: the export differs from the trained model, see run.json; "
                 "the same command exports again"
+            )
+        if record.problems:  # the checkpoints are kept, so that a rerun trains nothing
+            raise RunError(
+                f"{self.folder}: trained and saved, but incomplete; the same command completes "
+                f"it, without training: {'; '.join(record.problems)}"
             )
         self._remove_checkpoints()
         return run
@@ -102,6 +114,19 @@ class Execution:
         result = work()
         self.times[name] = round(time.monotonic() - started, 2)
         return result
+
+    def _attempt(self, stage: str, work: Callable[[], Result]) -> Result | None:
+        """Does what a trained network can do without: a failure is said, recorded and left out."""
+        try:
+            return self._timed(stage, work)
+        except Exception as error:
+            if getattr(error, "exit_code", 0) > 128:  # a signal ends the run
+                raise
+            kind, said = type(error).__name__, first_line(error)
+            named = said if isinstance(error, UserError) or said == kind else f"{kind}: {said}"
+            self.record.problems.append(f"{stage} failed: {named}")
+            print(self.record.problems[-1], flush=True)
+            return None
 
     def _begin(self) -> Record:
         """Returns the record of an existing run with the same settings, or a new record."""
@@ -116,11 +141,14 @@ class Execution:
             return record  # ended before its first checkpoint: nothing to resume or keep
         # A run that was killed between run.json and the manifest is completed again.
         finished = existing.status == "finished" and (self.folder / "manifest.json").is_file()
+        finished &= not existing.problems
         try:
             record.data.fingerprint = self.experiment.fingerprint()
         except UserError:  # the word vectors were deleted; a finished run does not need them
             if not finished:
                 raise
+        if existing.problems and existing.training_sha256 == record.training_sha256:
+            existing.code_sha256 = record.code_sha256  # a figure that failed was mended
         check_same(path, existing, record)
         if finished:
             return existing
@@ -184,7 +212,7 @@ class Execution:
         )
         inferring = self.task.inference(model, self.data)
         if hasattr(self.task, "calibrate"):
-            self._timed("calibrate", lambda: self._calibrate(inferring))
+            self._attempt("calibrate", lambda: self._calibrate(inferring))
         if self.trainer.retrain:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
@@ -231,29 +259,60 @@ class Execution:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _evaluate(self, model: keras.Model) -> tuple[dict[str, np.ndarray], Metrics]:
+    def _evaluate(self, model: keras.Model) -> dict[str, np.ndarray]:
+        """Opens the test split and predicts it, or reads the predictions that exist.
+
+        They contain `opening`, the name of this opening, until all that belongs to them is there.
+        """
         record, path = self.record, self.folder / "predictions.npz"
         predictions = read_predictions(path, record.weights_sha256, "the test split is read again")
-        seen = self._seen
         if predictions is None:
+            predictions = self.task.measure(
+                model, self._seen, self.experiment.seed, **self.experiment.task_options
+            )
+            predictions["weights_sha256"] = np.array(record.weights_sha256)
+            predictions["opening"] = np.array(uuid.uuid4().hex)
+            write_npz(path, **predictions)
+        if "opening" in predictions:
             # A user's data are known by their content: two DataFrames have one name.
             own = self.data.kind == "own"
             name = self.experiment.source.identity if own else self.data.name
-            openings = count_opening(record.pipeline, name, self.data.kind, self.folder)
-            # Baselines that are fitted here see all examples that the network was trained on.
-            measured = self.task.measure(
-                model, seen, self.experiment.seed, **self.experiment.task_options
-            )
-            if fitted := record.calibration:
-                measured |= calibrated_arrays(
-                    measured["probabilities"], fitted.temperature, fitted.threshold
+            predictions["openings"] = np.array(
+                count_opening(
+                    record.pipeline,
+                    name,
+                    self.data.kind,
+                    self.folder,
+                    str(predictions["opening"]),
                 )
-            measured["weights_sha256"] = np.array(record.weights_sha256)
-            measured["openings"] = np.array(openings)
-            write_npz(path, **measured)
-            predictions = measured
+            )
         record.data.test_openings = int(predictions["openings"])
-        record.data.duplicates = data.count_shared(seen.train, self.data.test)
+        return predictions
+
+    def _add_baselines(
+        self, model: keras.Model, predictions: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Adds what is compared with the network, and its calibrated probabilities."""
+        if "opening" not in predictions:
+            return predictions
+        seen = self._seen  # baselines see all examples that the network was trained on
+        added = self._attempt("baselines", lambda: self.task.baselines(model, seen)) or {}
+        if fitted := self.record.calibration:
+            added |= calibrated_arrays(
+                predictions["probabilities"], fitted.temperature, fitted.threshold
+            )
+        names = ["weights_sha256", "openings", *(["opening"] if self.record.problems else [])]
+        last = {name: predictions.pop(name) for name in names}
+        predictions.pop("opening", None)
+        predictions = {**predictions, **added, **last}
+        write_npz(self.folder / "predictions.npz", **predictions)
+        return predictions
+
+    def _measure(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> Metrics:
+        record = self.record
+        record.data.duplicates = self._attempt(
+            "duplicates", lambda: data.count_shared(self._seen.train, self.data.test)
+        )
         # Majority classes are those of the train split alone, even after retraining with val.
         metrics = self.task.metrics(predictions, model, self.data)
         files.write_bytes(self.folder / "metrics.json", manifest.to_text(metrics).encode())
@@ -267,7 +326,7 @@ class Execution:
             )
         elif target:
             print(f"this variant has no {target.metric}: the target does not apply", flush=True)
-        return predictions, metrics
+        return metrics
 
     @property
     def _seen(self) -> data.Data:
@@ -277,9 +336,10 @@ class Execution:
         """
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
-    def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
+    def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> bool:
         export(self.folder, self.task.endpoints(model, self.data, predictions))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
+        return True
 
     def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)

@@ -1,9 +1,7 @@
 """An experiment: a pipeline with every key resolved, its data and its seed."""
 
-import contextlib
 import dataclasses
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -92,13 +90,3 @@ class Experiment:
         keras.utils.set_random_seed(self.seed)
         model = self.module.build_model(self.settings.hp if hp is None else hp)
         return model, prepared.input.initialize(model) if prepared else {}
-
-
-@contextlib.contextmanager
-def callers_dtype_policy() -> Iterator[None]:
-    """Restores Keras' global dtype policy at the end."""
-    before = keras.config.dtype_policy().name
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

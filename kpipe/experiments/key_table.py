@@ -16,6 +16,7 @@ from typing import Any
 from .. import files
 from ..errors import UserError
 from . import catalogue, light
+from .beside import find
 
 # Keys of pipelines for own data whose defaults follow from the number of examples.
 _OF_SIZE = ("architecture", "decay_steps", "epochs", "patience")
@@ -102,7 +103,8 @@ def _bundled() -> dict:
 def _cached(path: pathlib.Path) -> pathlib.Path:
     """Returns the cache file of `declare`, named after the code of the pipeline and of kpipe."""
     digest = hashlib.sha256()
-    for file in (path, *sorted(path.parent.glob("*.py")), *sorted(catalogue.PACKAGE.rglob("*.py"))):
+    beside = {path, *path.parent.glob("*.py"), *find(path).values()}
+    for file in (*sorted(beside), *sorted(catalogue.PACKAGE.rglob("*.py"))):
         digest.update(file.read_bytes())
     return files.home() / "help" / f"{path.stem}-{digest.hexdigest()[:16]}.json"
 

@@ -14,14 +14,14 @@ from .. import tasks
 from ..datasets import Dataset
 from ..errors import UserError, first_line, nearest
 from ..measures import Target
-from . import catalogue
+from . import beside, catalogue
 
 AUTO = "auto"  # a pipeline whose task follows from its data
 FUNCTIONS = ("load_data", "build_model", "build_trainer")
 
 
 def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.ModuleType, str]:
-    """Imports a pipeline file under its own name; it can import modules beside it.
+    """Imports a pipeline file under its own name, and anew the modules that it has beside it.
 
     Args:
         path: The file.
@@ -33,7 +33,7 @@ def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.Mo
 
     Raises:
         UserError: The file cannot be imported, or has no task or not all functions; the message
-            names file and line.
+            names file and line. Or a module beside it is hidden by another one.
     """
     catalogue.read(path)  # a syntax error is reported with its line
     spec = importlib.util.spec_from_file_location(name or path.stem, path)
@@ -41,23 +41,26 @@ def load(path: pathlib.Path, name: str = "", data: Any = None) -> tuple[types.Mo
     module = importlib.util.module_from_spec(spec)
     folder = pathlib.Path(str(module.__file__)).parent
     if folder != catalogue.folder():  # the names of bundled pipelines must not hide modules
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+        beside.import_anew(path)
         if getattr(sys.modules.get(path.stem, module), "__file__", None) == module.__file__:
             sys.modules[path.stem] = module  # dataclasses look up their module there
-    before = keras.config.dtype_policy().name
+    before, no_bytecode = keras.config.dtype_policy().name, sys.dont_write_bytecode
+    # Bytecode is taken for that of a file edited within the same second.
+    sys.dont_write_bytecode = True
     try:
         spec.loader.exec_module(module)
         policy = keras.config.dtype_policy().name
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if pathlib.Path(frame.filename).parent == folder]
+        code = {file.absolute() for file in (path, *beside.find(path).values())}
+        own = [frame for frame in frames if pathlib.Path(frame.filename).absolute() in code]
         line = (own or frames)[-1]  # of the pipeline, even if Keras raised the error
         raise UserError(
             f"{line.filename}:{line.lineno}: {type(error).__name__}: {first_line(error)}; fix the "
             "pipeline file"
         ) from error
     finally:
+        sys.dont_write_bytecode = no_bytecode
         keras.config.set_dtype_policy(before)
     check(module, str(path))
     if data is not None:

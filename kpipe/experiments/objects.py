@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 
 from ..errors import UserError
-from . import catalogue, modules
+from . import beside, catalogue, modules
 from .identity import code_of, sha256_of, shape_of
 
 UNNAMED = "notebook"  # name of the runs of an object without a name
@@ -35,7 +36,8 @@ def load(given: Any) -> tuple[types.ModuleType, str]:
         A module with the same names, and the current global Keras dtype policy.
 
     Raises:
-        UserError: A part is missing, or the file of a module was edited after its import.
+        UserError: A part is missing, or the file of a module, or of one that it imports from beside
+            it, was edited after its import.
     """
     names = _names(given)
     name = _name(given, names)
@@ -45,6 +47,9 @@ def load(given: Any) -> tuple[types.ModuleType, str]:
     if file:
         vars(module)["__file__"] = str(file)
         _check_file(pathlib.Path(file), given)
+        for name, path in beside.find(pathlib.Path(file)).items():
+            if getattr(sys.modules.get(name), "__file__", None) == str(path):
+                _check_file(path, sys.modules[name])
     modules.check(module, modules.place_of(module))
     return module, keras.config.dtype_policy().name
 
@@ -127,4 +132,5 @@ def entry(module: types.ModuleType) -> catalogue.Entry:
         data=str(getattr(module, "data", "-")),
         target="-",
         code_sha256=sha256_of(parts),
+        training_sha256=sha256_of({name: parts[name] for name in parts if name != "plots"}),
     )

@@ -21,15 +21,16 @@ from ..training import check_plan
 from . import keys, modules, objects, own
 from .describing import real_data_command
 from .execution import Execution
-from .experiment import Experiment, callers_dtype_policy
+from .experiment import Experiment
 from .folders import run_folder, set_aside
+from .session import own_session
 
 if TYPE_CHECKING:
     import pandas
 
 
 @resumable()
-@callers_dtype_policy()
+@own_session()
 def run(
     name: "str | os.PathLike | pandas.DataFrame | types.ModuleType | object",
     *,

@@ -58,7 +58,7 @@ def _linear_regression(train: Split, values: np.ndarray, test: Split) -> dict[st
         )
         with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
             predicted = model.fit(train_x, values).predict(test_x)
-    except (ValueError, MemoryError) as error:  # not finite, no convergence, no inputs
+    except ValueError as error:  # not finite, no convergence, no inputs
         return _left_out("linear regression", first_line(error))
     if not np.isfinite(predicted).all():
         return _left_out("linear regression", "a prediction is not finite")

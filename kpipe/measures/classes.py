@@ -67,37 +67,40 @@ def balanced_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str,
         labels: int (n,).
         probabilities: float32 (n, num_classes).
     """
-    classes = probabilities.shape[1]
-    pairs = np.ravel_multi_index((labels, probabilities.argmax(axis=1)), (classes, classes))
-    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(float)
+    count, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    support = np.bincount(labels, minlength=count).astype(float)
+    hits = np.bincount(labels[labels == predicted], minlength=count).astype(float)
     return {
-        "balanced_accuracy": _balanced_accuracy(confusion, len(labels)),
-        "macro_f1": _macro_f1(confusion, len(labels)),
+        "balanced_accuracy": _balanced_accuracy(hits, support, len(labels)),
+        "macro_f1": _macro_f1(hits, support, labels, predicted),
     }
 
 
-def _balanced_accuracy(confusion: np.ndarray, n: int) -> dict:
-    support = confusion.sum(axis=1)
+def _balanced_accuracy(hits: np.ndarray, support: np.ndarray, n: int) -> dict:
     known = support > 0
-    hits, support = np.diag(confusion)[known], support[known]
+    hits, support = hits[known], support[known]
     smoothed = (hits + 1) / (support + 2)
     variance = np.sum(smoothed * (1 - smoothed) / support) / len(support) ** 2
     return mean_of_shares(np.mean(hits / support), smoothed.mean(), variance, n)
 
 
-def _macro_f1(confusion: np.ndarray, n: int) -> dict:
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+def _macro_f1(
+    hits: np.ndarray, support: np.ndarray, labels: np.ndarray, predicted: np.ndarray
+) -> dict:
+    total = support + np.bincount(predicted, minlength=len(support))
     known = total > 0
-    confusion, total = confusion[known][:, known], total[known]
-    hits = np.diag(confusion)
-    f1 = 2 * hits / total
-    jaccard = (hits + 1) / (total - hits + 2)  # smoothed; F1 = 2 J / (1 + J)
+    f1 = 2 * hits[known] / total[known]
+    others = total[known] - hits[known]
+    jaccard = (hits[known] + 1) / (others + 2)  # smoothed; F1 = 2 J / (1 + J)
     slope = 2 / (1 + jaccard) ** 2
-    confused = confusion + confusion.T
-    covariances = confused * np.outer(f1 / total, f1 / total)
-    np.fill_diagonal(covariances, slope**2 * jaccard * (1 - jaccard) / (total - hits))
+    variance = np.sum(slope**2 * jaccard * (1 - jaccard) / others)
+    # Each mistake is one of two classes; a matrix of all pairs would grow with their square.
+    share = np.zeros(len(support))
+    share[known] = f1 / total[known]
+    wrong = labels != predicted
+    variance += 2 * np.sum(share[labels[wrong]] * share[predicted[wrong]])
     smoothed = np.mean(2 * jaccard / (1 + jaccard))
-    return mean_of_shares(f1.mean(), smoothed, covariances.sum() / len(f1) ** 2, n)
+    return mean_of_shares(f1.mean(), smoothed, variance / len(f1) ** 2, len(labels))
 
 
 def baseline_metrics(

@@ -32,7 +32,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
 
     Args:
         model: A model like those of `models.autoencoder`, `models.vae`, `models.joint_vae`.
-        data: The data; the test split is opened, and the baseline is fitted to train.
+        data: The data; the test split is opened.
         seed: Random seed of noise and drawn codes.
         samples: Codes drawn per image to estimate its likelihood; 0 for no estimate.
 
@@ -42,9 +42,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         `kl` (n, latents); with discrete latents `information` (n, discrete latents); if it was
         trained on a likelihood `reconstruction_nats`, `bound` and, with `samples`,
         `negative_log_likelihood`. For other autoencoders also `psnr_noisy`, `psnr_denoised`,
-        `ssim_noisy` and `ssim_denoised` (n, noise levels) and, prefixed by `svd_`, the errors of
-        the truncated singular value decomposition. With discrete latents and classes as labels also
-        `right`: whether an image has the most frequent class of its cluster.
+        `ssim_noisy` and `ssim_denoised` (n, noise levels). With discrete latents and classes as
+        labels also `right`: whether an image has the most frequent class of its cluster.
     """
     kinds, test = latents(model), data.test
     encoded = encode(model, test)
@@ -64,7 +63,6 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
             result |= _likelihood(model, kinds, test, encoded, seed, samples)
     else:
         result |= _denoise(model, test, seed)
-        result |= _against_svd(model, data, kinds.size)
     if kinds.discrete and test.labels.ndim == 1 and test.labels.dtype.kind == "i":
         train = data.train
         result["right"] = disentanglement.cluster_hits(
@@ -253,10 +251,15 @@ def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray
     return {name: np.stack(values, axis=1) for name, values in columns.items()}
 
 
-def _against_svd(model: keras.Model, data: Data, size: int) -> dict[str, np.ndarray]:
-    """Computes errors of the truncated SVD of the train images, with as many components."""
-    train, pixels = data.train, math.prod(data.input_shape)
-    if size >= min(len(train), pixels):  # no truncation, hence no error
+def against_svd(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
+    """Computes errors of a truncated SVD of the train images, with as many components as the code.
+
+    Returns:
+        The errors on the test split, prefixed by `svd_`, and those of both on train. {} for a
+        variational autoencoder, and if there is nothing to truncate.
+    """
+    train, pixels, size = data.train, math.prod(data.input_shape), latents(model).size
+    if latents(model).has_prior or size >= min(len(train), pixels):  # no truncation, hence no error
         return {}
     from sklearn.decomposition import TruncatedSVD
 

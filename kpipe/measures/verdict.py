@@ -61,11 +61,12 @@ def verdict(target: Target, metric: Mapping, kind: str, official: bool) -> str:
     return "reached" if reached else "consistent" if possible else "not reached"
 
 
-def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -> int:
+def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path, opening: str) -> int:
     """Records that a run opens its test split; returns how often this pipeline's was opened.
 
     Choices made after looking at test results overfit the test split; the count, of this machine,
-    shows how often one could have looked.
+    shows how often one could have looked. An `opening` is counted once, however often its run is
+    killed and resumed.
     """
     path = files.home() / "test_openings.jsonl"
     files.make_folder(path.parent)
@@ -73,16 +74,17 @@ def count_opening(pipeline: str, data_name: str, kind: str, run: pathlib.Path) -
     entry = {**key, "run": run.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     with files.lock(path):
         known = path.read_bytes() if path.is_file() else b""
-        cut = known and not known.endswith(b"\n")  # a crash truncated the last line
-        known += b"\n" * bool(cut) + _with_checksum(entry) + b"\n"
-        files.write_bytes(path, known)
+        if opening.encode() not in known:
+            cut = known and not known.endswith(b"\n")  # a crash truncated the last line
+            known += b"\n" * bool(cut) + _with_checksum({**entry, "opening": opening}) + b"\n"
+            files.write_bytes(path, known)
     count, damaged = 0, []
     for number, line in enumerate(known.splitlines(), start=1):
-        opening = _read_opening(line)
-        if opening is None:
+        noted = _read_opening(line)
+        if noted is None:
             damaged.append(number)
         else:
-            count += key.items() <= opening.items()
+            count += key.items() <= noted.items()
     if damaged:
         lines = ", ".join(map(str, damaged))
         print(f"{path}: damaged lines are not counted: {lines}", flush=True)

@@ -160,11 +160,15 @@ class Record:
         trainer: Fields of the `Trainer`.
         plan: Execution plan of training.
         budget: Seconds after which training stops.
-        code_sha256: SHA-256 of the pipeline's code.
+        code_sha256: SHA-256 of the pipeline's code, with that of its modules.
+        modules: SHA-256 of the code of each module beside the pipeline's file, by path.
+        training_sha256: SHA-256 of the same code without figures.
+        contents: SHA-256 of each file that is the value of a key, such as weights, by key.
         versions: Versions of Python and of packages.
         machine: Properties of the machine that can change the last bits, or the time.
         times: Duration of each stage in seconds.
         finished: When the run was finished, in ISO 8601 with the time zone.
+        problems: What was left out because it failed, a line each; the same command completes it.
         details: Facts that a task records, such as the latents of an autoencoder.
     """
 
@@ -182,6 +186,9 @@ class Record:
     plan: str | None = None
     budget: float | None = None
     code_sha256: str = ""
+    modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    training_sha256: str = ""
+    contents: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
     data: DataRecord = dataclasses.field(default_factory=DataRecord)
@@ -193,6 +200,7 @@ class Record:
     weights_sha256: str | None = None
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     finished: str | None = None
+    problems: list[str] = dataclasses.field(default_factory=list)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -306,8 +314,14 @@ def _convert(wanted: Any, value: object) -> Any:
 
 def describe_difference(existing: Record, record: Record, key: str) -> str:
     """Describes how two records differ in a field, for an error message."""
+    if key == "code_sha256":
+        then, now = existing.modules, record.modules
+        edited = sorted(
+            name for name in then.keys() | now.keys() if then.get(name) != now.get(name)
+        )
+        return ": ".join(filter(None, ["the code was edited", ", ".join(edited)]))
     old, new = getattr(existing, key), getattr(record, key)
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
-    return "the code was edited" if key == "code_sha256" else f"{old}, now {new}"
+    return f"{old}, now {new}"

@@ -43,7 +43,8 @@ def write(
 ) -> pathlib.Path:
     """Draws the figures and writes them and the report into the run's folder.
 
-    A figure that raises an error is left out; the error is shown on the terminal and on the page.
+    A figure that raises an error is left out; the error is shown on the terminal, added to the
+    problems of the record, and shown on the page with these.
 
     Args:
         run: The finished run.
@@ -62,6 +63,7 @@ def write(
         write(run, (figures.learning_curves,), tasks.find(run.record.task).facts(run))
     """
     drawn, failures = pictures.draw(run, plots)
+    run.record.problems += [line for line in failures if line not in run.record.problems]
     sections = tuple(sections)
     found = getattr(run.data, "look", None)
     body = (
@@ -70,7 +72,7 @@ def write(
         _header(run),
         _verdict(run, facts),
         look.sections(found) if found else "",
-        pictures.lay_out(drawn, failures),
+        pictures.lay_out(drawn, run.record.problems),
         *map(section_of, sections),
         _metrics(run, frozenset().union(*(part.metrics for part in sections))),
         _architecture(run.record),

@@ -80,8 +80,8 @@ def _place_of(error: Exception, plot: Plot) -> str:
     return f"{what} ({pathlib.Path(frame.filename).name}, line {frame.lineno})"
 
 
-def lay_out(pictures: Sequence[Picture], failures: Sequence[str]) -> str:
-    """Writes the section of figures, wide ones last; "" if there are none."""
+def lay_out(pictures: Sequence[Picture], problems: Sequence[str]) -> str:
+    """Writes the section of figures, wide ones last, and what was left out; "" if there is none."""
     cards = [
         f"""<figure{' class="wide"' if picture.wide else ""} style="order: {i}"><img
 alt="{text(picture.caption)}"
@@ -98,7 +98,7 @@ src="data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode(
         )
         body += f'<div class="figures">{columns}</div>'
     body += "".join(card for card, picture in zip(cards, pictures, strict=True) if picture.wide)
-    body += "".join(f'<p class="bad">{text(failure)}</p>\n' for failure in failures)
+    body += "".join(f'<p class="bad">{text(problem)}</p>\n' for problem in problems)
     return section("Figures", body) if body else ""
 
 

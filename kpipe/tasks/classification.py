@@ -76,20 +76,28 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
     Args:
         model: Result of `inference`.
-        data: The data; a simple method is fitted to its train split.
+        data: The data.
         seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `probabilities`, and the arrays of `_simple.measure`: `simple`, or for
-        texts `bag_of_words`, are the classes predicted by a simple method.
+        `index`, `label` and `probabilities`.
     """
     test = data.test
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
         "probabilities": probabilities(model, test),
-        **_simple.measure(data, "bag_of_words" if isinstance(test.column, Tokens) else "simple"),
     }
+
+
+def baselines(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
+    """Fits a simple method to train, see `_simple.measure`.
+
+    `simple`, or for texts `bag_of_words`, are the classes that it predicts for the test split.
+    """
+    return _simple.measure(
+        data, "bag_of_words" if isinstance(data.test.column, Tokens) else "simple"
+    )
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:

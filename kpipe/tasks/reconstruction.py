@@ -148,6 +148,11 @@ def measure(
     return measures.open_test(model, data, seed, likelihood_samples)
 
 
+def baselines(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
+    """Fits a truncated SVD to train, see `measures.reconstruction.against_svd`."""
+    return measures.against_svd(model, data)
+
+
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
     """Computes errors and, for a variational autoencoder, bound, divergences, disentanglement."""
     return measures.metrics_of(arrays, model, data)

@@ -15,8 +15,8 @@ from .. import figures, formatting
 from ..data import Data, Split
 from ..errors import UserError
 from ..export import Case, Comparison, Endpoints
-from ..measures import baselines
 from ..measures import regression as measures
+from ..measures.baselines import baseline_regressions
 from ..measures.copies import copies_metrics
 from ..records import Metrics, Run
 from ..report import Section
@@ -73,20 +73,30 @@ def measure(model: keras.Model, data: Data, seed: int) -> dict[str, np.ndarray]:
 
     Args:
         model: Result of `inference`.
-        data: The data; baselines are fitted to its train split.
+        data: The data.
         seed: Random seed of the run; not used.
 
     Returns:
-        `index`, `label`, `value` (n,) in the unit of the labels, the baselines `mean_baseline` and
-        `linear_regression` if they can be fitted, and the arrays of `_simple.measure`.
+        `index`, `label` and `value` (n,) in the unit of the labels.
     """
     test = data.test
     values = _cases.predict(model, test, "value").reshape(len(test))
-    fitted = baselines.baseline_regressions(data.train, test)
     return {
         "index": test.rows,
         "label": test.labels[test.rows],
         "value": np.asarray(data.targets.unscale(values), np.float32),
+    }
+
+
+def baselines(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
+    """Fits simple methods to train.
+
+    Returns:
+        Values that they predict for the test split: `mean_baseline` and `linear_regression` if they
+        can be fitted, and the arrays of `_simple.measure`.
+    """
+    fitted = baseline_regressions(data.train, data.test)
+    return {
         **{name: predicted.astype(np.float32) for name, predicted in fitted.items()},
         **_simple.measure(data),
     }

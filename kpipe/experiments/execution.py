@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 import pathlib
 import shutil
 import time
@@ -29,7 +30,8 @@ from ..records import (
     read_record,
 )
 from ..training import History, choose_plan, weights_sha256
-from .describing import check_same, model_record, new_record
+from .continuing import Continuation, keep_state
+from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
 from .reporting import write_manifest, write_report
 from .summary import summary
@@ -45,8 +47,11 @@ class Execution:
         experiment: Experiment,
         folder: pathlib.Path,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        set_aside: Callable[[], None] | None = None,
+        continued: Continuation | None = None,
     ):
         self.experiment, self.folder, self.callbacks = experiment, folder, callbacks
+        self.set_aside, self.continued = set_aside, continued
         self.task, self.trainer = experiment.task, experiment.trainer
         self.times: dict[str, float] = {}
 
@@ -84,6 +89,7 @@ class Execution:
             _predictions=predictions,
             _model=model,
         )
+        keep_state(self.folder, self.trainer, history)
         write_report(self.experiment, run)
         files.write_json(self.folder / "run.json", record.to_json())
         write_manifest(self.folder, record.format_version)
@@ -105,7 +111,11 @@ class Execution:
     def _begin(self) -> Record:
         """Returns the record of an existing run with the same settings, or a new record."""
         record = new_record(self.experiment)
+        if self.continued:
+            record.continued_from, record.plan = self.continued.about, self.continued.record.plan
         path = self.folder / "run.json"
+        if self.set_aside:
+            return record
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise UserError(f"{self.folder} exists but is not a run; use --out or --fresh")
@@ -124,14 +134,10 @@ class Execution:
         if finished:
             return existing
         files.remove_leftovers(self.folder)
+        if existing.status == "unfinished":
+            record.plan = self.experiment.plan or record.plan
+            check_same_bits(path, existing, record)
         record.plan, record.calibration = existing.plan, existing.calibration
-        for then, now in ((existing.versions, record.versions), (existing.machine, record.machine)):
-            for name, value in now.items():
-                if value != then.get(name):
-                    print(
-                        f"resuming with {name} {value}; the run began with {then.get(name)}: "
-                        "the last bits may differ"
-                    )
         return record
 
     def _new_model(self) -> keras.Model:
@@ -157,8 +163,12 @@ class Execution:
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
         )
+        if self.set_aside:
+            self.set_aside()
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
+        if self.continued:
+            self.continued.begin(self.folder)
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "
@@ -278,7 +288,9 @@ class Execution:
 
     def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)
-        return ProofRecord(**prove(self.folder, self.data.test.column.files))
+        test, home = self.data.test.column.files, files.home()
+        self.record.data.test_files = [os.path.relpath(path, home) for path in test]
+        return ProofRecord(**prove(self.folder, test))
 
     def _remove_checkpoints(self) -> None:
         for part in (".", "retraining", "fine_tuning"):

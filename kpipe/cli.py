@@ -36,8 +36,10 @@ A good start is kpipe run celeba_gender: it needs no data and takes a minute.
 kpipe COMMAND --help shows the options of a command."""
 
 
-COMMANDS = ("run", "look", "new", "predict", "check-gradients", "check-labels", "runs")
-COMMANDS += ("verify", "reproduce", "clean")
+COMMANDS = (
+    *("run", "look", "new", "predict", "check-gradients", "check-labels"),
+    *("runs", "verify", "reproduce", "clean"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -62,6 +62,7 @@ class _StopAt(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        assert self.params
         if self.epoch * self.params["steps"] + batch + 1 >= self.step:
             self.model.stop_training = True
 
@@ -133,7 +134,9 @@ def _compared(before: Run, after: Run) -> Reproduction:
     compare("weights", [] if weights[0] == weights[1] else [f"{w}"[:12] for w in weights])
     history = [{k: v for k, v in run.history.items() if k != "seconds"} for run in (before, after)]
     compare(f"{len(before.history.get('epoch', []))} epochs of history", _different(*history))
-    compare(formatting.counted(len(before.metrics), "metric"), _different(before.metrics, after.metrics))
+    compare(
+        formatting.counted(len(before.metrics), "metric"), _different(before.metrics, after.metrics)
+    )
     compare("predictions", _different(*map(_predictions, (before, after))))
     return Reproduction(after, compared, differences, _causes(before.record, after.record))
 

@@ -94,7 +94,7 @@ def _verify_record(result: Verification) -> Record | None:
 
 
 def _verify_files(result: Verification) -> bool:
-    """Compares all files with the manifest; returns whether those that a replay reads are intact."""
+    """Compares all files with the manifest; returns whether a replay can read what it needs."""
     path = result.folder / "manifest.json"
     if not path.is_file():
         result._say("manifest.json: missing; the same command completes the run", problem=True)
@@ -138,7 +138,7 @@ def _entries(path: pathlib.Path) -> Iterator[tuple[str, str]]:
 def _found(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.is_file() and path.name != "manifest.json" and not UNLISTED & set(parts):
+        if path.is_file() and parts != ("manifest.json",) and not UNLISTED & set(parts):
             yield "/".join(parts), path
 
 

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import sys
 import textwrap
+from typing import Any
 
 from .. import files
 from ..errors import UserError
@@ -98,13 +99,13 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
                 f"{value}: --continue RUN goes on with what RUN is; expected only key=value, such "
                 "as epochs=60"
             )
-    overrides = parse_overrides(given.overrides)
+    options: dict[str, Any] = dict(parse_overrides(given.overrides))
     files.home()
     start(given.verbose)
     from ..experiments.running import run
 
     names = ("continue_from", "data_dir", "out", "budget", "fresh")
-    run(**{name: getattr(given, name) for name in names}, **overrides)
+    run(**{name: getattr(given, name) for name in names}, **options)
     return 0
 
 

@@ -193,23 +193,19 @@ def open_continuation(folder: str | os.PathLike) -> Continuation:
             f"{run.folder} has no {STATE}/ to continue from: it was run with keep_state=false, or "
             "by an older kpipe; run it anew with more epochs"
         )
-    check_files(run.folder, STATE)
+    _check_state(run.folder)
     return Continuation(run.folder, run.record)
 
 
-def check_files(folder: pathlib.Path, part: str) -> None:
-    """Compares the files in a part of a run's folder with the manifest.
-
-    Raises:
-        UserError: A file is missing or damaged; the message names it.
-    """
+def _check_state(folder: pathlib.Path) -> None:
+    """Compares the files of the state with the run's manifest; UserError names one that differs."""
     path = folder / "manifest.json"
     content = files.read_json(path)
     entries = content.get("files", {}) if isinstance(content, dict) else {}
-    listed = {name: entry for name, entry in entries.items() if name.startswith(f"{part}/")}
+    listed = {name: entry for name, entry in entries.items() if name.startswith(f"{STATE}/")}
     for name, entry in listed.items():
         file = folder / name
         if not file.is_file() or files.sha256(file) != entry.get("sha256"):
             raise UserError(f"{file} is missing, damaged or changed; the run cannot be continued")
     if not listed:
-        raise UserError(f"{path} lists no files of {part}/; the run cannot be continued")
+        raise UserError(f"{path} lists no files of {STATE}/; the run cannot be continued")

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import types
+from typing import Any
 
 import keras
 
@@ -100,9 +101,7 @@ def real_data_command(module: types.ModuleType) -> str:
 ELSE = "--fresh starts over and keeps it, --out DIR uses another folder"
 
 
-def check_same(
-    path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE
-) -> None:
+def check_same(path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE) -> None:
     """Refuses to resume or report an existing run, or search, with other settings, code or data.
 
     Args:
@@ -126,9 +125,7 @@ def check_same(
         )
 
 
-def check_same_bits(
-    path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE
-) -> None:
+def check_same_bits(path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE) -> None:
     """Refuses to go on with a training under other versions, threads or plan.
 
     Other properties of the machine, such as the number of its processors, change only times.
@@ -136,10 +133,14 @@ def check_same_bits(
     Raises:
         UserError: They differ; the message says in what, and how to go on.
     """
+    pairs: list[tuple[str, Any, Any]]
     pairs = [(k, existing.versions.get(k), now) for k, now in record.versions.items()]
-    pairs += [(key, existing.machine.get(key), record.machine.get(key)) for key in BITS]
+    machine = {k: v for k, v in existing.machine.items() if v or "threads" not in k}  # 0: unknown
+    pairs += [(key, machine.get(key), record.machine.get(key)) for key in BITS]
     pairs += [("plan", existing.plan, record.plan or existing.plan)]
-    different = [f"{name} {then}, now {now}" for name, then, now in pairs if then not in (None, now)]
+    different = [
+        f"{name} {then}, now {now}" for name, then, now in pairs if then not in (None, now)
+    ]
     if different:
         raise UserError(
             f"{path.parent} was begun with {'; '.join(different)}: going on would give other last "

@@ -28,9 +28,11 @@ _NAMES = {
     "load": "export.loading",
     "look": "looking",
     "open_run": "records.folder",
+    "reproduce": "reproducing",
     "run": "experiments.running",
     "runs": "records.listing",
     "search": "searching",
+    "verify": "verifying",
 }
 # Public module -> where it is.
 _MODULES = {
@@ -60,8 +62,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .measures import disentanglement as disentanglement
     from .records import open_run as open_run
     from .records import runs as runs
+    from .reproducing import reproduce as reproduce
     from .searching import search as search
     from .training import Trainer as Trainer
+    from .verifying import verify as verify
 else:
 
     def __getattr__(name: str) -> Any:

@@ -22,7 +22,12 @@ usage: kpipe COMMAND ...
   kpipe run FILE target=COLUMN    train on your own texts or table
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
+  kpipe run --continue RUN epochs=N  continue a finished run
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
+  kpipe runs                      list all runs, finished or not
+  kpipe verify RUN ...            verify files and answers of finished runs
+  kpipe reproduce RUN             train a run again and compare
+  kpipe clean                     list what can be freed, and ask
   kpipe check-labels NAME_OR_DATA list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
   kpipe --version                 show the version
@@ -31,7 +36,10 @@ A good start is kpipe run celeba_gender: it needs no data and takes a minute.
 kpipe COMMAND --help shows the options of a command."""
 
 
-COMMANDS = ("run", "look", "new", "predict", "check-gradients", "check-labels")
+COMMANDS = (
+    *("run", "look", "new", "predict", "check-gradients", "check-labels"),
+    *("runs", "verify", "reproduce", "clean"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -80,11 +80,7 @@ def fix_threads() -> None:
     They equal the number of processors available to this process, unless the caller has set them,
     by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
     """
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-    else:
-        usable = os.cpu_count() or 1
-    threading = tf.config.threading
+    usable, threading = _usable_processors(), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
             threading.set_intra_op_parallelism_threads(
@@ -98,16 +94,23 @@ def fix_threads() -> None:
         pass
 
 
+def _usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """Returns the properties of this machine, and the caller's settings, that can change bits."""
     deterministic = config.is_op_determinism_enabled()
+    threading, usable = tf.config.threading, _usable_processors()  # which 0 threads stand for
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
         "gpus": [device.name for device in tf.config.get_visible_devices("GPU")],
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "intra_op_threads": threading.get_intra_op_parallelism_threads() or usable,
+        "inter_op_threads": threading.get_inter_op_parallelism_threads() or usable,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
         **({"deterministic_ops": True} if deterministic else {}),
     }

@@ -18,7 +18,7 @@ from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
-from .experiments.folders import run_folder, set_aside
+from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
 from .experiments.reporting import report_again
 from .experiments.running import open_experiment
@@ -91,12 +91,16 @@ def learning_curve(
     fractions, left_out = _fractions(trials)
     folder = run_folder(pathlib.Path(out), experiment, suffix="-learning-curve")
     of_run = run_folder(pathlib.Path(out), experiment)
-    with files.lock(folder, wait=False), files.lock(of_run, wait=False):
+    with (
+        files.lock(folder, wait=False),
+        files.lock(of_run, wait=False),
+        starting_over(folder) as set_aside,
+        starting_over(of_run) as set_run_aside,
+    ):
         if fresh:
-            set_aside(folder)
-            set_aside(of_run)
+            set_aside()
         _begin(folder, experiment)
-        run = Execution(experiment, of_run).run()
+        run = Execution(experiment, of_run, set_aside=set_run_aside if fresh else None).run()
         points: list[Point] = []
         for trial in trials:
             for fraction in fractions:

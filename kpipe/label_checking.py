@@ -21,7 +21,7 @@ from .datasets.splits import divide, folds_of
 from .errors import RunError, UserError, first_line, resumable
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment
-from .experiments.folders import run_folder, set_aside
+from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment
 from .experiments.session import own_session
@@ -131,9 +131,9 @@ def check_labels(
         )
     options = {"folds": folds} if folds != FOLDS else {}
     folder = run_folder(pathlib.Path(out), experiment, "-labels", **options)
-    with files.lock(folder, wait=False):
+    with files.lock(folder, wait=False), starting_over(folder) as set_aside:
         if fresh:
-            set_aside(folder)
+            set_aside()
         return _Check(experiment, folder, folds).run()
 
 

@@ -25,7 +25,7 @@ from .errors import RunError, UserError, WriteError, first_line, resumable
 from .experiments import catalogue
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment
-from .experiments.folders import run_folder, set_aside
+from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
 from .experiments.session import own_session
@@ -121,9 +121,9 @@ def search(
     _check_val(experiment.dataset, experiment.source)
     folder = run_folder(pathlib.Path(out), experiment, search=tuner, trials=trials)
     searching = _Search(experiment, overrides, folder, data_dir)
-    with files.lock(folder, wait=False):
+    with files.lock(folder, wait=False), starting_over(folder) as set_aside:
         if fresh:
-            set_aside(folder)
+            set_aside()
         best = searching.run(tuner, trials)
     print("\ntraining and evaluating the best trial as a separate run:", flush=True)
     return run(

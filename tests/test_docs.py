@@ -16,7 +16,17 @@ import examples
 import own_files
 import pytest
 
-from kpipe import checking, cli, extrapolating, label_checking, models, searching
+from kpipe import (
+    checking,
+    cleaning,
+    cli,
+    extrapolating,
+    label_checking,
+    models,
+    reproducing,
+    searching,
+    verifying,
+)
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, own, running
@@ -125,7 +135,9 @@ BUILT = {}
 def not_understood(monkeypatch, tmp_path, capsys):
     """Those of some commands that are not understood; none of them trains or installs anything."""
 
-    def open_experiment(name, *, seed, plan=None, tuner=None, **options):
+    def open_experiment(name=None, *, seed=0, plan=None, tuner=None, **options):
+        if options.pop("continue_from", None):
+            name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
         others += ["seeds", "folds", "corrections"]
         keys = {key: value for key, value in options.items() if key not in others}
@@ -141,9 +153,14 @@ def not_understood(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
     monkeypatch.setattr(extrapolating, "learning_curve", open_experiment)
     monkeypatch.setattr(label_checking, "check_labels", open_experiment)
+    for module, name in ((verifying, "verify"), (reproducing, "reproduce")):
+        done = types.SimpleNamespace(passed=True)
+        monkeypatch.setattr(module, name, lambda folder, out=None, done=done: done)
+    monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))
+    (tmp_path / "saved_models").mkdir(exist_ok=True)  # of kpipe runs
     for name in cli.COMMANDS:
         command = importlib.import_module(f"kpipe.commands.{name.replace('-', '_')}")
-        monkeypatch.setattr(command, "start", lambda verbose: None)
+        monkeypatch.setattr(command, "start", lambda verbose: None, raising=False)
     monkeypatch.setattr(models, "load_backbone", lambda model, weights: None)  # no such file here
 
     def pretrained(backbone, input_shape, num_classes, **options):  # no download here

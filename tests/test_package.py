@@ -18,6 +18,7 @@ training measures records
 figures report
 tasks experiments
 tuner_files searching extrapolating checking label_checking predicting looking
+verifying reproducing cleaning
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

@@ -1,9 +1,12 @@
 """`kpipe run`: trains a pipeline, or a network on a user's own data."""
 
+import argparse
 import pathlib
 import sys
 import textwrap
+from typing import Any
 
+from .. import files
 from ..errors import UserError
 from ..experiments import catalogue, key_table
 from .parsing import (
@@ -14,6 +17,7 @@ from .parsing import (
     common_options,
     find_pipeline,
     own_overrides,
+    parse_overrides,
     positive,
     seconds,
     start,
@@ -41,10 +45,12 @@ def main(arguments: list[str]) -> int:
         else:
             _describe(find_pipeline(given.name, own_overrides(given)), given.verbose)
         return 0
-    if given.help or not given.name:
+    if given.help or not (given.name or given.continue_from):
         print(f"{parser.format_help()}\npipelines:")
         print(textwrap.indent(textwrap.fill(", ".join(catalogue.names()), width() - 2), "  "))
         return 0 if given.help else 2
+    if given.continue_from is not None:
+        return _continue(parser, given)
     options = common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
     if given.seeds is not None and not given.learning_curve:
@@ -81,12 +87,41 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _continue(parser: Parser, given: argparse.Namespace) -> int:
+    """Continues a finished run; what it was run with is not given again."""
+    own = "name seed data plan search trials learning_curve seeds corrections skip_bad".split()
+    if given.name and "=" in given.name:  # the first word, which is no name here
+        given.overrides, given.name = [given.name, *given.overrides], None
+    for option in own:
+        if getattr(given, option) != parser.get_default(option):
+            value = given.name or f"--{option.replace('_', '-')}"
+            raise UserError(
+                f"{value}: --continue RUN goes on with what RUN is; expected only key=value, such "
+                "as epochs=60"
+            )
+    options: dict[str, Any] = dict(parse_overrides(given.overrides))
+    files.home()
+    start(given.verbose)
+    from ..experiments.running import run
+
+    names = ("continue_from", "data_dir", "out", "budget", "fresh")
+    run(**{name: getattr(given, name) for name in names}, **options)
+    return 0
+
+
 def _run_parser() -> Parser:
     parser = Parser("kpipe run", "NAME_OR_DATA [key=value ...]", RUN)
     add_pipeline(parser)
     add = parser.add_argument
     add("--budget", type=seconds, metavar="TIME", help="stop training after 90s, 20m, 1h30m, ...")
     add("--fresh", action="store_true", help="start over; an existing run is renamed and kept")
+    add(
+        "--continue",
+        dest="continue_from",
+        metavar="RUN",
+        help="continue a finished run up to epochs=N from its exact state, in a new folder; RUN is "
+        "its folder, NAME is left out",
+    )
     add(
         "--search",
         metavar="TUNER",

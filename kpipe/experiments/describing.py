@@ -3,6 +3,7 @@
 import os
 import pathlib
 import types
+from typing import Any
 
 import keras
 
@@ -14,7 +15,9 @@ from . import catalogue, objects
 from .experiment import Experiment
 
 # Fields that must be equal for an existing run to be resumed or, if finished, reported.
-IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256")
+IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256", "continued_from")
+# Properties of a machine that can change the last bits of a training.
+BITS = ("processor", "gpus", "intra_op_threads", "inter_op_threads", "onednn")
 
 
 def new_record(experiment: Experiment, function: str = "run") -> Record:
@@ -46,6 +49,7 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
             label_names=tuple(dataset.label_names),
             get_real="" if source.kind == "own" else real_data_command(experiment.module),
         ),
+        origin=_origin(experiment),
     )
 
 
@@ -59,6 +63,21 @@ def _contents(experiment: Experiment) -> dict[str, str]:
                 if os.path.isfile(file):  # False for any text
                     found[key] = files.sha256(pathlib.Path(file))
     return found
+
+
+def _origin(experiment: Experiment) -> dict[str, str | None]:
+    """Returns what the experiment can be opened with again, wherever the caller is then."""
+    module, corrections = experiment.module, experiment.dataset.corrections
+    given = getattr(module, "path", None)
+    if given is None or module.__name__ in catalogue.names():
+        given = getattr(module, "__file__", None)
+    bundled = given and pathlib.Path(str(given)).parent == catalogue.folder()
+    in_memory = not isinstance(given, (str, pathlib.Path))  # a DataFrame, or an object
+    return {
+        "name": module.__name__ if bundled else None if in_memory else os.path.abspath(str(given)),
+        "data_dir": os.path.abspath(experiment.data_dir) if experiment.data_dir else None,
+        "corrections": os.path.abspath(corrections.path) if corrections else None,
+    }
 
 
 def _call(experiment: Experiment, function: str) -> str:
@@ -93,19 +112,23 @@ def real_data_command(module: types.ModuleType) -> str:
     return f'kpipe.run({module.__name__}, data="real")'
 
 
-def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:
+# What can be done instead of going on with a run.
+ELSE = "--fresh starts over and keeps it, --out DIR uses another folder"
+
+
+def check_same(path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE) -> None:
     """Refuses to resume or report an existing run, or search, with other settings, code or data.
 
     Args:
         path: File of the existing record.
         existing: The existing record.
         record: The record with the current settings; without a fingerprint, data are not compared.
+        hint: What can be done instead.
 
     Raises:
         UserError: They differ; the message says in what.
     """
     what = f"{path.parent} contains a {path.stem}"
-    hint = "--fresh starts over and keeps it, --out DIR uses another folder"
     for key in IDENTITY:
         if getattr(existing, key) != getattr(record, key):
             difference = describe_difference(existing, record, key)
@@ -118,6 +141,30 @@ def check_same(path: pathlib.Path, existing: Record, record: Record) -> None:
     if then and now and then != now:
         raise UserError(
             f"{what} on different data (fingerprint {then[:12]}, now {now[:12]}); {hint}"
+        )
+
+
+def check_same_bits(path: pathlib.Path, existing: Record, record: Record, hint: str = ELSE) -> None:
+    """Refuses to go on with a training under other versions, threads or plan.
+
+    Other properties of the machine, such as the number of its processors, change only times.
+
+    Raises:
+        UserError: They differ; the message says in what, and how to go on.
+    """
+    pairs: list[tuple[str, Any, Any]]
+    pairs = [(k, existing.versions.get(k), now) for k, now in record.versions.items()]
+    machine = {k: v for k, v in existing.machine.items() if v or "threads" not in k}  # 0: unknown
+    pairs += [(key, machine.get(key), record.machine.get(key)) for key in BITS]
+    pairs += [("plan", existing.plan, record.plan or existing.plan)]
+    different = [
+        f"{name} {then}, now {now}" for name, then, now in pairs if then not in (None, now)
+    ]
+    if different:
+        raise UserError(
+            f"{path.parent} was begun with {'; '.join(different)}: going on would give other last "
+            "bits; use what it was begun with (TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS "
+            f"set threads); {hint}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 import pathlib
 import shutil
 import time
@@ -30,7 +31,8 @@ from ..records import (
     read_record,
 )
 from ..training import History, choose_plan, weights_sha256
-from .describing import check_same, model_record, new_record
+from .continuing import Continuation, keep_state
+from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
 from .reporting import write_manifest, write_report
 from .space import check_space
@@ -47,8 +49,11 @@ class Execution:
         experiment: Experiment,
         folder: pathlib.Path,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        set_aside: Callable[[], None] | None = None,
+        continued: Continuation | None = None,
     ):
         self.experiment, self.folder, self.callbacks = experiment, folder, callbacks
+        self.set_aside, self.continued = set_aside, continued
         self.task, self.trainer = experiment.task, experiment.trainer
         self.times: dict[str, float] = {}
 
@@ -89,6 +94,7 @@ class Execution:
             _predictions=predictions,
             _model=model,
         )
+        keep_state(self.folder, self.trainer, history)
         if metrics is not None:  # else there is little to report
             self._attempt("report", lambda: write_report(self.experiment, run))
             self._attempt("summary", lambda: print(summary(run), flush=True))
@@ -131,7 +137,11 @@ class Execution:
     def _begin(self) -> Record:
         """Returns the record of an existing run with the same settings, or a new record."""
         record = new_record(self.experiment)
+        if self.continued:
+            record.continued_from, record.plan = self.continued.about, self.continued.record.plan
         path = self.folder / "run.json"
+        if self.set_aside:
+            return record
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise UserError(f"{self.folder} exists but is not a run; use --out or --fresh")
@@ -153,14 +163,10 @@ class Execution:
         if finished:
             return existing
         files.remove_leftovers(self.folder)
+        if existing.status == "unfinished":
+            record.plan = self.experiment.plan or record.plan
+            check_same_bits(path, existing, record)
         record.plan, record.calibration = existing.plan, existing.calibration
-        for then, now in ((existing.versions, record.versions), (existing.machine, record.machine)):
-            for name, value in now.items():
-                if value != then.get(name):
-                    print(
-                        f"resuming with {name} {value}; the run began with {then.get(name)}: "
-                        "the last bits may differ"
-                    )
         return record
 
     def _new_model(self) -> keras.Model:
@@ -187,9 +193,13 @@ class Execution:
             )
         )
         check_space(self.folder, model, self.trainer, self.data.examples)
+        if self.set_aside:
+            self.set_aside()
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
         (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
+        if self.continued:
+            self.continued.begin(self.folder)
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "
@@ -343,7 +353,9 @@ class Execution:
 
     def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)
-        return ProofRecord(**prove(self.folder, self.data.test.column.files))
+        test, home = self.data.test.column.files, files.home()
+        self.record.data.test_files = [os.path.relpath(path, home) for path in test]
+        return ProofRecord(**prove(self.folder, test))
 
     def _remove_checkpoints(self) -> None:
         for part in (".", "retraining", "fine_tuning"):

@@ -1,6 +1,7 @@
 """An experiment: a pipeline with every key resolved, its data and its seed."""
 
 import dataclasses
+import os
 import types
 from typing import Any
 
@@ -26,6 +27,7 @@ class Experiment:
         plan: The execution plan; None for the fixed rule, see `training.choose_plan`.
         budget: Seconds of training; None for no limit.
         dtype_policy: Global Keras dtype policy with which the model is built.
+        data_dir: Folder of real data, if one was given.
     """
 
     module: types.ModuleType
@@ -35,6 +37,7 @@ class Experiment:
     plan: str | None = None
     budget: float | None = None
     dtype_policy: str = "float32"
+    data_dir: str | os.PathLike | None = None
 
     @property
     def name(self) -> str:

@@ -1,9 +1,12 @@
 """The folder of a run: its name, and renaming of existing folders."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
+import shutil
 import urllib.parse
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import files
@@ -47,11 +50,31 @@ def run_folder(
     return out / joined
 
 
-def set_aside(folder: pathlib.Path) -> None:
-    """Renames an existing folder, so that nothing is lost."""
-    if folder.exists():
+@contextlib.contextmanager
+def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
+    """Yields a function that renames an existing folder, so that nothing is lost.
+
+    It is to be called as late as possible. If the block fails before it has anything to keep, such
+    as a first checkpoint, the folder gets its name back.
+    """
+    renamed: list[pathlib.Path] = []
+
+    def set_aside() -> None:
+        if not folder.exists():
+            return
         number = 1
         while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
             number += 1
         folder.rename(kept)
+        renamed.append(kept)
         print(f"the existing run is kept as {kept}", flush=True)
+
+    try:
+        yield set_aside
+    except BaseException:
+        begun = any(path.suffix != ".json" and path.name != "logs" for path in folder.glob("*"))
+        if renamed and not begun:
+            shutil.rmtree(folder, ignore_errors=True)
+            renamed[0].rename(folder)
+            print(f"{renamed[0]} is {folder} again", flush=True)
+        raise

@@ -6,7 +6,7 @@ import pathlib
 import textwrap
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -19,10 +19,11 @@ from ..records import Run
 from ..report import look_lines
 from ..training import check_plan
 from . import keys, modules, objects, own
+from .continuing import arguments_of, open_continuation
 from .describing import real_data_command
 from .execution import Execution
 from .experiment import Experiment
-from .folders import run_folder, set_aside
+from .folders import run_folder, starting_over
 from .session import own_session
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @resumable()
 @own_session()
 def run(
-    name: "str | os.PathLike | pandas.DataFrame | types.ModuleType | object",
+    name: "str | os.PathLike | pandas.DataFrame | types.ModuleType | object" = None,
     *,
     seed: int = 0,
     data: str = "auto",
@@ -43,6 +44,7 @@ def run(
     fresh: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     corrections: str | os.PathLike | None = None,
+    continue_from: str | os.PathLike | None = None,
     **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
@@ -63,6 +65,9 @@ def run(
             `training.callbacks.STATE`.
         corrections: A suspects.csv of `kpipe.check_labels` with correct labels filled in, which
             train and val get instead of theirs.
+        continue_from: Folder of a finished run, which is continued up to `epochs` in a folder of
+            its own, from the exact state in which it ended. Pipeline, data, seed, plan and keys are
+            its own; `name` is only needed for what was in memory. `patience` may be larger.
         **overrides: Values of the pipeline's keys.
 
     Returns:
@@ -75,22 +80,24 @@ def run(
     Example:
         run = kpipe.run("mnist_mlp", learning_rate=3e-3)
         run = kpipe.run("houses.csv", target="price")
+        run = kpipe.run(continue_from="saved_models/mnist_mlp", epochs=60)
     """
-    experiment = open_experiment(
-        name,
-        overrides,
-        data=data,
-        data_dir=data_dir,
-        seed=seed,
-        plan=plan,
-        budget=budget,
-        corrections=corrections,
-    )
-    folder = run_folder(pathlib.Path(out), experiment)
-    with files.lock(folder, wait=False):
-        if fresh:
-            set_aside(folder)
-        return Execution(experiment, folder, callbacks).run()
+    continued = None if continue_from is None else open_continuation(continue_from)
+    given: dict[str, Any] = {"name": name, "overrides": overrides, "seed": seed, "data": data}
+    given |= {"data_dir": data_dir, "plan": plan, "corrections": corrections}
+    if continued:
+        again = arguments_of(continued.record, continued.folder, name)
+        given = again | {"overrides": again["overrides"] | overrides}
+        given["data_dir"] = data_dir or again["data_dir"]
+    experiment = open_experiment(budget=budget, **given)
+    if continued:
+        continued.check(experiment)
+    epochs = continued and continued.epochs
+    folder = run_folder(pathlib.Path(out), experiment, continued=epochs)
+    with files.lock(folder, wait=False), starting_over(folder) as set_aside:
+        return Execution(
+            experiment, folder, callbacks, set_aside if fresh else None, continued
+        ).run()
 
 
 def open_experiment(
@@ -151,6 +158,7 @@ def open_experiment(
         plan=plan,
         budget=budget,
         dtype_policy=policy,
+        data_dir=data_dir,
     )
 
 

@@ -62,7 +62,8 @@ def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str,
 
     Args:
         folder: The run's folder.
-        test_files: Files of the arrays of the test split's inputs.
+        test_files: Files of the arrays of the test split's inputs; without them, cases on the test
+            split are left out.
 
     Raises:
         RunError: The process failed.

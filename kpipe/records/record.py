@@ -30,6 +30,7 @@ class DataRecord:
         test_openings: How often this pipeline's test split was opened on this machine.
         duplicates: Number of test examples that also occur in train.
         usage: Arguments of `kpipe predict`: "IMAGE ...".
+        test_files: Files with the prepared inputs of test, relative to $KPIPE_HOME.
         about: Facts about the inputs, such as the size of a vocabulary.
     """
 
@@ -44,6 +45,7 @@ class DataRecord:
     test_openings: int | None = None
     duplicates: int | None = None
     usage: str = ""
+    test_files: list[str] = dataclasses.field(default_factory=list)
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -170,6 +172,9 @@ class Record:
         finished: When the run was finished, in ISO 8601 with the time zone.
         problems: What was left out because it failed, a line each; the same command completes it.
         details: Facts that a task records, such as the latents of an autoencoder.
+        origin: What was given to `kpipe.run`: `name`, the pipeline or an absolute path, None for an
+            object in memory; `data_dir` and `corrections`, absolute paths.
+        continued_from: The run that this one continues: its number of epochs and weights_sha256.
     """
 
     format_version: int = FORMAT_VERSION
@@ -202,6 +207,8 @@ class Record:
     finished: str | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    origin: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    continued_from: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value}" for key, value in self.overrides.items())

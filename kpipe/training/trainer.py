@@ -67,6 +67,8 @@ class Trainer:
             is constant with `reduce_lr_patience`. The optimizer's other settings stay.
         checkpoint_seconds: Maximum seconds of work that a kill can lose; up to 60 if saving takes
             long. 0 saves after every step.
+        keep_state: Whether a finished run keeps its last checkpoint, so that it can be continued.
+            With Adam that is four times the size of the weights.
         class_weight: Weights of training examples in the loss by class, as in `Model.fit`; 1 for
             other classes. "balanced" gives every class the same total weight, see
             `weighting.balanced`; None or "none" gives every example the weight 1. Labels must be
@@ -95,6 +97,7 @@ class Trainer:
     fine_tune_epochs: int = _limited(10, 1, 1_000_000)
     fine_tune_rate: float = _limited(1e-4, 0.0, 1.0)
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
+    keep_state: bool = _limited(True)
     class_weight: Mapping[int, float] | str | None = _limited(None, choices=("none", "balanced"))
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
 
@@ -115,6 +118,7 @@ class Trainer:
         values = dataclasses.asdict(self)
         rare: dict[str, Any] = {"monitor_mode": "auto", "class_weight": None}
         rare |= {"sample_weight": None, "cache_features": False, "fine_tune": False}
+        rare |= {"keep_state": True}
         if not self.fine_tune:
             rare |= {k: values[k] for k in ("fine_tune_epochs", "fine_tune_rate")}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}

@@ -1,0 +1,181 @@
+"""Trains a finished run again, from its run.json alone, and compares the results."""
+
+import dataclasses
+import math
+import os
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import files, formatting
+from .errors import UserError
+from .experiments.continuing import arguments_of
+from .experiments.describing import BITS
+from .experiments.execution import Execution
+from .experiments.folders import starting_over
+from .experiments.running import open_experiment
+from .records import Record, Run, open_run
+
+# What differs between equal runs: when, how long, and how often the test split was opened.
+_OF_A_RUN = ("openings", "weights_sha256")
+
+
+@dataclasses.dataclass
+class Reproduction:
+    """The result of `reproduce`.
+
+    Attributes:
+        run: The new run.
+        compared: What was compared, and is equal.
+        differences: What differs in the results; none if the run was reproduced.
+        causes: What differs in versions, machine, code and data.
+    """
+
+    run: Run
+    compared: list[str]
+    differences: list[str]
+    causes: list[str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.differences
+
+    def __repr__(self) -> str:
+        if self.passed:
+            said = f"reproduced: {', '.join(self.compared)} equal to the bit"
+        else:
+            said = f"NOT reproduced: {'; '.join(self.differences)}"
+        causes = self.causes or ([] if self.passed else ["versions, machine, code and data agree"])
+        return "\n".join([said, *(f"note: {cause}" for cause in causes)])
+
+
+class _StopAt(keras.callbacks.Callback):
+    """Ends training after a step, where a budget ended that of the run."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step, self.epoch = step, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        assert self.params
+        if self.epoch * self.params["steps"] + batch + 1 >= self.step:
+            self.model.stop_training = True
+
+
+def reproduce(
+    folder: str | os.PathLike,
+    *,
+    name: Any = None,
+    out: str | os.PathLike | None = None,
+) -> Reproduction:
+    """Trains a finished run again, and compares weights, history, metrics and predictions.
+
+    Pipeline, keys, seed, plan and data are those of its run.json. The new run is a folder of its
+    own, and its test split is opened and counted as that of any run.
+
+    Args:
+        folder: The folder of the run.
+        name: What was run, if it was in memory, such as a DataFrame; see `kpipe.run`.
+        out: Folder for the new run; by default the one that contains the run.
+
+    Raises:
+        UserError: It is not a finished run, or what was run or its data do not exist any more.
+        RunError: The new run failed.
+
+    Example:
+        assert kpipe.reproduce("saved_models/mnist_mlp").passed
+    """
+    before = open_run(folder)
+    record, training = before.record, before.record.training
+    if record.continued_from:
+        raise UserError(
+            f"{before.folder} continues another run; reproduce that one, and continue the new one"
+        )
+    callbacks: list[keras.callbacks.Callback] = []
+    if training and training.stopped_by == "budget":
+        if record.trainer.get("retrain") or record.trainer.get("fine_tune"):
+            raise UserError(
+                f"{before.folder}: its budget ended it, by the clock, in one of several phases; "
+                "such a run cannot be reproduced"
+            )
+        print(
+            f"the run's budget ended it, by the clock, after {training.steps:,} steps: the new "
+            "one is ended after the same number",
+            flush=True,
+        )
+        callbacks = [_StopAt(training.steps)]
+    experiment = open_experiment(plan=record.plan, **arguments_of(record, before.folder, name))
+    where = before.folder.parent if out is None else pathlib.Path(out)
+    files.make_folder(where)
+    again = where / f"{before.folder.resolve().name},reproduced"
+    with files.lock(again, wait=False), starting_over(again) as set_aside:
+        finished = (again / "manifest.json").exists()
+        run = Execution(experiment, again, callbacks, set_aside if finished else None).run()
+    result = _compared(before, run)
+    print(result, flush=True)
+    return result
+
+
+def _compared(before: Run, after: Run) -> Reproduction:
+    compared, differences = [], []
+
+    def compare(what: str, different: list[str]) -> None:
+        if different:
+            differences.append(f"{what} differ: {', '.join(different)}")
+        else:
+            compared.append(what)
+
+    weights = [run.record.weights_sha256 for run in (before, after)]
+    compare("weights", [] if weights[0] == weights[1] else [f"{w}"[:12] for w in weights])
+    history = [{k: v for k, v in run.history.items() if k != "seconds"} for run in (before, after)]
+    compare(f"{len(before.history.get('epoch', []))} epochs of history", _different(*history))
+    compare(
+        formatting.counted(len(before.metrics), "metric"), _different(before.metrics, after.metrics)
+    )
+    compare("predictions", _different(*map(_predictions, (before, after))))
+    return Reproduction(after, compared, differences, _causes(before.record, after.record))
+
+
+def _predictions(run: Run) -> dict[str, np.ndarray]:
+    return {name: value for name, value in run.predictions.items() if name not in _OF_A_RUN}
+
+
+def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Returns the names of values that are not equal to the bit."""
+    return [
+        name
+        for name in before | after
+        if name not in before or name not in after or not _equal(before[name], after[name])
+    ]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
+    return both_nan or a == b
+
+
+def _causes(then: Record, now: Record) -> list[str]:
+    """Says what differs in code, data, versions and machine."""
+    causes = []
+    if then.code_sha256 != now.code_sha256:
+        causes.append("the pipeline's code was edited")
+    for name in ("hyperparameters", "trainer"):
+        old, new = getattr(then, name), getattr(now, name)
+        if keys := [key for key in old | new if old.get(key) != new.get(key)]:
+            causes.append(f"{name}: other {', '.join(keys)}")
+    if then.data.fingerprint != now.data.fingerprint:
+        causes.append("the data, or their preparation, changed")
+    pairs = [(key, then.versions.get(key), now.versions.get(key)) for key in now.versions]
+    pairs += [(key, then.machine.get(key), now.machine.get(key)) for key in (*BITS, "platform")]
+    return causes + [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]

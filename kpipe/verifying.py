@@ -1,0 +1,188 @@
+"""Verifies a finished run: its files against its manifest, its export against the golden cases."""
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import pathlib
+from collections.abc import Iterator
+
+from . import files, formatting
+from .errors import RunError, UserError
+from .export import prove
+from .records import Record, read_record
+
+SHOWN = 10  # names on a line
+# Folders of a run that its manifest does not list.
+UNLISTED = {"logs", "checkpoints"}
+REPLAYED = ("serving/", "golden.npz", "predictions.npz")  # what a replay reads
+
+
+@dataclasses.dataclass
+class Verification:
+    """The result of `verify`; `lines` are what it printed.
+
+    Attributes:
+        folder: The run's folder.
+        lines: One line for each check.
+        problems: Those of them that say what is wrong; none if the run is verified.
+    """
+
+    folder: pathlib.Path
+    lines: list[str] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.folder}:", *self.lines])
+
+    def _say(self, line: str, problem: bool = False) -> None:
+        line = " ".join(line.splitlines())
+        print(line, flush=True)
+        self.lines.append(line)
+        if problem:
+            self.problems.append(line)
+
+
+def verify(folder: str | os.PathLike) -> Verification:
+    """Verifies a finished run, of this or an older format; nothing is written.
+
+    The record must be readable, and every file be as the manifest lists it. Then the golden cases
+    are replayed through the export in a fresh process without Keras, as at the end of the run. The
+    data are not needed: the test split is replayed if its prepared arrays still exist.
+
+    Args:
+        folder: The folder, such as "saved_models/mnist_mlp"; also a copy, a link or a read-only
+            one.
+
+    Raises:
+        UserError: It is not the folder of a run.
+
+    Example:
+        assert kpipe.verify("saved_models/mnist_mlp").passed
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected a run's folder")
+    if not ((folder / "run.json").exists() or (folder / "manifest.json").exists()):
+        raise UserError(f"{folder}: not the folder of a run; expected one with run.json")
+    result = Verification(folder)
+    record = _verify_record(result)
+    intact = _verify_files(result)
+    if intact and record:  # what is damaged is not loaded
+        _verify_export(result, record)
+    failed = f"NOT VERIFIED: {formatting.counted(len(result.problems), 'problem')}"
+    result._say("verified" if result.passed else failed)
+    return result
+
+
+def _verify_record(result: Verification) -> Record | None:
+    try:
+        record = read_record(result.folder / "run.json")
+    except UserError as error:
+        result._say(str(error), problem=True)
+        return None
+    about = f"run.json: {record.pipeline}, format {record.format_version}"
+    if record.status == "unfinished":
+        result._say(f"{about}: not finished; {record.command} resumes it", problem=True)
+        return None
+    result._say(f"{about}, {record.status} {record.finished or ''}".rstrip())
+    return record
+
+
+def _verify_files(result: Verification) -> bool:
+    """Compares all files with the manifest; returns whether a replay can read what it needs."""
+    path = result.folder / "manifest.json"
+    if not path.is_file():
+        result._say("manifest.json: missing; the same command completes the run", problem=True)
+        return False
+    try:
+        listed = dict(_entries(path))
+    except UserError as error:
+        result._say(str(error), problem=True)
+        return False
+    found = dict(_found(result.folder))
+    missing = [name for name in listed if name not in found]
+    damaged = [n for n, digest in listed.items() if n in found and _sha256(found[n]) != digest]
+    unlisted = [name for name in found if name not in listed]
+    # What lies in the export is loaded with it.
+    planted = [name for name in unlisted if name.startswith("serving/")]
+    for what, names in (("missing", missing), ("damaged or changed", damaged)):
+        if names:
+            result._say(f"manifest.json: {what}: {_shown(names)}", problem=True)
+    if planted:
+        result._say(f"manifest.json: not written by the run: {_shown(planted)}", problem=True)
+    if others := [name for name in unlisted if name not in planted]:
+        result._say(f"manifest.json: not listed, hence not verified: {_shown(others)}")
+    if not (missing or damaged or planted):
+        result._say(f"manifest.json: all {formatting.counted(len(listed), 'file')} are as written")
+    return not any(name.startswith(REPLAYED) for name in missing + damaged + planted)
+
+
+def _entries(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Yields names and hashes of a manifest."""
+    content = files.read_json(path)
+    entries = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise UserError(f"{path}: not a manifest; the files cannot be verified")
+    for name, entry in entries.items():
+        digest = entry.get("sha256") if isinstance(entry, dict) else None
+        if not isinstance(digest, str) or ".." in pathlib.PurePath(name).parts:
+            raise UserError(f"{path}: not a manifest ({name}); the files cannot be verified")
+        yield name, digest
+
+
+def _found(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts != ("manifest.json",) and not UNLISTED & set(parts):
+            yield "/".join(parts), path
+
+
+def _sha256(path: pathlib.Path) -> str:
+    try:
+        return files.sha256(path)
+    except OSError as error:  # unreadable
+        return str(error)
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _verify_export(result: Verification, record: Record) -> None:
+    """Replays the golden cases, and the test split if its arrays exist."""
+    test_files = [files.home() / name for name in record.data.test_files]
+    missing = [path for path in test_files if not path.is_file()]
+    try:
+        _scan(result.folder)
+        proof = prove(result.folder, [] if missing else test_files)
+    except (UserError, RunError) as error:
+        result._say(str(error), problem=True)
+        return
+    worst, allowed = (formatting.small(proof[name]) for name in ("max_difference", "tolerance"))
+    said = f"largest difference {worst} (allowed: {allowed})"
+    if proof["passed"]:
+        result._say(f"golden.npz: the export answers as the trained model did: {said}")
+    else:
+        words = "" if proof["labels_agree"] else "; words such as labels differ"
+        result._say(
+            f"golden.npz: the export differs from the trained model: {said}{words}", problem=True
+        )
+    if proof["test_examples"] is not None:
+        result._say(f"test split: {proof['test_examples']:,} examples were replayed as well")
+    elif missing:
+        result._say(f"test split: not replayed, since {missing[0]} does not exist any more")
+    else:
+        result._say("test split: not replayed, since run.json does not name its prepared arrays")
+
+
+def _scan(folder: pathlib.Path) -> None:
+    """Refuses an export with operations that a trained model does not have, before it is loaded."""
+    if importlib.util.find_spec("kpipe.export.scanning"):
+        scanning = importlib.import_module("kpipe.export.scanning")
+        scanning.check_graph(folder)

@@ -15,6 +15,7 @@ _IN_PYTHON = {
     "--plan ": "plan=",
     "--search": "kpipe.search",
     "--trials": "trials",
+    "--trust": "trust=True",
 }
 
 

@@ -47,7 +47,7 @@ def read_json(path: pathlib.Path) -> object:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run again with --fresh") from None
 
 

@@ -24,13 +24,13 @@ def find_wrong(outputs: Mapping[str, np.ndarray], exclusive: bool) -> tuple[int,
         find_wrong({"probabilities": np.array([[0.5, 0.7]])}, True)  # (0, "probabilities sum ...")
     """
     for name, values in outputs.items():
-        if values.dtype.kind != "f":
+        if values.dtype.kind != "f" or not values.size:
             continue
         rows = values.reshape(len(values), -1)
         finite = np.isfinite(rows).all(axis=1)
         if not finite.all():
             return int(finite.argmin()), f"the model's {name} contains NaN or infinity"
-        if name not in PROBABILITIES or not rows.size:
+        if name not in PROBABILITIES:
             continue
         outside = (rows < -TOLERANCE) | (rows > 1 + TOLERANCE)
         if outside.any():

@@ -38,9 +38,7 @@ _HARMLESS = frozenset(
 )
 _SUFFIXES = {b".part", b"_temp/part"}  # of the files that the saver writes
 # Parts of the object graph; others are rebuilt by Python classes or read files.
-_KINDS = frozenset(
-    "user_object function bare_concrete_function constant variable resource".split()
-)
+_KINDS = frozenset("user_object function bare_concrete_function constant variable resource".split())
 _OBJECTS = frozenset(
     """
     _generic_user_object signature_map trackable_dict_wrapper trackable_list_wrapper
@@ -80,8 +78,10 @@ def check_graph(folder: pathlib.Path) -> None:
     try:
         model.ParseFromString(content)
     except Exception:  # the error's type depends on the implementation of protobuf
-        raise UserError(f"{folder / GRAPH}: not a SavedModel, or damaged; export it again") from None
-    if len(model.meta_graphs) != 1:
+        model.Clear()
+    if not model.meta_graphs:
+        raise UserError(f"{folder / GRAPH}: not a SavedModel, or damaged; export it again")
+    if len(model.meta_graphs) > 1:
         raise _refused(folder, f"it contains {len(model.meta_graphs)} graphs instead of one")
     problem = _find_problem(model.meta_graphs[0], content)
     if problem:
@@ -104,7 +104,9 @@ def _check_files(folder: pathlib.Path) -> None:
             path = os.path.join(where, name)
             real = os.path.realpath(path)
             if os.path.commonpath([inside, real]) != inside:
-                raise UserError(f"{path}: refused: a link to {real}, which is not part of the export")
+                raise UserError(
+                    f"{path}: refused: a link to {real}, which is not part of the export"
+                )
             if not os.path.isfile(real) and not os.path.isdir(real):
                 raise UserError(f"{path}: refused: neither a file nor a folder")
         for name in names:
@@ -179,10 +181,9 @@ def _find_savers(
         return frozenset(), ""  # no function may read or write checkpoints
     for end in (saver.save_tensor_name, saver.restore_op_name):
         call = nodes.get(end.partition(":")[0])
-        names = list(_called(call)) if call is not None and call.op in CALLS else []
-        if len(names) != 1 or list(call.input[:1]) != [file_name.name]:
+        if call is None or call.op not in CALLS or list(call.input[:1]) != [file_name.name]:
             return frozenset(), ""
-        (name,) = names
+        name = next(_called(call), "")
         if name not in functions or not _is_standard(functions[name]):
             return frozenset(), f"function {_shown(name)} is not TensorFlow's saver"
         # Once as its own name, once in the saver's call; wherever else it is written can call it.
@@ -198,43 +199,39 @@ def _find_savers(
 
 def _is_standard(function: Any) -> bool:
     """Whether a saver's function reads and writes only files whose prefix it is given."""
-    if not function.signature.input_arg:
-        return False
-    prefix = function.signature.input_arg[0].name
+    arguments = list(function.signature.input_arg)
     nodes = {node.name: node for node in function.node_def}
+    if not arguments or arguments[0].name in nodes:
+        return False
+    prefix = arguments[0].name
+    return all(node.op in _HARMLESS or _keeps_to(prefix, node, nodes) for node in function.node_def)
 
-    def source(node: Any, i: int) -> Any:
-        given = node.input[i] if i < len(node.input) else ""
-        return nodes.get(given.partition(":")[0])
 
-    def made_by(node: Any, i: int, op: str) -> bool:
-        maker = source(node, i)
-        return maker is not None and maker.op == op
+def _keeps_to(prefix: str, node: Any, nodes: dict[str, Any]) -> bool:
+    given = [name for name in node.input if not name.startswith("^")]
+    makers = [nodes.get(name.partition(":")[0]) for name in given]
+    made_by = [maker.op if maker is not None else "" for maker in makers]
+    match node.op:
+        case "RestoreV2":
+            return given[:1] == [prefix]
+        case "StringJoin":
+            return given[:1] == [prefix] and made_by == ["", "Select"]
+        case "Select":
+            return made_by[1:] == ["Const", "Const"] and all(map(_is_suffix, makers[1:]))
+        case "ShardedFilename":
+            return made_by[:1] == ["StringJoin"]
+        case "SaveV2":
+            return made_by[:1] == ["ShardedFilename"]
+        case "Pack":
+            return set(made_by) == {"ShardedFilename"}
+        case "MergeV2Checkpoints":
+            return given[1:] == [prefix] and made_by[0] == "Pack"
+    return False
 
-    def is_suffix(node: Any) -> bool:
-        value = node.attr["value"].tensor.string_val if node is not None else ()
-        return len(value) == 1 and value[0] in _SUFFIXES
 
-    for node in function.node_def:
-        if node.op in _HARMLESS:
-            continue
-        given = list(node.input)
-        standard = {
-            "RestoreV2": lambda: given[0] == prefix,
-            "StringJoin": lambda: given[0] == prefix and made_by(node, 1, "Select"),
-            "Select": lambda: is_suffix(source(node, 1)) and is_suffix(source(node, 2)),
-            "ShardedFilename": lambda: made_by(node, 0, "StringJoin"),
-            "SaveV2": lambda: made_by(node, 0, "ShardedFilename"),
-            "MergeV2Checkpoints": lambda: given[1:2] == [prefix] and made_by(node, 0, "Pack"),
-            "Pack": lambda: all(
-                made_by(node, i, "ShardedFilename")
-                for i, name in enumerate(given)
-                if not name.startswith("^")
-            ),
-        }.get(node.op)
-        if standard is None or not given or not standard():
-            return False
-    return True
+def _is_suffix(node: Any) -> bool:
+    words = list(node.attr["value"].tensor.string_val)
+    return len(words) == 1 and words[0] in _SUFFIXES
 
 
 def _find_object(objects: Any) -> str:

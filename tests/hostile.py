@@ -309,7 +309,7 @@ class _Serving(tf.Module):
         super().__init__()
         self.path = path
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32)], autograph=False)
     def serve(self, x):
         self.touch(x)
         return {"value": x * 2}
@@ -323,12 +323,10 @@ def _called(touch):
     return Model
 
 
-def _map_fn(path, x):
-    def body(one):
-        tf.io.write_file(path, "canary")
-        return one
-
-    tf.map_fn(body, x)
+def _written(path, x):
+    """Returns x, once the canary is written."""
+    with tf.control_dependencies([tf.io.write_file(path, "canary")]):
+        return tf.identity(x)
 
 
 CALLS = {
@@ -359,33 +357,28 @@ CALLS = {
         "SaveV2",
     ),
     "write_in_a_branch": (
-        lambda path, x: tf.cond(
-            tf.reduce_sum(x) > 0,
-            lambda: tf.group(tf.io.write_file(path, "canary")),
-            lambda: tf.group(tf.io.write_file(path, "canary")),
-        ),
+        lambda path, x: tf.cond(tf.reduce_sum(x) > 0, lambda: _written(path, x), lambda: x),
         "WriteFile",
     ),
     "write_in_a_loop": (
-        lambda path, x: tf.while_loop(
-            lambda i: i < 2,
-            lambda i: (tf.io.write_file(path, "canary"), i + 1)[1:],
-            [tf.constant(0)],
-        ),
+        lambda path, x: tf.while_loop(lambda i: i < 2, lambda i: _written(path, i + 1), [0]),
         "WriteFile",
     ),
-    "write_in_map_fn": (_map_fn, "WriteFile"),
+    "write_in_map_fn": (
+        lambda path, x: tf.map_fn(lambda one: _written(path, one), x),
+        "WriteFile",
+    ),
     "write_under_xla": (
-        lambda path, x: tf.function(lambda one: tf.io.write_file(path, "canary"), jit_compile=True)(
-            x
-        ),
+        lambda path, x: tf.function(
+            lambda one: _written(path, one), jit_compile=True, autograph=False
+        )(x),
         "WriteFile",
     ),
     "files_as_data": (
         lambda path, x: tf.data.TextLineDataset("/etc/hostname").reduce(
             tf.constant(0), lambda n, line: n + 1
         ),
-        "TextLineDataset",
+        "Dataset",
     ),
     "debug_identity": (
         lambda path, x: tf.raw_ops.DebugIdentity(input=x, debug_urls=[f"file://{path}"]),

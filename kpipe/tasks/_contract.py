@@ -1,6 +1,6 @@
 """Contract between model, data and task, checked on a few examples before training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..data import Data
 from ..errors import RunError, UserError, first_line
-from ..export.answers import TOLERANCE, find_wrong
+from ..export.answers import PROBABILITIES, TOLERANCE, find_wrong
 
 EXAMPLES = 4  # size of the dry batch
 
@@ -196,14 +196,19 @@ def _check_probabilities(model: keras.Model, values: np.ndarray, exclusive: bool
         )
 
 
-def check_answers(probabilities: np.ndarray, *, exclusive: bool) -> None:
+def check_answers(arrays: Mapping[str, np.ndarray], *, exclusive: bool) -> None:
     """Checks the probabilities of the test split, before the model is exported.
+
+    Args:
+        arrays: Content of predictions.npz.
+        exclusive: Whether an example has one label, so that a row sums to 1.
 
     Raises:
         RunError: They are not finite, not between 0 and 1, or do not sum to 1; the message names
             the test example.
     """
-    if wrong := find_wrong({"probabilities": probabilities}, exclusive):
+    answers = {name: arrays[name] for name in PROBABILITIES if name in arrays}
+    if wrong := find_wrong(answers, exclusive):
         row, problem = wrong
         raise RunError(f"test example {row}: {problem}; the model is not exported")
 

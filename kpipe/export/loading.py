@@ -16,7 +16,7 @@ from ..errors import UserError, first_line
 from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
 from .answers import find_wrong
-from .scanning import check_graph
+from .scanning import check_graph, export_folder
 
 PREDICT_BATCH = 64
 
@@ -43,11 +43,7 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
         model.predict(images)["label"]
     """
     folder = pathlib.Path(folder)
-    model_folder = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
-    if not (model_folder / "saved_model.pb").is_file():
-        raise UserError(
-            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
-        )
+    model_folder = export_folder(folder)
     if not trust:
         check_graph(model_folder)
     _check_manifest(folder)

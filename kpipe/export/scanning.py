@@ -63,15 +63,16 @@ def check_graph(folder: pathlib.Path) -> None:
     from bugs in TensorFlow: other people's models belong in a sandbox.
 
     Args:
-        folder: The folder that contains saved_model.pb.
+        folder: A run's folder, or a SavedModel folder.
 
     Raises:
         UserError: It contains an operation or a part that is not known to be harmless, is too large
             or cannot be read; the message names it.
 
     Example:
-        check_graph(pathlib.Path("saved_models/mnist_mlp/serving/1"))
+        check_graph(pathlib.Path("saved_models/mnist_mlp"))
     """
+    folder = export_folder(folder)
     _check_files(folder)
     content = (folder / GRAPH).read_bytes()
     model = saved_model_pb2.SavedModel()
@@ -87,6 +88,20 @@ def check_graph(folder: pathlib.Path) -> None:
     if problem:
         raise _refused(folder, problem)
     _check_variables(folder / "variables")
+
+
+def export_folder(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the SavedModel of a run, or the folder itself if it is one.
+
+    Raises:
+        UserError: There is no SavedModel.
+    """
+    model = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
+    if not (model / GRAPH).is_file():
+        raise UserError(
+            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
+        )
+    return model
 
 
 def _refused(folder: pathlib.Path, problem: str) -> UserError:

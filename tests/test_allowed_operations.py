@@ -1,4 +1,4 @@
-"""The list of allowed operations stays complete: exports of all pipelines, in all their variants."""
+"""The list of allowed operations is complete: exports of all pipelines in all variants pass."""
 
 import keras
 import numpy as np

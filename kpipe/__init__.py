@@ -14,6 +14,7 @@ Importing kpipe imports neither TensorFlow nor Keras; the first use of a public 
 
 import functools
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ else:
     def __getattr__(name: str) -> Any:
         """Imports a public name at its first use (PEP 562)."""
         if name in {**_NAMES, **_MODULES}:
+            _choose_backend()
             _be_quiet_in_a_notebook()
         if name in _NAMES:
             value = getattr(importlib.import_module(f"kpipe.{_NAMES[name]}"), name)
@@ -80,6 +82,12 @@ else:
             raise AttributeError(f"module 'kpipe' has no attribute {name!r}")
         globals()[name] = value
         return value
+
+
+def _choose_backend() -> None:
+    """Lets Keras run on TensorFlow, unless it has been imported: see `environment.check_keras`."""
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @functools.cache

@@ -19,6 +19,7 @@ _IN_PYTHON = {
     "--plan ": "plan=",
     "--search": "kpipe.search",
     "--trials": "trials",
+    "--trust": "trust=True",
     "the same command": "the same call",
 }
 

@@ -24,6 +24,7 @@ def predict(
     as_json: bool = False,
     images: str | os.PathLike | None = None,
     csv_file: str | os.PathLike | None = None,
+    trust: bool = False,
 ) -> None:
     """Prints one answer per line: for each file, line of a text file or row of a table.
 
@@ -34,13 +35,14 @@ def predict(
         as_json: Whether each answer is a JSON object.
         images: Folder for the reconstructions of an autoencoder, as PNG files.
         csv_file: File for the answers, one per row, instead of printing them.
+        trust: Whether to load the model without checking its operations.
 
     Raises:
         UserError: The model has other inputs or outputs, or a file cannot be read or written.
     """
     folder, given = pathlib.Path(folder), [pathlib.Path(path) for path in paths]
     target = None if csv_file is None else _target(pathlib.Path(csv_file), given)
-    model = load(folder)
+    model = load(folder, trust=trust)
     task = tasks.answering(folder, model.outputs)
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")

@@ -284,6 +284,14 @@ def test_settings_of_keras_that_cannot_work_are_refused(monkeypatch):
         environment.check_keras()
 
 
+def test_keras_runs_on_tensorflow_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "keras", raising=False)
+        kpipe.__getattr__("run")
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
 def test_importing_kpipe_is_light():
     code = "import sys, kpipe; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -133,7 +133,7 @@ def test_every_public_name_of_a_folder_exists_and_is_listed():
 def test_safe_mode_is_never_off_and_nothing_is_pickled():
     for path, _ in modules():
         text = path.read_text()
-        assert "safe_mode" not in text and "allow_pickle=True" not in text
+        assert "safe_mode=False" not in text and "allow_pickle=True" not in text
         assert "import pickle" not in text and "enable_unsafe" not in text
 
 

@@ -43,7 +43,7 @@ def load():
 
 @pytest.fixture
 def loaded_once(load, monkeypatch):
-    monkeypatch.setattr(predicting, "load", lambda folder: load(str(folder)))
+    monkeypatch.setattr(predicting, "load", lambda folder, trust=False: load(str(folder)))
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_answers_of_every_task_are_written(outputs, names, expected, tmp_path, m
         read_files=lambda paths, texts: examples,
         predict_examples=lambda examples: outputs,
     )
-    monkeypatch.setattr(predicting, "load", lambda folder: model)
+    monkeypatch.setattr(predicting, "load", lambda folder, trust=False: model)
     predicting.predict(tmp_path, ["a.png"], csv_file=tmp_path / "answers.csv")
     rows = rows_of(tmp_path / "answers.csv")
     files = [{"file": "a.png"}, {"file": "b.png"}]

@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
         as_json=given.json,
         images=given.images,
         csv_file=given.csv,
+        trust=given.trust,
     )
     return 0
 
@@ -55,6 +56,7 @@ def parser() -> Parser:
     add("--json", action="store_true", help="print one JSON object per line")
     add("--csv", metavar="FILE", help="write one row per answer to FILE instead of printing it")
     add("--images", metavar="DIR", help="autoencoders only: save reconstructions to DIR")
+    add("--trust", action="store_true", help="load the model without checking its operations")
     add_verbose(parser)
     add("-h", "--help", action="help", help="show this help")
     return parser

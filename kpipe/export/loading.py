@@ -16,36 +16,41 @@ from ..disk import without_patterns
 from ..errors import UserError, first_line
 from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
+from .answers import find_wrong
+from .scanning import check_graph, export_folder
 
 PREDICT_BATCH = 64
 
 
-def load(folder: str | os.PathLike) -> "SavedModel":
+def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
     """Loads an export for inference with TensorFlow only, without Keras.
+
+    The export is checked first, see `scanning.check_graph`: a SavedModel is a program, and loading
+    one that somebody else has made can run it.
 
     Args:
         folder: A run's folder, or a SavedModel folder with the same signatures.
+        trust: Whether to load it without this check.
 
     Returns:
         A `SavedModel`; a `SavedAutoencoder` if the export has the endpoint `decode`.
 
     Raises:
-        UserError: The folder contains no export, or a damaged one.
+        UserError: The folder contains no export, or a damaged one, or one that contains an
+            operation that is not known to be harmless.
 
     Example:
         model = kpipe.load("saved_models/celeba_gender")
         model.predict(images)["label"]
     """
     folder = pathlib.Path(folder)
-    model_folder = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
+    model_folder = export_folder(folder)
+    if not trust:
+        check_graph(model_folder)
     if model_folder != folder and (folder / "manifest.json").is_file():
         files.check_manifest(folder, "serving", remedy="export it again")
     elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
         files.check_manifest(model_folder, remedy="export it again")
-    if not (model_folder / "saved_model.pb").is_file():
-        raise UserError(
-            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
-        )
     try:
         with without_patterns(model_folder) as readable:
             loaded = tf.saved_model.load(str(readable))
@@ -62,7 +67,19 @@ def load(folder: str | os.PathLike) -> "SavedModel":
             f"({first_line(error, 120)}); export it again"
         ) from error
     kind = SavedAutoencoder if "decode" in signatures else SavedModel
-    return kind(model_folder, tuple(names), spec, columns, text_column, signatures, loaded)
+    exclusive = _is_exclusive(folder, signatures)
+    return kind(
+        model_folder, tuple(names), spec, columns, text_column, exclusive, signatures, loaded
+    )
+
+
+def _is_exclusive(folder: pathlib.Path, signatures: Mapping[str, Any]) -> bool:
+    """Whether probabilities sum to 1: an example has one class."""
+    if "prediction_set" in signatures["serving_default"].structured_outputs:
+        return True
+    path = folder / "run.json"
+    record = files.read_json(path) if path.is_file() else {}
+    return isinstance(record, Mapping) and record.get("task") == "classification"
 
 
 def _asset(folder: pathlib.Path, name: str) -> list[str]:
@@ -81,6 +98,7 @@ class SavedModel:
         input_spec: Name, shape and dtype of the input of `predict`; None for a table.
         columns: The columns of a table that it takes; () for other inputs.
         text_column: Column of the texts in files that are tables, or "".
+        exclusive: Whether it is known that `probabilities` sum to 1.
     """
 
     folder: pathlib.Path
@@ -88,6 +106,7 @@ class SavedModel:
     input_spec: tf.TensorSpec | None
     columns: tuple[Column, ...]
     text_column: str
+    exclusive: bool
     _signatures: Mapping[str, Any]
     _loaded: object  # keeps the variables alive
 
@@ -121,6 +140,7 @@ class SavedModel:
         Raises:
             ValueError: Shape or dtype differ, a number is not finite, or a column is missing;
                 TensorFlow itself would silently convert.
+            UserError: An answer is not finite, or no probabilities; the message names the row.
         """
         return self._call("serving_default", self._check(examples))
 
@@ -161,13 +181,14 @@ class SavedModel:
                 f"{self.folder}: this model takes {self.input_spec.name} of shape {shape}, not "
                 "files; use kpipe.load(FOLDER).predict(ARRAY)"
             )
-        return self._call(examples.endpoint, examples.values, examples.explain)
+        return self._call(examples.endpoint, examples.values, examples.explain, examples.names)
 
     def _call(
         self,
         name: str,
         given: np.ndarray | list[bytes] | dict[str, Any],
         explain: Callable[[int, int], UserError] | None = None,
+        names: Sequence[str] = (),
     ) -> dict[str, np.ndarray]:
         signature = self._signatures[name]
         if not isinstance(given, dict):
@@ -183,7 +204,12 @@ class SavedModel:
                 if explain is None:
                     raise
                 raise explain(start, stop) from None
-        return self._join(signature, parts)
+        outputs = self._join(signature, parts)
+        if wrong := find_wrong(outputs, self.exclusive):
+            row, problem = wrong
+            place = names[row] if names else f"row {row}"
+            raise UserError(f"{place}: {problem}; look for extreme values in it, or train again")
+        return outputs
 
     def _join(self, signature: Any, parts: Sequence[Mapping]) -> dict[str, np.ndarray]:
         joined = {}

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 
 from .cnn import BATCH_NORM_MOMENTUM
+from .keras_files import read_arrays
 
 # Of each stage: expansion, filters, number of blocks, stride of the first block, kernel size.
 STAGES = (
@@ -91,10 +91,10 @@ def load_npz(model: keras.Model, path: str | os.PathLike[str]) -> None:
         load_npz(keras.Model(x, efficientnet_lite0(x)), "imagenet.npz")
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
+        arrays = read_arrays(path)
     except Exception as error:  # damaged files raise errors of many types
-        raise ValueError(f"{path}: cannot be read as .npz ({type(error).__name__})") from error
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path}: cannot be read as .npz ({reason})") from error
     found = []
     for layer in model.layers:
         if not layer.weights:

@@ -6,6 +6,7 @@ import pathlib
 import keras
 
 from .efficientnet_lite import load_npz
+from .keras_files import check_weights, load_model
 
 FEATURES = "features"  # the layer that ends a backbone
 HUB_PRESETS = {"imagenet": "resnet_18_imagenet"}
@@ -41,7 +42,8 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
             or a `.npz` file, see `efficientnet_lite.load_npz`.
 
     Raises:
-        ValueError: The weights cannot be read, or lack a layer, or a layer has another shape.
+        ValueError: The weights cannot be read or are not finite, or lack a layer, or a layer has
+            another shape.
 
     Example:
         model = models.cnn((32, 32, 3), 10)
@@ -85,7 +87,7 @@ def _from_hub(preset: str) -> keras.Model:
 
 def _load_model(path: pathlib.Path) -> keras.Model:
     try:
-        return keras.models.load_model(path, compile=False)
+        return load_model(path)
     except Exception as error:  # damaged files raise errors of many types
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: not a readable Keras model ({reason[:120]})") from error
@@ -93,6 +95,7 @@ def _load_model(path: pathlib.Path) -> keras.Model:
 
 def _load_weights(target: keras.Model, path: pathlib.Path) -> None:
     try:
+        check_weights(path)
         target.load_weights(path)
     except Exception as error:  # another network, or a damaged file
         reason = " ".join(str(error).split())

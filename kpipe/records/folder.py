@@ -15,6 +15,7 @@ from .. import files, formatting
 from ..data import Data
 from ..errors import UserError, first_line
 from ..export import read_npz
+from ..models.keras_files import load_model
 from ..training import leaf_layers
 from . import card
 from .record import Record, check_files, read_record
@@ -76,7 +77,7 @@ class Run:
         path = self.folder / "model.keras"
         check_files(self.folder, self.record, path.name)
         try:
-            return keras.models.load_model(path, compile=False)
+            return load_model(path)
         except Exception as error:  # damaged files raise errors of many types
             raise UserError(
                 f"{path}: cannot be loaded ({first_line(error)}); register custom layers with "

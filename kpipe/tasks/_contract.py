@@ -1,6 +1,6 @@
 """Contract between model, data and task, checked on a few examples before training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from ..data import Data
-from ..errors import UserError, first_line
+from ..errors import RunError, UserError, first_line
+from ..export.answers import PROBABILITIES, TOLERANCE, find_wrong
 
 EXAMPLES = 4  # size of the dry batch
-# Allowed deviation of a row of probabilities from sum 1; larger than float16 rounding.
-SUM_TOLERANCE = 1e-2
 
 # Function from one output to another, of Keras layers only: saved models do not need kpipe.
 Transform = Callable[[Any], Any]
@@ -183,18 +182,35 @@ def _check_probabilities(model: keras.Model, values: np.ndarray, exclusive: bool
             f"{model.name} outputs NaN or infinity for training examples; look for a division by 0 "
             "or a logarithm in its layers"
         )
-    if values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE:
+    if values.min() < -TOLERANCE or values.max() > 1 + TOLERANCE:
         raise UserError(
             f"{model.name} outputs {values.min():.3g} to {values.max():.3g}; expected "
             f"probabilities: {mend}"
         )
     sums = values.sum(axis=1)
-    if exclusive and np.abs(sums - 1).max() > SUM_TOLERANCE:
+    if exclusive and np.abs(sums - 1).max() > TOLERANCE:
         worst = sums[np.abs(sums - 1).argmax()]
         raise UserError(
             f"{model.name} outputs probabilities that sum to {worst:.3g}; expected 1: {mend}; if "
             'an example can have several labels, set task = "multilabel"'
         )
+
+
+def check_answers(arrays: Mapping[str, np.ndarray], *, exclusive: bool) -> None:
+    """Checks the probabilities of the test split, before the model is exported.
+
+    Args:
+        arrays: Content of predictions.npz.
+        exclusive: Whether an example has one label, so that a row sums to 1.
+
+    Raises:
+        RunError: They are not finite, not between 0 and 1, or do not sum to 1; the message names
+            the test example.
+    """
+    answers = {name: arrays[name] for name in PROBABILITIES if name in arrays}
+    if wrong := find_wrong(answers, exclusive):
+        row, problem = wrong
+        raise RunError(f"test example {row}: {problem}; the model is not exported")
 
 
 def inference_model(

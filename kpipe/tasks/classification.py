@@ -124,6 +124,7 @@ def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> 
 
     Those of a calibrated network also return `calibrated` and `prediction_set`.
     """
+    _contract.check_answers(arrays, exclusive=True)
     names = tf.constant(list(data.label_names))  # a lookup table would read a file when loaded
     calibrate = _calibration.in_graph(arrays)
 

@@ -89,6 +89,7 @@ def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> 
 
     Those of a calibrated network also return `calibrated`.
     """
+    _contract.check_answers(arrays, exclusive=False)
     names = tf.constant(list(data.label_names))
     calibrate = _calibration.in_graph(arrays)
 

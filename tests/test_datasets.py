@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import data, datasets
+from kpipe import data, datasets, files
 from kpipe.datasets import celeb_a as celeba_module
-from kpipe.datasets.base import _count, generated
+from kpipe.datasets.base import generated
+from kpipe.datasets.prepared import count_examples
 from kpipe.datasets.samples import faces
 from kpipe.datasets.samples import shapes as shapes_module
 from kpipe.errors import UserError
@@ -124,7 +125,7 @@ def test_parts_of_a_split_have_the_sizes_that_tfds_gives_them():
         for part in ("", "[:9]", "[3:]", "[-4:]", "[:80%]", "[33%:67%]", "[-15%:]"):
             (whole,) = ReadInstruction.from_spec(f"train{part}").to_absolute(info)
             length = len(range(size)[whole.from_ : whole.to])
-            assert _count(f"train{part}", {"train": size}) == length
+            assert count_examples(f"train{part}", {"train": size}) == length
 
 
 @pytest.mark.parametrize("split", ["validation", "train[:1x]", "train+test", "train[:5.5%]"])
@@ -229,14 +230,19 @@ def _zip_up(folder, monkeypatch):
     shutil.rmtree(folder / "img_align_celeba")
     sizes = {name: (folder / name).stat().st_size for name in celeba_module.ORIGINAL_FILES}
     monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
+    digests = {name: files.sha256(folder / name) for name in celeba_module.ORIGINAL_FILES}
+    monkeypatch.setattr(celeba_module, "ORIGINAL_FILES", digests)
 
 
-def test_a_listed_image_that_is_missing_is_named(unpacked):
+def test_listed_images_that_are_missing_or_damaged_are_all_named(unpacked):
     folder, _ = unpacked
     (folder / "img_align_celeba" / "000003.jpg").unlink()
+    (folder / "img_align_celeba" / "000004.jpg").write_bytes(b"<html>")
     dataset = datasets.celeba(image_size=16)
-    with pytest.raises(UserError, match=r"000003\.jpg is missing or empty"):
+    message = r"000003\.jpg is missing or empty.*; [^;]*000004\.jpg is not an image"
+    with pytest.raises(UserError, match=message) as caught:
         data.prepare(dataset, dataset.find("real", folder))
+    assert "000005" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

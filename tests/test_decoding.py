@@ -1,10 +1,12 @@
 """Image files of all kinds become the pixels that a viewer shows, in preparation and export."""
 
 import io
+import resource
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_files import bombs
 from PIL import Image
 
 from kpipe.datasets.own.image_files import readable, why_unreadable
@@ -222,3 +224,14 @@ def test_all_damaged_files_are_named_in_one_line_with_their_reasons(tmp_path):
 
 def test_a_sound_file_has_no_reason_to_be_unreadable():
     assert not any(why_unreadable(content) for content, _ in KINDS.values())
+
+
+def test_a_bomb_is_refused_by_its_header_in_little_memory(tmp_path):
+    for name, content in bombs().items():
+        (tmp_path / name).write_bytes(content)
+    paths = sorted(tmp_path.iterdir())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    message = str(unreadable(paths, read_images(paths), (16, 32, 3)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert message.count("more than 89 megapixels; make it smaller") == len(paths)
+    assert peak - before < 2**17  # KiB: 128 MiB; the first of them would take 2.5 GiB

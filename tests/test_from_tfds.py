@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kpipe import data, datasets
-from kpipe.datasets.base import _usual_splits
+from kpipe.datasets.prepared import usual_splits
 from kpipe.errors import UserError
 
 LABELS = np.arange(30) % 3
@@ -86,12 +86,12 @@ def test_texts_are_joined_and_the_official_val_is_kept(folder):
 
 
 def test_the_splits_of_tfds_are_used_as_they_are():
-    assert _usual_splits({"train": 1, "test": 1}) == {"train": "train", "test": "test"}
-    assert _usual_splits({"train": 1, "validation": 1, "test": 1})["val"] == "validation"
-    assert _usual_splits({"train": 1, "validation": 1}) == {"train": "train", "test": "validation"}
-    assert _usual_splits({"train": 9}) == {"train": "train[:80%]", "test": "train[80%:]"}
+    assert usual_splits({"train": 1, "test": 1}) == {"train": "train", "test": "test"}
+    assert usual_splits({"train": 1, "validation": 1, "test": 1})["val"] == "validation"
+    assert usual_splits({"train": 1, "validation": 1}) == {"train": "train", "test": "validation"}
+    assert usual_splits({"train": 9}) == {"train": "train[:80%]", "test": "train[80%:]"}
     with pytest.raises(UserError, match="prepared unlabelled; expected train"):
-        _usual_splits({"unlabelled": 1})
+        usual_splits({"unlabelled": 1})
 
 
 def test_a_dataset_of_the_catalogue_is_known_without_the_network(tmp_path):

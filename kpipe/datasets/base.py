@@ -14,6 +14,7 @@ from ..errors import UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
 from .corrections import Corrections
+from .prepared import count_examples, damaged_shard, usual_splits
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -254,8 +255,8 @@ class Dataset:
             raise UserError(
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
-        splits = self.tfds_splits or _usual_splits(sizes)
-        examples = {ours: _count(theirs, sizes) for ours, theirs in splits.items()}
+        splits = self.tfds_splits or usual_splits(sizes)
+        examples = {ours: count_examples(theirs, sizes) for ours, theirs in splits.items()}
         official = not self.official_examples or (
             examples == self.official_examples
             and noted.get("official", download_size == self.official_download_size)
@@ -267,6 +268,7 @@ class Dataset:
             examples=examples,
             official=official,
             read=lambda split: self._read_prepared(path.parent, split, splits[split]),
+            damage=lambda split: damaged_shard(path.parent, splits[split].partition("[")[0]),
         )
 
     def _read_prepared(
@@ -275,20 +277,29 @@ class Dataset:
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(folder)
-        features = builder.info.features or {}
-        examples = builder.as_dataset(
-            split=tfds_split,
-            decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
-            shuffle_files=False,
-        )
-        return examples.enumerate().map(
-            lambda i, example: {
-                "name": tf.strings.join([f"{folder} {split} example ", tf.strings.as_string(i)]),
-                "input": self.input(example),
-                "label": self.label(example),
-            }
-        )
+        try:
+            builder = tfds.builder_from_directory(folder)
+            features = builder.info.features or {}
+            examples = builder.as_dataset(
+                split=tfds_split,
+                decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
+                shuffle_files=False,
+            )
+            return examples.enumerate().map(
+                lambda i, example: {
+                    "name": tf.strings.join(
+                        [f"{folder} {split} example ", tf.strings.as_string(i)]
+                    ),
+                    "input": self.input(example),
+                    "label": self.label(example),
+                }
+            )
+        except Exception as error:  # TFDS passes on errors of many types
+            raise UserError(
+                f"{folder}: TFDS cannot read what is prepared there, see its features.json and "
+                f"dataset_info.json ({type(error).__name__}: {first_line(error)}); remove the "
+                f"folder and prepare {self.name} again"
+            ) from error
 
     def _build_manual(self, folder: pathlib.Path) -> Source | None:
         """Prepares the user's own files with our TFDS builder; None if there are none."""
@@ -298,11 +309,22 @@ class Dataset:
             return None
         if missing:
             raise UserError(f"{manual / missing[0]} is missing; {self.manual_help}")
+        for name in self.manual_files:
+            if not (manual / name).is_file():  # reading a device may never end
+                raise UserError(f"{manual / name} is not a file; {self.manual_help}")
         import tensorflow_datasets as tfds
 
         print(f"preparing {self.name} from {manual}", flush=True)
         tfds.disable_progress_bar()
-        self.make_builder(folder, manual).download_and_prepare()
+        try:
+            self.make_builder(folder, manual).download_and_prepare()
+        except UserError:
+            raise
+        except Exception as error:  # TFDS passes on errors of many types
+            raise UserError(
+                f"{manual}: {self.name} cannot be prepared from these files "
+                f"({type(error).__name__}: {first_line(error)}); {self.manual_help}"
+            ) from error
         return self._find_prepared(folder)
 
     def _download(self, folder: pathlib.Path) -> None:
@@ -320,7 +342,11 @@ class Dataset:
 
         try:
             name = f"{self.name}/{self.config}".rstrip("/")
-            tfds.builder(name, data_dir=folder).download_and_prepare()
+            # Only what TFDS knows by size and SHA-256; its prepared copies have no checksums.
+            pinned = tfds.download.DownloadConfig(
+                force_checksums_validation=True, try_download_gcs=False
+            )
+            tfds.builder(name, data_dir=folder).download_and_prepare(download_config=pinned)
         except Exception as error:  # TFDS passes on errors of many types
             raise UserError(
                 f"the download of {self.name} into {folder} failed: {first_line(error)}; "
@@ -340,39 +366,6 @@ def default_data_dir() -> pathlib.Path:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
-
-
-def _usual_splits(sizes: Mapping[str, int]) -> dict[str, str]:
-    """Maps our splits to those of a dataset that TFDS prepared.
-
-    Without test, validation is test, since results on it can be compared with those of others; with
-    neither, test is the last fifth of train.
-    """
-    if "train" not in sizes:
-        raise UserError(f"TFDS prepared {', '.join(sizes) or 'no splits'}; expected train")
-    if "test" in sizes:
-        val = {"val": "validation"} if "validation" in sizes else {}
-        return {"train": "train", **val, "test": "test"}
-    if "validation" in sizes:
-        return {"train": "train", "test": "validation"}
-    return {"train": "train[:80%]", "test": "train[80%:]"}
-
-
-def _count(split: str, sizes: Mapping[str, int]) -> int:
-    """Counts the examples of a split such as "train", "train[90:95]" or "train[:80%]", as TFDS."""
-    name, _, bounds = split.rstrip("]").partition("[")
-    start, _, stop = bounds.partition(":")
-
-    def position(bound: str) -> int:
-        return round(int(bound[:-1]) * sizes[name] / 100) if bound.endswith("%") else int(bound)
-
-    try:
-        return len(range(sizes[name])[position(start or "0") : position(stop or "100%")])
-    except (KeyError, ValueError):
-        raise UserError(
-            f"tfds_splits: {split!r}; expected one of {', '.join(sizes)}, or a part such as "
-            "train[:80%]"
-        ) from None
 
 
 def version_key(path: pathlib.Path) -> list[int]:

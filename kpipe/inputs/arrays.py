@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from .. import files
 from ..datasets import Augmentation, Source
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 PROOF_BATCHES = (1, 7, 64)
+NAMED = 20  # examples that an error names
 
 Serve = Callable[[Any], dict[str, tf.Tensor]]
 # A dict of specs is one argument of the function, and several of the signature.
@@ -150,7 +151,7 @@ class ArrayInput:
                 written += len(input_batch)
                 report_progress(dataset_name, split, written, count, started, len(input_batch))
         except (tf.errors.OpError, ValueError) as error:
-            raise self._name_culprit(examples, prepare, error) from None
+            raise self._name_culprit(source, split, examples, prepare, error) from None
         if written < count:
             raise incomplete(source, split, written)
         inputs.flush()
@@ -159,15 +160,30 @@ class ArrayInput:
         np.save(folder / f"{split}_labels.npy", joined)
 
     def _name_culprit(
-        self, examples: tf.data.Dataset, prepare: Callable, error: Exception
-    ) -> Exception:
-        """Finds the example that failed, which tf.data does not report, by reading one by one."""
-        for example in examples:
-            try:
-                prepare(example)
-            except (tf.errors.OpError, ValueError):
-                return UserError(f"{example['name'].numpy().decode()} {self.explain(example)}")
-        return error
+        self,
+        source: Source,
+        split: str,
+        examples: tf.data.Dataset,
+        prepare: Callable,
+        error: Exception,
+    ) -> UserError:
+        """Finds the examples that failed, which tf.data does not report, by reading one by one."""
+        found, count = [], 0
+        try:
+            for example in examples:
+                try:
+                    prepare(example)
+                except (tf.errors.OpError, ValueError):
+                    count += 1
+                    if count <= NAMED:
+                        name = example["name"].numpy().decode(errors="replace")
+                        found.append(f"{name} {self.explain(example)}")
+        except (tf.errors.OpError, ValueError) as other:
+            error = other
+        if not found:
+            return unreadable_source(source, split, error)
+        more = f"; and {count - NAMED:,} more" if count > NAMED else ""
+        return UserError("; ".join(found) + more)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Refuses values that are not finite; `names` names the example at a position."""
@@ -271,11 +287,17 @@ def check_labels(labels: np.ndarray, source: Source) -> None:
         )
 
 
+def unreadable_source(source: Source, split: str, error: Exception) -> UserError:
+    """Returns the error of examples that cannot be read; names the damaged file, if it is known."""
+    culprit = source.damage(split) if source.damage else ""
+    culprit = culprit or f"{source.description}: {split} cannot be read ({first_line(error)})"
+    return UserError(f"{culprit}; prepare it again")
+
+
 def incomplete(source: Source, split: str, written: int) -> UserError:
-    return UserError(
-        f"{source.description}: {split} contains {written} of {source.examples[split]} examples; "
-        "prepare it again"
-    )
+    culprit = source.damage(split) if source.damage else ""
+    count = f"{split} contains {written} of {source.examples[split]} examples"
+    return UserError(f"{culprit or f'{source.description}: {count}'}; prepare it again")
 
 
 def report_progress(

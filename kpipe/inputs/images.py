@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..datasets import Augmentation
-from ..datasets.own.image_files import readable, why_unreadable
+from ..datasets.own.image_files import MAX_PIXELS, TOO_LARGE, readable, why_unreadable
 from ..errors import UserError, first_line
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
@@ -43,7 +43,10 @@ class ImageInput(ArrayInput):
         value = example["input"]
         if value.dtype == tf.string:
             if not value.numpy():
-                return "is missing or empty; replace it, or remove it from the lists"
+                return (
+                    "is missing or empty, or cannot be opened; replace it, or remove it from the "
+                    "lists"
+                )
             reason = why_unreadable(value.numpy()) or "not by TensorFlow"
             what = f"is not an image that can be decoded ({reason})"
             return f"{what}; replace it, or remove it from the lists"
@@ -99,9 +102,28 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
-# What `DecodeImage` alone decodes wrongly. In RE2, \C is a byte. Byte 25 of a PNG is its type of
-# colour: 3 is a palette, which may be transparent; 4 and 6 have alpha.
-_UNUSUAL = r"\CPNG\C{21}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*"
+NOT_DECODED = (
+    "a transparent GIF, a WebP or PNG that is turned, transparent or animated, or a BMP with a "
+    "palette; convert it to JPEG, or to PNG with an alpha channel"
+)
+# Patterns of a file's first bytes; in RE2, \C is a byte.
+# What says that neither side has more than 9,215 pixels, so that the picture is not too large.
+_LOW = r"[\x00-\x23]"  # the higher one of two bytes
+_SMALL = (
+    rf"\CPNG\C{{12}}\x00\x00{_LOW}\C\x00\x00{_LOW}\C*|GIF8\C{{3}}{_LOW}\C{_LOW}\C*"
+    rf"|BM\C{{17}}{_LOW}\x00\x00\C{_LOW}\x00\x00\C*"
+)
+_WEBP = "".join(rf"\x{flags:02x}" for flags in range(64) if flags & 0x1A)
+# What `DecodeImage` would decode wrongly, and `readable` makes an ordinary PNG: a transparent
+# colour of PNG and GIF, EXIF in PNG, palettes in BMP; EXIF, transparency and animation in WebP.
+_REFUSED = (
+    r"\CPNG\C{21}[\x00\x02]\C*tRNS\C*|\CPNG\C*eXIf\C*|BM\C{26}\x08\C*"
+    r"|GIF8\C*!\C\x04[\x01\x05\x09\x0d]\C\C\C\x00[,!]\C*"
+    rf"|RIFF\C{{4}}WEBPVP8X\C{{4}}[{_WEBP}]\C*"
+)
+# What `DecodeImage` alone decodes wrongly. Byte 25 of a PNG is its type of colour: 3 is a palette,
+# which may be transparent; 4 and 6 have alpha.
+_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*|{_REFUSED}"
 _UNUSUAL_IF_GREY = _UNUSUAL + r"|BM\C*|GIF8\C*|RIFF\C*|\C*Adobe\C*"  # Adobe: may be CMYK
 
 
@@ -141,12 +163,15 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
     Both preparation and the exported model use this function. It decodes JPEG, turned as EXIF says;
     PNG, with white behind what is transparent; and BMP, WebP and the first frame of GIF, but for
-    the rare kinds that `datasets.own.image_files.readable` makes a PNG.
+    the rare kinds that `datasets.own.image_files.readable` makes a PNG, which are refused, as is a
+    file whose header says that it has more than `MAX_PIXELS`.
 
     Args:
         content: Scalar string, the encoded image.
         shape: (height, width, channels); 1 channel is grey, 3 are RGB.
     """
+    is_small = tf.strings.regex_full_match(tf.strings.substr(content, 0, 32), _SMALL)
+    content = tf.cond(is_small, lambda: content, lambda: _not_too_large(content))
     # EXIF comes first, or after a profile of colours; to search 64 KiB takes a tenth of the time.
     head = tf.strings.substr(content, 0, 2**13)
     image = tf.cond(
@@ -162,12 +187,55 @@ def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, channels))
 
 
-# Inlined, its many small operations would cost time for every image, though they are not executed.
-@tf.function(  # type: ignore[untyped-decorator]
-    autograph=False, experimental_attributes={"_noinline": True}
-)
+# Inlined, many small operations would cost time for every image, though they are not executed.
+_rarely = tf.function(autograph=False, experimental_attributes={"_noinline": True})
+
+
+@_rarely  # type: ignore[untyped-decorator]
+def _not_too_large(content: tf.Tensor) -> tf.Tensor:
+    """Returns a file unchanged, unless its header says that it has too many pixels."""
+
+    def of_jpeg() -> tf.Tensor:
+        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.float64))
+
+    def of_other() -> tf.Tensor:
+        head = tf.strings.join([tf.strings.substr(content, 0, 32), b"\0" * 32])
+        data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)  # products are beyond int64
+
+        def number(start: int, size: int) -> tf.Tensor:
+            return tf.add_n([data[start + i] * 256.0**i for i in range(size)])
+
+        def number_of_png(start: int) -> tf.Tensor:  # the highest byte first
+            return tf.add_n([data[start + 3 - i] * 256.0**i for i in range(4)])
+
+        height = number(22, 4)
+        bits, low = number(21, 4), 2.0**14
+        pixels = {
+            "\x89": number_of_png(16) * number_of_png(20),
+            "B": number(18, 4) * tf.minimum(height, 2.0**32 - height),  # negative: upside down
+            "G": number(6, 2) * number(8, 2),
+            "VP8 ": (number(26, 2) % low) * (number(28, 2) % low),
+            "VP8L": (bits % low + 1) * (bits // low % low + 1),
+            "VP8X": (number(24, 3) + 1) * (number(27, 3) + 1),
+        }
+        found = tf.constant(0.0, tf.float64)
+        for start, count in pixels.items():
+            place = 0 if len(start) == 1 else 12
+            matches = tf.reduce_all([data[place + i] == ord(c) for i, c in enumerate(start)])
+            found = tf.where(matches, count, found)
+        return found
+
+    pixels = tf.cond(tf.io.is_jpeg(content), of_jpeg, of_other)
+    with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [TOO_LARGE])]):
+        return tf.identity(content)
+
+
+@_rarely  # type: ignore[untyped-decorator]
 def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes a file that matches a pattern of unusual ones."""
+    refused = tf.strings.regex_full_match(tf.strings.substr(content, 0, 2**13), _REFUSED)
+    with tf.control_dependencies([tf.debugging.Assert(~refused, [NOT_DECODED])]):
+        content = tf.identity(content)
 
     def from_png() -> tf.Tensor:
         # With channels=4 a palette of less than 8 bits would become nearly transparent.

@@ -1,5 +1,8 @@
 """Any TFDS dataset with an image or texts, and a class."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -115,4 +118,28 @@ def test_a_dataset_of_the_catalogue_is_known_without_the_network(tmp_path):
 def test_what_does_not_fit_is_one_line(name, options, message, folder):
     with pytest.raises(UserError, match=message) as error:
         datasets.from_tfds(name, data_dir=folder, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "new", "message"),
+    [
+        ("fruit", "*-train.tfrecord*", lambda old: old[:-9], "{} is cut off at record 30 of 30"),
+        (
+            "notes/plain",
+            "*-train.tfrecord*",
+            lambda _: b"version https://git-lfs",
+            "{} is a Git LFS",
+        ),
+        ("fruit", "features.json", lambda _: b"[]", "TFDS cannot read what is prepared there"),
+    ],
+)
+def test_a_damaged_file_of_tfds_is_named(name, file, new, message, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KPIPE_HOME", str(tmp_path / "home"))
+    shutil.copytree(folder / name, tmp_path / name)
+    dataset = datasets.from_tfds(name, data_dir=folder)
+    (path,) = (tmp_path / name).rglob(file)
+    path.write_bytes(new(path.read_bytes()))
+    with pytest.raises(UserError, match=re.escape(message.format(path))) as error:
+        data.prepare(dataset, dataset.find("real", tmp_path))
     assert "\n" not in str(error.value)

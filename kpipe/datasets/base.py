@@ -246,7 +246,10 @@ class Dataset:
         try:
             content = path.read_bytes()
             info = json.loads(content)
-            sizes = {part["name"]: sum(map(int, part["shardLengths"])) for part in info["splits"]}
+            shards = {part["name"]: [*map(int, part["shardLengths"])] for part in info["splits"]}
+            if any(length < 0 for lengths in shards.values() for length in lengths):
+                raise ValueError("a negative number of examples")
+            sizes = {name: sum(lengths) for name, lengths in shards.items()}
             download_size = int(info.get("downloadSize", 0))
             # Our own builders record there whether the files are the original ones.
             metadata = path.with_name("metadata.json")

@@ -113,6 +113,10 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
                 )
             content = scipy.io.loadmat(self.mat_file, variable_names=names)
             points, classes = (content[name] for name in names)
+            if "c" in points.dtype.kind + classes.dtype.kind:
+                raise TypeError("complex numbers")
+            with np.errstate(over="ignore"):  # infinity is refused below
+                points = points.astype(np.float32)
         except UserError:
             raise
         except Exception as error:  # SciPy raises errors of many types for damaged files
@@ -122,12 +126,12 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
             ) from None
         only = [0] * (self.num_classes - 1) + [1]
         for i, (point, one_hot) in enumerate(zip(points.T, classes.T, strict=True)):
-            if not np.isfinite(point.astype(np.float32)).all() or sorted(one_hot) != only:
+            if not np.isfinite(point).all() or sorted(one_hot) != only:
                 raise UserError(
                     f"{self.mat_file}: column {i + 1} of Y{part} and C{part} is {point.tolist()}, "
                     f"{one_hot.tolist()}; expected a finite point and a one-hot class"
                 )
-            yield i, {"point": point.astype(np.float32), "label": int(one_hot.argmax())}
+            yield i, {"point": point, "label": int(one_hot.argmax())}
 
 
 class Gmm(_PointSet):

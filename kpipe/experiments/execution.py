@@ -159,6 +159,10 @@ class Execution:
         )
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
+        if self.data.look and (bad := self.data.look.unreadable):
+            path = self.folder / "bad_files.csv"
+            files.write_bytes(path, self.data.look.bad_files().encode(errors="backslashreplace"))
+            print(f"{len(bad):,} left out as unreadable, listed in {path}", flush=True)
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "

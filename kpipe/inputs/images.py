@@ -103,8 +103,9 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
 
 
 NOT_DECODED = (
-    "a transparent GIF, a WebP or PNG that is turned, transparent or animated, or a BMP with a "
-    "palette; convert it to JPEG, or to PNG with an alpha channel"
+    "a TIFF, AVIF or HEIC picture, a GIF with transparency, a WebP or PNG that is turned by EXIF, "
+    "transparent by a colour or animated, or a BMP with a palette; convert it to JPEG, or to PNG "
+    "with an alpha channel"
 )
 # Patterns of a file's first bytes; in RE2, \C is a byte.
 # What says that neither side has more than 9,215 pixels, so that the picture is not too large.
@@ -115,11 +116,13 @@ _SMALL = (
 )
 _WEBP = "".join(rf"\x{flags:02x}" for flags in range(64) if flags & 0x1A)
 # What `DecodeImage` would decode wrongly, and `readable` makes an ordinary PNG: a transparent
-# colour of PNG and GIF, EXIF in PNG, palettes in BMP; EXIF, transparency and animation in WebP.
+# colour of PNG and GIF, EXIF in PNG, palettes in BMP; EXIF, transparency and animation in WebP; and
+# what it does not know: TIFF, AVIF, HEIC.
 _REFUSED = (
-    r"\CPNG\C{21}[\x00\x02]\C*tRNS\C*|\CPNG\C*eXIf\C*|BM\C{26}\x08\C*"
+    r"\CPNG\C{21}[\x00\x02]\C*tRNS\C*|\CPNG\C*eXIf\C*|BM\C{26}[\x01\x04\x08]\C*"
     r"|GIF8\C*!\C\x04[\x01\x05\x09\x0d]\C\C\C\x00[,!]\C*"
-    rf"|RIFF\C{{4}}WEBPVP8X\C{{4}}[{_WEBP}]\C*"
+    rf"|RIFF\C{{4}}WEBPVP8X\C{{4}}[{_WEBP}]\C*|RIFF\C{{4}}WEBPVP8L\C{{8}}[\x10-\x1f]\C*"
+    r"|II\x2a\x00\C*|MM\x00\x2a\C*|\C{4}ftyp\C*"
 )
 # What `DecodeImage` alone decodes wrongly. Byte 25 of a PNG is its type of colour: 3 is a palette,
 # which may be transparent; 4 and 6 have alpha.

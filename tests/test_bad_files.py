@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import resource
 import shutil
 import sys
 
@@ -16,9 +17,10 @@ import pytest
 import scipy.io
 import scipy.sparse
 from bad_files import PAGE, POINTER, REFUSED, RIGHT, changed, encode, images, odd_paths, photo
+from hostile_archives import hostile, zipped
 from test_from_tfds import store
 
-from kpipe import data, datasets
+from kpipe import data, datasets, files
 from kpipe.datasets.samples import faces
 from kpipe.errors import UserError
 from kpipe.inputs.images import read_images, unreadable
@@ -543,3 +545,56 @@ def test_every_damaged_file_of_tfds_is_named(tmp_path, monkeypatch, name):
         message = refused(f"TFDS {name}: {what}", str(copy / name), work)
         if what.startswith("shard"):
             assert str(damaged) in message, message
+
+
+# --- archives ---------------------------------------------------------------------------------
+
+
+def pin(monkeypatch, folder):
+    """Makes the files of a folder the original ones, by size and SHA-256."""
+    sizes = {name: (folder / name).stat().st_size for name in celeba.ORIGINAL_FILES}
+    digests = {name: files.sha256(folder / name) for name in celeba.ORIGINAL_FILES}
+    monkeypatch.setattr(celeba, "FIVE_FILES", sizes)
+    monkeypatch.setattr(celeba, "ORIGINAL_FILES", digests)
+
+
+def archive_folder(folder, content):
+    faces_folder(folder)
+    shutil.rmtree(folder / celeba.IMAGES)
+    write(folder / f"{celeba.IMAGES}.zip", content)
+    return folder / f"{celeba.IMAGES}.zip"
+
+
+def test_an_archive_of_the_right_size_with_other_content_is_not_opened(tmp_path, monkeypatch):
+    path = archive_folder(tmp_path, zipped(("../../evil", b"evil")))
+    pin(monkeypatch, tmp_path)
+    path.write_bytes(zipped(("../../EVIL", b"evil")))
+    work = functools.partial(prepare, datasets.celeba(), tmp_path)
+    message = refused("archive", str(path), work)
+    assert message.endswith("is not the original, by its SHA-256: download it again")
+
+
+@pytest.mark.slow
+def test_hostile_archives_write_nothing_and_are_refused_in_one_line(tmp_path, monkeypatch):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    archives = hostile(outside)
+    assert len(archives) >= 30
+    for i, (name, content) in enumerate(archives.items()):
+        folder = tmp_path / f"case{i}"
+        path = archive_folder(folder, content)
+        write(folder / "t.csv.gz", content)
+        write(folder / "t.tar.gz", content)
+        before = sorted(tmp_path.rglob("*"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with monkeypatch.context() as patch:
+            find = functools.partial(prepare, datasets.celeba(), folder)
+            refused("archive: pinned", str(path), find)  # by its size
+            pin(patch, folder)  # as if the original were hostile
+            refused("archive: opened", str(path), find)
+        for table in ("t.csv.gz", "t.tar.gz"):
+            read = functools.partial(datasets.table, folder / table, target="label")
+            refused("archive: table", table, read)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+        assert sorted(tmp_path.rglob("*")) == before and not any(outside.iterdir()), name
+        assert grown < 2**18, name  # KiB

@@ -226,9 +226,7 @@ def test_the_endpoint_shows_a_file_as_predict_does_or_says_how_to_convert_it():
     for kind, (content, _) in KINDS.items():
         expected = decode(content)
         if kind in CONVERTED:
-            with pytest.raises(
-                tf.errors.InvalidArgumentError, match="a TIFF, .*; convert it to JPEG"
-            ):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="convert it to JPEG"):
                 served(tf.constant([content]))
         else:
             assert np.array_equal(served(tf.constant([content]))["images"][0], expected), kind

@@ -24,6 +24,7 @@ from kpipe import data, datasets, files
 from kpipe.datasets.samples import faces
 from kpipe.errors import UserError
 from kpipe.inputs.images import read_images, unreadable
+from kpipe.inputs.tokens import Texts, adapt
 
 celeba = sys.modules["kpipe.datasets.celeb_a"]
 COUNTS = collections.defaultdict(collections.Counter)  # by kind, of all files
@@ -302,6 +303,16 @@ def test_a_bad_table_is_named(tmp_path, kind, ending, content, what):
         return
     read = functools.partial(datasets.table, path, target="label", skip_bad=5)
     assert what in refused(kind, str(path), read)
+
+
+def test_texts_without_words_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    write(path, "t,label\n" + ",a\n   ,b\n\x0b,c\n" * 30)
+    with pytest.raises(UserError, match=r"row.* cannot be used|no words|texts"):
+        dataset = datasets.text_table(path, text="t", target="label")
+        data.prepare(dataset, dataset.find())
+    with pytest.raises(UserError, match="the 2 texts of train contain no words"):
+        adapt(Texts.of([b"", b" "]), np.arange(2), 100)
 
 
 def test_a_packed_bomb_is_not_unpacked(tmp_path, monkeypatch):

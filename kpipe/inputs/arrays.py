@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from .. import files
 from ..datasets import Augmentation, Source
-from ..errors import UserError, first_line
+from ..errors import UserError
+from .refusals import check_labels, incomplete, unreadable_source, unusable_examples
 
 PROOF_BATCHES = (1, 7, 64)
-NAMED = 20  # examples that an error names
 
 Serve = Callable[[Any], dict[str, tf.Tensor]]
 # A dict of specs is one argument of the function, and several of the signature.
@@ -168,22 +168,17 @@ class ArrayInput:
         error: Exception,
     ) -> UserError:
         """Finds the examples that failed, which tf.data does not report, by reading one by one."""
-        found, count = [], 0
+        found: dict[str, list[str]] = {}  # names by reason
         try:
             for example in examples:
                 try:
                     prepare(example)
                 except (tf.errors.OpError, ValueError):
-                    count += 1
-                    if count <= NAMED:
-                        name = example["name"].numpy().decode(errors="replace")
-                        found.append(f"{name} {self.explain(example)}")
+                    name = example["name"].numpy().decode(errors="replace")
+                    found.setdefault(self.explain(example), []).append(name)
         except (tf.errors.OpError, ValueError) as other:
             error = other
-        if not found:
-            return unreadable_source(source, split, error)
-        more = f"; and {count - NAMED:,} more" if count > NAMED else ""
-        return UserError("; ".join(found) + more)
+        return unusable_examples(found) if found else unreadable_source(source, split, error)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Refuses values that are not finite; `names` names the example at a position."""
@@ -271,33 +266,6 @@ def digests(contents: Iterable[bytes]) -> np.ndarray:
 def load_array(path: pathlib.Path) -> np.ndarray:
     """Opens an array memory-mapped."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def check_labels(labels: np.ndarray, source: Source) -> None:
-    """Refuses labels that are not numbers.
-
-    Raises:
-        UserError: Labels have another type, such as strings.
-    """
-    if labels.dtype.kind not in "biuf":
-        what = "strings" if labels.dtype.kind in "OSU" else labels.dtype.name
-        raise UserError(
-            f"{source.description}: labels are {what}; expected integers from 0, one for each name "
-            "in label_names, or floats: convert them"
-        )
-
-
-def unreadable_source(source: Source, split: str, error: Exception) -> UserError:
-    """Returns the error of examples that cannot be read; names the damaged file, if it is known."""
-    culprit = source.damage(split) if source.damage else ""
-    culprit = culprit or f"{source.description}: {split} cannot be read ({first_line(error)})"
-    return UserError(f"{culprit}; prepare it again")
-
-
-def incomplete(source: Source, split: str, written: int) -> UserError:
-    culprit = source.damage(split) if source.damage else ""
-    count = f"{split} contains {written} of {source.examples[split]} examples"
-    return UserError(f"{culprit or f'{source.description}: {count}'}; prepare it again")
 
 
 def report_progress(

@@ -17,17 +17,9 @@ from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
 from .appending import appended
-from .arrays import (
-    Endpoints,
-    Given,
-    Serve,
-    check_labels,
-    digests,
-    incomplete,
-    load_array,
-    unreadable_source,
-)
+from .arrays import Endpoints, Given, Serve, digests, load_array
 from .augmentation import drop_words
+from .refusals import check_labels, incomplete, unreadable_source
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.

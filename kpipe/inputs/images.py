@@ -190,6 +190,25 @@ def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, channels))
 
 
+# Where the sides are in a header: first byte; byte 15, if it matters; places of the bytes of width
+# and height, the lowest first, each 256 times the one before; divisor, modulus, and what is added.
+_HEADERS = (
+    (0x89, 0, (19, 18, 17, 16), (23, 22, 21, 20), 1, 2**33, 0),  # PNG
+    (ord("B"), 0, (18, 19, 20, 21), (22, 23, 24, 25), 1, 2**33, 0),  # BMP
+    (ord("G"), 0, (6, 7), (8, 9), 1, 2**33, 0),  # GIF
+    (ord("R"), ord(" "), (26, 27), (28, 29), 1, 2**14, 0),  # WebP: lossy,
+    (ord("R"), ord("L"), (21, 22), (22, 23, 24), 64, 2**14, 1),  # lossless: 14 bits each,
+    (ord("R"), ord("X"), (24, 25, 26), (27, 28, 29), 1, 2**33, 1),  # extended
+)
+_FIRST, _KIND = np.array([header[:2] for header in _HEADERS], np.float64).T
+_WEIGHTS = np.zeros((len(_HEADERS), 2, 32))
+for _row, (_, _, *_sides, _divisor, _, _) in zip(_WEIGHTS, _HEADERS, strict=True):
+    for _side, _places in enumerate(_sides):
+        for _power, _place in enumerate(_places):
+            _row[_side, _place] = 256**_power / (_divisor if _side else 1)
+_LIMITS, _OFFSETS = np.array([header[5:] for header in _HEADERS], np.float64).T[..., None]
+
+
 # Inlined, many small operations would cost time for every image, though they are not executed.
 _rarely = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
@@ -203,30 +222,11 @@ def _not_too_large(content: tf.Tensor) -> tf.Tensor:
 
     def of_other() -> tf.Tensor:
         head = tf.strings.join([tf.strings.substr(content, 0, 32), b"\0" * 32])
-        data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)  # products are beyond int64
-
-        def number(start: int, size: int) -> tf.Tensor:
-            return tf.add_n([data[start + i] * 256.0**i for i in range(size)])
-
-        def number_of_png(start: int) -> tf.Tensor:  # the highest byte first
-            return tf.add_n([data[start + 3 - i] * 256.0**i for i in range(4)])
-
-        height = number(22, 4)
-        bits, low = number(21, 4), 2.0**14
-        pixels = {
-            "\x89": number_of_png(16) * number_of_png(20),
-            "B": number(18, 4) * tf.minimum(height, 2.0**32 - height),  # negative: upside down
-            "G": number(6, 2) * number(8, 2),
-            "VP8 ": (number(26, 2) % low) * (number(28, 2) % low),
-            "VP8L": (bits % low + 1) * (bits // low % low + 1),
-            "VP8X": (number(24, 3) + 1) * (number(27, 3) + 1),
-        }
-        found = tf.constant(0.0, tf.float64)
-        for start, count in pixels.items():
-            place = 0 if len(start) == 1 else 12
-            matches = tf.reduce_all([data[place + i] == ord(c) for i, c in enumerate(start)])
-            found = tf.where(matches, count, found)
-        return found
+        data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)[:32]  # beyond int64
+        sides = tf.floor(tf.reduce_sum(_WEIGHTS * data, axis=-1))
+        sides = tf.minimum(sides, 2.0**32 - sides) % _LIMITS + _OFFSETS  # negative: upside down
+        is_kind = (data[0] == _FIRST) & ((data[15] == _KIND) | (_KIND == 0))
+        return tf.reduce_max(tf.where(is_kind, sides[:, 0] * sides[:, 1], 0))
 
     pixels = tf.cond(tf.io.is_jpeg(content), of_jpeg, of_other)
     with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [TOO_LARGE])]):

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import re
 import socket
@@ -144,6 +145,23 @@ def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
         datasets.mnist().find("real", tmp_path)
     with pytest.raises(UserError, match=r"put img_align_celeba\.zip"):
         datasets.celeba().find("real", tmp_path)
+
+
+def test_a_download_is_pinned_by_size_and_sha256(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    given = {}
+    builder = types.SimpleNamespace(download_and_prepare=lambda **options: given.update(options))
+    monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: io.BytesIO())
+    datasets.mnist()._download(tmp_path)
+    config = given["download_config"]
+    assert config.force_checksums_validation and not config.try_download_gcs
+    monkeypatch.undo()
+    for make in (datasets.mnist, datasets.cifar10, datasets.celeba, datasets.imdb_reviews):
+        name = f"{make().name}/{make().config}".rstrip("/")
+        pins = tfds.builder(name, data_dir=tmp_path).url_infos.values()
+        assert pins and all(pin.size and len(pin.checksum) == 64 for pin in pins)
 
 
 def test_a_download_that_prepares_nothing_is_refused(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import re
 import socket
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import data, datasets
+from kpipe import data, datasets, files
 from kpipe.datasets import celeb_a as celeba_module
-from kpipe.datasets.base import _count, generated
+from kpipe.datasets.base import generated
+from kpipe.datasets.prepared import count_examples
 from kpipe.datasets.samples import faces
 from kpipe.datasets.samples import shapes as shapes_module
 from kpipe.errors import UserError
@@ -128,7 +130,7 @@ def test_parts_of_a_split_have_the_sizes_that_tfds_gives_them():
         for part in ("", "[:9]", "[3:]", "[-4:]", "[:80%]", "[33%:67%]", "[-15%:]"):
             (whole,) = ReadInstruction.from_spec(f"train{part}").to_absolute(info)
             length = len(range(size)[whole.from_ : whole.to])
-            assert _count(f"train{part}", {"train": size}) == length
+            assert count_examples(f"train{part}", {"train": size}) == length
 
 
 @pytest.mark.parametrize("split", ["validation", "train[:1x]", "train+test", "train[:5.5%]"])
@@ -147,6 +149,23 @@ def test_an_unreachable_host_is_told_at_once(tmp_path, monkeypatch):
         datasets.mnist().find("real", tmp_path)
     with pytest.raises(UserError, match=r"put img_align_celeba\.zip"):
         datasets.celeba().find("real", tmp_path)
+
+
+def test_a_download_is_pinned_by_size_and_sha256(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    given = {}
+    builder = types.SimpleNamespace(download_and_prepare=lambda **options: given.update(options))
+    monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: io.BytesIO())
+    datasets.mnist()._download(tmp_path)
+    config = given["download_config"]
+    assert config.force_checksums_validation and not config.try_download_gcs
+    monkeypatch.undo()
+    for make in (datasets.mnist, datasets.cifar10, datasets.celeba, datasets.imdb_reviews):
+        name = f"{make().name}/{make().config}".rstrip("/")
+        pins = tfds.builder(name, data_dir=tmp_path).url_infos.values()
+        assert pins and all(pin.size and len(pin.checksum) == 64 for pin in pins)
 
 
 def test_a_download_that_prepares_nothing_is_refused(tmp_path, monkeypatch):
@@ -233,14 +252,19 @@ def _zip_up(folder, monkeypatch):
     shutil.rmtree(folder / "img_align_celeba")
     sizes = {name: (folder / name).stat().st_size for name in celeba_module.ORIGINAL_FILES}
     monkeypatch.setattr(celeba_module, "FIVE_FILES", sizes)
+    digests = {name: files.sha256(folder / name) for name in celeba_module.ORIGINAL_FILES}
+    monkeypatch.setattr(celeba_module, "ORIGINAL_FILES", digests)
 
 
-def test_a_listed_image_that_is_missing_is_named(unpacked):
+def test_listed_images_that_are_missing_or_damaged_are_all_named(unpacked):
     folder, _ = unpacked
     (folder / "img_align_celeba" / "000003.jpg").unlink()
+    (folder / "img_align_celeba" / "000004.jpg").write_bytes(b"<html>")
     dataset = datasets.celeba(image_size=16)
-    with pytest.raises(UserError, match=r"000003\.jpg is missing or empty"):
+    message = r"000003\.jpg is missing or empty.*; [^;]*000004\.jpg is not an image"
+    with pytest.raises(UserError, match=message) as caught:
         data.prepare(dataset, dataset.find("real", folder))
+    assert "000005" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Image files of all kinds become the pixels that a viewer shows, in preparation and export."""
 
 import io
+import resource
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_files import bombs
 from PIL import Image
 
 from kpipe.datasets.own.image_files import readable, why_unreadable
@@ -151,7 +153,27 @@ KINDS = {
     "progressive JPEG": (encode(PICTURE, "JPEG", progressive=True, quality=100), PIXELS),
     "CMYK JPEG": (encode(PICTURE.convert("CMYK"), "JPEG", quality=100), PIXELS),
 }
-LOSSY = ("WebP", "progressive JPEG", "CMYK JPEG")
+INK = encode(PICTURE.convert("CMYK"), "JPEG", quality=100)
+YCCK = INK.replace(b"Adobe\0\x64\0\0\0\0\0", b"Adobe\0\x64\0\0\0\0\2")  # inks as YCbCr and K
+KINDS |= {
+    "TIFF with LZW": (encode(PICTURE, "TIFF", compression="tiff_lzw"), PIXELS),
+    "CMYK TIFF": (encode(PICTURE.convert("CMYK"), "TIFF"), PIXELS),
+    "TIFF of 16 bits": (
+        encode(Image.fromarray(np.array(GREY).astype(np.uint16) * 256 + 99), "TIFF"),
+        np.array(GREY.convert("RGB")),
+    ),
+    "BMP of 32 bits": (encode(PICTURE.convert("RGBA"), "BMP"), PIXELS),
+    "YCCK JPEG": (YCCK, np.array(Image.open(io.BytesIO(YCCK)).convert("RGB"))),
+    "turned PNG": (encode(PICTURE, "PNG", exif=exif(3)), TURNED[3]),
+    "turned WebP": (encode(PICTURE, "WEBP", lossless=True, exif=exif(3)), TURNED[3]),
+}
+LOSSY = ("WebP", "progressive JPEG", "CMYK JPEG", "YCCK JPEG")
+# What the endpoint refuses, since its operations would decode it wrongly; `predict` converts it.
+CONVERTED = {
+    *("one transparent colour", "grey BMP", "palette BMP", "BMP of 1 bit", "animated GIF"),
+    *("transparent GIF", "alpha WebP", "animated WebP", "turned PNG", "turned WebP"),
+    *("TIFF", "TIFF with LZW", "CMYK TIFF", "TIFF of 16 bits"),
+}
 BLACK_AND_WHITE = np.where(np.array(GREY)[..., None] > 99, 255, 0).repeat(3, axis=-1)
 
 
@@ -195,6 +217,21 @@ def test_an_export_decodes_files_of_all_kinds_in_one_batch():
     assert np.array_equal(served, np.stack(one_by_one))
 
 
+def test_the_endpoint_shows_a_file_as_predict_does_or_says_how_to_convert_it():
+    endpoints, _ = ImageInput((16, 32, 3)).endpoints(
+        lambda images: {"images": images}, tf.TensorSpec((None, 16, 32, 3), tf.uint8)
+    )
+    serve, spec = endpoints["serving_bytes"]
+    served = tf.function(serve, input_signature=[spec])
+    for kind, (content, _) in KINDS.items():
+        expected = decode(content)
+        if kind in CONVERTED:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="convert it to JPEG"):
+                served(tf.constant([content]))
+        else:
+            assert np.array_equal(served(tf.constant([content]))["images"][0], expected), kind
+
+
 JPEG, PNG = encode(PICTURE, "JPEG"), encode(PICTURE, "PNG")
 DAMAGED = {
     "cut.jpg": (JPEG[:-60], "image file is truncated"),
@@ -222,3 +259,14 @@ def test_all_damaged_files_are_named_in_one_line_with_their_reasons(tmp_path):
 
 def test_a_sound_file_has_no_reason_to_be_unreadable():
     assert not any(why_unreadable(content) for content, _ in KINDS.values())
+
+
+def test_a_bomb_is_refused_by_its_header_in_little_memory(tmp_path):
+    for name, content in bombs().items():
+        (tmp_path / name).write_bytes(content)
+    paths = sorted(tmp_path.iterdir())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    message = str(unreadable(paths, read_images(paths), (16, 32, 3)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert message.count("more than 89 megapixels; make it smaller") == len(paths)
+    assert peak - before < 2**17  # KiB: 128 MiB; the first of them would take 2.5 GiB

@@ -1,11 +1,14 @@
 """Any TFDS dataset with an image or texts, and a class."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kpipe import data, datasets
-from kpipe.datasets.base import _usual_splits
+from kpipe.datasets.prepared import usual_splits
 from kpipe.errors import UserError
 
 LABELS = np.arange(30) % 3
@@ -86,12 +89,12 @@ def test_texts_are_joined_and_the_official_val_is_kept(folder):
 
 
 def test_the_splits_of_tfds_are_used_as_they_are():
-    assert _usual_splits({"train": 1, "test": 1}) == {"train": "train", "test": "test"}
-    assert _usual_splits({"train": 1, "validation": 1, "test": 1})["val"] == "validation"
-    assert _usual_splits({"train": 1, "validation": 1}) == {"train": "train", "test": "validation"}
-    assert _usual_splits({"train": 9}) == {"train": "train[:80%]", "test": "train[80%:]"}
+    assert usual_splits({"train": 1, "test": 1}) == {"train": "train", "test": "test"}
+    assert usual_splits({"train": 1, "validation": 1, "test": 1})["val"] == "validation"
+    assert usual_splits({"train": 1, "validation": 1}) == {"train": "train", "test": "validation"}
+    assert usual_splits({"train": 9}) == {"train": "train[:80%]", "test": "train[80%:]"}
     with pytest.raises(UserError, match="prepared unlabelled; expected train"):
-        _usual_splits({"unlabelled": 1})
+        usual_splits({"unlabelled": 1})
 
 
 def test_a_dataset_of_the_catalogue_is_known_without_the_network(tmp_path):
@@ -115,4 +118,28 @@ def test_a_dataset_of_the_catalogue_is_known_without_the_network(tmp_path):
 def test_what_does_not_fit_is_one_line(name, options, message, folder):
     with pytest.raises(UserError, match=message) as error:
         datasets.from_tfds(name, data_dir=folder, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "new", "message"),
+    [
+        ("fruit", "*-train.tfrecord*", lambda old: old[:-9], "{} is cut off at record 30 of 30"),
+        (
+            "notes/plain",
+            "*-train.tfrecord*",
+            lambda _: b"version https://git-lfs",
+            "{} is a Git LFS",
+        ),
+        ("fruit", "features.json", lambda _: b"[]", "TFDS cannot read what is prepared there"),
+    ],
+)
+def test_a_damaged_file_of_tfds_is_named(name, file, new, message, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KPIPE_HOME", str(tmp_path / "home"))
+    shutil.copytree(folder / name, tmp_path / name)
+    dataset = datasets.from_tfds(name, data_dir=folder)
+    (path,) = (tmp_path / name).rglob(file)
+    path.write_bytes(new(path.read_bytes()))
+    with pytest.raises(UserError, match=re.escape(message.format(path))) as error:
+        data.prepare(dataset, dataset.find("real", tmp_path))
     assert "\n" not in str(error.value)

@@ -168,7 +168,12 @@ def test_bad_rows_and_files_are_left_out_if_asked(desk, untrained, capsys):
     assert cli.main(["run", "sold.csv", *keys, "--skip-bad", "2"]) == 0
     record = run_of(desk, "sold").record
     assert sum(record.data.examples.values()) == 118
-    assert run_of(desk, "sold").folder.name == "sold,epochs=1,units=8"
+    run = run_of(desk, "sold")
+    assert run.folder.name == "sold,epochs=1,units=8"
+    missing = "price is missing"
+    listed = f"path,reason\nsold.csv:5,{missing}\nsold.csv:52,{missing}\n"
+    assert (run.folder / "bad_files.csv").read_text() == listed
+    assert "2 left out as unreadable, listed in " in capsys.readouterr().out
 
 
 def test_a_dataframe_is_trained_on(desk, untrained):
@@ -201,6 +206,10 @@ def test_a_users_data_are_searched(desk, untrained):
         (["run", "houses.csv", "target=price", "unit=3"], "did you mean 'units'?"),
         (["run", "houses.csv", "target=price", "--data", "sample"], "your own data"),
         (["look", "houses.csv", "target=price", "epochs=3"], "no key 'epochs'"),
+        (
+            ["run", "mnist_mlp", "--skip-bad", "3"],
+            "has its own data, of known sizes",
+        ),
         (["look", "mnist_mlp"], "expected your own folder or file"),
         (["new", "2nd", "photos"], "not a module name"),
         (["new", "mine", "photos", "filters=8,16"], "filters=8,16: expected one value"),

@@ -11,7 +11,7 @@ from typing import NoReturn
 from .. import files, quiet
 from ..disk import refuse_same_command
 from ..errors import UserError
-from ..experiments import key_table
+from ..experiments import catalogue, key_table
 
 MAX_WIDTH = 100  # columns of a help text or a table
 # Arguments of kpipe.run and kpipe.search that are neither options nor keys.
@@ -169,6 +169,11 @@ def common_options(parser: Parser, given: argparse.Namespace) -> dict:
     from ..datasets.base import check_kind  # imports NumPy
 
     check_kind(given.data)
+    if given.skip_bad is not None and given.name in catalogue.names():
+        raise UserError(
+            f"--skip-bad {given.skip_bad}: {given.name} has its own data, of known sizes; expected "
+            "your own folder or file: replace what the error names"
+        )
     find_pipeline(given.name, overrides)
     names = ("seed", "data", "data_dir", "out")
     return {**{name: getattr(given, name) for name in names}, **overrides}

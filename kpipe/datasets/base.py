@@ -14,7 +14,14 @@ from ..errors import RunError, UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
 from .corrections import Corrections
-from .prepared import check_descriptions, check_examples, note_descriptions
+from .prepared import (
+    check_descriptions,
+    check_examples,
+    count_examples,
+    damaged_shard,
+    note_descriptions,
+    usual_splits,
+)
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -248,7 +255,10 @@ class Dataset:
         try:
             content = path.read_bytes()
             info = json.loads(content)
-            sizes = {part["name"]: sum(map(int, part["shardLengths"])) for part in info["splits"]}
+            shards = {part["name"]: [*map(int, part["shardLengths"])] for part in info["splits"]}
+            if any(length < 0 for lengths in shards.values() for length in lengths):
+                raise ValueError("a negative number of examples")
+            sizes = {name: sum(lengths) for name, lengths in shards.items()}
             download_size = int(info.get("downloadSize", 0))
             # Our own builders record there whether the files are the original ones.
             metadata = path.with_name("metadata.json")
@@ -258,8 +268,8 @@ class Dataset:
                 f"{path}: not a readable dataset_info.json ({error}); prepare {self.name} again"
             ) from None
         note_descriptions(path.parent, self.name)
-        splits = self.tfds_splits or _usual_splits(sizes)
-        examples = {ours: _count(theirs, sizes) for ours, theirs in splits.items()}
+        splits = self.tfds_splits or usual_splits(sizes)
+        examples = {ours: count_examples(theirs, sizes) for ours, theirs in splits.items()}
         official = not self.official_examples or (
             examples == self.official_examples
             and noted.get("official", download_size == self.official_download_size)
@@ -271,6 +281,7 @@ class Dataset:
             examples=examples,
             official=official,
             read=lambda split: self._read_prepared(path.parent, split, splits[split], info),
+            damage=lambda split: damaged_shard(path.parent, splits[split].partition("[")[0]),
         )
 
     def _read_prepared(
@@ -317,6 +328,9 @@ class Dataset:
             return None
         if missing:
             raise UserError(f"{manual / missing[0]} is missing; {self.manual_help}")
+        for name in self.manual_files:
+            if not (manual / name).is_file():  # reading a device may never end
+                raise UserError(f"{manual / name} is not a file; {self.manual_help}")
         import tensorflow_datasets as tfds
 
         # One process prepares, others wait and find what it prepared.
@@ -324,7 +338,15 @@ class Dataset:
             if not (found := self._find_prepared(folder)):
                 print(f"preparing {self.name} from {manual}", flush=True)
                 tfds.disable_progress_bar()
-                self.make_builder(folder, manual).download_and_prepare()
+                try:
+                    self.make_builder(folder, manual).download_and_prepare()
+                except (UserError, RunError):
+                    raise
+                except Exception as error:  # TFDS passes on errors of many types
+                    raise UserError(
+                        f"{manual}: {self.name} cannot be prepared from these files "
+                        f"({type(error).__name__}: {first_line(error)}); {self.manual_help}"
+                    ) from error
                 found = self._find_prepared(folder, new=True)
         return found
 
@@ -343,10 +365,15 @@ class Dataset:
 
         try:
             name = f"{self.name}/{self.config}".rstrip("/")
+            # Only what TFDS knows by size and SHA-256; its prepared copies have no checksums.
+            pinned = tfds.download.DownloadConfig(
+                force_checksums_validation=True, try_download_gcs=False
+            )
             files.make_folder(folder)
             with files.lock(folder / self.name):
                 if not self._find_prepared(folder):
-                    tfds.builder(name, data_dir=folder).download_and_prepare()
+                    builder = tfds.builder(name, data_dir=folder)
+                    builder.download_and_prepare(download_config=pinned)
         except (UserError, RunError):
             raise
         except Exception as error:  # TFDS passes on errors of many types
@@ -368,39 +395,6 @@ def default_data_dir() -> pathlib.Path:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
-
-
-def _usual_splits(sizes: Mapping[str, int]) -> dict[str, str]:
-    """Maps our splits to those of a dataset that TFDS prepared.
-
-    Without test, validation is test, since results on it can be compared with those of others; with
-    neither, test is the last fifth of train.
-    """
-    if "train" not in sizes:
-        raise UserError(f"TFDS prepared {', '.join(sizes) or 'no splits'}; expected train")
-    if "test" in sizes:
-        val = {"val": "validation"} if "validation" in sizes else {}
-        return {"train": "train", **val, "test": "test"}
-    if "validation" in sizes:
-        return {"train": "train", "test": "validation"}
-    return {"train": "train[:80%]", "test": "train[80%:]"}
-
-
-def _count(split: str, sizes: Mapping[str, int]) -> int:
-    """Counts the examples of a split such as "train", "train[90:95]" or "train[:80%]", as TFDS."""
-    name, _, bounds = split.rstrip("]").partition("[")
-    start, _, stop = bounds.partition(":")
-
-    def position(bound: str) -> int:
-        return round(int(bound[:-1]) * sizes[name] / 100) if bound.endswith("%") else int(bound)
-
-    try:
-        return len(range(sizes[name])[position(start or "0") : position(stop or "100%")])
-    except (KeyError, ValueError):
-        raise UserError(
-            f"tfds_splits: {split!r}; expected one of {', '.join(sizes)}, or a part such as "
-            "train[:80%]"
-        ) from None
 
 
 def version_key(path: pathlib.Path) -> list[int]:

@@ -12,12 +12,43 @@ from typing import Any
 import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
-from scipy.io.matlab import MatReadError
 
-from ..errors import UserError
+from ..errors import UserError, first_line
+from .own.image_files import read_image, readable, why_unreadable
 from .samples import produce
 
+
+def _text(path: pathlib.Path) -> str:
+    """Reads a text file; the byte-order mark that spreadsheets write is no part of it.
+
+    Raises:
+        UserError: It cannot be opened, or is not UTF-8 text; the message names the line.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; put the file there") from None
+    try:
+        text = content.decode("utf-8-sig")
+        bad, reason = content.find(b"\0"), "a NUL byte"
+    except UnicodeDecodeError as error:
+        bad, reason = error.start, error.reason
+    if bad >= 0:
+        line = content[:bad].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not UTF-8 ({reason}); save the file as UTF-8")
+    return text
+
+
 # --- point sets -------------------------------------------------------------------------------
+
+
+_NUMBERS = (
+    "double",
+    "single",
+    "logical",
+    *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)),
+)
+_MOST_POINTS = 10**7
 
 
 class _PointSet(tfds.core.GeneratorBasedBuilder):
@@ -65,27 +96,42 @@ class _PointSet(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples("t"), "test": self._generate_examples("v")}
 
     def _generate_examples(self, part: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        names = (f"Y{part}", f"C{part}")
         try:
-            content = scipy.io.loadmat(self.mat_file, variable_names=[f"Y{part}", f"C{part}"])
-            points, classes = content[f"Y{part}"], content[f"C{part}"]
-        except (OSError, ValueError, TypeError, LookupError, MatReadError) as error:
+            # By the header alone: unpacked, a small file may fill the memory.
+            known = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(self.mat_file)}
+            wrong = [name for name in names if known[name][1] not in _NUMBERS]
+            found = [known[name][0] for name in names]
+            if wrong:
+                raise TypeError(f"{wrong[0]} is of class {known[wrong[0]][1]}, not of numbers")
+            count = found[0][-1]
+            expected = [(self.dimensions, count), (self.num_classes, count)]
+            if found != expected or not 0 < count <= _MOST_POINTS:
+                raise UserError(
+                    f"{self.mat_file}: {names[0]} is {found[0]} and {names[1]} {found[1]}; "
+                    f"expected ({self.dimensions}, n) and ({self.num_classes}, n)"
+                )
+            content = scipy.io.loadmat(self.mat_file, variable_names=names)
+            points, classes = (content[name] for name in names)
+            if "c" in points.dtype.kind + classes.dtype.kind:
+                raise TypeError("complex numbers")
+            with np.errstate(over="ignore"):  # infinity is refused below
+                points = points.astype(np.float32)
+        except UserError:
+            raise
+        except Exception as error:  # SciPy raises errors of many types for damaged files
             raise UserError(
-                f"{self.mat_file}: cannot be read as a MATLAB file with Y{part} and C{part} "
-                f"({type(error).__name__}: {error}); put the course's file there"
+                f"{self.mat_file}: cannot be read as a MATLAB file with {' and '.join(names)} "
+                f"({type(error).__name__}: {first_line(error)}); put the course's file there"
             ) from None
-        expected = (self.dimensions, classes.shape[1]), (self.num_classes, points.shape[1])
-        if (points.shape, classes.shape) != expected:
-            raise UserError(
-                f"{self.mat_file}: Y{part} is {points.shape} and C{part} {classes.shape}; expected "
-                f"({self.dimensions}, n) and ({self.num_classes}, n)"
-            )
+        only = [0] * (self.num_classes - 1) + [1]
         for i, (point, one_hot) in enumerate(zip(points.T, classes.T, strict=True)):
-            if not np.isfinite(point).all() or sorted(one_hot)[-2:] != [0, 1]:
+            if not np.isfinite(point).all() or sorted(one_hot) != only:
                 raise UserError(
                     f"{self.mat_file}: column {i + 1} of Y{part} and C{part} is {point.tolist()}, "
                     f"{one_hot.tolist()}; expected a finite point and a one-hot class"
                 )
-            yield i, {"point": point.astype(np.float32), "label": int(one_hot.argmax())}
+            yield i, {"point": point, "label": int(one_hot.argmax())}
 
 
 class Gmm(_PointSet):
@@ -149,11 +195,17 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
         """Reads a list: "train/Fruit/Apple/Golden-Delicious/Golden-Delicious_001.jpg, 0, 0"."""
-        with open(path, encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
-                if not row:
-                    continue
-                yield row[0], self._example(path, number, row)
+        listed = set()
+        reader = csv.reader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
+        for number, row in enumerate(reader, start=1):
+            if not row:
+                continue
+            if row[0] in listed:
+                raise UserError(f"{path}:{number}: {row[0]} is listed twice; clone the data again")
+            listed.add(row[0])
+            yield row[0], self._example(path, number, row)
+        if not listed:
+            raise UserError(f"{path}: lists no images; clone the data again")
 
     def _example(self, path: pathlib.Path, number: int, row: list[str]) -> dict[str, Any]:
         try:
@@ -167,9 +219,17 @@ class GroceryStore(tfds.core.GeneratorBasedBuilder):
                 f"class, found {', '.join(row)[:80]!r}"
             )
         image = self.folder / name
+        if not image.resolve().is_relative_to(self.folder.resolve()):
+            raise UserError(f"{path}:{number}: {name} is outside of {self.folder}; correct it")
         if not image.is_file():
             raise UserError(f"{image} is missing; {path}:{number} lists it: clone the data again")
-        return {"image": image, "label": fine, "coarse_label": coarse}
+        content = read_image(image)
+        if reason := why_unreadable(content):
+            raise UserError(
+                f"{image} cannot be read as an image ({reason}); {path}:{number} lists it: clone "
+                "the data again"
+            )
+        return {"image": io.BytesIO(readable(content)), "label": fine, "coarse_label": coarse}
 
 
 # --- tweets -----------------------------------------------------------------------------------
@@ -218,20 +278,11 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        content = path.read_bytes()
-        try:
-            # Spreadsheets write a byte-order mark.
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            raise UserError(
-                f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8"
-            ) from None
-        yield from self._read(path, text)
+        yield from self._read(path, _text(path))
 
     def _read(self, path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        start, count = 1, 0
+        start, count, words = 1, 0, False
         try:
             head: list[str] = next(reader, [])
             if tuple(head) != self.COLUMNS:
@@ -244,11 +295,14 @@ class TweetEmotions(tfds.core.GeneratorBasedBuilder):
                 if row:
                     yield count, self._example(path, start, row)
                     count += 1
+                    words = words or bool(row[1].strip())
                 start = reader.line_num + 1
         except csv.Error as error:
             raise UserError(f"{path}:{start}: not a valid CSV row ({error}); correct it") from None
         if not count:
             raise UserError(f"{path}: no rows below the header; expected at least 1")
+        if not words:
+            raise UserError(f"{path}: all {count:,} texts are empty; expected words")
 
     def _example(self, path: pathlib.Path, line: int, row: list[str]) -> dict[str, Any]:
         if len(row) != 2 or row[0] not in self.label_names:

@@ -4,13 +4,13 @@ import functools
 import hashlib
 import pathlib
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .base import Dataset, Source, from_arrays
+from .own.image_files import read_image, readable
 from .samples import faces
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 IMAGES = "img_align_celeba"
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"
-# What TFDS downloads; sizes in bytes, from the checksums of celeb_a in TFDS 4.9.
+# SHA-256 of what kpipe reads, from the checksums of celeb_a in TFDS 4.9.
+ORIGINAL_FILES = {
+    f"{IMAGES}.zip": "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
+    ATTRIBUTES_FILE: "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
+    PARTITION_FILE: "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+}
+# What TFDS downloads; sizes in bytes, from the same.
 FIVE_FILES = {
     f"{IMAGES}.zip": 1_443_490_838,
     ATTRIBUTES_FILE: 26_721_026,
@@ -28,7 +34,7 @@ FIVE_FILES = {
     "list_landmarks_align_celeba.txt": 12_156_055,
     "identity_CelebA.txt": 3_424_458,
 }
-ORIGINAL_FILES = tuple(FIVE_FILES)[:3]  # what kpipe reads
+LARGEST = 2**26  # bytes of an encoded image in the zip file
 OFFICIAL_EXAMPLES = {"train": 162_770, "val": 19_867, "test": 19_962}
 SPLITS = ("train", "val", "test")  # the partition file's 0, 1, 2
 SAMPLE_EXAMPLES = {"train": 3000, "val": 1000, "test": 2000}
@@ -141,6 +147,20 @@ def _check_original_files(folder: pathlib.Path) -> None:
             raise UserError(
                 f"{path} has {path.stat().st_size:,} bytes; expected {size:,}: download it again"
             )
+    for name in (ATTRIBUTES_FILE, PARTITION_FILE):
+        _check_original(folder / name)
+
+
+def _check_original(path: pathlib.Path) -> None:
+    """Refuses a file whose SHA-256 is not that of the original."""
+    stat = path.stat()
+    if _sha256(path, stat.st_size, stat.st_mtime_ns) != ORIGINAL_FILES[path.name]:
+        raise UserError(f"{path} is not the original, by its SHA-256: download it again")
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: pathlib.Path, size: int, time: int) -> str:
+    return files.sha256(path)
 
 
 def _start(path: pathlib.Path) -> bytes:
@@ -150,7 +170,7 @@ def _start(path: pathlib.Path) -> bytes:
 
 def _lists_are_official(folder: pathlib.Path) -> bool:
     lists = (folder / ATTRIBUTES_FILE, folder / PARTITION_FILE)
-    return all(path.is_file() and path.stat().st_size == FIVE_FILES[path.name] for path in lists)
+    return all(path.is_file() and files.sha256(path) == ORIGINAL_FILES[path.name] for path in lists)
 
 
 def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -> Source:
@@ -205,8 +225,10 @@ def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
                 f"{folder / ATTRIBUTES_FILE}:{number}: expected a file name and 40 values "
                 f"of 1 or -1, found {line[:60]!r}"
             )
+        _check_name(folder / ATTRIBUTES_FILE, number, words[0], attributes)
         attributes[words[0]] = [int(words[1 + i] == "1") for i in order]
     rows: dict[str, list[tuple[str, list[int]]]] = {split: [] for split in SPLITS}
+    listed: set[str] = set()
     for number, line in _lines(folder / PARTITION_FILE):
         words = line.split()
         if len(words) != 2 or words[1] not in ("0", "1", "2"):
@@ -218,20 +240,36 @@ def _read_lists(folder: pathlib.Path) -> dict[str, list[tuple[str, list[int]]]]:
             raise UserError(
                 f"{folder / PARTITION_FILE}:{number}: {words[0]} has no line in {ATTRIBUTES_FILE}"
             )
+        _check_name(folder / PARTITION_FILE, number, words[0], listed)
+        listed.add(words[0])
         rows[SPLITS[int(words[1])]].append((words[0], attributes[words[0]]))
     return rows
 
 
+def _check_name(path: pathlib.Path, number: int, name: str, known: Container[str]) -> None:
+    """Refuses a file that is listed twice, or is not directly in the folder of the images."""
+    if name in known:
+        raise UserError(f"{path}:{number}: {name} is listed twice; download the list again")
+    if {"/", "\\", "\0"} & set(name):
+        raise UserError(
+            f"{path}:{number}: {name!r} is not in the folder {IMAGES}; expected a file name"
+        )
+
+
 def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+    number = 0
+    if path.exists() and not path.is_file():  # reading a device may never end
+        raise UserError(f"{path} is not a file; download it again")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, line
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; put it in the folder of {IMAGES}") from None
+                    yield number, line.decode()
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not a text file; download it again") from None
+        raise UserError(f"{path}:{number}: is not UTF-8 text; download it again") from None
+    except OSError as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{path} {reason}; put it in the folder of {IMAGES}") from None
 
 
 def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]) -> "tf.data.Dataset":
@@ -242,24 +280,24 @@ def _read_manual(images: pathlib.Path, rows: list[tuple[str, list[int]]]) -> "tf
     def from_folder() -> Iterator[dict[str, Any]]:
         for name, label in rows:
             path = images / name
-            # Empty if missing: the decoder's error names the file.
-            content = path.read_bytes() if path.is_file() else b""
-            yield {"name": str(path), "input": content, "label": label}
+            yield {"name": str(path), "input": readable(read_image(path)), "label": label}
 
     def from_archive() -> Iterator[dict[str, Any]]:
         for name, label in rows:
             member = f"{IMAGES}/{name}"
             try:
-                content = archive.read(member)
-            except (KeyError, zipfile.BadZipFile, zlib.error):
+                with archive.open(member) as file:
+                    content = file.read(LARGEST)  # the rest of a bomb stays packed
+            except Exception:  # of many types for damaged members; the decoder's error names it
                 content = b""
-            yield {"name": f"{images}: {member}", "input": content, "label": label}
+            yield {"name": f"{images}: {member}", "input": readable(content), "label": label}
 
     if not images.is_dir():
+        _check_original(images)
         try:
             archive = zipfile.ZipFile(images)
-        except zipfile.BadZipFile as error:
-            raise UserError(f"{images}: {error}; download it again") from None
+        except Exception as error:  # of many types, even OSError, if it is damaged
+            raise UserError(f"{images}: {first_line(error)}; download it again") from None
     return tf.data.Dataset.from_generator(
         from_folder if images.is_dir() else from_archive,
         output_signature={

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import UserError
 from .base import Dataset, Source, from_arrays
+from .own.image_files import open_image, read_image
 from .samples import produce
 
 if TYPE_CHECKING:
@@ -100,16 +101,14 @@ def _builder(data_dir: pathlib.Path, manual: pathlib.Path) -> "GroceryStore":
 
 
 def _is_official(folder: pathlib.Path) -> bool:
-    import tensorflow as tf
-
     if any(files.sha256(folder / name) != digest for name, digest in LISTS.items()):
         return False
     first = (folder / "train.txt").read_text(encoding="utf-8").split(",", 1)[0]
     try:
-        height, width, _ = tf.io.decode_jpeg((folder / first).read_bytes()).shape
-    except (OSError, tf.errors.OpError) as error:
+        with open_image(read_image(folder / first)) as image:
+            return min(image.size) >= SHORTEST_SIDE
+    except Exception as error:  # Pillow raises errors of many types for damaged files
         raise UserError(
-            f"{folder / first}: cannot be read as a JPEG image ({type(error).__name__}); "
+            f"{folder / first}: cannot be read as an image ({type(error).__name__}); "
             f"clone {REPOSITORY} again"
         ) from None
-    return min(height, width) >= SHORTEST_SIDE

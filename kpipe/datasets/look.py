@@ -1,6 +1,8 @@
 """The look: what was found in a user's own data, before anything is trained."""
 
+import csv
 import dataclasses
+import io
 from collections.abc import Mapping
 
 
@@ -82,3 +84,9 @@ class Look:
     copies: Copies = dataclasses.field(default_factory=Copies)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def bad_files(self) -> str:
+        """Writes `unreadable` as CSV, with the columns path and reason."""
+        content = io.StringIO(newline="")
+        csv.writer(content, lineterminator="\n").writerows([("path", "reason"), *self.unreadable])
+        return content.getvalue()

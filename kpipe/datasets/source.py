@@ -41,6 +41,8 @@ class Source:
         times: Function from a split's name to numbers (n,) in the order of time: the latest
             examples of train become val. None if there is no order.
         look: What was found in the user's files; None for other data.
+        damage: Function from a split's name to what is wrong with its files, beginning with a path,
+            or "": asked if examples cannot be read, or are too few. None if nothing is known.
         names: Function from a split's name to n names of its examples by which a user finds them,
             such as files; None if they have none but split and position.
     """
@@ -55,6 +57,7 @@ class Source:
     groups: Callable[[str], "np.ndarray"] | None = None
     times: Callable[[str], "np.ndarray"] | None = None
     look: Look | None = None
+    damage: Callable[[str], str] | None = None
     names: Callable[[str], Sequence[str]] | None = None
 
     def names_of(self, split: str) -> "Sequence[str]":

@@ -200,6 +200,10 @@ class Execution:
         (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
         if self.continued:
             self.continued.begin(self.folder)
+        if self.data.look and (bad := self.data.look.unreadable):
+            path = self.folder / "bad_files.csv"
+            files.write_bytes(path, self.data.look.bad_files().encode(errors="backslashreplace"))
+            print(f"{len(bad):,} left out as unreadable, listed in {path}", flush=True)
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "

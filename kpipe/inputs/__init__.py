@@ -7,11 +7,11 @@ from .arrays import (
     Given,
     Rows,
     Serve,
-    check_labels,
     load_array,
 )
 from .examples import Examples, check, check_rows, read_examples
 from .images import ImageInput
+from .refusals import check_labels
 from .tables import TableColumns, TableInput
 from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens

@@ -15,6 +15,7 @@ import tensorflow as tf
 from .. import files
 from ..datasets import Augmentation, Source
 from ..errors import UserError
+from .refusals import check_labels, incomplete, unreadable_source, unusable_examples
 
 PROOF_BATCHES = (1, 7, 64)
 
@@ -150,7 +151,7 @@ class ArrayInput:
                 written += len(input_batch)
                 report_progress(dataset_name, split, written, count, started, len(input_batch))
         except (tf.errors.OpError, ValueError) as error:
-            raise self._name_culprit(examples, prepare, error) from None
+            raise self._name_culprit(source, split, examples, prepare, error) from None
         if written < count:
             raise incomplete(source, split, written)
         inputs.flush()
@@ -159,15 +160,25 @@ class ArrayInput:
         np.save(folder / f"{split}_labels.npy", joined)
 
     def _name_culprit(
-        self, examples: tf.data.Dataset, prepare: Callable, error: Exception
-    ) -> Exception:
-        """Finds the example that failed, which tf.data does not report, by reading one by one."""
-        for example in examples:
-            try:
-                prepare(example)
-            except (tf.errors.OpError, ValueError):
-                return UserError(f"{example['name'].numpy().decode()} {self.explain(example)}")
-        return error
+        self,
+        source: Source,
+        split: str,
+        examples: tf.data.Dataset,
+        prepare: Callable,
+        error: Exception,
+    ) -> UserError:
+        """Finds the examples that failed, which tf.data does not report, by reading one by one."""
+        found: dict[str, list[str]] = {}  # names by reason
+        try:
+            for example in examples:
+                try:
+                    prepare(example)
+                except (tf.errors.OpError, ValueError):
+                    name = example["name"].numpy().decode(errors="replace")
+                    found.setdefault(self.explain(example), []).append(name)
+        except (tf.errors.OpError, ValueError) as other:
+            error = other
+        return unusable_examples(found) if found else unreadable_source(source, split, error)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Refuses values that are not finite; `names` names the example at a position."""
@@ -255,27 +266,6 @@ def digests(contents: Iterable[bytes]) -> np.ndarray:
 def load_array(path: pathlib.Path) -> np.ndarray:
     """Opens an array memory-mapped."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def check_labels(labels: np.ndarray, source: Source) -> None:
-    """Refuses labels that are not numbers.
-
-    Raises:
-        UserError: Labels have another type, such as strings.
-    """
-    if labels.dtype.kind not in "biuf":
-        what = "strings" if labels.dtype.kind in "OSU" else labels.dtype.name
-        raise UserError(
-            f"{source.description}: labels are {what}; expected integers from 0, one for each name "
-            "in label_names, or floats: convert them"
-        )
-
-
-def incomplete(source: Source, split: str, written: int) -> UserError:
-    return UserError(
-        f"{source.description}: {split} contains {written} of {source.examples[split]} examples; "
-        "prepare it again"
-    )
 
 
 def report_progress(

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..datasets import Augmentation
-from ..datasets.own.image_files import readable, why_unreadable
+from ..datasets.own.image_files import MAX_PIXELS, TOO_LARGE, readable, why_unreadable
 from ..errors import UserError, first_line
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
@@ -43,7 +43,10 @@ class ImageInput(ArrayInput):
         value = example["input"]
         if value.dtype == tf.string:
             if not value.numpy():
-                return "is missing or empty; replace it, or remove it from the lists"
+                return (
+                    "is missing or empty, or cannot be opened; replace it, or remove it from the "
+                    "lists"
+                )
             reason = why_unreadable(value.numpy()) or "not by TensorFlow"
             what = f"is not an image that can be decoded ({reason})"
             return f"{what}; replace it, or remove it from the lists"
@@ -99,9 +102,31 @@ def _encode_at_other_sizes(images: np.ndarray) -> list[bytes]:
     return encoded
 
 
-# What `DecodeImage` alone decodes wrongly. In RE2, \C is a byte. Byte 25 of a PNG is its type of
-# colour: 3 is a palette, which may be transparent; 4 and 6 have alpha.
-_UNUSUAL = r"\CPNG\C{21}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*"
+NOT_DECODED = (
+    "a TIFF, AVIF or HEIC picture, a GIF with transparency, a WebP or PNG that is turned by EXIF, "
+    "transparent by a colour or animated, or a BMP with a palette; convert it to JPEG, or to PNG "
+    "with an alpha channel"
+)
+# Patterns of a file's first bytes; in RE2, \C is a byte.
+# What says that neither side has more than 9,215 pixels, so that the picture is not too large.
+_LOW = r"[\x00-\x23]"  # the higher one of two bytes
+_SMALL = (
+    rf"\CPNG\C{{12}}\x00\x00{_LOW}\C\x00\x00{_LOW}\C*|GIF8\C{{3}}{_LOW}\C{_LOW}\C*"
+    rf"|BM\C{{17}}{_LOW}\x00\x00\C{_LOW}\x00\x00\C*"
+)
+_WEBP = "".join(rf"\x{flags:02x}" for flags in range(64) if flags & 0x1A)
+# What `DecodeImage` would decode wrongly, and `readable` makes an ordinary PNG: a transparent
+# colour of PNG and GIF, EXIF in PNG, palettes in BMP; EXIF, transparency and animation in WebP; and
+# what it does not know: TIFF, AVIF, HEIC.
+_REFUSED = (
+    r"\CPNG\C{21}[\x00\x02]\C*tRNS\C*|\CPNG\C*eXIf\C*|BM\C{26}[\x01\x04\x08]\C*"
+    r"|GIF8\C*!\C\x04[\x01\x05\x09\x0d]\C\C\C\x00[,!]\C*"
+    rf"|RIFF\C{{4}}WEBPVP8X\C{{4}}[{_WEBP}]\C*|RIFF\C{{4}}WEBPVP8L\C{{8}}[\x10-\x1f]\C*"
+    r"|II\x2a\x00\C*|MM\x00\x2a\C*|\C{4}ftyp\C*"
+)
+# What `DecodeImage` alone decodes wrongly. Byte 25 of a PNG is its type of colour: 3 is a palette,
+# which may be transparent; 4 and 6 have alpha.
+_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*|{_REFUSED}"
 _UNUSUAL_IF_GREY = _UNUSUAL + r"|BM\C*|GIF8\C*|RIFF\C*|\C*Adobe\C*"  # Adobe: may be CMYK
 
 
@@ -141,12 +166,15 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
     Both preparation and the exported model use this function. It decodes JPEG, turned as EXIF says;
     PNG, with white behind what is transparent; and BMP, WebP and the first frame of GIF, but for
-    the rare kinds that `datasets.own.image_files.readable` makes a PNG.
+    the rare kinds that `datasets.own.image_files.readable` makes a PNG, which are refused, as is a
+    file whose header says that it has more than `MAX_PIXELS`.
 
     Args:
         content: Scalar string, the encoded image.
         shape: (height, width, channels); 1 channel is grey, 3 are RGB.
     """
+    is_small = tf.strings.regex_full_match(tf.strings.substr(content, 0, 32), _SMALL)
+    content = tf.cond(is_small, lambda: content, lambda: _not_too_large(content))
     # EXIF comes first, or after a profile of colours; to search 64 KiB takes a tenth of the time.
     head = tf.strings.substr(content, 0, 2**13)
     image = tf.cond(
@@ -162,12 +190,55 @@ def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, channels))
 
 
-# Inlined, its many small operations would cost time for every image, though they are not executed.
-@tf.function(  # type: ignore[untyped-decorator]
-    autograph=False, experimental_attributes={"_noinline": True}
+# Where the sides are in a header: first byte; byte 15, if it matters; places of the bytes of width
+# and height, the lowest first, each 256 times the one before; divisor, modulus, and what is added.
+_HEADERS = (
+    (0x89, 0, (19, 18, 17, 16), (23, 22, 21, 20), 1, 2**33, 0),  # PNG
+    (ord("B"), 0, (18, 19, 20, 21), (22, 23, 24, 25), 1, 2**33, 0),  # BMP
+    (ord("G"), 0, (6, 7), (8, 9), 1, 2**33, 0),  # GIF
+    (ord("R"), ord(" "), (26, 27), (28, 29), 1, 2**14, 0),  # WebP: lossy,
+    (ord("R"), ord("L"), (21, 22), (22, 23, 24), 64, 2**14, 1),  # lossless: 14 bits each,
+    (ord("R"), ord("X"), (24, 25, 26), (27, 28, 29), 1, 2**33, 1),  # extended
 )
+_FIRST, _KIND = np.array([header[:2] for header in _HEADERS], np.float64).T
+_WEIGHTS = np.zeros((len(_HEADERS), 2, 32))
+for _row, (_, _, *_sides, _divisor, _, _) in zip(_WEIGHTS, _HEADERS, strict=True):
+    for _side, _places in enumerate(_sides):
+        for _power, _place in enumerate(_places):
+            _row[_side, _place] = 256**_power / (_divisor if _side else 1)
+_LIMITS, _OFFSETS = np.array([header[5:] for header in _HEADERS], np.float64).T[..., None]
+
+
+# Inlined, many small operations would cost time for every image, though they are not executed.
+_rarely = tf.function(autograph=False, experimental_attributes={"_noinline": True})
+
+
+@_rarely  # type: ignore[untyped-decorator]
+def _not_too_large(content: tf.Tensor) -> tf.Tensor:
+    """Returns a file unchanged, unless its header says that it has too many pixels."""
+
+    def of_jpeg() -> tf.Tensor:
+        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.float64))
+
+    def of_other() -> tf.Tensor:
+        head = tf.strings.join([tf.strings.substr(content, 0, 32), b"\0" * 32])
+        data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)[:32]  # beyond int64
+        sides = tf.floor(tf.reduce_sum(_WEIGHTS * data, axis=-1))
+        sides = tf.minimum(sides, 2.0**32 - sides) % _LIMITS + _OFFSETS  # negative: upside down
+        is_kind = (data[0] == _FIRST) & ((data[15] == _KIND) | (_KIND == 0))
+        return tf.reduce_max(tf.where(is_kind, sides[:, 0] * sides[:, 1], 0))
+
+    pixels = tf.cond(tf.io.is_jpeg(content), of_jpeg, of_other)
+    with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [TOO_LARGE])]):
+        return tf.identity(content)
+
+
+@_rarely  # type: ignore[untyped-decorator]
 def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes a file that matches a pattern of unusual ones."""
+    refused = tf.strings.regex_full_match(tf.strings.substr(content, 0, 2**13), _REFUSED)
+    with tf.control_dependencies([tf.debugging.Assert(~refused, [NOT_DECODED])]):
+        content = tf.identity(content)
 
     def from_png() -> tf.Tensor:
         # With channels=4 a palette of less than 8 bits would become nearly transparent.

@@ -28,16 +28,9 @@ from ..datasets.columns import (
 )
 from ..errors import UserError
 from ..formatting import counted
-from .arrays import (
-    Endpoints,
-    Given,
-    Serve,
-    check_labels,
-    incomplete,
-    load_array,
-    report_progress,
-)
+from .arrays import Endpoints, Given, Serve, load_array, report_progress
 from .encoding import BATCH, MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
+from .refusals import check_labels, incomplete
 
 # Part of the fingerprint: raise it when the encoded rows change.
 ENCODING_VERSION = 1

@@ -17,8 +17,9 @@ from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
 from .appending import appended
-from .arrays import Endpoints, Given, Serve, check_labels, digests, incomplete, load_array
+from .arrays import Endpoints, Given, Serve, digests, load_array
 from .augmentation import drop_words
+from .refusals import check_labels, incomplete, unreadable_source
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.
@@ -286,8 +287,11 @@ class TextInput:
 
 def _read(source: Source, split: str) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Reads a source that has single examples in pieces."""
-    for batch in source.read(split).batch(PIECE).prefetch(2).as_numpy_iterator():
-        yield batch["input"].tolist(), batch["label"]
+    try:
+        for batch in source.read(split).batch(PIECE).prefetch(2).as_numpy_iterator():
+            yield batch["input"].tolist(), batch["label"]
+    except tf.errors.OpError as error:
+        raise unreadable_source(source, split, error) from None
 
 
 def odd_texts(texts: Sequence[str]) -> list[bytes]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import files
+from ..errors import UserError
 from .appending import appended
 from .arrays import load_array
 
@@ -114,11 +115,20 @@ def adapt(texts: Texts, rows: np.ndarray, vocabulary_size: int) -> tuple[str, ..
         texts: All texts.
         rows: Rows of the train split.
         vocabulary_size: Maximum size, including padding and the unknown word.
+
+    Raises:
+        UserError: The texts contain no words.
     """
     layer = keras.layers.TextVectorization(vocabulary_size, standardize=standardize)
     for start in range(0, len(rows), BATCH):
         layer.update_state(tf.constant(texts.take(rows[start : start + BATCH])))
-    layer.finalize_state()
+    try:
+        layer.finalize_state()
+    except tf.errors.InvalidArgumentError:  # a table cannot be empty
+        raise UserError(
+            f"the {len(rows):,} texts of train contain no words; expected some: look at the texts, "
+            "or at the column that they are read from"
+        ) from None
     return tuple(map(str, layer.get_vocabulary()))
 
 

@@ -54,9 +54,11 @@ def check_classes(data: Data) -> None:
             fix = "numpy.unique(labels, return_inverse=True)[1] renumbers them"
             if low < 0:  # -1 often marks examples without a label
                 fix = "remove the examples that have no label"
+            wrong = (labels < 0) | (labels >= len(names))
             raise UserError(
                 f"{data.name}: labels of {split} range from {low} to {high}; expected 0 to "
-                f"{len(names) - 1}, for {len(names)} label names ({list_names(names)}): {fix}"
+                f"{len(names) - 1}, unlike example {int(wrong.argmax())} and {wrong.sum() - 1:,} "
+                f"others, for {len(names)} label names ({list_names(names)}): {fix}"
             )
 
 
@@ -77,9 +79,11 @@ def check_several(data: Data) -> None:
                 'use task = "classification" for one class per example'
             )
         if labels.dtype.kind != "i" or not np.isin(labels, (0, 1)).all():
+            wrong = ~np.isin(labels, (0, 1)).all(axis=1)
             raise UserError(
                 f"{data.name}: labels of {split} range from {labels.min()} to {labels.max()}; "
-                "expected 0 or 1 for each label name"
+                f"expected 0 or 1 for each label name, as integers, unlike example "
+                f"{int(wrong.argmax())} of {split}"
             )
     train = data.train.labels[data.train.rows]
     if (train == train[:1]).all():

@@ -32,6 +32,14 @@ _HINTS = {
     **dict.fromkeys((".txt", ".dat", ""), "; rename it if it is one of these"),
 }
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")  # in a file with decimal commas
+# What a download or a clone gives instead of a file.
+_OTHERS = {
+    b"<!DOCTYPE html": "an HTML page",
+    b"<html": "an HTML page",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: git lfs pull",
+}
+# A packed file that unpacks to more than both is a decompression bomb.
+BOMB_BYTES, BOMB_RATIO = 2**30, 200
 _SAMPLE = 2**18  # characters that the dialect is found in
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -127,7 +135,7 @@ def scan(path: pathlib.Path, size: int, time: int) -> Scan:
     if kind == ".parquet":
         with open(path, "rb") as file:
             return Scan(hashlib.file_digest(file, "sha256").hexdigest(), Dialect())
-    digest, lines, start = hashlib.sha256(), 1, b""
+    digest, lines, start, unpacked = hashlib.sha256(), 1, b"", 0
     names = ("utf-8", "cp1252", "latin-1")  # the last decodes everything
     possible = {name: codecs.getincrementaldecoder(name)() for name in names}
     try:
@@ -135,6 +143,16 @@ def scan(path: pathlib.Path, size: int, time: int) -> Scan:
             while chunk := file.read(2**20):
                 digest.update(chunk)
                 start = start or chunk
+                if what := next(
+                    (name for head, name in _OTHERS.items() if start.startswith(head)), ""
+                ):
+                    raise UserError(f"{path}: {what}; expected a table")
+                unpacked += len(chunk)
+                if unpacked > max(BOMB_BYTES, BOMB_RATIO * size):
+                    raise UserError(
+                        f"{path}: unpacks to over {BOMB_RATIO} times its size; if that is meant, "
+                        "unpack it first"
+                    )
                 for name, decoder in list(possible.items()):
                     try:
                         decoder.decode(chunk)

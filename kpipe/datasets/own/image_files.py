@@ -1,6 +1,8 @@
 """Image files of a user: what the network's graph cannot decode is read with Pillow."""
 
 import io
+import pathlib
+import warnings
 from typing import TYPE_CHECKING
 
 from ...errors import first_line
@@ -8,16 +10,29 @@ from ...errors import first_line
 if TYPE_CHECKING:
     from PIL import Image
 
+# More pixels are refused by what the header says, before any is decoded: that of a decompression
+# bomb is the same as that of a picture. Pillow warns of more.
+MAX_PIXELS = 89_478_485
+TOO_LARGE = "more than 89 megapixels; make it smaller"
 _ORIENTATION = 0x0112  # the EXIF tag
 # PIL.Image.Transpose for each orientation but 1, upright.
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+def read_image(path: pathlib.Path) -> bytes:
+    """Returns a file's content; nothing if it cannot be read, so that the decoder refuses it."""
+    try:
+        # Reading a pipe or a device may never end.
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 def readable(content: bytes) -> bytes:
     """Returns an image file that `inputs.images.decode_image` decodes as Pillow shows it.
 
     This is `content` itself if the graph decodes it: JPEG, PNG, lossy WebP, BMP of 24 bits, and GIF
-    whose first frame is opaque and fills the picture. Other formats become a PNG without loss:
+    of one frame that is opaque and fills the picture. Other formats become a PNG without loss:
     palettes in a BMP, animated or transparent WebP, TIFF. A file that nothing can read stays as it
     is, so that the graph refuses it.
     """
@@ -50,16 +65,35 @@ def _is_plain_gif(content: bytes) -> bool:
     try:
         with open_image(content) as image:
             box = image.tile[0][1]  # type: ignore[attr-defined]
-            return box == (0, 0, *image.size) and "transparency" not in image.info
+            is_whole = box == (0, 0, *image.size) and "transparency" not in image.info
+            return is_whole and not image.is_animated  # type: ignore[attr-defined]
     except Exception:
         return True  # damaged: the graph refuses it
 
 
 def open_image(content: bytes) -> "Image.Image":
-    """Opens an image file with Pillow; only its header is read."""
+    """Opens an image file with Pillow; only its header is read, and the checksums of a PNG.
+
+    Raises:
+        ValueError: It has more pixels than `MAX_PIXELS`.
+    """
     from PIL import Image
 
-    return Image.open(io.BytesIO(content))
+    # What Pillow warns of is an error here, or does not change the pixels.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        image = Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError:
+        raise ValueError(TOO_LARGE) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(TOO_LARGE)
+    if image.format == "PNG":  # whose checksums Pillow does not look at when it decodes
+        try:
+            image.verify()
+        except Exception:  # of many types, with and without a message
+            raise ValueError("image file is truncated or damaged") from None
+        image = Image.open(io.BytesIO(content))
+    return image
 
 
 def upright(image: "Image.Image") -> "Image.Image":

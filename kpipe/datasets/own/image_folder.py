@@ -17,7 +17,7 @@ from ..splits import divide
 from .cells import class_name
 from .dialect import stamp_of
 from .division import check_fractions
-from .image_files import readable
+from .image_files import read_image, readable
 from .image_look import Labelled, describe
 from .image_scan import File, Listing, list_images, scan
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Part of the identity: raise it when `readable` gives other pixels.
 _READING = 1
 
+NAMED = 100  # unreadable files that an error names; bad_files.csv has all
 # Names of folders above those of the classes, in any letter case.
 _SPLITS = {"train": "train", "training": "train"} | {"test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
@@ -118,7 +119,8 @@ def _find(folder: pathlib.Path, listing: Listing, options: _Options) -> tuple[in
     bad = [row for row, reason in enumerate(scanned.reasons) if reason]
     unreadable = tuple((images[row].path, scanned.reasons[row]) for row in bad)
     if len(bad) > options.skip_bad:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in unreadable)
+        listed = "; ".join(f"{name}: {reason}" for name, reason in unreadable[:NAMED])
+        listed += f"; and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
         raise UserError(
             f"{folder}: {len(bad)} of {len(images)} files cannot be read: {listed}; replace or "
             f"remove them, or leave them out with skip_bad={len(bad)}"
@@ -259,12 +261,8 @@ def _read(folder: pathlib.Path, images: list[File], labels: "np.ndarray") -> "tf
         )
 
     def content(row: Any) -> bytes:
-        try:
-            given = (folder / images[row].path).read_bytes()
-        except OSError:  # removed meanwhile; the preparation names it
-            given = b""
         # As bytes: TensorFlow 2.21 never frees what an array of objects holds.
-        return readable(given)
+        return readable(read_image(folder / images[row].path))
 
     def example(row: "tf.Tensor", name: "tf.Tensor", label: "tf.Tensor") -> dict[str, "tf.Tensor"]:
         return {

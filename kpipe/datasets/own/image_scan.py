@@ -1,10 +1,12 @@
 """The scan of a folder of images: each file is read and decoded once, and then remembered."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Raise it when what a scan remembers changes.
-VERSION = 1
+VERSION = 2
 
 ENDINGS = tuple(".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .avif".split())
+LARGE = 2**24  # pixels
+_LARGE_LOCK = threading.Lock()
 _IGNORED = ("thumbs.db", "desktop.ini", "__macosx")  # and all that begins with a dot
 _GREY_MODES = ("1", "L", "LA", "La")
 
@@ -95,13 +99,13 @@ def list_images(folder: pathlib.Path) -> Listing:
             name = f"{relative}{entry.name}"
             ending = os.path.splitext(entry.name)[1].lower()
             try:
-                status = entry.stat()
-                if entry.is_dir():
-                    key = (status.st_dev, status.st_ino)
-                    found |= key in above or visit(entry.path, f"{name}/", above | {key})
-                    continue
-            except FileNotFoundError:  # a link to nothing; as an image it is unreadable
-                status = os.lstat(entry.path)
+                status, is_folder = entry.stat(), entry.is_dir()
+            except OSError:  # a link to nothing or to itself; as an image it is unreadable
+                status, is_folder = os.lstat(entry.path), False
+            if is_folder:
+                key = (status.st_dev, status.st_ino)
+                found |= key in above or visit(entry.path, f"{name}/", above | {key})
+                continue
             if ending in ENDINGS:
                 found = True
                 images.append(File(name, *stamp_of(status)))
@@ -210,7 +214,7 @@ def _read_one(folder: pathlib.Path, file: File) -> dict[str, Any]:
     except OSError as error:
         return {**known, "reasons": error.strerror or "cannot be read"}
     try:
-        with open_image(content) as image:
+        with open_image(content) as image, _memory_for(image):
             return {
                 **known,
                 **_describe(image, content),
@@ -218,6 +222,12 @@ def _read_one(folder: pathlib.Path, file: File) -> dict[str, Any]:
             }
     except Exception as error:  # Pillow raises errors of many types for damaged files
         return {**known, "reasons": why_unreadable(content) or first_line(error)}
+
+
+def _memory_for(image: "Image.Image") -> contextlib.AbstractContextManager[Any]:
+    """Lets only one thread at a time decode a large image; a JPEG is decoded in part."""
+    is_large = image.width * image.height > LARGE and image.format != "JPEG"
+    return _LARGE_LOCK if is_large else contextlib.nullcontext()
 
 
 def _describe(image: "Image.Image", content: bytes) -> dict[str, Any]:

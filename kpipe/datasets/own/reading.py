@@ -263,7 +263,7 @@ def _read_json(
         if listed:
             try:
                 rows = json.load(file)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"{path}: not JSON ({error}); expected a list of objects, or one object a line"
                 ) from None
@@ -274,7 +274,7 @@ def _read_json(
             try:
                 row = row if listed else json.loads(row)
                 reason = "" if isinstance(row, dict) else type(row).__name__
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 reason = f"not JSON ({error})"
             if reason:
                 _refuse(
@@ -299,7 +299,6 @@ def _read_json(
 
 def _read_parquet(path: pathlib.Path, columns: Sequence[str] | None) -> "Iterator[pd.DataFrame]":
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise UserError(
@@ -321,7 +320,9 @@ def _read_parquet(path: pathlib.Path, columns: Sequence[str] | None) -> "Iterato
                     start += len(frame)
             if start == 1:
                 raise UserError(f"{path}: no rows")
-    except (pa.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # PyArrow raises errors of many types for damaged files
         raise damaged(path, error) from None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import pathlib
 import shutil

@@ -1,7 +1,9 @@
 """Formats numbers and names for people, the same way in reports, summaries, figures and tables."""
 
+import csv
+import io
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 # A metric: "value", "low" and "high", the 95 % interval, and "n" examples; any may be missing.
 Entry = Mapping[str, float | None]
@@ -236,3 +238,17 @@ def value(content: object, exact: bool = False) -> str:
     if isinstance(content, (list, tuple)):
         return ", ".join(value(item, exact) for item in content) or "none"
     return str(content)
+
+
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Writes rows as CSV, with all their keys as columns.
+
+    Example:
+        to_csv([{"a": 1}, {"b": 2}])  # "a,b\\n1,\\n,2\\n"
+    """
+    content = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(content, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()

@@ -1,8 +1,6 @@
 """Hyperparameter search: keras-tuner over a pipeline's own keys, then a run of the best."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import pathlib
@@ -29,10 +27,9 @@ from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
 from .experiments.running import open_experiment, run
 from .experiments.session import own_session
-from .manifest import NAME
 from .records import Run, read_record
 from .training import Trainer
-from .tuner_files import check_whole, checked_json
+from .tuner_files import check_weights, check_whole, checked_json, note_weights
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False
@@ -185,7 +182,7 @@ class _Search(keras_tuner.HyperModel):
             where = self.folder / "trials.csv"
             print(f"search stopped: three trials in a row failed; see {where}", flush=True)
         rows = self._table()
-        files.write_bytes(self.folder / "trials.csv", _to_csv(rows).encode())
+        files.write_bytes(self.folder / "trials.csv", formatting.to_csv(rows).encode())
         print(f"{_to_text(rows)}\ntrials: {self.folder / 'trials.csv'}", flush=True)
         if not rows or rows[0]["status"] != "COMPLETED":
             raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
@@ -306,9 +303,7 @@ class _Search(keras_tuner.HyperModel):
             if not initial_epoch:
                 prepared.input.initialize(model)
             else:  # Hyperband has loaded the weights of an earlier trial
-                earlier = self.folder / "tuner" / f"trial_{hp.values.get('tuner/trial_id')}"
-                if (earlier / NAME).is_file():  # not of an older kpipe
-                    files.check_manifest(earlier)
+                check_weights(self.folder / "tuner" / f"trial_{hp.values.get('tuner/trial_id')}")
             experiment.task.check(model, prepared)
             history = self._trainer(hp).fit(
                 model,
@@ -325,8 +320,7 @@ class _Search(keras_tuner.HyperModel):
         except (RunError, UserError) as error:  # this trial has failed; the search continues
             print(f"failed: {error}", flush=True)
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        for weights in (pathlib.Path(c.filepath) for c in callbacks if hasattr(c, "filepath")):
-            files.write_manifest(weights.parent, [weights])  # trial.json changes, and has its own
+        note_weights(callbacks)
         best = history.rows[history.best_epoch - 1 - initial_epoch]
         result = {name: best[name] for name in best if name not in ("step", "learning_rate")}
         return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
@@ -390,15 +384,6 @@ class _Search(keras_tuner.HyperModel):
             return (score is None, 0 if score is None else sign * score, row["trial"])
 
         return sorted(rows, key=rank)
-
-
-def _to_csv(rows: list[dict]) -> str:
-    buffer = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _to_text(rows: list[dict]) -> str:

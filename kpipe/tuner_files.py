@@ -3,10 +3,11 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+import keras
 from keras_tuner.src import utils
 
 from . import files, manifest
@@ -40,3 +41,19 @@ def check_whole(folder: pathlib.Path) -> None:
         files.read_json(folder / f"trial_{trial}" / "trial.json")
     if oracle["end_order"]:  # without it keras-tuner starts over
         files.read_json(folder / "tuner0.json")
+
+
+def note_weights(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Writes a manifest beside the weights that keras-tuner's callbacks saved."""
+    for weights in (pathlib.Path(c.filepath) for c in callbacks if hasattr(c, "filepath")):
+        files.write_manifest(weights.parent, [weights])  # trial.json changes, and has its own
+
+
+def check_weights(folder: pathlib.Path) -> None:
+    """Compares the weights of a trial with their manifest; an older kpipe wrote none.
+
+    Raises:
+        UserError: They are damaged; the message names the file.
+    """
+    if (folder / manifest.NAME).is_file():
+        files.check_manifest(folder)

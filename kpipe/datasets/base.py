@@ -21,6 +21,7 @@ from .prepared import (
     damaged_shard,
     note_descriptions,
     usual_splits,
+    version_key,
 )
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
@@ -395,8 +396,3 @@ def default_data_dir() -> pathlib.Path:
         return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     except RuntimeError:  # no HOME and an unknown user id, as in a container
         return files.home() / "tensorflow_datasets"
-
-
-def version_key(path: pathlib.Path) -> list[int]:
-    """Orders files in folders named after versions: 10.0.0 is after 9.0.0."""
-    return [int(part) if part.isdigit() else -1 for part in path.parent.name.split(".")]

@@ -152,3 +152,8 @@ def count_examples(split: str, sizes: Mapping[str, int]) -> int:
             f"tfds_splits: {split!r}; expected one of {', '.join(sizes)}, or a part such as "
             "train[:80%]"
         ) from None
+
+
+def version_key(path: pathlib.Path) -> list[int]:
+    """Orders files in folders named after versions: 10.0.0 is after 9.0.0."""
+    return [int(part) if part.isdigit() else -1 for part in path.parent.name.split(".")]

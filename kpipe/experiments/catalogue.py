@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import hashlib
 import itertools
+import json
 import os
 import pathlib
 import textwrap

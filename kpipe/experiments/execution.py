@@ -77,7 +77,9 @@ class Execution:
         predictions = self._timed("evaluate", lambda: self._evaluate(model))
         predictions = self._add_baselines(model, predictions)
         metrics = self._attempt("metrics", lambda: self._measure(model, predictions))
-        if self._attempt("export", lambda: self._export(model, predictions)):
+        before = len(record.problems)
+        self._attempt("export", lambda: self._export(model, predictions))
+        if len(record.problems) == before:
             record.proof = self._attempt("proof", self._prove)
         record.times = {**self.times, "train": history.seconds}
         if record.proof and metrics is not None:
@@ -350,10 +352,9 @@ class Execution:
         """
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
-    def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> bool:
+    def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
         export(self.folder, self.task.endpoints(model, self.data, predictions))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
-        return True
 
     def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)

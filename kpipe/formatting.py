@@ -241,10 +241,10 @@ def value(content: object, exact: bool = False) -> str:
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Writes rows as CSV, with all their keys as columns.
+    r"""Writes rows as CSV, with all their keys as columns.
 
     Example:
-        to_csv([{"a": 1}, {"b": 2}])  # "a,b\\n1,\\n,2\\n"
+        to_csv([{"a": 1}, {"b": 2}])  # "a,b\n1,\n,2\n"
     """
     content = io.StringIO()
     names = dict.fromkeys(name for row in rows for name in row)

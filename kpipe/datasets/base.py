@@ -14,7 +14,7 @@ from ..errors import UserError, first_line
 from .augmentation import Augmentation
 from .columns import Column, category_sizes
 from .corrections import Corrections
-from .prepared import check_descriptions, check_examples, note_descriptions
+from .prepared import check_descriptions, check_examples, check_no_rest, note_descriptions
 from .source import Source, from_arrays, generated
 from .vectorization import Vectorization
 
@@ -241,10 +241,10 @@ class Dataset:
             (folder / self.name / self.config).glob("*/dataset_info.json"), key=version_key
         )
         if not versions:
+            check_no_rest(folder / self.name / self.config, self.name)
             return None
         path = versions[-1]
-        if not new:
-            check_descriptions(path.parent, self.name)
+        check_descriptions(path.parent, self.name, new)
         try:
             content = path.read_bytes()
             info = json.loads(content)

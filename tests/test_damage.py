@@ -349,6 +349,10 @@ def test_a_damaged_file_of_examples_is_named(tmp_path, name, content, message):
     for part in ("train", "test"):
         (tmp_path / f"mine-{part}.tfrecord-00000-of-00001").write_bytes(b"0" * 52)
     prepared.check_examples(tmp_path, "mine", {"splits": parts})
+    with pytest.raises(UserError, match=r"dataset_info.json: its name is 'mime'; expected 'mine'"):
+        prepared.check_examples(tmp_path, "mine", {"name": "mime", "splits": parts})
+    with pytest.raises(UserError, match=r"dataset_info\.json is missing, mine-test.* is there"):
+        prepared.check_no_rest(tmp_path.parent, "mine")
     path = tmp_path / f"mine-{name}.tfrecord-00000-of-00001"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=message):

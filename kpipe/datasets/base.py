@@ -17,6 +17,7 @@ from .corrections import Corrections
 from .prepared import (
     check_descriptions,
     check_examples,
+    check_no_rest,
     count_examples,
     damaged_shard,
     note_descriptions,
@@ -249,10 +250,10 @@ class Dataset:
             (folder / self.name / self.config).glob("*/dataset_info.json"), key=version_key
         )
         if not versions:
+            check_no_rest(folder / self.name / self.config, self.name)
             return None
         path = versions[-1]
-        if not new:
-            check_descriptions(path.parent, self.name)
+        check_descriptions(path.parent, self.name, new)
         try:
             content = path.read_bytes()
             info = json.loads(content)

@@ -16,17 +16,34 @@ _FRAME = 16  # bytes of a TFRecord besides the example
 _POINTER = b"version https://git-lfs"
 
 
-def check_descriptions(folder: pathlib.Path, name: str) -> None:
+def check_no_rest(folder: pathlib.Path, name: str) -> None:
+    """Refuses a dataset whose dataset_info.json is missing; what TFDS is writing is not looked at.
+
+    Args:
+        folder: Folder of the dataset, without a version that could be read.
+        name: Name of the dataset.
+
+    Raises:
+        UserError: There are files of examples.
+    """
+    for path in sorted(folder.glob("*/*.tfrecord*")):
+        if "incomplete" not in path.parent.name:
+            missing = path.with_name("dataset_info.json")
+            raise UserError(f"{missing} is missing, {path.name} is there; prepare {name} again")
+
+
+def check_descriptions(folder: pathlib.Path, name: str, new: bool = False) -> None:
     """Compares the files that describe a dataset with those of its first use.
 
     Args:
         folder: Folder of the dataset's version, with dataset_info.json.
         name: Name of the dataset.
+        new: Whether it was just prepared, so that an older note is about other files.
 
     Raises:
         UserError: A file is missing, damaged or changed; the message names it.
     """
-    if (note := _note(folder, name)).is_file():
+    if not new and (note := _note(folder, name)).is_file():
         remedy = f"prepare {name} again, or, if it is right, remove {note}"
         manifest.check(folder, note=note, remedy=remedy)
 
@@ -53,6 +70,10 @@ def check_examples(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> 
     Raises:
         UserError: A file is missing, cut, empty or a Git LFS pointer; the message names it.
     """
+    if info.get("name", name) != name:
+        raise UserError(
+            f"{folder / 'dataset_info.json'}: its name is {info['name']!r}; expected {name!r}"
+        )
     if info.get("fileFormat", "tfrecord") != "tfrecord":
         return
     for part in info["splits"]:

@@ -92,14 +92,14 @@ def test_a_signal_ends_a_validation_which_is_done_again_with_the_same_bits(tmp_p
         assert name == "seconds" or rest.columns[name] == values
 
 
-def test_a_signal_after_the_last_step_is_not_forgotten(tmp_path):
-    class Last(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(Interrupted, match="stopped by SIGINT at step 4"):
-        train(network(), points(), tmp_path, [Last()], epochs=1)
-    assert train(network(), points(), tmp_path, epochs=1).resumed_at == 4
+@pytest.mark.parametrize(("hook", "step"), [("on_train_batch_begin", 1), ("on_epoch_end", 4)])
+def test_a_signal_in_a_step_or_after_the_last_one_ends_the_run_at_a_commit(tmp_path, hook, step):
+    callback = keras.callbacks.Callback()
+    setattr(callback, hook, lambda number, logs=None: signal.raise_signal(signal.SIGINT))
+    settings = {"epochs": 1, "checkpoint_seconds": 3600.0}
+    with pytest.raises(Interrupted, match=f"stopped by SIGINT at step {step}"):
+        train(network(), points(), tmp_path, [callback], **settings)
+    assert max((tmp_path / "checkpoints").iterdir()).name == f"step-{step:012d}"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -180,9 +180,10 @@ def test_weights_that_are_not_finite_are_never_the_best(tmp_path):
             if self.model.stop_training:
                 self.model.layers[-1].bias.assign([np.nan])
 
-    model = network()
+    model, plateau = network(), keras.callbacks.ReduceLROnPlateau("val_loss")
     with pytest.raises(RunError, match="a weight became NaN or infinite in epoch 2"):
-        train(model, points(), tmp_path, [Poison()])
+        train(model, points(), tmp_path, [Poison(), plateau])
+    assert "_is_improvement" in vars(plateau)  # of `ignore_nan`
     assert np.isfinite(model.get_weights()[-1]).all()  # the best so far
 
 

@@ -1,7 +1,6 @@
 import itertools
 import json
 import re
-import signal
 import weakref
 
 import keras
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from kpipe import Trainer
-from kpipe.errors import RunError, Stopped, UserError
+from kpipe.errors import RunError, UserError
 from kpipe.training import choose_plan, leaf_layers, weights_sha256
 
 
@@ -209,17 +208,6 @@ def test_no_state_is_named_where_none_was_kept(few, small_model, tmp_path):
     with pytest.raises(RunError, match=r"NaN or infinite in epoch 1, .*learning_rate$"):
         train(small_model(optimizer), few, tmp_path, checkpoint_seconds=3600.0)
     assert not (tmp_path / "checkpoints").exists()
-
-
-def test_a_signal_ends_after_a_commit_and_the_run_resumes_there(few, small_model, tmp_path):
-    class Interrupt(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            if batch == 5:
-                signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(Stopped, match="stopped by SIGTERM at step 6"):
-        train(small_model(), few, tmp_path, [Interrupt()], checkpoint_seconds=3600.0)
-    assert train(small_model(), few, tmp_path).resumed_at == 6
 
 
 def test_a_budget_ends_the_training_in_time(few, small_model):

@@ -44,9 +44,9 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
     """
     folder = pathlib.Path(folder)
     model_folder = export_folder(folder)
+    _check_manifest(folder)  # damage is told as damage; whoever plants a model plants a manifest
     if not trust:
         check_graph(model_folder)
-    _check_manifest(folder)
     try:
         loaded = tf.saved_model.load(str(model_folder))
         signatures = dict(loaded.signatures)

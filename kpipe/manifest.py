@@ -72,6 +72,8 @@ def _find_damage(folder: pathlib.Path, path: pathlib.Path, parts: tuple[str, ...
         file = folder / name
         try:
             size = file.stat().st_size
+            if not file.is_file():  # reading a device may never end
+                return f"{file} is not a file"
             same = sizes[name] in (None, size) and sha256(file) == digests[name]
         except (FileNotFoundError, NotADirectoryError):
             return f"{file} is missing, but listed in {path.name}"

@@ -126,10 +126,15 @@ def test_a_planted_model_with_a_manifest_is_refused_on_the_command_line(
     hostile.make_edited(
         "nested_call", finished_run.folder / "serving" / "1", run / "serving" / "1", canary
     )
-    manifest = json.loads((run / "manifest.json").read_text())
-    pb = "serving/1/saved_model.pb"
-    manifest["files"][pb]["sha256"] = files.sha256(run / pb)
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    listed = json.loads((run / "manifest.json").read_text())["files"]
+    for name in listed:
+        if (run / name).is_file():
+            size = (run / name).stat().st_size
+            listed[name] |= {"sha256": files.sha256(run / name), "size": size}
+    files.write_json(
+        run / "manifest.json",
+        {"files": {name: entry for name, entry in listed.items() if (run / name).is_file()}},
+    )
     image = tmp_path / "x.png"
     image.write_bytes(tf.io.encode_png(np.zeros((28, 28, 1), np.uint8)).numpy())
     assert cli.main(["predict", str(run), str(image)]) == 2

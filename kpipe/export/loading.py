@@ -45,12 +45,13 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
     """
     folder = pathlib.Path(folder)
     model_folder = export_folder(folder)
-    if not trust:
-        check_graph(model_folder)
+    # Damage is told as damage; but whoever plants a model plants a manifest.
     if model_folder != folder and (folder / "manifest.json").is_file():
         files.check_manifest(folder, "serving", remedy="export it again")
     elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
         files.check_manifest(model_folder, remedy="export it again")
+    if not trust:
+        check_graph(model_folder)
     try:
         with without_patterns(model_folder) as readable:
             loaded = tf.saved_model.load(str(readable))

@@ -200,11 +200,12 @@ def test_a_hundred_kills_during_export_leave_no_chimera(tmp_path):
         shutil.rmtree(serving)
         shutil.copytree(tmp_path / "before" / "serving", serving)
         child = forked(lambda: writing.export(tmp_path, versioned(2)))
-        # In a third of the tries while the finished folder is synced and renamed.
-        wanted = ".1.part-*/assets/version.txt" if attempt % 3 == 0 else ".1.part-*"
-        while not list(serving.glob(wanted)) and os.waitpid(child, os.WNOHANG) == (0, 0):
-            time.sleep(0.0005)
-        time.sleep(chance.choice([0, 0.002, 0.01]) if attempt % 3 == 0 else chance.uniform(0, 0.3))
+        # While it is written, while it is synced, and between the two renames.
+        wanted = (".1.part-*", ".1.part-*/assets/version.txt", ".1.part-*")[attempt % 3]
+        many = 2 if attempt % 3 == 2 else 1
+        while len(list(serving.glob(wanted))) < many and os.waitpid(child, os.WNOHANG) == (0, 0):
+            pass
+        time.sleep((chance.uniform(0, 0.3), chance.uniform(0, 0.05), 0)[attempt % 3])
         try:
             os.kill(child, signal.SIGKILL)
             killed = ended(child) == -signal.SIGKILL

@@ -1,8 +1,6 @@
 """Verifies a finished run: its files against its manifest, its export against the golden cases."""
 
 import dataclasses
-import importlib
-import importlib.util
 import os
 import pathlib
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from collections.abc import Iterator
 from . import files, formatting
 from .errors import RunError, UserError
 from .export import prove
+from .export.scanning import check_graph
 from .records import Record, read_record
 
 SHOWN = 10  # names on a line
@@ -159,7 +158,7 @@ def _verify_export(result: Verification, record: Record) -> None:
     test_files = [files.home() / name for name in record.data.test_files]
     missing = [path for path in test_files if not path.is_file()]
     try:
-        _scan(result.folder)
+        check_graph(result.folder)
         proof = prove(result.folder, [] if missing else test_files)
     except (UserError, RunError) as error:
         result._say(str(error), problem=True)
@@ -179,10 +178,3 @@ def _verify_export(result: Verification, record: Record) -> None:
         result._say(f"test split: not replayed, since {missing[0]} does not exist any more")
     else:
         result._say("test split: not replayed, since run.json does not name its prepared arrays")
-
-
-def _scan(folder: pathlib.Path) -> None:
-    """Refuses an export with operations that a trained model does not have, before it is loaded."""
-    if importlib.util.find_spec("kpipe.export.scanning"):
-        scanning = importlib.import_module("kpipe.export.scanning")
-        scanning.check_graph(folder)

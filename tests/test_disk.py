@@ -113,7 +113,7 @@ def test_a_run_that_has_no_room_ends_before_its_first_step(tmp_path, small_model
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(WriteError, match=r"/run: the run needs about .* MB, and 1.0 MB are free"):
-        space.check_space(tmp_path / "run", small_model(), Trainer(), {"test": 10})
+        space.check_space(tmp_path / "run", small_model(), Trainer(), {"test": 10}, resumed=False)
     with pytest.raises(WriteError, match="preparing needs about"):
         disk.require(tmp_path / "cache", 2_000_000, "preparing")
 

@@ -194,7 +194,8 @@ class Execution:
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
         )
-        check_space(self.folder, model, self.trainer, self.data.examples)
+        resumed = self.set_aside is None
+        check_space(self.folder, model, self.trainer, self.data.examples, resumed)
         if self.set_aside:
             self.set_aside()
         files.make_folder(self.folder)

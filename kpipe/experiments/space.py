@@ -15,20 +15,27 @@ REPORT = 5_000_000  # bytes of figures, of the page that contains them, and of a
 
 
 def check_space(
-    folder: pathlib.Path, model: keras.Model, trainer: Trainer, examples: Mapping[str, int]
+    folder: pathlib.Path,
+    model: keras.Model,
+    trainer: Trainer,
+    examples: Mapping[str, int],
+    resumed: bool,
 ) -> None:
     """Refuses to train if the disk has no room for what the run will write.
 
     Args:
-        folder: The run's folder; what an unfinished run wrote there counts as written.
+        folder: The run's folder.
         model: The model to be trained.
         trainer: Its Trainer.
         examples: Number of examples of each split.
+        resumed: Whether what the folder contains is of this run: it counts as written.
 
     Raises:
         WriteError: There is not enough room.
     """
-    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    written = 0
+    if resumed:
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     disk.require(folder, space(model, trainer, examples) - written, "the run")
 
 

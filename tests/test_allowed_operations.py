@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kpipe import models
+from kpipe.errors import UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.running import open_experiment
 from kpipe.export import export
@@ -43,7 +44,11 @@ def arrays_of(experiment, prepared):
 @pytest.mark.parametrize("name", sorted({*catalogue.names()} - OWN_DATA))
 def test_exports_of_a_pipeline_pass_in_all_variants(name, tmp_path):
     for i, keys in enumerate(variants(name)):
-        experiment = open_experiment(name, keys, data="sample", data_dir=None, seed=0)
+        try:
+            experiment = open_experiment(name, keys, data="sample", data_dir=None, seed=0)
+        except UserError:  # it contradicts another key's default
+            assert keys
+            continue
         prepared = experiment.prepare()
         model, _ = experiment.build_model(prepared)
         task = experiment.task

@@ -373,7 +373,7 @@ def test_a_run_in_a_folder_of_any_name_is_killed_resumed_and_predicted_with(tmp_
     keys = ["batch_size=64", "epochs=6", "checkpoint_seconds=0", "num_layers=0", "retrain=false"]
     command = [*KPIPE, "run", "mnist_mlp", "--data", "sample", *keys]
     run = subprocess.Popen([*command, f"--out={out}"], stdout=subprocess.DEVNULL)
-    while run.poll() is None and not [p for p in out.parent.rglob("step-*") if p.is_dir()]:
+    while run.poll() is None and not list(out.glob("*/history.csv")):
         time.sleep(0.01)
     run.kill()
     run.wait()

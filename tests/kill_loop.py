@@ -202,7 +202,7 @@ class Run:
         self.start()
         started, moment = time.monotonic(), chance.uniform(0, seconds)
         saves = chance.randint(1, 3 if self.kind == "few" else 10)
-        longest = {"tfds": 0.2, "cache": 0.05, "save": 0.02, "evaluation": 0.1, "export": 0.2}
+        longest = {"tfds": 0.2, "cache": 0.005, "save": 0.02, "evaluation": 0.1, "export": 0.2}
         delay = chance.uniform(0, longest.get(aim, 1.0))
         while self.ended() is None:
             past = time.monotonic() - started
@@ -341,7 +341,7 @@ def kills_of(run: Run, chance: random.Random, count: int, seconds: float, number
             aim = "random"
         elif run.passed(aim):
             aim = chance.choice(["export", "proof", "report"])
-        kill = run.kill(aim, chance, 0.6 * seconds, number)
+        kill = run.kill(aim, chance, 0.5 * seconds, number)
         if kill is None:  # it has ended
             break
         kills.append(kill)
@@ -368,6 +368,25 @@ def work_off(work, log, numbers, references, kills_per_run, seed, signals) -> No
         print(f"run {i} ({kind}): {len(kills)} kills, {'same' if same else 'DIFFERS'}", flush=True)
         if same:
             shutil.rmtree(run.folder)
+
+
+def work_in_parallel(jobs, work, log, numbers, *options) -> None:
+    """Divides the runs among forked workers."""
+    workers = []
+    for job in range(jobs):
+        workers.append(os.fork())
+        if not workers[-1]:
+            code = 1
+            try:
+                work_off(work, log, numbers[job::jobs], *options)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+    failed = sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0 for pid in workers)
+    if failed:
+        raise RuntimeError(f"{failed} of {jobs} workers failed")
 
 
 def append(log: pathlib.Path, entry: dict) -> None:
@@ -408,24 +427,17 @@ def loop(log, kills, runs, jobs=1, seed=0, signals=(signal.SIGKILL,), kinds=None
         controlled = "few" in kinds or any("control" in entry for entry in entries(log))
         if signal.SIGKILL in signals and not controlled:
             control(work, log, references[kinds[0]][0], kinds[0])
-        done = {e["run"] for e in entries(log) if "run" in e}
-        left = [i for i in range(runs) if i not in done]
         per_run = -(-kills // runs)
-        workers = []
-        for job in range(jobs):
-            workers.append(os.fork())
-            if not workers[-1]:
-                code = 1
-                try:
-                    work_off(work, log, left[job::jobs], references, per_run, seed, signals)
-                    code = 0
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    os._exit(code)
-        failed = sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0 for pid in workers)
-        if failed:
-            raise RuntimeError(f"{failed} of {jobs} workers failed")
+        while True:
+            finished = [entry for entry in entries(log) if "run" in entry]
+            done = {entry["run"] for entry in finished}
+            missing = kills - sum(len(entry["kills"]) for entry in finished)
+            left = [i for i in range(runs) if i not in done]
+            if not left and missing > 0:  # some runs ended before they were killed so often
+                left = list(range(max(done) + 1, max(done) + 2 + missing // per_run))
+            if not left:
+                break
+            work_in_parallel(jobs, work, log, left, references, per_run, seed, signals)
     return summary(log)
 
 

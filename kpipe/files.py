@@ -107,7 +107,11 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         if path.exists():
             replaced = _temporary_name(path)
             os.rename(path, replaced)
-            os.rename(temporary, path)
+            try:
+                os.rename(temporary, path)
+            except BaseException:
+                os.rename(replaced, path)
+                raise
             shutil.rmtree(replaced)
         else:
             os.rename(temporary, path)

@@ -20,6 +20,7 @@ from .inputs import ArrayInput, Column, Input, LabelTargets
 
 # Part of the fingerprint: raise it when the prepared arrays change.
 PREPARATION_VERSION = 2
+JPEG_VERSION = 2  # the same, of what is decoded from JPEG files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,15 +302,9 @@ def _fit(
 
 
 def _as_labels(labels: np.ndarray, source: Source) -> np.ndarray:
-    """Converts integer labels to int32, float labels to float32.
-
-    Raises:
-        UserError: Labels are neither integers nor floats.
-    """
+    """Converts integer labels to int32, float labels to float32; refuses others."""
     inputs.check_labels(labels, source)
-    if labels.dtype.kind == "f":
-        return labels.astype(np.float32)
-    return labels.astype(np.int32)
+    return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)
 
 
 def fingerprint_of(dataset: Dataset, source: Source) -> str:
@@ -327,7 +322,8 @@ def fingerprint_of(dataset: Dataset, source: Source) -> str:
 
 
 def _raw_parts(dataset: Dataset, source: Source) -> list[Any]:
-    return [dataset.name, source.kind, source.identity, dataset.input_shape, PREPARATION_VERSION]
+    parts = [dataset.name, source.kind, source.identity, dataset.input_shape, PREPARATION_VERSION]
+    return [*parts, f"JPEG {JPEG_VERSION}"] if source.has_jpeg else parts
 
 
 def _digest(parts: list[Any]) -> str:

@@ -15,7 +15,7 @@ import tensorflow as tf
 import kpipe
 from kpipe import checking, cli, datasets, environment
 from kpipe.commands import parsing
-from kpipe.datasets.base import default_data_dir
+from kpipe.datasets.prepared import default_data_dir
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue
 

@@ -19,11 +19,9 @@ def faces():
     return painter.paint(32, seed=0, size=32)[0]
 
 
-@pytest.mark.parametrize("encode", [tf.io.encode_png, tf.io.encode_jpeg])
-def test_an_image_of_the_right_size_is_decoded_as_it_is(encode, faces):
-    content = encode(faces[0])
-    expected = tf.io.decode_image(content).numpy()
-    assert np.array_equal(decode_image(content, (32, 32, 3)).numpy(), expected)
+def test_an_image_of_the_right_size_is_decoded_as_it_is(faces):
+    content = tf.io.encode_png(faces[0])
+    assert np.array_equal(decode_image(content, (32, 32, 3)).numpy(), faces[0])
 
 
 def test_a_wide_image_is_cut_to_its_central_part_and_resized():

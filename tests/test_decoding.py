@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from bad_files import bombs
-from PIL import Image
+from PIL import Image, ImageOps
 
 from kpipe.datasets.own.image_files import readable, why_unreadable
 from kpipe.errors import UserError
@@ -198,8 +198,32 @@ def test_a_gif_whose_first_frame_is_smaller_than_its_canvas_is_shown_in_its_plac
         assert np.array_equal(decoded, np.array(image.convert("RGB")))
 
 
-def test_an_ordinary_file_is_neither_changed_nor_decoded_in_another_way():
-    for content in (encode(PICTURE, "JPEG"), encode(PICTURE, "PNG"), encode(GREY, "PNG")):
+NOISY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 45, 3)).astype(np.uint8))
+LOSSY_FILES = {
+    "4:2:0": encode(NOISY, "JPEG"),
+    "4:2:2": encode(NOISY, "JPEG", subsampling=1),
+    "4:4:4": encode(NOISY, "JPEG", subsampling=0, quality=95),
+    "progressive": encode(NOISY, "JPEG", progressive=True, quality=40),
+    "grey": encode(NOISY.convert("L"), "JPEG"),
+    "CMYK": encode(NOISY.convert("CMYK"), "JPEG"),
+    "turned": encode(NOISY, "JPEG", exif=exif(6)),
+    "1 x 1": encode(NOISY.resize((1, 1)), "JPEG"),
+    "WebP": encode(NOISY, "WEBP"),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSY_FILES)
+def test_a_lossy_file_has_the_pixels_of_pillow_to_1_grey_level(kind):
+    content = LOSSY_FILES[kind]
+    assert readable(content) == content
+    with Image.open(io.BytesIO(content)) as image:
+        image = ImageOps.exif_transpose(image).convert("RGB")
+    for expected in (np.array(image), np.array(image.convert("L"))[..., None]):
+        assert np.abs(decode(content, expected.shape).astype(int) - expected).max() <= 1
+
+
+def test_a_png_is_neither_changed_nor_decoded_in_another_way():
+    for content in (encode(PICTURE, "PNG"), encode(GREY, "PNG")):
         assert readable(content) == content
         for channels in (1, 3):
             expected = tf.io.decode_image(content, channels=channels)

@@ -1,5 +1,6 @@
 """Any TFDS dataset with an image or texts, and a class."""
 
+import dataclasses
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from kpipe import data, datasets
 from kpipe.datasets.prepared import usual_splits
 from kpipe.errors import UserError
+from kpipe.inputs.images import decode_image
 
 LABELS = np.arange(30) % 3
 
@@ -76,6 +78,38 @@ def test_an_image_and_a_class_are_found_by_their_types(folder):
     assert prepared.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
+def test_jpeg_is_decoded_as_an_export_does_whatever_the_name_of_the_image(tmp_path):
+    import tensorflow_datasets as tfds
+
+    photo = tfds.features.Image(shape=(8, 8, 3), encoding_format="jpeg")
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3)).astype(np.uint8)
+    features = {"photo": photo, "kind": tfds.features.ClassLabel(num_classes=3)}
+    store(tmp_path, "fruit", features, {"photo": images, "kind": LABELS}, {"train": slice(0, 30)})
+    (shard,) = tmp_path.rglob("*.tfrecord*")
+    wanted = {"photo": tf.io.FixedLenFeature((), tf.string)}
+    encoded = [
+        tf.io.parse_single_example(record, wanted)["photo"]
+        for record in tf.data.TFRecordDataset(str(shard))
+    ]
+    dataset = datasets.from_tfds("fruit", image_size=8, data_dir=tmp_path)
+    source = dataset.find("real", tmp_path)
+    assert source.has_jpeg
+    decoded = data.prepare(dataset, source).test.inputs
+    np.testing.assert_array_equal(decoded, [decode_image(one, (8, 8, 3)) for one in encoded[24:]])
+    fast = [tf.io.decode_image(one) for one in encoded[24:]]
+    assert (decoded != fast).any()  # as version 1 of the JPEG decoding, which has other arrays
+
+
+def test_only_data_that_may_contain_jpeg_have_its_decoding_in_their_fingerprint(folder):
+    fruit = datasets.from_tfds("fruit", image_size=8, data_dir=folder)
+    source = fruit.find("real", folder)
+    assert not source.has_jpeg  # PNG, made of arrays
+    jpeg = dataclasses.replace(source, has_jpeg=True)
+    assert data.fingerprint_of(fruit, source) != data.fingerprint_of(fruit, jpeg)
+    digits = datasets.mnist()  # the sample's, as prepared since version 2
+    assert data.fingerprint_of(digits, digits.find("sample")).startswith("8e810feec4bd8a06")
+
+
 def test_texts_are_joined_and_the_official_val_is_kept(folder):
     dataset = datasets.from_tfds("notes", data_dir=folder)
     assert dataset.config == "plain" and dataset.input_shape == ()
@@ -124,14 +158,14 @@ def test_what_does_not_fit_is_one_line(name, options, message, folder):
 @pytest.mark.parametrize(
     ("name", "file", "new", "message"),
     [
-        ("fruit", "*-train.tfrecord*", lambda old: old[:-9], "{} is cut off at record 30 of 30"),
+        ("fruit", "*-train.tfrecord*", lambda old: old[:-9], "{} is cut off or changed: 4,598"),
         (
             "notes/plain",
             "*-train.tfrecord*",
             lambda _: b"version https://git-lfs",
             "{} is a Git LFS",
         ),
-        ("fruit", "features.json", lambda _: b"[]", "TFDS cannot read what is prepared there"),
+        ("fruit", "features.json", lambda _: b"[]", "{} cannot be used"),
     ],
 )
 def test_a_damaged_file_of_tfds_is_named(name, file, new, message, folder, tmp_path, monkeypatch):

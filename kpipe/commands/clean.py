@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import cleaning, files
-from ..datasets.base import default_data_dir
+from ..datasets.prepared import default_data_dir
 from .parsing import Parser
 
 CLEAN = (

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, first_line, nearest
-from .base import Dataset, default_data_dir, version_key
+from .base import Dataset
+from .prepared import default_data_dir, version_key
 from .vectorization import Vectorization
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ from .prepared import (
     check_no_rest,
     count_examples,
     damaged_shard,
+    default_data_dir,
     note_descriptions,
+    stores_jpeg,
     usual_splits,
     version_key,
 )
@@ -37,10 +39,8 @@ __all__ = [
     "Dataset",
     "Source",
     "check_kind",
-    "default_data_dir",
     "from_arrays",
     "generated",
-    "version_key",
 ]
 
 TARGETS = ("labels", "scaled labels", "inputs")
@@ -284,6 +284,7 @@ class Dataset:
             official=official,
             read=lambda split: self._read_prepared(path.parent, split, splits[split], info),
             damage=lambda split: damaged_shard(path.parent, splits[split].partition("[")[0]),
+            has_jpeg=stores_jpeg(path.parent),
         )
 
     def _read_prepared(
@@ -296,9 +297,15 @@ class Dataset:
         try:
             builder = tfds.builder_from_directory(folder)
             features = builder.info.features or {}
+            # Images are decoded as an export does; those of 16 bits and floats are refused.
+            encoded = [
+                name
+                for name in {"image", *self.features[:1]}.intersection(features)
+                if features[name].tf_dtype == tf.uint8
+            ]
             examples = builder.as_dataset(
                 split=tfds_split,
-                decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
+                decoders=dict.fromkeys(encoded, tfds.decode.SkipDecoding()),
                 shuffle_files=False,
             )
         except Exception as error:  # damaged files raise errors of many types
@@ -389,11 +396,3 @@ def check_kind(kind: str) -> None:
     """Refuses anything but the kinds of `Dataset.find`."""
     if kind not in ("real", "sample", "auto"):
         raise UserError(f"--data {kind}: expected real, sample or auto")
-
-
-def default_data_dir() -> pathlib.Path:
-    """Returns $TFDS_DATA_DIR, by default ~/tensorflow_datasets; without a home, in $KPIPE_HOME."""
-    try:
-        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    except RuntimeError:  # no HOME and an unknown user id, as in a container
-        return files.home() / "tensorflow_datasets"

@@ -184,6 +184,7 @@ def _manual_source(folder: pathlib.Path, images: pathlib.Path, official: bool) -
         examples=examples,
         official=official and examples == OFFICIAL_EXAMPLES,
         read=lambda split: _read_manual(images, rows[split]),
+        has_jpeg=True,
     )
 
 

@@ -5,6 +5,7 @@ the files of examples are compared with the sizes in dataset_info.json.
 """
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,14 @@ from ..errors import UserError
 
 _FRAME = 16  # bytes of a TFRecord besides the example
 _POINTER = b"version https://git-lfs"
+
+
+def default_data_dir() -> pathlib.Path:
+    """Returns $TFDS_DATA_DIR, by default ~/tensorflow_datasets; without a home, in $KPIPE_HOME."""
+    try:
+        return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    except RuntimeError:  # no HOME and an unknown user id, as in a container
+        return files.home() / "tensorflow_datasets"
 
 
 def check_no_rest(folder: pathlib.Path, name: str) -> None:
@@ -140,6 +149,16 @@ def damaged_shard(folder: pathlib.Path, split: str) -> str:
         if count != expected:
             return f"{path} has {count} of {expected} records"
     return ""
+
+
+def stores_jpeg(folder: pathlib.Path) -> bool:
+    """Whether the first example contains a JPEG file; TFDS need not note how images are encoded."""
+    try:
+        with open(min(folder.glob("*.tfrecord*")), "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            return b"\xff\xd8\xff" in file.read(min(size, 2**26))
+    except (OSError, ValueError):  # no or a damaged file, which is refused when it is read
+        return False
 
 
 def usual_splits(sizes: Mapping[str, int]) -> dict[str, str]:

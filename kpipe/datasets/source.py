@@ -45,6 +45,7 @@ class Source:
             or "": asked if examples cannot be read, or are too few. None if nothing is known.
         names: Function from a split's name to n names of its examples by which a user finds them,
             such as files; None if they have none but split and position.
+        has_jpeg: Whether inputs can be JPEG files, whose pixels depend on the decoder.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Source:
     look: Look | None = None
     damage: Callable[[str], str] | None = None
     names: Callable[[str], Sequence[str]] | None = None
+    has_jpeg: bool = False
 
     def names_of(self, split: str) -> "Sequence[str]":
         """Returns a name of each example of a split: a file, "row 7", or "train 7".

@@ -115,7 +115,7 @@ _SMALL = (
     rf"|BM\C{{17}}{_LOW}\x00\x00\C{_LOW}\x00\x00\C*"
 )
 _WEBP = "".join(rf"\x{flags:02x}" for flags in range(64) if flags & 0x1A)
-# What `DecodeImage` would decode wrongly, and `readable` makes an ordinary PNG: a transparent
+# What TensorFlow would decode wrongly, and `readable` makes an ordinary PNG: a transparent
 # colour of PNG and GIF, EXIF in PNG, palettes in BMP; EXIF, transparency and animation in WebP; and
 # what it does not know: TIFF, AVIF, HEIC.
 _REFUSED = (
@@ -124,10 +124,9 @@ _REFUSED = (
     rf"|RIFF\C{{4}}WEBPVP8X\C{{4}}[{_WEBP}]\C*|RIFF\C{{4}}WEBPVP8L\C{{8}}[\x10-\x1f]\C*"
     r"|II\x2a\x00\C*|MM\x00\x2a\C*|\C{4}ftyp\C*"
 )
-# What `DecodeImage` alone decodes wrongly. Byte 25 of a PNG is its type of colour: 3 is a palette,
-# which may be transparent; 4 and 6 have alpha.
-_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*|{_REFUSED}"
-_UNUSUAL_IF_GREY = _UNUSUAL + r"|BM\C*|GIF8\C*|RIFF\C*|\C*Adobe\C*"  # Adobe: may be CMYK
+# What `_decode` alone decodes wrongly or not at all. Byte 25 of a PNG is its type of colour: 3 is a
+# palette, which may be transparent; 4 and 6 have alpha.
+_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*|BM\C*|GIF8\C*|RIFF\C*|{_REFUSED}"
 
 
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
@@ -176,9 +175,9 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     is_small = tf.strings.regex_full_match(tf.strings.substr(content, 0, 32), _SMALL)
     content = tf.cond(is_small, lambda: content, lambda: _not_too_large(content))
     # EXIF comes first, or after a profile of colours; to search 64 KiB takes a tenth of the time.
-    head = tf.strings.substr(content, 0, 2**13)
+    is_unusual = tf.strings.regex_full_match(tf.strings.substr(content, 0, 2**13), _UNUSUAL)
     image = tf.cond(
-        tf.strings.regex_full_match(head, _UNUSUAL if shape[2] == 3 else _UNUSUAL_IF_GREY),
+        is_unusual if shape[2] == 3 else is_unusual | tf.io.is_jpeg(content),
         lambda: _decode_unusual(content, shape[2]),
         lambda: _decode(content, shape[2]),
     )
@@ -186,8 +185,9 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
-    image = tf.io.decode_image(content, channels=channels, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, channels))
+    """Decodes JPEG to the bits that Pillow decodes, and PNG."""
+    # The name of the operation notwithstanding; `decode_image` has the fast, inexact transform.
+    return tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE")
 
 
 # Where the sides are in a header: first byte; byte 15, if it matters; places of the bytes of width
@@ -254,16 +254,17 @@ def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
     def from_jpeg() -> tf.Tensor:
         if channels == 3:
             image = _decode(content, 3)
-        else:  # libjpeg converts no CMYK to grey
+        else:  # libjpeg's grey of colours is not that of their RGB, and it knows none of CMYK
             image = tf.cond(
-                tf.io.extract_jpeg_shape(content)[2] < 4,
+                tf.equal(tf.io.extract_jpeg_shape(content)[2], 1),
                 lambda: _decode(content, 1),
                 lambda: _as_channels(_decode(content, 3), 1),
             )
         return _turn(image, _orientation(content))
 
     def from_other() -> tf.Tensor:
-        return _as_channels(_decode(content, 3), channels)
+        image = tf.io.decode_image(content, channels=3, expand_animations=False)
+        return _as_channels(tf.ensure_shape(image, (None, None, 3)), channels)
 
     is_png = tf.equal(tf.strings.substr(content, 1, 3), b"PNG")
     return tf.cond(is_png, from_png, lambda: tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other))
@@ -271,7 +272,8 @@ def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
 
 def _orientation(content: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF orientation of a JPEG file, 1 (upright) to 8."""
-    parts = tf.strings.split(content, "Exif\0\0", maxsplit=1)
+    # Farther behind are other pictures of the same file, with EXIF of their own.
+    parts = tf.strings.split(tf.strings.substr(content, 0, 2**14), "Exif\0\0", maxsplit=1)
     found = tf.size(parts) > 1
     return tf.cond(found, lambda: _read_orientation(parts[1]), lambda: 1)
 

@@ -245,6 +245,7 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
         groups=lambda split: known.groups[rows[split]],
         look=look,
         names=lambda split: [known.images[row].path for row in rows[split]],
+        has_jpeg=any(kind.startswith("JPEG") for kind in known.scan.formats),
     )
 
 

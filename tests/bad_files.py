@@ -122,6 +122,8 @@ def odd_paths(folder):
     """Makes what has the name of an image and is none; yields kind and name."""
     os.mkfifo(folder / "pipe.png")
     yield "pipe", "pipe.png"
+    (folder / "folder.jpg").mkdir()
+    yield "empty folder", "folder.jpg"
     for kind, name, target in (
         ("link to nothing", "nothing.jpg", "/nowhere/at/all.jpg"),
         ("link loop", "loop.jpg", "loop.jpg"),

@@ -159,3 +159,19 @@ def test_val_of_its_own_array_goes_back_into_train_too():
     assert np.array_equal(inputs[0], prepared.train.inputs[-1])
     assert np.array_equal(inputs[1], prepared.val.inputs[0])
     assert labels[1] == prepared.val.labels[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int32", np.nan), ("int32", 3e9), ("bool", 0.5)],
+)
+def test_numbers_that_a_whole_input_dtype_does_not_have_are_refused(dtype, value):
+    inputs, labels = np.ones((8, 2), np.float32), np.arange(8) % 2
+    examples = {"train": (inputs, labels), "test": (inputs.copy(), labels)}
+    dataset = own.dataset(examples, input_dtype=dtype)
+    right = data.prepare(dataset, dataset.find()).train.inputs
+    assert right.dtype == dtype and (right == 1).all()
+    inputs[5, 1] = value
+    wrong = dataclasses.replace(dataset.find(), identity=f"{value}")
+    with pytest.raises(UserError, match=f"^mine train 5 contains other numbers than .*{dtype}"):
+        data.prepare(dataset, wrong)

@@ -144,7 +144,7 @@ def test_unreadable_files_are_all_named_or_left_out(tmp_path):
     message = error_of(folder, skip_bad=2)
     assert "4 of 14 files cannot be read: cats/0.png: " in message
     assert "dogs/1.png: empty file; dogs/gone.png: No such file" in message
-    assert "dogs/pipe.png: not a file but a pipe or device; " in message
+    assert "dogs/pipe.png: not a file but a folder, pipe or device; " in message
     assert "skip_bad=4" in message
     source = found(folder, skip_bad=4)[1]
     assert [name for name, _ in source.look.unreadable] == [

@@ -458,7 +458,7 @@ def with_cell(row, column, value):
         (
             lambda: with_cell(7, "area", "unknown"),
             {"target": "price"},
-            "column 'area' contains numbers, but 'unknown' in row 8; .* drop=area",
+            "column 'area' contains numbers, but 'unknown' in row 8; .* skip_bad, .* drop=area",
         ),
         (
             lambda: houses().assign(area=[np.inf, *TARGETS["weight"][1:]]),
@@ -534,6 +534,26 @@ def test_unusable_rows_are_left_out_if_that_is_asked_for(tmp_path, small_pieces)
     assert source.examples == {"train": 46, "test": 12}
     assert {name for name, _ in source.look.unreadable} == {f"houses.csv:{n}" for n in (4, 11, 44)}
     assert sum(len(pieces(source, split)[1]) for split in source.examples) == 58
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("area", "unknown", "area is no finite number"),
+        ("area", "inf", "area is no finite number"),
+        ("area", "1e60", "area is no finite number"),
+        ("built", "in May", "built is no date"),
+    ],
+)
+def test_rows_with_words_among_numbers_or_dates_are_left_out_too(column, value, reason):
+    source = datasets.table(with_cell(7, column, value), target="price", skip_bad=1).find()
+    assert source.look.unreadable == (("row 8", reason),)
+    assert sum(len(pieces(source, split)[1]) for split in source.examples) == 59
+    table = with_cell([7, 8], column, value)
+    with pytest.raises(
+        UserError, match=f"2 rows cannot be used: rows 8, 9: {reason}; .*skip_bad=2"
+    ):
+        datasets.table(table, target="price", skip_bad=1)
 
 
 def test_all_unreadable_rows_count(tmp_path):

@@ -113,8 +113,17 @@ class ArrayInput:
     usage: ClassVar[str] = "ROWS.csv"  # arguments of `kpipe predict`
 
     def prepare_one(self, value: tf.Tensor) -> tf.Tensor:
-        """Converts an example of the source to the form that the network takes."""
-        return tf.ensure_shape(tf.cast(value, self.dtype), self.shape)
+        """Converts an example of the source to the form that the network takes.
+
+        Raises:
+            tf.errors.OpError: It has another shape, or numbers that a whole type does not have.
+        """
+        converted = tf.cast(value, self.dtype)
+        if not converted.dtype.is_floating and value.dtype != converted.dtype:
+            same = tf.reduce_all(tf.cast(converted, value.dtype) == value)  # NaN is not
+            with tf.control_dependencies([tf.debugging.Assert(same, [self.dtype])]):
+                converted = tf.identity(converted)
+        return tf.ensure_shape(converted, self.shape)
 
     def write(self, folder: pathlib.Path, dataset_name: str, source: Source, split: str) -> None:
         """Writes `SPLIT_inputs.npy` and `SPLIT_labels.npy`, example by example.
@@ -192,7 +201,12 @@ class ArrayInput:
     def explain(self, example: Mapping[str, tf.Tensor]) -> str:
         """Describes why `prepare_one` refused an example."""
         shape = tuple(example["input"].shape)
-        return f"has shape {shape}; expected {self.shape} numbers"
+        if shape != self.shape:
+            return f"has shape {shape}; expected {self.shape} numbers"
+        return (
+            f"contains other numbers than those of {self.dtype}, the dataset's input_dtype; convert"
+            " them, or use another input_dtype"
+        )
 
     def open(self, folder: pathlib.Path, split: str) -> Rows:
         return Rows(load_array(folder / f"{split}_inputs.npy"))

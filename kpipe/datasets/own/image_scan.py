@@ -104,14 +104,16 @@ def list_images(folder: pathlib.Path) -> Listing:
                 status, is_folder = os.lstat(entry.path), False
             if is_folder:
                 key = (status.st_dev, status.st_ino)
-                found |= key in above or visit(entry.path, f"{name}/", above | {key})
+                inside = key in above or visit(entry.path, f"{name}/", above | {key})
+                found |= inside
+            if is_folder and (inside or ending not in ENDINGS):
                 continue
-            if ending in ENDINGS:
+            if ending in ENDINGS:  # an empty folder named as an image is one that is unreadable
                 found = True
                 images.append(File(name, *stamp_of(status)))
             else:
                 others[ending or "no ending"] += 1
-        if not found:
+        if not found and os.path.splitext(path)[1].lower() not in ENDINGS:
             empty.append(relative.rstrip("/"))
         return found
 
@@ -209,7 +211,7 @@ def _read_one(folder: pathlib.Path, file: File) -> dict[str, Any]:
     path = folder / file.path
     try:
         if path.exists() and not path.is_file():  # reading a pipe or a device may never end
-            return {**known, "reasons": "not a file but a pipe or device"}
+            return {**known, "reasons": "not a file but a folder, pipe or device"}
         content = path.read_bytes()
     except OSError as error:
         return {**known, "reasons": error.strerror or "cannot be read"}

@@ -105,7 +105,7 @@ def choose(where: str, table: TableProfile, options: Options) -> Roles:
             name: "left out: text" if use == "text" and name not in given else use
             for name, use in uses.items()
         }
-        _check_inputs(where, inputs, uses, profiles)
+        _check_inputs(where, inputs, uses, profiles, options.skip_bad)
     else:
         inputs = (options.text or _find_text(where, uses, given),)
         others = {name for name in profiles if name not in given and name not in inputs}
@@ -146,7 +146,11 @@ def _use(profile: Profile) -> str:
 
 
 def _check_inputs(
-    where: str, inputs: Sequence[str], uses: Mapping[str, str], profiles: Mapping[str, Profile]
+    where: str,
+    inputs: Sequence[str],
+    uses: Mapping[str, str],
+    profiles: Mapping[str, Profile],
+    skip_bad: int,
 ) -> None:
     if not inputs:
         listed = [f"{name} ({use})" for name, use in uses.items()]
@@ -154,12 +158,12 @@ def _check_inputs(
         raise UserError(f"{where}: no column is left as an input: {out}")
     for name in inputs:
         mixed = profiles[name].mixed
-        if mixed:
+        if mixed and not skip_bad:  # else the rows are counted, and left out
             what = "numbers" if profiles[name].kind[0] == "number" else "dates"
             rows = ", ".join(f"{value!r} in row {line}" for line, value in mixed)
             raise UserError(
                 f"{where}: column {name!r} contains {what}, but {rows}; correct them, or leave "
-                f"the column out with drop={name}"
+                f"the rows out with skip_bad, or the column with drop={name}"
             )
 
 

@@ -59,6 +59,8 @@ class RowScan:
         for found in self.inputs:
             column = frame[found.name]
             missing[found.name] = column.isna().to_numpy()
+            if self.options.skip_bad and self.options.text is None:
+                self._mark_mistakes(found, column, reasons)
             numeric = found.kind[0] == "number" and self.options.text is None
             hashes[found.name] = hash_of(pd.Series(numbers(column)) if numeric else column)
         if self.options.text is not None:
@@ -95,6 +97,19 @@ class RowScan:
         import numpy as np
 
         return np.concatenate(self.parts.pop(name))
+
+    def _mark_mistakes(self, found: Profile, column: "pd.Series", reasons: "np.ndarray") -> None:
+        """Makes bad rows of those with a value that is no finite number, or no date."""
+        import numpy as np
+
+        if found.kind[0] == "number":
+            with np.errstate(over="ignore"):
+                read, expected = np.isfinite(numbers(column).astype(np.float32)), "finite number"
+        elif found.kind[0] == "date":
+            read, expected = parse_dates(column, found.format).notna().to_numpy(), "date"
+        else:
+            return
+        reasons[~read & column.notna().to_numpy()] = f"{found.name} is no {expected}"
 
     def _labels(
         self, frame: "pd.DataFrame", reasons: "np.ndarray"

@@ -256,11 +256,10 @@ def _describe(image: "Image.Image", content: bytes) -> dict[str, Any]:
     if pixels.mode == "RGBA":
         white = Image.new("RGBA", pixels.size, "white")
         white.alpha_composite(pixels)
-        pixels = white
+        pixels = white.convert("RGB")
     is_large = min(pixels.size) >= SIDE
-    small = pixels.convert("RGB").resize(
-        (SIDE, SIDE), Image.Resampling.BOX if is_large else Image.Resampling.BILINEAR
-    )
+    resampling = Image.Resampling.BOX if is_large else Image.Resampling.BILINEAR
+    small = pixels.resize((SIDE, SIDE), resampling).convert("RGB")
     return {
         "formats": kind + ", 16 bits" * is_deep,
         "converted": [reason for reason, holds in reasons.items() if holds],

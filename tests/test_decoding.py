@@ -281,6 +281,12 @@ def test_all_damaged_files_are_named_in_one_line_with_their_reasons(tmp_path):
         assert f"{path}: {reason}" in message
 
 
+def test_files_that_only_an_older_export_refuses_are_named_too():
+    message = str(unreadable(["a.png", "b.png"], [PNG, PNG], (16, 32, 3)))
+    assert message.startswith("a.png, b.png: cannot be read as an image; ")
+    assert "the run's export cannot read all of these files" in message
+
+
 def test_a_sound_file_has_no_reason_to_be_unreadable():
     assert not any(why_unreadable(content) for content, _ in KINDS.values())
 

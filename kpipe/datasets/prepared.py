@@ -98,9 +98,8 @@ def check_examples(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> 
                 raise UserError(f"{path} is missing; prepare {name} again")
             size = path.stat().st_size
             if size < _FRAME * count:
-                with path.open("rb") as file:
-                    pointer = file.read(len(_POINTER)) == _POINTER
-                what = "a Git LFS pointer: fetch it with git lfs pull" if pointer else "cut off"
+                is_pointer = _is_pointer(path)
+                what = "a Git LFS pointer: fetch it with git lfs pull" if is_pointer else "cut off"
                 raise UserError(
                     f"{path} is {what}: it has {size:,} bytes for {count:,} examples; or prepare "
                     f"{name} again"
@@ -108,11 +107,16 @@ def check_examples(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> 
         size = sum(path.stat().st_size for path in shards)
         expected = int(part.get("numBytes", 0)) + _FRAME * sum(counts)
         if "numBytes" in part and size != expected:
-            where = f"{shards[0]}" if len(shards) == 1 else f"one of {shards[0]} to {shards[-1]}"
+            where = f"one of {shards[0]} to {shards[-1]}" if len(shards) > 1 else str(shards[0])
             raise UserError(
                 f"{where} is cut off or changed: {size:,} bytes instead of {expected:,}; prepare "
                 f"{name} again"
             )
+
+
+def _is_pointer(path: pathlib.Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
 
 
 def damaged_shard(folder: pathlib.Path, split: str) -> str:
@@ -136,9 +140,8 @@ def damaged_shard(folder: pathlib.Path, split: str) -> str:
     for path, expected in shards:
         if not path.is_file():
             return f"{path} is missing"
-        with open(path, "rb") as file:
-            if file.read(64).startswith(b"version https://git-lfs"):
-                return f"{path} is a Git LFS pointer instead of the file: git lfs pull"
+        if _is_pointer(path):
+            return f"{path} is a Git LFS pointer: fetch it with git lfs pull"
         count = 0
         try:
             for _ in tf.data.TFRecordDataset(str(path)):

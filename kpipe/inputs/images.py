@@ -148,12 +148,14 @@ def unreadable(
     paths: Sequence[Any], contents: Sequence[bytes], shape: tuple[int, ...]
 ) -> UserError:
     """Returns an error that names the files that cannot be decoded, with the reasons."""
-    bad = {}
+    bad: dict[str, str] = {}
     for path, content in zip(paths, contents, strict=True):
         try:
             decode_image(tf.constant(content), shape)
         except tf.errors.OpError as error:
             bad[str(path)] = why_unreadable(content) or first_line(error)
+    if not bad:  # an older export may refuse what is decoded now
+        bad = dict.fromkeys(map(str, paths), "the run's export cannot read all of these files")
     reasons = "; ".join(f"{path}: {why}" if len(bad) > 1 else why for path, why in bad.items())
     return UserError(
         f"{', '.join(bad)}: cannot be read as an image; convert it to JPEG or PNG ({reasons})"

@@ -46,8 +46,8 @@ def unusable_examples(found: Mapping[str, Sequence[str]]) -> UserError:
     """Returns the error of examples that cannot be prepared: names by reason."""
     said = [
         f"{names[0]} {reason}"
-        + f" (as {', '.join(names[1:NAMED])})" * (len(names) > 1)
-        + f" and {len(names) - NAMED:,} more" * (len(names) > NAMED)
+        + f" (also {', '.join(names[1:NAMED])})" * (len(names) > 1)
+        + f" (and {len(names) - NAMED:,} more)" * (len(names) > NAMED)
         for reason, names in found.items()
     ]
     more = f"; and {len(said) - NAMED:,} other reasons" * (len(said) > NAMED)

@@ -56,4 +56,4 @@ def check_weights(folder: pathlib.Path) -> None:
         UserError: They are damaged; the message names the file.
     """
     if (folder / manifest.NAME).is_file():
-        files.check_manifest(folder)
+        manifest.check(folder)

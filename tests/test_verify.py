@@ -101,6 +101,17 @@ def test_damaged_missing_and_other_files_are_named(copy, not_replayed, capsys):
     assert said.endswith("NOT VERIFIED: 3 problems\n")
 
 
+def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(
+    copy, replayed_here, monkeypatch
+):
+    def refuse(folder):
+        raise UserError(f"{folder}: refused before loading; --trust loads it")
+
+    monkeypatch.setattr(verifying, "check_graph", refuse)
+    assert kpipe.verify(copy).problems == [f"{copy}: refused before loading; --trust loads it"]
+    assert kpipe.verify(copy, trust=True).passed
+
+
 def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here):
     (copy / "notes.txt").write_text("mine")
     assert kpipe.verify(copy).passed
@@ -110,9 +121,9 @@ def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here)
     ("file", "content", "said"),
     [
         ("manifest.json", None, "manifest.json: missing"),
-        ("manifest.json", "{}", "not a manifest"),
-        ("manifest.json", '{"files": {"../x": {"sha256": ""}}}', "not a manifest"),
-        ("manifest.json", "[", "cannot be read"),
+        ("manifest.json", "{}", "not a valid manifest"),
+        ("manifest.json", '{"files": {"../x": {"sha256": ""}}}', "it lists '../x'"),
+        ("manifest.json", "[", "not a valid manifest"),
         ("run.json", "[]", "not the record of a run"),
         ("run.json", '{"format_version": 99}', "written by a newer kpipe"),
         ("run.json", '{"pipeline": "x", "command": "kpipe run x"}', "kpipe run x resumes it"),

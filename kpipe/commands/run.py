@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 from .. import files
+from ..disk import refuse_same_command
 from ..errors import UserError
 from ..experiments import catalogue, key_table
 from .parsing import (
@@ -101,6 +102,7 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
             )
     options: dict[str, Any] = dict(parse_overrides(given.overrides))
     files.home()
+    refuse_same_command(pathlib.Path(given.out))
     start(given.verbose)
     from ..experiments.running import run
 

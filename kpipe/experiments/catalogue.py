@@ -160,7 +160,7 @@ def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
             value = formatting.number(metric, metrics[metric]["value"])
             kind = record["data"]["kind"]
             if (path.parent / manifest.NAME).is_file():
-                files.check_manifest(path.parent, "run.json", "metrics.json")
+                manifest.check(path.parent, "run.json", "metrics.json")
         except (UserError, ValueError, KeyError, TypeError, AttributeError):  # unfinished, damaged
             continue
         named = "" if target.split(" ", 1)[0] == metric else f"{metric} "

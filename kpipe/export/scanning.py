@@ -99,7 +99,8 @@ def export_folder(folder: pathlib.Path) -> pathlib.Path:
     model = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
     if not (model / GRAPH).is_file():
         raise UserError(
-            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
+            f"{folder}: contains no SavedModel, {model / GRAPH} is missing; expected a run's "
+            "folder, which contains serving/1"
         )
     return model
 

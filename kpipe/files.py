@@ -105,7 +105,8 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         with writing(path):
             yield temporary
-            write_manifest(temporary, temporary.rglob("*"))
+            described = manifest.describe(temporary, temporary.rglob("*"))
+            (temporary / manifest.NAME).write_bytes(manifest.seal(described))
             for entry in sorted(temporary.rglob("*"), reverse=True):
                 _sync(entry)
             _sync(temporary)

@@ -92,6 +92,9 @@ def _verify_record(result: Verification) -> Record | None:
         result._say(f"{about}: not finished; it is resumed by: {record.command}", problem=True)
         return record
     result._say(f"{about}, {record.status} {record.finished or ''}".rstrip())
+    if record.problems:
+        said = "; ".join(record.problems)
+        result._say(f"run.json: incomplete: {said}; it is completed by: {record.command}")
     return record
 
 

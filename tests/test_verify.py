@@ -106,6 +106,14 @@ def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here)
     assert kpipe.verify(copy).passed
 
 
+def test_what_a_verified_run_lacks_is_said(copy, replayed_here):
+    record = json.loads((copy / "run.json").read_text())
+    record |= {"problems": ["figure plot failed"], "command": "kpipe run x", "checksum": None}
+    (copy / "run.json").write_text(json.dumps(record))
+    lines = kpipe.verify(copy).lines
+    assert "run.json: incomplete: figure plot failed; it is completed by: kpipe run x" in lines
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

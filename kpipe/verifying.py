@@ -71,9 +71,12 @@ def verify(folder: str | os.PathLike, *, trust: bool = False) -> Verification:
         raise UserError(f"{folder}: not the folder of a run; expected one with run.json")
     result = Verification(folder)
     record = _verify_record(result)
-    intact = _verify_files(result)
-    if intact and record:  # what is damaged is not loaded
-        _verify_export(result, record, trust)
+    if not (record and record.status == "unfinished"):
+        intact = _verify_files(result, record)
+        if intact and record:
+            _verify_export(result, record, trust)
+        elif record:  # what is damaged is not loaded
+            result._say("export: not replayed, since not all files that it needs are verified")
     failed = f"NOT VERIFIED: {formatting.counted(len(result.problems), 'problem')}"
     result._say("verified" if result.passed else failed)
     return result
@@ -87,17 +90,21 @@ def _verify_record(result: Verification) -> Record | None:
         return None
     about = f"run.json: {record.pipeline}, format {record.format_version}"
     if record.status == "unfinished":
-        result._say(f"{about}: not finished; {record.command} resumes it", problem=True)
-        return None
+        result._say(f"{about}: not finished; it is resumed by: {record.command}", problem=True)
+        return record
     result._say(f"{about}, {record.status} {record.finished or ''}".rstrip())
+    if record.problems:
+        said = "; ".join(record.problems)
+        result._say(f"run.json: incomplete: {said}; it is completed by: {record.command}")
     return record
 
 
-def _verify_files(result: Verification) -> bool:
+def _verify_files(result: Verification, record: Record | None = None) -> bool:
     """Compares all files with the manifest; returns whether a replay can read what it needs."""
     path = result.folder / manifest.NAME
     if not path.is_file():
-        result._say("manifest.json: missing; the same command completes the run", problem=True)
+        how = f"; the run is completed by: {record.command}" if record else ""
+        result._say(f"manifest.json: missing{how}", problem=True)
         return False
     try:
         listed = manifest.read(path)
@@ -112,13 +119,13 @@ def _verify_files(result: Verification) -> bool:
     planted = [name for name in unlisted if name.startswith("serving/")]
     for what, names in (("missing", missing), ("damaged or changed", damaged)):
         if names:
-            result._say(f"manifest.json: {what}: {_shown(names)}", problem=True)
+            result._say(f"files: {what}: {_shown(names)}", problem=True)
     if planted:
-        result._say(f"manifest.json: not written by the run: {_shown(planted)}", problem=True)
+        result._say(f"files: not written by the run: {_shown(planted)}", problem=True)
     if others := [name for name in unlisted if name not in planted]:
-        result._say(f"manifest.json: not listed, hence not verified: {_shown(others)}")
+        result._say(f"files: not listed in manifest.json, hence not verified: {_shown(others)}")
     if not (missing or damaged or planted):
-        result._say(f"manifest.json: all {formatting.counted(len(listed), 'file')} are as written")
+        result._say(f"files: all {formatting.counted(len(listed), 'file')} are as written")
     return not any(name.startswith(REPLAYED) for name in missing + damaged + planted)
 
 
@@ -136,7 +143,10 @@ def _shown(names: list[str]) -> str:
 
 def _verify_export(result: Verification, record: Record, trust: bool) -> None:
     """Replays the golden cases, and the test split if its arrays exist."""
-    test_files = [files.home() / name for name in record.data.test_files]
+    try:
+        test_files = [files.home() / name for name in record.data.test_files]
+    except UserError:  # no home folder, hence no prepared arrays
+        test_files = [pathlib.Path(name) for name in record.data.test_files]
     missing = [path for path in test_files if not path.is_file()]
     try:
         if not trust:
@@ -148,12 +158,10 @@ def _verify_export(result: Verification, record: Record, trust: bool) -> None:
     worst, allowed = (formatting.small(proof[name]) for name in ("max_difference", "tolerance"))
     said = f"largest difference {worst} (allowed: {allowed})"
     if proof["passed"]:
-        result._say(f"golden.npz: the export answers as the trained model did: {said}")
+        result._say(f"export: answers as the trained model did: {said}")
     else:
         words = "" if proof["labels_agree"] else "; words such as labels differ"
-        result._say(
-            f"golden.npz: the export differs from the trained model: {said}{words}", problem=True
-        )
+        result._say(f"export: differs from the trained model: {said}{words}", problem=True)
     if proof["test_examples"] is not None:
         result._say(f"test split: {proof['test_examples']:,} examples were replayed as well")
     elif missing:

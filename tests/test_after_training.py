@@ -189,6 +189,21 @@ def test_the_code_of_a_training_is_that_without_its_figures(old, new, same, pipe
     assert (before.training_sha256 == after.training_sha256) is same
 
 
+@pytest.mark.parametrize("used_in_training", [False, True])
+def test_a_module_beside_the_file_that_only_figures_use_is_not_of_the_training(
+    used_in_training, tmp_path
+):
+    path, helper = tmp_path / "mine.py", tmp_path / "drawing.py"
+    begin = "import drawing\nsize = drawing.SIZE\n" if used_in_training else "import drawing\n"
+    path.write_text(f"{begin}plots = (drawing.plot,)\n")
+    helper.write_text("SIZE = 3\ndef plot(run):\n    raise ValueError\n")
+    before = catalogue.read(path)
+    helper.write_text("SIZE = 3\ndef plot(run):\n    pass\n")
+    after = catalogue.read(path)
+    assert before.code_sha256 != after.code_sha256
+    assert (before.training_sha256 != after.training_sha256) is used_in_training
+
+
 @pytest.mark.slow  # each runs a whole pipeline, with export, proof and page
 @pytest.mark.parametrize("stage", STAGES)
 def test_any_stage_after_training_may_fail(

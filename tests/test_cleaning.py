@@ -134,6 +134,8 @@ def test_all_runs_are_listed_the_newest_first(finished_run, tmp_path, capsys, mo
     for name, content in (
         ("half/run.json", json.dumps(unfinished)),
         ("half/history.csv", "epoch,loss\n1,0.5\n2,0.4\n"),
+        ("torn/run.json", json.dumps(record | {"problems": ["report failed"], "command": "x"})),
+        ("torn/metrics.json", (tmp_path / "done" / "metrics.json").read_text()),
         ("damaged/run.json", "{"),
         ("other/run.json", "[]"),
         ("hunt/search.json", json.dumps(unfinished)),
@@ -153,6 +155,7 @@ def test_all_runs_are_listed_the_newest_first(finished_run, tmp_path, capsys, mo
     lines = capsys.readouterr().out.splitlines()
     said = " ".join(" ".join(lines).split())
     assert "unfinished, 2 of 3 epochs, last saved" in said and "resume: kpipe run x --out o" in said
+    assert "(sample data); incomplete: report failed; complete: x" in said
     assert "search, " in said and said.count("damaged: ") == 3
     assert lines.index("done") > lines.index("half")
     assert lines[lines.index("done") + 1].startswith("  finished 2001-09-0")

@@ -1,15 +1,17 @@
 """A run goes on only from its own state: continued, resumed, started over or reproduced."""
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 import kpipe
-from kpipe import Trainer, cli, environment, files, reproducing
+from kpipe import Trainer, cli, datasets, environment, files, reproducing
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.continuing import STATE, Continuation, keep_state
@@ -85,13 +87,35 @@ def test_a_run_keeps_its_last_checkpoint_unless_it_cannot_or_must_not_go_on(tmp_
         ({"epochs": 3}, r"already has 3 epochs; expected epochs=N"),
         ({}, r"already has 3 epochs"),
         ({"epochs": 9, "units_1": 32}, r"different hyperparameters: units_1=64, now 32"),
-        ({"epochs": 9, "batch_size": 32}, r"different trainer: batch_size=128, now 32"),
+        ({"epochs": 9, "batch_size": 32}, r"different trainer settings: batch_size=128, now 32"),
         ({"epochs": 9, "patience": 2}, r"expected patience=0 or a no smaller one"),
     ],
 )
 def test_what_would_be_another_training_is_not_continued(keys, said, finished_run, tmp_path):
     with pytest.raises(UserError, match=said):
         kpipe.run(continue_from=finished_run.folder, out=tmp_path, **keys)
+
+
+@pytest.mark.parametrize("of_epochs", [True, False])
+def test_a_schedule_that_depends_on_the_number_of_epochs_is_not_continued(of_epochs, tmp_path):
+    def build_model(hp):
+        steps = 64 * hp.get("epochs") if of_epochs else 640
+        schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
+        return model
+
+    def load_data(hp):
+        hp.Int("epochs", 1, 100, default=2)
+        return datasets.truth_table("xor")
+
+    pipeline = {"name": "cosine", "task": "classification", "load_data": load_data}
+    pipeline |= {"build_model": build_model, "build_trainer": lambda hp: Trainer()}
+    experiment = open_experiment(pipeline, {"epochs": 9}, data="auto", data_dir=None, seed=0)
+    continued = Continuation(tmp_path, Record(pipeline="cosine", trainer={"epochs": 2}))
+    refused = pytest.raises(UserError, match="the optimizer of cosine depends on the number")
+    with refused if of_epochs else contextlib.nullcontext():
+        continued._check_schedule(experiment)
 
 
 def test_a_run_is_continued_only_under_its_own_versions_and_threads(

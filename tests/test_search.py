@@ -200,7 +200,7 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
 
     assert "no trial was completed" in again()
     own.write_text(OWN + "x = 1\n")
-    assert "contains a search with a different code_sha256: the code was edited; --fresh" in again()
+    assert "contains a search with different code: the code was edited; --fresh" in again()
     folder = next(tmp_path.glob("mine,*"))
     (folder / "search.json").rename(tmp_path / "other.json")  # of an older kpipe
     assert "no trial was completed" in again() and len(failing) == 1  # resumed

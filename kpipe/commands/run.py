@@ -15,6 +15,7 @@ from .parsing import (
     add_corrections,
     add_pipeline,
     add_verbose,
+    check_folder,
     common_options,
     find_pipeline,
     own_overrides,
@@ -101,6 +102,7 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
                 "as epochs=60"
             )
     options: dict[str, Any] = dict(parse_overrides(given.overrides))
+    check_folder(given.continue_from)
     files.home()
     refuse_same_command(pathlib.Path(given.out))
     start(given.verbose)

@@ -79,7 +79,10 @@ def _state(path: pathlib.Path) -> str:
         if status == "unfinished" and kind == "learning curve":
             return f"{kind}, {when}"
         if status != "unfinished":
-            return f"{_kind(kind)}{status} {when}{_result(path, content)} ({data} data)"
+            said = f"{_kind(kind)}{status} {when}{_result(path, content)} ({data} data)"
+            if problems := content.get("problems"):
+                said += f"; incomplete: {'; '.join(problems)}; complete: {command}"
+            return said
         if cleaning.is_locked(path.parent):
             return f"{_kind(kind)}running, {_progress(path, content)} ({data} data)"
         progress = _progress(path, content)

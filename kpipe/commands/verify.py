@@ -1,7 +1,7 @@
 """`kpipe verify`: verifies finished runs."""
 
 from ..errors import UserError
-from .parsing import Parser, add_verbose, start
+from .parsing import Parser, add_verbose, check_folder, start
 
 VERIFY = (
     "Verify finished runs, also years later or as copies: the hash of every file, and the answers "
@@ -27,6 +27,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse(arguments)
     if not given.folders:
         raise UserError("nothing to verify; expected kpipe verify RUN ...")
+    for folder in given.folders:
+        check_folder(folder)
     start(given.verbose)
     from ..verifying import verify
 

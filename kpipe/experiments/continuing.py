@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..records import Record, describe_difference, open_run
 from ..training import History, Trainer
 from . import catalogue
-from .describing import check_same, check_same_bits, new_record
+from .describing import NAMED, check_same, check_same_bits, new_record
 from .experiment import Experiment
 
 STATE = "state"  # folder of a finished run
@@ -122,7 +122,7 @@ class Continuation:
             setattr(now, name, fixed | kept)
             if getattr(now, name) != old:
                 raise UserError(
-                    f"{self.folder} cannot be continued with a different {name}: "
+                    f"{self.folder} cannot be continued with different {NAMED.get(name, name)}: "
                     f"{describe_difference(then, now, name)}; only epochs and patience may differ"
                 )
         check_same(path, then, now, ELSE)

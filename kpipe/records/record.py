@@ -265,7 +265,7 @@ def check_files(folder: pathlib.Path, record: Record, *names: str) -> None:
     elif record.format_version >= 4:
         raise UserError(
             f"{folder / manifest.NAME} is missing: the run was not completed, or not copied whole; "
-            f"the same call completes it: {record.command}"
+            f"it is completed by: {record.command}"
         )
 
 

@@ -235,6 +235,14 @@ def openings(folder, home):
     return Artefact([path], use)
 
 
+def test_a_trial_that_the_oracle_did_not_note_is_created_again(tmp_path):
+    tuner(tmp_path, None)
+    (tmp_path / "trial_1").mkdir()
+    files.write_json(tmp_path / "trial_1" / "trial.json", {"trial_id": "1"})
+    tuner_files.check_whole(tmp_path)
+    assert [path.name for path in tmp_path.glob("trial_*")] == ["trial_0"]
+
+
 KINDS = (
     *(features, checkpoint, finished, model, export, bare_export, unfinished, curve, folds, tuner),
     *(descriptions, openings),

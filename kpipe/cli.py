@@ -20,15 +20,15 @@ usage: kpipe COMMAND ...
   kpipe run NAME --help           show what a pipeline does, and its keys
   kpipe run FOLDER                train on your own images, one folder per class
   kpipe run FILE target=COLUMN    train on your own texts or table
+  kpipe run --continue RUN ...    train a finished run for more epochs
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
-  kpipe run --continue RUN epochs=N  continue a finished run
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
   kpipe runs                      list all runs, finished or not
   kpipe verify RUN ...            verify files and answers of finished runs
   kpipe reproduce RUN             train a run again and compare
   kpipe clean                     list what can be freed, and ask
-  kpipe check-labels NAME_OR_DATA list labels that are probably wrong
+  kpipe check-labels NAME ...     list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
   kpipe --version                 show the version
 

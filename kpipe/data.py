@@ -369,25 +369,21 @@ def _take_some(train: Split, count: int, seed: int) -> Split:
         )
     if count == len(train):
         return train
-    rows, _ = _cut(train, seed, train_size=count)
-    return dataclasses.replace(train, rows=rows)
-
-
-def _cut(split: Split, seed: int, **sizes: float) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.model_selection import train_test_split
 
-    labels = split.labels[split.rows]
+    labels = train.labels[train.rows]
     # Only classes can be stratified.
     stratify = labels if labels.ndim == 1 and labels.dtype.kind == "i" else None
     try:
-        parts = train_test_split(split.rows, random_state=seed, stratify=stratify, **sizes)
+        rows, _ = train_test_split(
+            train.rows, train_size=count, random_state=seed, stratify=stratify
+        )
     except ValueError as error:  # a class with too few examples, or a part for too few classes
-        wanted = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise UserError(
-            f"{len(split):,} training examples cannot be divided with every class in both parts "
-            f"({wanted}): {error}; use more examples of each class"
+            f"train_examples={count}: {len(train):,} training examples cannot be divided with "
+            f"every class in both parts: {error}; use more examples of each class"
         ) from None
-    return np.sort(parts[0]), np.sort(parts[1])
+    return dataclasses.replace(train, rows=np.sort(rows))
 
 
 def count_shared(first: Split, second: Split) -> int:

@@ -82,13 +82,6 @@ class Stopped(_OneLine, SystemExit):
         self.code = self.exit_code
 
 
-# What ends a run by a signal.
-STOPS: dict[int, type[Interrupted | Stopped]] = {
-    signal.SIGINT: Interrupted,
-    signal.SIGTERM: Stopped,
-}
-
-
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
     """Turns Ctrl-C within the block into `Interrupted`, and SIGTERM into `Stopped`.

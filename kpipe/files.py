@@ -13,11 +13,9 @@ from typing import Any, TypeVar
 from . import manifest
 from .disk import lock, writing
 from .errors import UserError
-from .manifest import check as check_manifest
 from .manifest import sha256
 
 __all__ = [
-    "check_manifest",
     "home",
     "is_intact",
     "lock",
@@ -89,8 +87,14 @@ def write_manifest(folder: pathlib.Path, paths: Iterable[pathlib.Path], **about:
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block ends without an error.
 
-    An existing folder at `path` is replaced. The folder gets a manifest. Files are synced before
-    the rename.
+    The folder gets a manifest. Files are synced before the rename. An existing folder at `path` is
+    replaced: a kill between the two renames leaves none there, and what was replaced is removed
+    with other leftovers. Nothing is lost, since only what can be made again is replaced: caches,
+    the commit of a step beside that of an earlier one, and parts of a run that is not complete,
+    which the same command completes.
+
+    Raises:
+        WriteError: The disk is full.
 
     Example:
         with new_folder(Path("model")) as folder:
@@ -99,25 +103,32 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     temporary = _temporary_name(path)
     make_folder(temporary)
     try:
-        yield temporary
-        write_manifest(temporary, temporary.rglob("*"))
-        for entry in sorted(temporary.rglob("*"), reverse=True):
-            _sync(entry)
-        _sync(temporary)
-        if path.exists():
-            replaced = _temporary_name(path)
-            os.rename(path, replaced)
-            try:
-                os.rename(temporary, path)
-            except BaseException:
-                os.rename(replaced, path)
-                raise
-            shutil.rmtree(replaced)
-        else:
-            os.rename(temporary, path)
-        _sync(path.parent)
+        with writing(path):
+            yield temporary
+            described = manifest.describe(temporary, temporary.rglob("*"))
+            (temporary / manifest.NAME).write_bytes(manifest.seal(described))
+            for entry in sorted(temporary.rglob("*"), reverse=True):
+                _sync(entry)
+            _sync(temporary)
+            _replace(path, temporary)
+            _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(path: pathlib.Path, temporary: pathlib.Path) -> None:
+    """Renames a folder to `path`; one that exists there is removed afterwards."""
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    replaced = _temporary_name(path)
+    os.rename(path, replaced)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(replaced, path)
+        raise
+    shutil.rmtree(replaced)
 
 
 def open_or_write(
@@ -168,7 +179,7 @@ def _find_damage(path: pathlib.Path) -> str:
     try:
         written = (path / manifest.NAME).stat().st_mtime_ns
         if _intact.get(path) != written:
-            check_manifest(path)
+            manifest.check(path)
             _intact[path] = written
     except OSError:
         return f"{path} has no {manifest.NAME}: an older kpipe wrote it, or it is incomplete"

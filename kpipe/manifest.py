@@ -51,37 +51,65 @@ def check(
     Example:
         check(folder, "metrics.json", "serving")
     """
-    if reason := _find_damage(folder, note or folder / NAME, parts):
-        raise UserError(f"{reason}; {remedy}" if remedy else reason)
+    try:
+        if reason := _find_damage(folder, note or folder / NAME, parts):
+            raise UserError(reason)
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}" if remedy else str(error)) from None
+
+
+def read(path: pathlib.Path) -> dict[str, tuple[str, int | None]]:
+    """Reads a manifest: SHA-256 and size of each file, by its name in the folder.
+
+    Raises:
+        UserError: It is missing, or not a manifest; the message names it.
+    """
+    try:
+        content: Any = unseal(path.read_bytes())
+        listed = {
+            n: (str(entry["sha256"]), entry.get("size")) for n, entry in content["files"].items()
+        }
+        if outside := [name for name in listed if ".." in pathlib.PurePath(name).parts]:
+            raise ValueError(f"it lists {outside[0]!r}")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a valid manifest ({type(error).__name__}: {error})"
+        ) from None
+    return listed
 
 
 def _find_damage(folder: pathlib.Path, path: pathlib.Path, parts: tuple[str, ...]) -> str:
-    try:
-        content: Any = unseal(path.read_bytes())
-        digests = {name: str(entry["sha256"]) for name, entry in content["files"].items()}
-        sizes = {name: entry.get("size") for name, entry in content["files"].items()}
-    except FileNotFoundError:
-        return f"{path} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"{path} is not a valid manifest ({type(error).__name__}: {error})"
-    chosen = {part: [name for name in digests if _is_in(name, part)] for part in parts}
+    listed = read(path)
+    chosen = {part: [name for name in listed if _is_in(name, part)] for part in parts}
     for part, names in chosen.items():
         if not names:
             return f"{folder / part} is not listed in {path}"
-    for name in sorted({name for names in chosen.values() for name in names} or digests):
-        file = folder / name
-        try:
-            size = file.stat().st_size
-            if not file.is_file():  # reading a device may never end
-                return f"{file} is not a file"
-            same = sizes[name] in (None, size) and sha256(file) == digests[name]
-        except (FileNotFoundError, NotADirectoryError):
-            return f"{file} is missing, but listed in {path.name}"
-        except (OSError, ValueError) as error:
-            return f"{file} cannot be read ({error})"
-        if not same:
-            return f"{file} is damaged or changed: it differs from {path.name}"
+    for name in sorted({name for names in chosen.values() for name in names} or listed):
+        if change := find_change(folder / name, *listed[name]):
+            return f"{folder / name} {change}, according to {path.name}"
     return ""
+
+
+def find_change(file: pathlib.Path, digest: str, size: int | None) -> str:
+    """Returns how a file differs from its entry in a manifest, or "".
+
+    Args:
+        file: The file.
+        digest: Its SHA-256 when it was written.
+        size: Its size; None if it was not noted.
+    """
+    try:
+        now = file.stat().st_size
+        if not file.is_file():  # reading a device may never end
+            return "is not a file"
+        same = size in (None, now) and sha256(file) == digest
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({error})"
+    return "" if same else "is damaged or changed"
 
 
 def _is_in(name: str, part: str) -> bool:

@@ -20,16 +20,19 @@ import sys
 import warnings
 
 from . import files
-from .errors import UserError
+from .errors import UserError, WriteError
 
 MAX_LOG_BYTES = 1_000_000  # a larger file is renamed, and replaces the previous renamed one
 
 # A line of absl's log begins with its severity and the date; F, a fatal error, is shown. The
 # process ends when all writers have ended, for whatever reason.
 _SORT_LINES = """
-import re, sys
+import os, re, sys
 log = open(sys.argv[1], "ab", buffering=0)
-of_log = re.compile(rb"[IWE][0-9]{4} |WARNING: All log messages before |To enable the following ")
+hidden = b"IW" if sys.argv[1] == os.devnull else b"IWE"
+of_log = re.compile(
+    rb"[" + hidden + rb"][0-9]{4} |WARNING: All log messages before |To enable the following "
+)
 for line in sys.stdin.buffer:
     if of_log.match(line):
         try:
@@ -51,8 +54,8 @@ def move_logs() -> pathlib.Path | None:
     descriptor 2 leads to the output of a cell, and `sys.stderr` does not depend on it.
 
     Returns:
-        The file, or None if nothing was moved: on Windows, if `sys.stderr` is closed or replaced,
-        or if the file cannot be written.
+        The file, or the null device if it cannot be written, and then errors are shown; None if
+        nothing was moved: on Windows, or if `sys.stderr` is closed or replaced.
     """
     kernel = in_kernel()
     if kernel:  # tqdm, which TFDS imports, warns if ipywidgets are missing
@@ -66,7 +69,7 @@ def move_logs() -> pathlib.Path | None:
             return None
         path = _begin_log()
         terminal = os.dup(2)
-    except (io.UnsupportedOperation, OSError, UserError):
+    except (io.UnsupportedOperation, OSError):
         return None
     reading, writing = os.pipe()
     try:
@@ -103,14 +106,17 @@ def in_kernel() -> bool:
 
 
 def _begin_log() -> pathlib.Path:
-    path = files.home() / "logs" / "tensorflow.log"
-    files.make_folder(path.parent)
-    if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
-        os.replace(path, path.with_name("tensorflow.old.log"))
-    now = datetime.datetime.now().isoformat(" ", "seconds")
-    with open(path, "a", encoding="utf-8", errors="backslashreplace") as log:
-        log.write(f"\n{now} process {os.getpid()}: {shlex.join(sys.argv)}\n")
-    return path
+    try:
+        path = files.home() / "logs" / "tensorflow.log"
+        files.make_folder(path.parent)
+        if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
+            os.replace(path, path.with_name("tensorflow.old.log"))
+        now = datetime.datetime.now().isoformat(" ", "seconds")
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"\n{now} process {os.getpid()}: {shlex.join(sys.argv)}\n")
+        return path
+    except (OSError, UserError, WriteError):  # no home folder, a read-only one or a full disk
+        return pathlib.Path(os.devnull)
 
 
 def _restore(terminal: int, sorter: subprocess.Popen) -> None:

@@ -305,16 +305,17 @@ class _Search(keras_tuner.HyperModel):
             else:  # Hyperband has loaded the weights of an earlier trial
                 check_weights(self.folder / "tuner" / f"trial_{hp.values.get('tuner/trial_id')}")
             experiment.task.check(model, prepared)
-            history = self._trainer(hp).fit(
-                model,
-                prepared,
-                seed=experiment.seed,
-                plan=experiment.plan,
-                budget=experiment.budget,
-                callbacks=callbacks,
-                epochs=epochs,
-                initial_epoch=initial_epoch,
-            )
+            with files.writing(self.folder / "tuner"):  # keras-tuner's callbacks save weights
+                history = self._trainer(hp).fit(
+                    model,
+                    prepared,
+                    seed=experiment.seed,
+                    plan=experiment.plan,
+                    budget=experiment.budget,
+                    callbacks=callbacks,
+                    epochs=epochs,
+                    initial_epoch=initial_epoch,
+                )
         except WriteError as error:  # no trial's fault: the same command resumes the search
             raise keras_tuner.errors.FatalError(str(error)) from error
         except (RunError, UserError) as error:  # this trial has failed; the search continues

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -31,12 +32,18 @@ def checked_json() -> Iterator[None]:
 def check_whole(folder: pathlib.Path) -> None:
     """Refuses a folder of keras-tuner from which a file is missing; without trials it is new.
 
+    A trial that was noted while the process was killed, before the oracle noted it too, is removed:
+    keras-tuner would count it and never train it. It is created again with the same values.
+
     Raises:
         UserError: A file is missing or damaged; the message names it.
     """
     if not any(folder.glob("trial_*")):
         return
     oracle: Any = files.read_json(folder / "oracle.json")
+    for path in folder.glob("trial_*"):
+        if path.name.removeprefix("trial_") not in oracle["start_order"]:
+            shutil.rmtree(path)
     for trial in oracle["start_order"]:
         files.read_json(folder / f"trial_{trial}" / "trial.json")
     if oracle["end_order"]:  # without it keras-tuner starts over
@@ -56,4 +63,4 @@ def check_weights(folder: pathlib.Path) -> None:
         UserError: They are damaged; the message names the file.
     """
     if (folder / manifest.NAME).is_file():
-        files.check_manifest(folder)
+        manifest.check(folder)

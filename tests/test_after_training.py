@@ -7,7 +7,7 @@ import pytest
 
 import kpipe
 from kpipe import files, report
-from kpipe.errors import RunError, UserError
+from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments import catalogue, execution
 from kpipe.records import open_run
 from kpipe.tasks import classification
@@ -66,6 +66,14 @@ def fail(*_, **__):
     raise MemoryError("Unable to allocate 9 TiB")
 
 
+def fill_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def refuse(folder):
+    raise UserError(f"{folder}: operation 'Roll' in node 'x'; --trust loads it")
+
+
 def break_(patch, stages):
     for stage in stages:
         patch.setattr(*STAGES[stage], fail)
@@ -115,13 +123,20 @@ def test_what_fails_after_training_is_left_out_and_completed_without_training_ag
         predicted = dict(arrays)
     assert set(predicted) == {*NETWORK, "weights_sha256", "opening", "openings"}
     untrained(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "export", fill_disk)
+        with pytest.raises(WriteError, match=r"mine: cannot be written, .*\(No space left on dev"):
+            kpipe.run(pipeline, **options)
+    assert "failed" not in capsys.readouterr().out  # a full disk ends the run at once
     stages = ["proof", "report", "summary"]
     with monkeypatch.context() as patch:
         break_(patch, stages)
         with pytest.raises(RunError) as caught:
             kpipe.run(pipeline, **options)
     check_incomplete(folder, caught, stages, capsys)
+    monkeypatch.setattr(execution, "check_graph", refuse)  # a network's own operation
     kpipe.run(pipeline, **options)
+    assert "note: " in (said := capsys.readouterr().out) and "(in Python: trust=True)" in said
     run = open_run(folder)
     assert run.record.status == "finished" and not run.record.problems
     assert run.record.weights_sha256 == first["weights_sha256"]
@@ -172,6 +187,21 @@ def test_the_code_of_a_training_is_that_without_its_figures(old, new, same, pipe
     after = catalogue.read(path)
     assert before.code_sha256 != after.code_sha256
     assert (before.training_sha256 == after.training_sha256) is same
+
+
+@pytest.mark.parametrize("used_in_training", [False, True])
+def test_a_module_beside_the_file_that_only_figures_use_is_not_of_the_training(
+    used_in_training, tmp_path
+):
+    path, helper = tmp_path / "mine.py", tmp_path / "drawing.py"
+    begin = "import drawing\nsize = drawing.SIZE\n" if used_in_training else "import drawing\n"
+    path.write_text(f"{begin}plots = (drawing.plot,)\n")
+    helper.write_text("SIZE = 3\ndef plot(run):\n    raise ValueError\n")
+    before = catalogue.read(path)
+    helper.write_text("SIZE = 3\ndef plot(run):\n    pass\n")
+    after = catalogue.read(path)
+    assert before.code_sha256 != after.code_sha256
+    assert (before.training_sha256 != after.training_sha256) is used_in_training
 
 
 @pytest.mark.slow  # each runs a whole pipeline, with export, proof and page

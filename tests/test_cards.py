@@ -216,7 +216,7 @@ def test_without_runs_the_table_has_the_same_columns(saved, tmp_path_factory):
     [
         ("nowhere", "nowhere: no such folder; expected one with run.json"),
         ("first,search=grid", "grid: not the folder of a run; expected one with run.json"),
-        ("unfinished", "unfinished: the run is not finished; the same call resumes it: "),
+        ("unfinished", "unfinished: the run is not finished; it is resumed by: "),
         ("damaged", "run.json: cannot be read"),
     ],
 )

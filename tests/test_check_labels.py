@@ -135,7 +135,7 @@ def test_finished_folds_are_not_trained_again_unless_damaged(
     monkeypatch.setattr(Trainer, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         kpipe.check_labels(path, folds=2, out=tmp_path)
-    with pytest.raises(UserError, match="with a different seed"):
+    with pytest.raises(UserError, match="with different seed"):
         (tmp_path / "mine-labels,folds=2").rename(tmp_path / "mine-labels,folds=2,seed=1")
         kpipe.check_labels(path, folds=2, out=tmp_path, seed=1)
     (tmp_path / "mine-labels,folds=2,seed=1").rename(tmp_path / "mine-labels,folds=2")

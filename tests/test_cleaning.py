@@ -129,11 +129,13 @@ def test_nothing_is_freed_without_a_yes(place, monkeypatch, capsys):
 
 def test_all_runs_are_listed_the_newest_first(finished_run, tmp_path, capsys, monkeypatch):
     shutil.copytree(finished_run.folder, tmp_path / "done")
-    record = json.loads((tmp_path / "done" / "run.json").read_text())
+    record = files.read_json(tmp_path / "done" / "run.json")
     unfinished = record | {"status": "unfinished", "command": "kpipe run x --out o"}
     for name, content in (
         ("half/run.json", json.dumps(unfinished)),
         ("half/history.csv", "epoch,loss\n1,0.5\n2,0.4\n"),
+        ("torn/run.json", json.dumps(record | {"problems": ["report failed"], "command": "x"})),
+        ("torn/metrics.json", (tmp_path / "done" / "metrics.json").read_text()),
         ("damaged/run.json", "{"),
         ("other/run.json", "[]"),
         ("hunt/search.json", json.dumps(unfinished)),
@@ -153,6 +155,7 @@ def test_all_runs_are_listed_the_newest_first(finished_run, tmp_path, capsys, mo
     lines = capsys.readouterr().out.splitlines()
     said = " ".join(" ".join(lines).split())
     assert "unfinished, 2 of 3 epochs, last saved" in said and "resume: kpipe run x --out o" in said
+    assert "(sample data); incomplete: report failed; complete: x" in said
     assert "search, " in said and said.count("damaged: ") == 3
     assert lines.index("done") > lines.index("half")
     assert lines[lines.index("done") + 1].startswith("  finished 2001-09-0")

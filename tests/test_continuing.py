@@ -1,15 +1,17 @@
 """A run goes on only from its own state: continued, resumed, started over or reproduced."""
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 import kpipe
-from kpipe import Trainer, cli, environment, reproducing
+from kpipe import Trainer, cli, datasets, environment, files, reproducing
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.continuing import STATE, Continuation, keep_state
@@ -24,6 +26,12 @@ KEYS = {"num_layers": 1, "units_1": 64}  # of the fixture `finished_run`
 @pytest.fixture
 def copy(finished_run, tmp_path):
     return shutil.copytree(finished_run.folder, tmp_path / finished_run.folder.name)
+
+
+def write_listed(folder, record):
+    """Writes another run.json, and the manifest that lists it."""
+    files.write_json(folder / "run.json", record)
+    files.write_manifest(folder, folder.rglob("*"))
 
 
 def without_seconds(history):
@@ -79,13 +87,35 @@ def test_a_run_keeps_its_last_checkpoint_unless_it_cannot_or_must_not_go_on(tmp_
         ({"epochs": 3}, r"already has 3 epochs; expected epochs=N"),
         ({}, r"already has 3 epochs"),
         ({"epochs": 9, "units_1": 32}, r"different hyperparameters: units_1=64, now 32"),
-        ({"epochs": 9, "batch_size": 32}, r"different trainer: batch_size=128, now 32"),
+        ({"epochs": 9, "batch_size": 32}, r"different trainer settings: batch_size=128, now 32"),
         ({"epochs": 9, "patience": 2}, r"expected patience=0 or a no smaller one"),
     ],
 )
 def test_what_would_be_another_training_is_not_continued(keys, said, finished_run, tmp_path):
     with pytest.raises(UserError, match=said):
         kpipe.run(continue_from=finished_run.folder, out=tmp_path, **keys)
+
+
+@pytest.mark.parametrize("of_epochs", [True, False])
+def test_a_schedule_that_depends_on_the_number_of_epochs_is_not_continued(of_epochs, tmp_path):
+    def build_model(hp):
+        steps = 64 * hp.get("epochs") if of_epochs else 640
+        schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
+        return model
+
+    def load_data(hp):
+        hp.Int("epochs", 1, 100, default=2)
+        return datasets.truth_table("xor")
+
+    pipeline = {"name": "cosine", "task": "classification", "load_data": load_data}
+    pipeline |= {"build_model": build_model, "build_trainer": lambda hp: Trainer()}
+    experiment = open_experiment(pipeline, {"epochs": 9}, data="auto", data_dir=None, seed=0)
+    continued = Continuation(tmp_path, Record(pipeline="cosine", trainer={"epochs": 2}))
+    refused = pytest.raises(UserError, match="the optimizer of cosine depends on the number")
+    with refused if of_epochs else contextlib.nullcontext():
+        continued._check_schedule(experiment)
 
 
 def test_a_run_is_continued_only_under_its_own_versions_and_threads(
@@ -101,14 +131,14 @@ def test_a_run_is_continued_only_under_its_own_versions_and_threads(
 def test_a_run_without_or_with_a_damaged_state_is_not_continued(copy, tmp_path):
     path = copy / STATE / "state.json"
     path.write_text(path.read_text().replace(": 0.", ": 1."))
-    with pytest.raises(UserError, match=r"state.json is missing, damaged or changed"):
+    with pytest.raises(UserError, match=r"state\.json is damaged or changed"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
     shutil.rmtree(copy / STATE)
     with pytest.raises(UserError, match=r"has no state/ .* keep_state=false, or by an older kpipe"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
-    record = json.loads((copy / "run.json").read_text())
+    record = files.read_json(copy / "run.json")
     record["training"]["stopped_by"] = "budget"
-    (copy / "run.json").write_text(json.dumps(record))
+    write_listed(copy, record)
     with pytest.raises(UserError, match=r"ended by its budget, perhaps within an epoch"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
 
@@ -134,8 +164,7 @@ def test_the_command_line_continues_without_a_name(finished_run, tmp_path, monke
 def unfinished(copy):
     """A run that was killed after its first checkpoint."""
     path = copy / "run.json"
-    record = json.loads(path.read_text()) | {"status": "unfinished"}
-    path.write_text(json.dumps(record))
+    files.write_json(path, files.read_json(path) | {"status": "unfinished"})
     (copy / "checkpoints").mkdir()
     return copy
 
@@ -277,14 +306,13 @@ def test_a_budgeted_training_is_ended_after_the_same_step(small_model, digits, t
 
 
 def test_what_was_in_memory_or_has_moved_is_said(copy):
-    path = copy / "run.json"
-    record = json.loads(path.read_text())
+    record = files.read_json(copy / "run.json")
     for name, said in (
         (None, "was in memory"),
         ("/no/such/pipeline.py", "does not exist any more"),
     ):
         record["origin"]["name"] = name
-        path.write_text(json.dumps(record))
+        write_listed(copy, record)
         with pytest.raises(UserError, match=said):
             kpipe.reproduce(copy)
 

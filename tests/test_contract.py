@@ -745,7 +745,7 @@ def test_a_pipeline_that_was_edited_after_its_first_steps_is_not_resumed(
         patch.setattr(Loop, "_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kpipe.run(pipeline(), **options)
-    with pytest.raises(UserError, match=r"contains a run with a different code_sha256: .*--fresh"):
+    with pytest.raises(UserError, match=r"contains a run with different code: .*--fresh"):
         kpipe.run(pipeline("x = 1"), **options)
     assert kpipe.run(pipeline(), **options).record.status == "finished"
 

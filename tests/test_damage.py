@@ -219,7 +219,7 @@ def openings(folder, home):
     path = folder / "home" / "test_openings.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KPIPE_HOME", str(path.parent))
-        count_opening("a", "mnist", "real", folder)
+        count_opening("a", "mnist", "real", folder, "first")
 
     def use():
         with pytest.MonkeyPatch.context() as patch:
@@ -227,12 +227,20 @@ def openings(folder, home):
             if not path.exists() or not path.stat().st_size:
                 raise UserError(f"{path} is empty: counted from 1")
             content = path.read_bytes()
-            count_opening("b", "mnist", "real", folder)
+            count_opening("b", "mnist", "real", folder, "second")
             whole = path.read_bytes().startswith(content) and content.endswith(b"}")
             if whole:  # only the end of the line was lost
                 raise UserError(f"{path} is whole")
 
     return Artefact([path], use)
+
+
+def test_a_trial_that_the_oracle_did_not_note_is_created_again(tmp_path):
+    tuner(tmp_path, None)
+    (tmp_path / "trial_1").mkdir()
+    files.write_json(tmp_path / "trial_1" / "trial.json", {"trial_id": "1"})
+    tuner_files.check_whole(tmp_path)
+    assert [path.name for path in tmp_path.glob("trial_*")] == ["trial_0"]
 
 
 KINDS = (

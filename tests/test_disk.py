@@ -314,11 +314,12 @@ def test_openings_that_several_processes_note_are_all_counted(tmp_path, monkeypa
     monkeypatch.setenv("KPIPE_HOME", str(tmp_path))
 
     def work():
-        for _ in range(5):
-            count_opening("mnist_mlp", "mnist", "sample", tmp_path / "run")
+        for number in range(5):
+            opening = f"{os.getpid()} {number}"
+            count_opening("mnist_mlp", "mnist", "sample", tmp_path / "run", opening)
 
     assert [ended(child) for child in [forked(work) for _ in range(4)]] == [0] * 4
-    assert count_opening("mnist_mlp", "mnist", "sample", tmp_path / "run") == 21
+    assert count_opening("mnist_mlp", "mnist", "sample", tmp_path / "run", "last") == 21
 
 
 @pytest.mark.slow

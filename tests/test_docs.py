@@ -155,12 +155,13 @@ def not_understood(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(label_checking, "check_labels", open_experiment)
     for module, name in ((verifying, "verify"), (reproducing, "reproduce")):
         done = types.SimpleNamespace(passed=True)
-        monkeypatch.setattr(module, name, lambda folder, out=None, done=done: done)
+        monkeypatch.setattr(module, name, lambda folder, done=done, **_: done)
     monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))
     (tmp_path / "saved_models").mkdir(exist_ok=True)  # of kpipe runs
     for name in cli.COMMANDS:
         command = importlib.import_module(f"kpipe.commands.{name.replace('-', '_')}")
         monkeypatch.setattr(command, "start", lambda verbose: None, raising=False)
+        monkeypatch.setattr(command, "check_folder", lambda folder: None, raising=False)
     monkeypatch.setattr(models, "load_backbone", lambda model, weights: None)  # no such file here
 
     def pretrained(backbone, input_shape, num_classes, **options):  # no download here

@@ -84,10 +84,11 @@ def test_a_closed_stderr_stays_silent_and_no_file_takes_its_place(ended, tmp_pat
     assert done.returncode == 0 and not log and not path.read_text()
 
 
-def test_nothing_is_hidden_that_cannot_be_written_down(ended, tmp_path):
+def test_only_errors_are_shown_if_the_log_cannot_be_written(ended, tmp_path):
     (tmp_path / "home").write_text("no folder")
     done, _ = ended(HEAD + NOISE)
-    assert done.returncode == 0 and "oneDNN" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 0 and "failed call to cuInit" in line
 
 
 def test_a_large_log_is_set_aside(ended, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from kpipe import Trainer, files, searching
 from kpipe.commands import run as commands_run
-from kpipe.errors import RunError, UserError
+from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment
 from kpipe.searching import TUNERS, _Search, search
@@ -200,7 +200,7 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
 
     assert "no trial was completed" in again()
     own.write_text(OWN + "x = 1\n")
-    assert "contains a search with a different code_sha256: the code was edited; --fresh" in again()
+    assert "contains a search with different code: the code was edited; --fresh" in again()
     folder = next(tmp_path.glob("mine,*"))
     (folder / "search.json").rename(tmp_path / "other.json")  # of an older kpipe
     assert "no trial was completed" in again() and len(failing) == 1  # resumed
@@ -241,6 +241,15 @@ def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "fit", must_not_train)
     assert search(own, **options).folder == first.folder
+
+
+def test_a_full_disk_is_no_trials_fault_whoever_writes(own, tmp_path, monkeypatch):
+    def fill_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Trainer, "fit", fill_disk)
+    with pytest.raises(WriteError, match=r"/tuner: cannot be written.*same command resumes"):
+        search(own, tuner="random", trials=2, data="sample", out=tmp_path)
 
 
 def test_trials_do_not_apply_to_hyperband(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from proving import load_proof
 
 import kpipe
-from kpipe import cli, verifying
+from kpipe import cli, files, verifying
 from kpipe.errors import UserError
 
 RUNS = pathlib.Path(__file__).parent
@@ -79,7 +79,7 @@ def test_a_copied_linked_and_read_only_run_is_verified(copy, replayed_here, tmp_
 
 
 def test_without_prepared_arrays_the_test_split_is_left_out(copy, replayed_here, monkeypatch):
-    monkeypatch.setenv("KPIPE_HOME", str(copy / "no_home"))
+    monkeypatch.setenv("KPIPE_HOME", "~nobody_has_this_name/home")  # no home folder
     result = kpipe.verify(copy)
     assert result.passed and "does not exist any more" in result.lines[-2]
 
@@ -97,8 +97,19 @@ def test_damaged_missing_and_other_files_are_named(copy, not_replayed, capsys):
     assert "missing: history.csv\n" in said
     assert "damaged or changed: serving/1/variables/variables.data-00000-of-00001\n" in said
     assert "not written by the run: serving/1/assets/planted\n" in said
-    assert "not listed, hence not verified: notes.txt\n" in said
+    assert "not listed in manifest.json, hence not verified: notes.txt\n" in said
     assert said.endswith("NOT VERIFIED: 3 problems\n")
+
+
+def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(
+    copy, replayed_here, monkeypatch
+):
+    def refuse(folder):
+        raise UserError(f"{folder}: refused before loading; --trust loads it")
+
+    monkeypatch.setattr(verifying, "check_graph", refuse)
+    assert kpipe.verify(copy).problems == [f"{copy}: refused before loading; --trust loads it"]
+    assert kpipe.verify(copy, trust=True).passed
 
 
 def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here):
@@ -106,16 +117,24 @@ def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here)
     assert kpipe.verify(copy).passed
 
 
+def test_what_a_verified_run_lacks_is_said(copy, replayed_here):
+    record = files.read_json(copy / "run.json")
+    record |= {"problems": ["figure plot failed"], "command": "kpipe run x"}
+    files.write_json(copy / "run.json", record)
+    lines = kpipe.verify(copy).lines
+    assert "run.json: incomplete: figure plot failed; it is completed by: kpipe run x" in lines
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
         ("manifest.json", None, "manifest.json: missing"),
-        ("manifest.json", "{}", "not a manifest"),
-        ("manifest.json", '{"files": {"../x": {"sha256": ""}}}', "not a manifest"),
-        ("manifest.json", "[", "cannot be read"),
+        ("manifest.json", "{}", "not a valid manifest"),
+        ("manifest.json", '{"files": {"../x": {"sha256": ""}}}', "it lists '../x'"),
+        ("manifest.json", "[", "not a valid manifest"),
         ("run.json", "[]", "not the record of a run"),
         ("run.json", '{"format_version": 99}', "written by a newer kpipe"),
-        ("run.json", '{"pipeline": "x", "command": "kpipe run x"}', "kpipe run x resumes it"),
+        ("run.json", '{"pipeline": "x", "command": "kpipe run x"}', "resumed by: kpipe run x"),
     ],
 )
 def test_a_damaged_manifest_or_record_is_a_problem(
@@ -124,6 +143,22 @@ def test_a_damaged_manifest_or_record_is_a_problem(
     (copy / file).write_text(content) if content else (copy / file).unlink()
     result = kpipe.verify(copy)
     assert not result.passed and any(said in problem for problem in result.problems)
+
+
+def test_an_unfinished_run_is_one_problem_with_the_command_that_goes_on(copy, not_replayed):
+    (copy / "run.json").write_text('{"pipeline": "x", "command": "kpipe run x"}')
+    (copy / "manifest.json").unlink()
+    (said,) = kpipe.verify(copy).problems
+    assert said.endswith("not finished; it is resumed by: kpipe run x")
+
+
+@pytest.mark.parametrize("command", ["verify", "reproduce", "run --continue", "predict"])
+def test_a_missing_folder_is_told_before_tensorflow_is_imported(command, monkeypatch, capsys):
+    for name in ("verify", "reproduce", "run", "predict"):
+        monkeypatch.setattr(f"kpipe.commands.{name}.start", lambda verbose: 1 / 0)
+    words = [*command.split(), "nowhere"]
+    assert cli.main(words) == 2
+    assert "nowhere: no such folder; expected a run's folder" in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
@@ -138,10 +173,10 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
 def test_no_changed_bit_of_a_run_is_missed(copy, not_replayed, capsys):
     found = flips = 0
     rng = random.Random(0)
-    files = [path for path in copy.rglob("*") if path.is_file() and "logs" not in path.parts]
-    files = [path for path in files if path.stat().st_size and path.name != "manifest.json"]
+    paths = [path for path in copy.rglob("*") if path.is_file() and "logs" not in path.parts]
+    paths = [path for path in paths if path.stat().st_size and path.name != "manifest.json"]
     for _ in range(200):
-        path = rng.choice(files)
+        path = rng.choice(paths)
         before = path.read_bytes()
         after = bytearray(before)
         after[rng.randrange(len(after))] ^= 1 << rng.randrange(8)

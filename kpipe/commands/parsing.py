@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str, usage: str, description: str) -> None:
         super().__init__(
             prog=command,
-            usage=f"{command} {usage} [options]",
+            usage=" ".join(filter(None, (command, usage, "[options]"))),
             description=description,
             add_help=False,
             allow_abbrev=False,
@@ -59,6 +59,14 @@ class Parser(argparse.ArgumentParser):
         elif hasattr(given, "overrides"):
             hint = f"a key is written without dashes: {key}={value or 'VALUE'}"
         raise UserError(f"{option}: no such option; {hint}")
+
+
+def check_folder(folder: str) -> None:
+    """Checks that there is a folder, before TensorFlow is imported to read the run in it."""
+    path = pathlib.Path(folder).expanduser()
+    if not path.is_dir():
+        what = "not a folder" if path.exists() else "no such folder"
+        raise UserError(f"{folder}: {what}; expected a run's folder, such as saved_models/NAME")
 
 
 def width() -> int:

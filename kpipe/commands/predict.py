@@ -3,7 +3,7 @@
 import pathlib
 
 from ..errors import UserError
-from .parsing import Parser, add_verbose, start
+from .parsing import Parser, add_verbose, check_folder, start
 
 PREDICT = (
     "Predict with the exported model of a finished run: a label or value for each image, text or "
@@ -14,8 +14,7 @@ PREDICT = (
 def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit code."""
     given = parser().parse(arguments)
-    if not pathlib.Path(given.folder).is_dir():
-        raise UserError(f"{given.folder}: no such folder; expected a run's folder")
+    check_folder(given.folder)
     folders = [path for path in given.files if pathlib.Path(path).is_dir()]
     if folders:
         raise UserError(f"{', '.join(folders)}: a folder; give its files, such as {folders[0]}/*")

@@ -1,6 +1,6 @@
 """`kpipe reproduce`: trains a finished run again and compares."""
 
-from .parsing import Parser, add_verbose, start
+from .parsing import Parser, add_verbose, check_folder, start
 
 REPRODUCE = (
     "Train a finished run again, from its run.json alone, in a new folder beside it, and compare "
@@ -18,6 +18,7 @@ def main(arguments: list[str]) -> int:
     add_verbose(parser)
     parser.add_argument("-h", "--help", action="help", help="show this help")
     given = parser.parse(arguments)
+    check_folder(given.folder)
     start(given.verbose)
     from ..reproducing import reproduce
 

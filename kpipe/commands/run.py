@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 from .. import files
+from ..disk import refuse_same_command
 from ..errors import UserError
 from ..experiments import catalogue, key_table
 from .parsing import (
@@ -14,6 +15,7 @@ from .parsing import (
     add_corrections,
     add_pipeline,
     add_verbose,
+    check_folder,
     common_options,
     find_pipeline,
     own_overrides,
@@ -100,7 +102,9 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
                 "as epochs=60"
             )
     options: dict[str, Any] = dict(parse_overrides(given.overrides))
+    check_folder(given.continue_from)
     files.home()
+    refuse_same_command(pathlib.Path(given.out))
     start(given.verbose)
     from ..experiments.running import run
 

@@ -1,6 +1,5 @@
 """`kpipe runs`: lists all runs in a folder."""
 
-import csv
 import datetime
 import pathlib
 import textwrap
@@ -80,7 +79,10 @@ def _state(path: pathlib.Path) -> str:
         if status == "unfinished" and kind == "learning curve":
             return f"{kind}, {when}"
         if status != "unfinished":
-            return f"{_kind(kind)}{status} {when}{_result(path, content)} ({data} data)"
+            said = f"{_kind(kind)}{status} {when}{_result(path, content)} ({data} data)"
+            if problems := content.get("problems"):
+                said += f"; incomplete: {'; '.join(problems)}; complete: {command}"
+            return said
         if cleaning.is_locked(path.parent):
             return f"{_kind(kind)}running, {_progress(path, content)} ({data} data)"
         progress = _progress(path, content)
@@ -94,11 +96,9 @@ def _kind(kind: str) -> str:
 
 
 def _progress(path: pathlib.Path, content: dict) -> str:
-    done = 0
     history = path.with_name("history.csv")
-    if history.is_file():
-        with open(history, newline="", encoding="utf-8") as file:
-            done = max(0, sum(1 for _ in csv.reader(file)) - 1)
+    lines = history.read_bytes().count(b"\n") if history.is_file() else 1
+    done = max(0, lines - 1)
     return f"{done} of {content['trainer']['epochs']} epochs"
 
 

@@ -11,10 +11,14 @@ from ..errors import UserError
 _FOLDERS: set[pathlib.Path] = set()  # of the pipelines whose modules this process has imported
 
 
-def find(path: pathlib.Path) -> dict[str, pathlib.Path]:
+def find(path: pathlib.Path, tree: ast.Module | None = None) -> dict[str, pathlib.Path]:
     """Finds the modules and packages that a file imports from its folder, directly or through them.
 
     Imports are read from the text, also those within functions; kpipe itself is left out.
+
+    Args:
+        path: The file.
+        tree: A part of its code, to look only for what that imports.
 
     Returns:
         The files by the names of the modules: {"net.layers": Path("net/layers.py")}, sorted.
@@ -26,7 +30,8 @@ def find(path: pathlib.Path) -> dict[str, pathlib.Path]:
     waiting = [("", path)]
     while waiting:
         package, importer = waiting.pop()
-        for name in _imported(parse(importer), package):
+        part = tree if tree and importer == path else parse(importer)
+        for name in _imported(part, package):
             parts = name.split(".")
             if parts[0] in ("kpipe", *sys.builtin_module_names):
                 continue

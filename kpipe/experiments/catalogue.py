@@ -90,28 +90,35 @@ def read(path: pathlib.Path) -> Entry:
         return str(value.value) if isinstance(value, ast.Constant) and value.value else "-"
 
     docstring = ast.get_docstring(tree) or ""
-    code, training = _sha256(tree), _sha256(beside.without_plots(tree))
-    modules = {}
-    if path.parent != folder():
-        modules = {
-            file.relative_to(path.parent).as_posix(): _sha256(beside.parse(file))
-            for file in beside.find(path).values()
-        }
-    if modules:
-        code, training = (
-            hashlib.sha256(json.dumps([part, modules]).encode()).hexdigest()
-            for part in (code, training)
-        )
+    training = beside.without_plots(tree)
+    modules = _modules(path, tree)
     return Entry(
         name=path.stem,
         docstring=docstring,
         task=text("task"),
         data=text("data"),
         target=_target(literals.get("target")),
-        code_sha256=code,
+        code_sha256=_with(modules, tree),
         modules=modules,
-        training_sha256=training,
+        training_sha256=_with(_modules(path, training), training),
     )
+
+
+def _modules(path: pathlib.Path, tree: ast.Module) -> dict[str, str]:
+    """Returns the hashes of the modules beside a file that a part of its code imports."""
+    if path.parent == folder():
+        return {}
+    return {
+        file.relative_to(path.parent).as_posix(): _sha256(beside.parse(file))
+        for file in beside.find(path, tree).values()
+    }
+
+
+def _with(modules: dict[str, str], tree: ast.Module) -> str:
+    code = _sha256(tree)
+    if not modules:
+        return code
+    return hashlib.sha256(json.dumps([code, modules]).encode()).hexdigest()
 
 
 def _sha256(tree: ast.Module) -> str:
@@ -160,7 +167,7 @@ def last_result(name: str, out: pathlib.Path, target: str = "-") -> str:
             value = formatting.number(metric, metrics[metric]["value"])
             kind = record["data"]["kind"]
             if (path.parent / manifest.NAME).is_file():
-                files.check_manifest(path.parent, "run.json", "metrics.json")
+                manifest.check(path.parent, "run.json", "metrics.json")
         except (UserError, ValueError, KeyError, TypeError, AttributeError):  # unfinished, damaged
             continue
         named = "" if target.split(" ", 1)[0] == metric else f"{metric} "

@@ -16,12 +16,12 @@ from typing import Any
 import keras
 import keras_tuner
 
-from .. import files
+from .. import files, manifest
 from ..errors import UserError
 from ..records import Record, describe_difference, open_run
 from ..training import History, Trainer
 from . import catalogue
-from .describing import check_same, check_same_bits, new_record
+from .describing import NAMED, check_same, check_same_bits, new_record
 from .experiment import Experiment
 
 STATE = "state"  # folder of a finished run
@@ -39,7 +39,7 @@ def keep_state(folder: pathlib.Path, trainer: Trainer, history: History) -> None
         return
     with files.new_folder(folder / STATE) as temporary:
         for path in commits[-1].iterdir():
-            if path.name != "manifest.json":
+            if path.name != manifest.NAME:
                 _link(path, temporary / path.name)
 
 
@@ -122,7 +122,7 @@ class Continuation:
             setattr(now, name, fixed | kept)
             if getattr(now, name) != old:
                 raise UserError(
-                    f"{self.folder} cannot be continued with a different {name}: "
+                    f"{self.folder} cannot be continued with different {NAMED.get(name, name)}: "
                     f"{describe_difference(then, now, name)}; only epochs and patience may differ"
                 )
         check_same(path, then, now, ELSE)
@@ -162,13 +162,13 @@ class Continuation:
         checkpoints = folder / "checkpoints"
         if checkpoints.is_dir() and any(checkpoints.glob("step-*")):
             return
-        state = json.loads((self.folder / STATE / "state.json").read_text(encoding="utf-8"))
+        state: Any = files.read_json(self.folder / STATE / "state.json")
         state["history"]["stopped_by"] = state["stopping"] = None
         state["callbacks"]["EarlyStopping"]["stopped_epoch"] = 0
         files.make_folder(checkpoints)
         with files.new_folder(checkpoints / f"step-{state['history']['step']:012d}") as temporary:
             for path in (self.folder / STATE).iterdir():
-                if path.name not in ("manifest.json", "state.json"):
+                if path.name not in (manifest.NAME, "state.json"):
                     shutil.copyfile(path, temporary / path.name)
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         print(f"continuing {self.folder}, which has {self.epochs} epochs", flush=True)
@@ -193,5 +193,5 @@ def open_continuation(folder: str | os.PathLike) -> Continuation:
             f"{run.folder} has no {STATE}/ to continue from: it was run with keep_state=false, or "
             "by an older kpipe; run it anew with more epochs"
         )
-    files.check_manifest(run.folder, STATE, remedy="the run cannot be continued")
+    manifest.check(run.folder, STATE, remedy="the run cannot be continued")
     return Continuation(run.folder, run.record)

@@ -112,6 +112,8 @@ def real_data_command(module: types.ModuleType) -> str:
     return f'kpipe.run({module.__name__}, data="real")'
 
 
+NAMED = {"code_sha256": "code", "trainer": "trainer settings"}  # fields, in a message
+
 # What can be done instead of going on with a run.
 ELSE = "--fresh starts over and keeps it, --out DIR uses another folder"
 
@@ -132,7 +134,7 @@ def check_same(path: pathlib.Path, existing: Record, record: Record, hint: str =
     for key in IDENTITY:
         if getattr(existing, key) != getattr(record, key):
             difference = describe_difference(existing, record, key)
-            raise UserError(f"{what} with a different {key}: {difference}; {hint}")
+            raise UserError(f"{what} with different {NAMED.get(key, key)}: {difference}; {hint}")
     for key in existing.contents.keys() & record.contents.keys():  # a file may be deleted later
         if existing.contents[key] != record.contents[key]:
             value = record.hyperparameters[key]

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from .. import data, files, manifest
-from ..errors import RunError, UserError, first_line
+from ..errors import RunError, UserError, WriteError, first_line
 from ..export import export, prove, write_golden, write_npz
+from ..export.scanning import check_graph
 from ..measures.calibration import calibrated_arrays
 from ..measures.verdict import count_opening, verdict
 from ..records import (
@@ -102,14 +103,13 @@ class Execution:
             self._attempt("summary", lambda: print(summary(run), flush=True))
         files.write_json(self.folder / "run.json", record.to_json())
         write_manifest(self.folder, record.format_version)
-        if (
-            record.proof and not record.proof.passed
-        ):  # the checkpoints are kept, so that a rerun exports again
+        # The checkpoints of an incomplete run are kept, so that a rerun trains nothing.
+        if record.proof and not record.proof.passed:
             raise RunError(
                 f"{self.folder}: the export differs from the trained model, see run.json; "
                 "the same command exports again"
             )
-        if record.problems:  # the checkpoints are kept, so that a rerun trains nothing
+        if record.problems:
             raise RunError(
                 f"{self.folder}: trained and saved, but incomplete; the same command completes "
                 f"it, without training: {'; '.join(record.problems)}"
@@ -124,12 +124,16 @@ class Execution:
         return result
 
     def _attempt(self, stage: str, work: Callable[[], Result]) -> Result | None:
-        """Does what a trained network can do without: a failure is said, recorded and left out."""
+        """Does what a trained network can do without: a failure is said, recorded and left out.
+
+        A full disk ends the run, which is resumed here: what follows would not be written either.
+        """
         try:
-            return self._timed(stage, work)
+            with files.writing(self.folder):
+                return self._timed(stage, work)
+        except WriteError:
+            raise
         except Exception as error:
-            if getattr(error, "exit_code", 0) > 128:  # a signal ends the run
-                raise
             kind, said = type(error).__name__, first_line(error)
             named = said if isinstance(error, UserError) or said == kind else f"{kind}: {said}"
             self.record.problems.append(f"{stage} failed: {named}")
@@ -152,7 +156,7 @@ class Execution:
         if existing.status == "unfinished" and not (self.folder / "checkpoints").exists():
             return record  # ended before its first checkpoint: nothing to resume or keep
         # A run that was killed between run.json and the manifest is completed again.
-        finished = existing.status == "finished" and (self.folder / "manifest.json").is_file()
+        finished = existing.status == "finished" and (self.folder / manifest.NAME).is_file()
         finished &= not existing.problems
         try:
             record.data.fingerprint = self.experiment.fingerprint()
@@ -271,7 +275,8 @@ class Execution:
     def _save(self, model: keras.Model) -> None:
         temporary = self.folder / ".model.part-0.keras"  # Keras requires the suffix
         try:
-            model.save(temporary)
+            with files.writing(temporary):
+                model.save(temporary)
             files.write_bytes(self.folder / "model.keras", temporary.read_bytes())
         finally:
             temporary.unlink(missing_ok=True)
@@ -356,6 +361,10 @@ class Execution:
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
         export(self.folder, self.task.endpoints(model, self.data, predictions))
         write_golden(self.folder, *self.task.golden(model, self.data, predictions))
+        try:
+            check_graph(self.folder)
+        except UserError as error:  # an operation of the user's own, which only --trust loads
+            print(f"note: {error} (in Python: trust=True)", flush=True)
 
     def _prove(self) -> ProofRecord:
         print("verifying the export in a process without Keras", flush=True)

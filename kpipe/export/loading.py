@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .. import files, inputs
+from .. import files, inputs, manifest
 from ..datasets.columns import Column, from_lines, unescape
 from ..disk import without_patterns
 from ..errors import UserError, first_line
@@ -46,10 +46,10 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
     folder = pathlib.Path(folder)
     model_folder = export_folder(folder)
     # Damage is told as damage; but whoever plants a model plants a manifest.
-    if model_folder != folder and (folder / "manifest.json").is_file():
-        files.check_manifest(folder, "serving", remedy="export it again")
-    elif (model_folder / "manifest.json").is_file():  # alone, or its run is not finished
-        files.check_manifest(model_folder, remedy="export it again")
+    if model_folder != folder and (folder / manifest.NAME).is_file():
+        manifest.check(folder, "serving", remedy="export it again")
+    elif (model_folder / manifest.NAME).is_file():  # alone, or its run is not finished
+        manifest.check(model_folder, remedy="export it again")
     if not trust:
         check_graph(model_folder)
     try:

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from ..disk import without_patterns
 from ..errors import UserError, first_line
 from .operations import ALLOWED
 
@@ -99,7 +100,8 @@ def export_folder(folder: pathlib.Path) -> pathlib.Path:
     model = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
     if not (model / GRAPH).is_file():
         raise UserError(
-            f"{folder}: contains no SavedModel; expected a run's folder, which contains serving/1"
+            f"{folder}: contains no SavedModel, {model / GRAPH} is missing; expected a run's "
+            "folder, which contains serving/1"
         )
     return model
 
@@ -269,7 +271,8 @@ def _check_variables(folder: pathlib.Path) -> None:
     if not index.is_file():
         raise UserError(f"{index} is missing; export it again")
     try:
-        reader = tf.train.load_checkpoint(str(folder / "variables"))
+        with without_patterns(folder) as readable:
+            reader = tf.train.load_checkpoint(str(readable / "variables"))
         shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(f"{index}: cannot be read ({first_line(error, 120)})") from None

@@ -48,8 +48,7 @@ def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
         archive.add_endpoint(name, function, input_signature=[signature])
     files.make_folder(folder / "serving")
     files.remove_leftovers(folder / "serving")  # of a kill during an export
-    path = folder / "serving" / "1"
-    with files.writing(path), files.new_folder(path) as temporary:
+    with files.new_folder(folder / "serving" / "1") as temporary:
         archive.write_out(str(temporary), verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
         for name, words in endpoints.assets.items():

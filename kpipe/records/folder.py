@@ -156,9 +156,7 @@ def open_run(folder: str | os.PathLike) -> Run:
         raise UserError(f"{folder}: {what}; expected one with run.json, such as saved_models/NAME")
     record = read_record(path)
     if record.status == "unfinished":
-        raise UserError(
-            f"{folder}: the run is not finished; the same call resumes it: {record.command}"
-        )
+        raise UserError(f"{folder}: the run is not finished; it is resumed by: {record.command}")
     run = _open(folder, record, "predictions.npz")
     _ = run.predictions  # fails now, not when a figure needs them
     return run

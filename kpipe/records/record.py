@@ -261,11 +261,11 @@ def check_files(folder: pathlib.Path, record: Record, *names: str) -> None:
             last, since format 4 also after a run was begun again.
     """
     if (folder / manifest.NAME).is_file():
-        files.check_manifest(folder, *names, remedy="run again with --fresh")
+        manifest.check(folder, *names, remedy="run again with --fresh")
     elif record.format_version >= 4:
         raise UserError(
             f"{folder / manifest.NAME} is missing: the run was not completed, or not copied whole; "
-            f"the same call completes it: {record.command}"
+            f"it is completed by: {record.command}"
         )
 
 

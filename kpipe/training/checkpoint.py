@@ -37,7 +37,7 @@ class Checkpoints:
         """Commits all variables, with a state of plain JSON values."""
         files.make_folder(self.folder)
         path = self.folder / f"step-{step:012d}"
-        with files.writing(path), files.new_folder(path) as folder:
+        with files.new_folder(path) as folder:
             self._checkpoint.write(str(folder / "variables"))
             (folder / "state.json").write_text(json.dumps(state))
         for old in self._commits()[:-KEPT]:
@@ -59,7 +59,7 @@ class Checkpoints:
         for folder in reversed(commits):
             try:
                 if not older:
-                    files.check_manifest(folder)
+                    manifest.check(folder)
                 state = json.loads((folder / "state.json").read_text())
                 with without_patterns(folder) as readable:
                     self._checkpoint.read(str(readable / "variables")).assert_consumed()

@@ -6,7 +6,7 @@ import threading
 import types
 from collections.abc import Iterator
 
-from ..errors import STOPS, Interrupted, Stopped
+from ..errors import Interrupted, Stopped
 from ..quiet import in_kernel
 
 
@@ -21,10 +21,9 @@ class Flag:
     def error(self, step: int) -> Interrupted | Stopped:
         """Returns the error with which it ends a training whose state is saved at a step."""
         assert self.number is not None
+        kind = Interrupted if self.number == signal.SIGINT else Stopped
         name = signal.Signals(self.number).name
-        return STOPS[self.number](
-            f"stopped by {name} at step {step}; the same command resumes there"
-        )
+        return kind(f"stopped by {name} at step {step}; the same command resumes there")
 
 
 @contextlib.contextmanager

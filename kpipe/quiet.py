@@ -30,7 +30,9 @@ _SORT_LINES = """
 import os, re, sys
 log = open(sys.argv[1], "ab", buffering=0)
 hidden = b"IW" if sys.argv[1] == os.devnull else b"IWE"
-of_log = re.compile(rb"[" + hidden + rb"][0-9]{4} |WARNING: All log messages before |To enable the following ")
+of_log = re.compile(
+    b"[" + hidden + b"][0-9]{4} |WARNING: All log messages before |To enable the following "
+)
 for line in sys.stdin.buffer:
     if of_log.match(line):
         try:

@@ -129,7 +129,7 @@ def test_nothing_is_freed_without_a_yes(place, monkeypatch, capsys):
 
 def test_all_runs_are_listed_the_newest_first(finished_run, tmp_path, capsys, monkeypatch):
     shutil.copytree(finished_run.folder, tmp_path / "done")
-    record = json.loads((tmp_path / "done" / "run.json").read_text())
+    record = files.read_json(tmp_path / "done" / "run.json")
     unfinished = record | {"status": "unfinished", "command": "kpipe run x --out o"}
     for name, content in (
         ("half/run.json", json.dumps(unfinished)),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kpipe
-from kpipe import Trainer, cli, datasets, environment, reproducing
+from kpipe import Trainer, cli, datasets, environment, files, reproducing
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.continuing import STATE, Continuation, keep_state
@@ -26,6 +26,13 @@ KEYS = {"num_layers": 1, "units_1": 64}  # of the fixture `finished_run`
 @pytest.fixture
 def copy(finished_run, tmp_path):
     return shutil.copytree(finished_run.folder, tmp_path / finished_run.folder.name)
+
+
+def rewrite(folder, record):
+    """Writes another record, and a manifest that lists it."""
+    files.write_json(folder / "run.json", record)
+    listed = files.read_json(folder / "manifest.json")["files"]
+    files.write_manifest(folder, [folder / name for name in listed if (folder / name).exists()])
 
 
 def without_seconds(history):
@@ -125,14 +132,14 @@ def test_a_run_is_continued_only_under_its_own_versions_and_threads(
 def test_a_run_without_or_with_a_damaged_state_is_not_continued(copy, tmp_path):
     path = copy / STATE / "state.json"
     path.write_text(path.read_text().replace(": 0.", ": 1."))
-    with pytest.raises(UserError, match=r"state.json is missing, damaged or changed"):
+    with pytest.raises(UserError, match=r"state.json is damaged or changed"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
     shutil.rmtree(copy / STATE)
     with pytest.raises(UserError, match=r"has no state/ .* keep_state=false, or by an older kpipe"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
-    record = json.loads((copy / "run.json").read_text())
+    record = files.read_json(copy / "run.json")
     record["training"]["stopped_by"] = "budget"
-    (copy / "run.json").write_text(json.dumps(record))
+    rewrite(copy, record)
     with pytest.raises(UserError, match=r"ended by its budget, perhaps within an epoch"):
         kpipe.run(continue_from=copy, out=tmp_path / "out", epochs=9)
 
@@ -158,8 +165,7 @@ def test_the_command_line_continues_without_a_name(finished_run, tmp_path, monke
 def unfinished(copy):
     """A run that was killed after its first checkpoint."""
     path = copy / "run.json"
-    record = json.loads(path.read_text()) | {"status": "unfinished"}
-    path.write_text(json.dumps(record))
+    files.write_json(path, files.read_json(path) | {"status": "unfinished"})
     (copy / "checkpoints").mkdir()
     return copy
 
@@ -301,14 +307,13 @@ def test_a_budgeted_training_is_ended_after_the_same_step(small_model, digits, t
 
 
 def test_what_was_in_memory_or_has_moved_is_said(copy):
-    path = copy / "run.json"
-    record = json.loads(path.read_text())
+    record = files.read_json(copy / "run.json")
     for name, said in (
         (None, "was in memory"),
         ("/no/such/pipeline.py", "does not exist any more"),
     ):
         record["origin"]["name"] = name
-        path.write_text(json.dumps(record))
+        rewrite(copy, record)
         with pytest.raises(UserError, match=said):
             kpipe.reproduce(copy)
 

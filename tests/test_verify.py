@@ -10,7 +10,7 @@ import pytest
 from proving import load_proof
 
 import kpipe
-from kpipe import cli, verifying
+from kpipe import cli, files, verifying
 from kpipe.errors import UserError
 
 RUNS = pathlib.Path(__file__).parent
@@ -107,9 +107,9 @@ def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here)
 
 
 def test_what_a_verified_run_lacks_is_said(copy, replayed_here):
-    record = json.loads((copy / "run.json").read_text())
-    record |= {"problems": ["figure plot failed"], "command": "kpipe run x", "checksum": None}
-    (copy / "run.json").write_text(json.dumps(record))
+    record = files.read_json(copy / "run.json")
+    record |= {"problems": ["figure plot failed"], "command": "kpipe run x"}
+    files.write_json(copy / "run.json", record)
     lines = kpipe.verify(copy).lines
     assert "run.json: incomplete: figure plot failed; it is completed by: kpipe run x" in lines
 
@@ -162,10 +162,10 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
 def test_no_changed_bit_of_a_run_is_missed(copy, not_replayed, capsys):
     found = flips = 0
     rng = random.Random(0)
-    files = [path for path in copy.rglob("*") if path.is_file() and "logs" not in path.parts]
-    files = [path for path in files if path.stat().st_size and path.name != "manifest.json"]
+    paths = [path for path in copy.rglob("*") if path.is_file() and "logs" not in path.parts]
+    paths = [path for path in paths if path.stat().st_size and path.name != "manifest.json"]
     for _ in range(200):
-        path = rng.choice(files)
+        path = rng.choice(paths)
         before = path.read_bytes()
         after = bytearray(before)
         after[rng.randrange(len(after))] ^= 1 << rng.randrange(8)

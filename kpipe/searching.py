@@ -274,7 +274,9 @@ class _Search(keras_tuner.HyperModel):
             # A grid search passes the defaults of the previous trial on to the next one.
             space = {parameter.name for parameter in self._space().space}
             kept = [name for name in hp.values if name in space or name.startswith("tuner/")]
-            hp.values = {name: hp.values[name] for name in kept}
+            # One that is trained again after a kill has declared the other keys already.
+            declared = {p.name: p.default for p in hp.space if p.name not in space}
+            hp.values = declared | {name: hp.values[name] for name in kept}
         self.module.load_data(hp)  # declares its keys, which are part of the space
         model, _ = self.experiment.build_model(hp=hp)
         return model

@@ -243,6 +243,14 @@ def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
     assert search(own, **options).folder == first.folder
 
 
+def test_a_trial_that_was_killed_at_its_end_is_built_again(own, tmp_path):
+    keys = {"width": "1,2"}
+    experiment = open_experiment(own, keys, data="sample", data_dir=None, seed=0, several=True)
+    searching = _Search(experiment, keys, tmp_path)
+    searching.tuner, hp = True, searching._space()
+    assert searching.build(hp) and searching.build(hp) and hp.values["gate"] == "and"
+
+
 def test_a_full_disk_is_no_trials_fault_whoever_writes(own, tmp_path, monkeypatch):
     def fill_disk(*_, **__):
         raise OSError(28, "No space left on device")

@@ -299,7 +299,9 @@ def test_texts_without_a_fault_are_compared_with_a_bag_of_words(pipeline, tmp_pa
 def test_a_broken_figure_costs_the_run_nothing_else(pipeline, tmp_path, verified_here, capsys):
     lines = "def broken_plot(run):\n    return 1 / 0\n\n\n"
     lines += "plots = (broken_plot, figures.learning_curves)"
-    run = kpipe.run(pipeline(lines), out=tmp_path)
+    with pytest.raises(RunError, match=r"trained and saved, but incomplete.*broken_plot failed"):
+        kpipe.run(pipeline(lines), out=tmp_path)
+    run = kpipe.open_run(tmp_path / "mine")
     assert run.record.status == "finished" and (run.folder / "report.html").is_file()
     assert (run.folder / "figures" / "learning_curves.png").is_file()
     said = [line for line in capsys.readouterr().out.splitlines() if "broken_plot" in line]

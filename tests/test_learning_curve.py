@@ -286,7 +286,7 @@ def untrained(monkeypatch):
     monkeypatch.setattr(extrapolating, "_train", train)
     monkeypatch.setattr(extrapolating, "report_again", lambda *_: None)
     monkeypatch.setattr(
-        extrapolating, "Execution", lambda *_: types.SimpleNamespace(run=lambda: run)
+        extrapolating, "Execution", lambda *_, **__: types.SimpleNamespace(run=lambda: run)
     )
     monkeypatch.setattr(regression, "errors", errors)
     return asked

@@ -71,10 +71,12 @@ def _origin(experiment: Experiment) -> dict[str, str | None]:
     given = getattr(module, "path", None)
     if given is None or module.__name__ in catalogue.names():
         given = getattr(module, "__file__", None)
-    bundled = given and pathlib.Path(str(given)).parent == catalogue.folder()
-    in_memory = not isinstance(given, (str, pathlib.Path))  # a DataFrame, or an object
+    name = None  # of what was in memory: a DataFrame, or an object
+    if isinstance(given, (str, pathlib.Path)):
+        bundled = pathlib.Path(given).parent == catalogue.folder()
+        name = module.__name__ if bundled else os.path.abspath(given)
     return {
-        "name": module.__name__ if bundled else None if in_memory else os.path.abspath(str(given)),
+        "name": name,
         "data_dir": os.path.abspath(experiment.data_dir) if experiment.data_dir else None,
         "corrections": os.path.abspath(corrections.path) if corrections else None,
     }

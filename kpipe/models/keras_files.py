@@ -109,12 +109,21 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _count_declared(config: dict[str, Any]) -> int:
-    """Number of weights of a model, built without any memory for them."""
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras.saving.deserialize_keras_object(
-            {**config, "compile_config": None}, safe_mode=True
-        )
-        return sum(math.prod(variable.shape) for variable in model.variables)
+    """Number of weights of a model, built without any memory for them.
+
+    It is 0 if a class of the user's own creates its weights too late for that.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(
+                {**config, "compile_config": None}, safe_mode=True
+            )
+            return sum(math.prod(variable.shape) for variable in model.variables)
+    except ValueError:
+        # The registered name of a user's own class is PACKAGE>CLASS.
+        if not any(">" in str(part.get("registered_name")) for part in _parts(config)):
+            raise
+        return 0
 
 
 def check_weights(file: pathlib.Path | io.BytesIO) -> int:

@@ -113,6 +113,8 @@ def _count_declared(config: dict[str, Any]) -> int:
 
     It is 0 if a class of the user's own creates its weights too late for that.
     """
+    # The registered name of a user's own class is PACKAGE>CLASS.
+    own = any(">" in str(part.get("registered_name")) for part in _parts(config))
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = keras.saving.deserialize_keras_object(
@@ -120,8 +122,7 @@ def _count_declared(config: dict[str, Any]) -> int:
             )
             return sum(math.prod(variable.shape) for variable in model.variables)
     except ValueError:
-        # The registered name of a user's own class is PACKAGE>CLASS.
-        if not any(">" in str(part.get("registered_name")) for part in _parts(config)):
+        if not own:
             raise
         return 0
 

@@ -166,7 +166,14 @@ def _beside(path: pathlib.Path, suffix: str) -> pathlib.Path:
 
 
 def _command() -> list[str]:
-    return [os.getcwd(), *sys.argv[1:]]
+    """Returns the arguments in a form that another order, folder or --out does not change."""
+    parts: list[str] = []
+    for word in sys.argv[1:]:
+        if parts and parts[-1].startswith("--") and "=" not in parts[-1] and word[:1] != "-":
+            parts[-1] += f"={word}"  # an option and its value
+        else:
+            parts.append(os.path.abspath(word) if os.path.exists(word) else word)
+    return sorted(part for part in parts if not part.startswith("--out="))
 
 
 def _holder(note: pathlib.Path) -> str:

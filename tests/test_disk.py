@@ -260,10 +260,13 @@ def test_the_second_of_two_is_refused_at_once_and_a_kill_leaves_no_lock(tmp_path
 
 
 def test_a_command_that_is_running_is_refused_before_tensorflow_is_imported(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["kpipe", "run", "mnist_mlp"])
+    monkeypatch.setattr(sys, "argv", ["kpipe", "run", "mnist_mlp", "units_1=8", "--seed", "2"])
     with files.lock(tmp_path / "mnist_mlp-sample"):
-        with pytest.raises(UserError, match=f"in use by process {os.getpid()} on "):
-            disk.refuse_same_command(tmp_path)
+        for again in (sys.argv, ["kpipe", "run", "--out=.", "--seed=2", "mnist_mlp", "units_1=8"]):
+            monkeypatch.setattr(sys, "argv", again)
+            monkeypatch.chdir(tmp_path)
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()} on "):
+                disk.refuse_same_command(tmp_path)
         monkeypatch.setattr(sys, "argv", ["kpipe", "run", "mnist_mlp", "--seed=1"])
         disk.refuse_same_command(tmp_path)
     disk.refuse_same_command(tmp_path)

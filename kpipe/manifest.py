@@ -49,7 +49,7 @@ def check(
             it.
 
     Example:
-        check(folder, "metrics.json", "serving")
+        check(pathlib.Path("saved_models/mnist_mlp"), "metrics.json", "serving")
     """
     try:
         if reason := _find_damage(folder, note or folder / NAME, parts):

@@ -31,7 +31,8 @@ import os, re, sys
 log = open(sys.argv[1], "ab", buffering=0)
 hidden = b"IW" if sys.argv[1] == os.devnull else b"IWE"
 of_log = re.compile(
-    rb"[" + hidden + rb"][0-9]{4} |WARNING: All log messages before |To enable the following "
+    rb"[" + hidden + rb"][0-9]{4} |E[0-9]{4} .*failed call to cuInit|"  # there is no GPU
+    rb"WARNING: All log messages before |To enable the following "
 )
 for line in sys.stdin.buffer:
     if of_log.match(line):
@@ -60,6 +61,8 @@ def move_logs() -> pathlib.Path | None:
     kernel = in_kernel()
     if kernel:  # tqdm, which TFDS imports, warns if ipywidgets are missing
         warnings.filterwarnings("ignore", "IProgress not found")
+    # It tells of a cache that an unknown user cannot have.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if sys.stderr is None:  # closed: else a file opened as descriptor 2 would receive the log
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

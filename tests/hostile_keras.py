@@ -178,12 +178,12 @@ def layer_of_terabytes(path, good, canary):
     return _configured(path, good, change)
 
 
-@maker("which leads out of it")
+@maker("leads out of itself")
 def member_outside_the_folder(path, good, canary):
     return _write(path, {**_parts(good), "assets/../../planted": b"canary"})
 
 
-@maker("which leads out of it")
+@maker("leads out of itself")
 def member_with_an_absolute_path(path, good, canary):
     return _write(path, {**_parts(good), str(canary): b"canary"})
 

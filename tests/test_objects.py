@@ -333,7 +333,7 @@ def test_a_run_of_cells_is_made_once_and_refused_after_an_edit(quick_runs, tmp_p
     assert again.record.weights_sha256 == run.record.weights_sha256
     assert "data: the truth table of AND" in capsys.readouterr().out
     names["WIDTH"] = 8
-    with pytest.raises(UserError, match="different code_sha256: the code was edited; --fresh"):
+    with pytest.raises(UserError, match="different code: the code was edited; --fresh"):
         running.run(pipeline(names, name="gate"), out=tmp_path)
 
 

@@ -255,6 +255,7 @@ def test_other_files_have_a_text_a_line(texts, tmp_path, load):
 
 def test_a_text_file_of_any_ending_has_a_text_a_line_without_a_column(tmp_path, texts):
     (texts / "serving" / "1" / "assets" / "text_column.txt").unlink()
+    (texts / "serving" / "1" / "manifest.json").unlink()
     path = tmp_path / "new.csv"
     path.write_text("body\ngood, good\n")
     model = kpipe.load(texts)

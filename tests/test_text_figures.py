@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from kpipe import figures, models
+from kpipe import figures, files, models
 from kpipe.figures import compare, texts, words
 from kpipe.records import Record, Run
 
@@ -118,6 +118,7 @@ def stand(tmp_path, name, record, history=None, metrics=None):
         *(",".join(map(str, row)) for row in zip(*history.values(), strict=True)),
     ]
     (folder / "history.csv").write_text("\n".join(rows) + "\n")
+    files.write_manifest(folder, folder.iterdir())
     return folder
 
 
@@ -367,7 +368,9 @@ def test_only_runs_that_differ_in_the_key_alone_are_compared(tmp_path, capsys):
 )
 def test_a_damaged_run_is_named_and_left_out(file, content, tmp_path, capsys):
     run = text_run(tmp_path)
-    (stand(tmp_path, "broken", record_of("lstm")) / file).write_text(content)
+    folder = stand(tmp_path, "broken", record_of("lstm"))
+    (folder / file).write_text(content)
+    files.write_manifest(folder, folder.iterdir())  # it was damaged before it was listed
     assert figures.architectures(run) is None
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("broken is not compared: ") and file in line

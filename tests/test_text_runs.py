@@ -138,6 +138,7 @@ def test_no_operation_of_the_graph_touches_files(text_run):
 
 def test_the_export_reads_no_file_of_words(copy):
     (copy / "manifest.json").unlink()
+    (copy / "serving" / "1" / "manifest.json").unlink()
     (copy / "serving" / "1" / "assets" / "vocabulary.txt").unlink()
     assert kpipe.load(copy).predict(["happy"])["label"].shape == (1,)
 

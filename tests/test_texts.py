@@ -217,7 +217,7 @@ def test_train_examples_are_drawn_by_the_seed_and_stratified(kpipe_home):
 @pytest.mark.parametrize("count", [1, 359])
 def test_a_part_that_cannot_hold_every_class_is_refused(count, kpipe_home):
     dataset = text_dataset(train_examples=count)
-    with pytest.raises(UserError, match=rf"cannot be divided .* \(train_size={count}\)") as caught:
+    with pytest.raises(UserError, match=rf"train_examples={count}: .* cannot be divided") as caught:
         data.prepare(dataset, dataset.find("sample"), seed=0)
     assert "\n" not in str(caught.value)
 

@@ -21,7 +21,7 @@ def find_wrong(outputs: Mapping[str, np.ndarray], exclusive: bool) -> tuple[int,
         The row and what is wrong with it; None if all are right.
 
     Example:
-        find_wrong({"probabilities": np.array([[0.5, 0.7]])}, True)  # (0, "probabilities sum ...")
+        find_wrong({"probabilities": np.array([[0.5, 0.5], [0.5, 0.7]])}, True)[0]  # 1
     """
     for name, values in outputs.items():
         if values.dtype.kind != "f" or not values.size:

@@ -57,7 +57,7 @@ def _check_archive(archive: zipfile.ZipFile, path: pathlib.Path) -> None:
             raise ValueError(f"contains {names.count(needed)} files {needed}; expected one")
     for name in names:
         if name.startswith(("/", "\\")) or ".." in pathlib.PurePosixPath(name).parts:
-            raise ValueError(f"contains the path {name!r}, which leads out of it")
+            raise ValueError(f"leads out of itself by the path {name!r}")
     check_size(sum(member.file_size for member in archive.infolist()), path)
     if (size := archive.getinfo(CONFIG).file_size) > MAX_CONFIG:
         raise ValueError(f"{CONFIG} has {size:,} bytes; expected at most {MAX_CONFIG:,}")

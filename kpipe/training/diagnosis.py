@@ -33,9 +33,6 @@ def fault_of_steps(
         schedule: Schedule of the training.
         seed: Random seed of the training.
         elements: Elements of `training_batches`, each with its epoch and first step within it.
-
-    Example:
-        fault_of_steps(...)  # "the input of train 17 is not finite"
     """
     lengths = lengths_of(train, schedule)
     for epoch, start, element in elements:

@@ -202,6 +202,9 @@ def exists(words):
         case ["python", "pipelines/run.py", *arguments]:
             assert (ROOT / "pipelines" / "run.py").is_file()
             return cli.main(["run", *arguments]) == 0
+        case ["python", script, *options] if script.startswith("tests/"):
+            text = (ROOT / script).read_text() if (ROOT / script).is_file() else ""
+            return bool(text) and all(f'"{word}"' in text for word in options if word[0] == "-")
         case ["make", *targets]:
             known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M)
             return {target for target in targets if "=" not in target} <= set(known)
@@ -255,6 +258,7 @@ def test_every_command_of_a_pipelines_docstring_is_understood(not_understood):
         "kpipe train mnist_mlp",
         "kpipe train",
         "python pipelines/run.py mnist_mpl",
+        "python tests/kill_loop.py --kill 300",
         "make tests",
         "pip install -e .[gpu]",
         ".venv/bin/python -m pytest -m slowest",

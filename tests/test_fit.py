@@ -180,7 +180,10 @@ def test_the_best_averages_are_restored(few):
 
 @pytest.mark.parametrize(
     ("plan", "cuts"),  # in the first epoch, at its end, in a later one
-    [("graph", {2: 2, 6: 6, 14: 14}), ("fused:2", {4: 8})],
+    [
+        ("graph", {2: 2, 6: 6, 14: 14}),
+        pytest.param("fused:2", {4: 8}, marks=pytest.mark.slow),  # also in test_training.py
+    ],
 )
 def test_a_run_with_averages_and_weights_cut_off_anywhere_ends_with_the_same_bits(
     few, tmp_path, plan, cuts

@@ -152,6 +152,7 @@ def test_the_command_line_continues_without_a_name(finished_run, tmp_path, monke
     (run,) = begun
     assert run.folder.name == "mnist_mlp-sample,continued=3,epochs=7,num_layers=1,units_1=64"
     assert run.trainer.epochs == 7 and run.continued.epochs == 3
+    assert run._begin().command == f"kpipe.run(continue_from='{finished_run.folder}', epochs=7)"
     assert cli.main([*words, "--seed", "3"]) == 2
     assert cli.main(["run", "mnist_mlp", *words[1:]]) == 2
     assert "goes on with what RUN is" in capsys.readouterr().err

@@ -105,6 +105,10 @@ class Continuation:
         assert training
         return training.frozen_epochs or training.epochs
 
+    def call(self, experiment: Experiment) -> str:
+        """Writes the call that continues it: what `name` and the data are, its record says."""
+        return f"kpipe.run(continue_from={str(self.folder)!r}, epochs={experiment.trainer.epochs})"
+
     def check(self, experiment: Experiment) -> None:
         """Checks that training can go on exactly where the run ended.
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from .. import data, files, manifest
+from .. import data, environment, files, manifest
 from ..errors import RunError, UserError, WriteError, first_line
 from ..export import export, prove, write_golden, write_npz
 from ..export.scanning import check_graph
@@ -145,6 +145,7 @@ class Execution:
         record = new_record(self.experiment)
         if self.continued:
             record.continued_from, record.plan = self.continued.about, self.continued.record.plan
+            record.command = environment.command() or self.continued.call(self.experiment)
         path = self.folder / "run.json"
         if self.set_aside:
             return record

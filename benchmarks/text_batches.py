@@ -58,8 +58,9 @@ def main() -> None:
         prepared.splits["train"] = some
         model = models.recurrent(len(prepared.label_names), embedding_dim=64, bidirectional=True)
         model.compile("adam", "sparse_categorical_crossentropy")
-        train = make_train_function(model, 1)
         made = contenders(prepared)
+        spec = made["pools of like length"].element_spec
+        train = make_train_function(model, 1, spec, BATCH_SIZE)
         seconds: dict[str, list[float]] = {name: [] for name in made}
         for _ in range(given.rounds + 1):  # the first one compiles
             for name, epoch in made.items():

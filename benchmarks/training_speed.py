@@ -57,10 +57,11 @@ def kpipe_plan(stack: int) -> Callable[[np.ndarray, np.ndarray], Epoch]:
         model.test_on_batch(images[:1], labels[:1])
         split = Split(Rows(images), labels, np.arange(EXAMPLES), ImageInput((28, 28, 1)))
         schedule = Schedule(EXAMPLES, BATCH_SIZE, stack)
-        train = make_train_function(model, stack)
+        batches = training_batches(split, schedule, Augmentation(), 0, 0, epochs=1)
+        train = make_train_function(model, stack, batches.element_spec, BATCH_SIZE)
 
         def epoch() -> None:
-            for batch in training_batches(split, schedule, Augmentation(), 0, 0, epochs=1):
+            for batch in batches:
                 logs = train(*batch)
             float(logs["loss"])
 

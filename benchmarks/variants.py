@@ -71,12 +71,13 @@ def prepare(experiment: Experiment, examples: int) -> tuple[Callable[[], float],
     plan = choose_plan(model, len(prepared.train), trainer.batch_size, trainer.epochs)
     stack = int(plan.removeprefix("fused:")) if plan.startswith("fused:") else 1
     schedule = batches.Schedule(len(split), trainer.batch_size, stack)
-    train_function = make_train_function(model, stack)
+    elements = batches.training_batches(split, schedule, prepared.augmentation, 0, 0, 1)
+    spec = elements.element_spec
+    train_function = make_train_function(model, stack, spec, schedule.full_batch)
 
     def train() -> float:
-        examples = batches.training_batches(split, schedule, prepared.augmentation, 0, 0, 1)
         started = time.perf_counter()
-        for inputs, labels in examples:
+        for inputs, labels in elements:
             logs = train_function(inputs, labels)
         float(logs["loss"])
         return (time.perf_counter() - started) / schedule.steps_per_epoch

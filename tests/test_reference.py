@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 from kpipe.pipelines.mnist_mlp import squared_loss
 from reference import network as reference
 
@@ -111,11 +112,16 @@ def make_batches(count=STEPS, sizes=(8,)):
 
 def train(model, batches):
     """Loss before and weights after every batch, by the train step that kpipe takes."""
-    step = make_train_function(model, stack=1)
+    step = make_train_function(model, 1, spec_of(batches[0]), len(batches[0][0]))
     for inputs, labels in batches:
         loss = float(step(inputs[None], labels[None])["loss"])
         model.reset_metrics()  # the loss is a running mean
         yield loss, model.get_weights()
+
+
+def spec_of(batch):
+    """The `element_spec` of batches of any size, with a leading axis of steps."""
+    return [tf.TensorSpec((None, None, *part.shape[1:]), part.dtype) for part in batch]
 
 
 def deviation(ours, expected):
@@ -348,7 +354,7 @@ def test_a_fused_program_is_as_many_steps_of_the_reference(float64):
     rate = reference.exponential(RATE)
     steps = list(reference.train(network, optimizer, rate, model.get_weights(), batches))
     model.optimizer.build(model.trainable_variables)
-    run, ours = make_train_function(model, stack=2), []
+    run, ours = make_train_function(model, 2, spec_of(batches[0]), len(batches[0][0])), []
     for i in range(0, STEPS, 2):
         inputs, labels = (np.stack(side) for side in zip(*batches[i : i + 2], strict=True))
         ours.append((float(run(inputs, labels)["loss"]), model.get_weights()))

@@ -9,7 +9,14 @@ import pytest
 
 from kpipe import Trainer
 from kpipe.errors import RunError, UserError
-from kpipe.training import choose_plan, leaf_layers, weights_sha256
+from kpipe.training import (
+    Schedule,
+    choose_plan,
+    leaf_layers,
+    make_train_function,
+    training_batches,
+    weights_sha256,
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,29 @@ def test_a_run_cut_off_anywhere_ends_with_the_same_bits(
     assert rest.resumed_at == steps[-1]
     assert weights_sha256(resumed) == weights_sha256(whole)
     assert _comparable(rest) == _comparable(history)
+
+
+def test_a_short_batch_is_trained_on_alike_whatever_came_before(digits):
+    """A run can be resumed just before the last batch of an epoch."""
+    images = keras.Input((28, 28, 1))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(images)
+    x = keras.layers.Conv2D(8, 3, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    schedule, start = Schedule(64 + 61, 64), model.get_weights()
+    split = digits.train.at(np.arange(schedule.num_examples))
+    batches = training_batches(split, schedule, digits.augmentation, 0, 0, epochs=1)
+    full, short = batches
+    found = []
+    for given in ([full, short], [short], [short, full, short]):
+        train = make_train_function(model, 1, batches.element_spec, schedule.full_batch)
+        for batch in given:
+            model.set_weights(start)
+            train(*batch)
+        found.append(weights_sha256(model))
+    assert len(set(found)) == 1
 
 
 def _comparable(history):

@@ -35,6 +35,11 @@ class Schedule:
     stack: int = 1
 
     @property
+    def full_batch(self) -> int:
+        """Number of examples of every batch but the last of an epoch."""
+        return min(self.batch_size, self.num_examples)
+
+    @property
     def steps_per_epoch(self) -> int:
         return -(-self.num_examples // self.batch_size)
 

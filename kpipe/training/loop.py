@@ -179,7 +179,9 @@ class Loop:
                 epochs,
                 self.weigh,
             )
-            self.train_function = make_train_function(model, self.schedule.stack)
+            self.train_function = make_train_function(
+                model, self.schedule.stack, batches.element_spec, self.schedule.full_batch
+            )
             self.committed = time.monotonic()
             with flagged(self.signal) if self.checkpoints else contextlib.nullcontext():
                 self._run_epochs(iter(batches), epoch, epochs, start)

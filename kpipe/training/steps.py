@@ -19,25 +19,32 @@ def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
     return tf.autograph.experimental.do_not_convert(function)
 
 
-def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
+def make_train_function(
+    model: keras.Model, stack: int, spec: Sequence[tf.TensorSpec], batch_size: int
+) -> Callable[..., dict]:
     """Makes the function that runs all steps of an element of `training_batches`.
 
     An element with one step is run as in `fit`, with the model's `run_eagerly` and `jit_compile`; a
     full element of `stack` steps becomes one XLA program.
 
+    Programs for any number of examples round otherwise than those for one number, and a run can be
+    resumed at any batch. So full batches have a program of their own, and all others share one,
+    whichever came first.
+
     Args:
         model: Compiled model with built variables.
         stack: Number of steps of a full element.
+        spec: `element_spec` of the batches.
+        batch_size: Number of examples of a full batch.
 
     Returns:
         Function of (inputs, targets) or (inputs, targets, weights), each with a leading axis of
         steps; it returns the logs of the last step.
     """
-    step = _one_step(model, model.train_step)
 
-    @_as_written
-    def one_step(*batch: tf.Tensor) -> dict:
-        return step(*(part[0] for part in batch))
+    def one_step() -> Callable[..., dict]:
+        step = _one_step(model, model.train_step)  # with traces of its own
+        return _as_written(lambda *batch: step(*(part[0] for part in batch)))
 
     # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
     @_as_written
@@ -47,18 +54,26 @@ def make_train_function(model: keras.Model, stack: int) -> Callable[..., dict]:
         _forget_custom_gradients()
         return logs
 
-    single = tf.function(one_step, reduce_retracing=True)
+    def trace(is_full: bool) -> Callable[..., dict]:
+        size = batch_size if is_full else None
+        shapes = [(1, size, *part.shape[2:]) for part in spec]
+        parts = zip(shapes, spec, strict=True)
+        specs = [tf.TensorSpec(shape, part.dtype) for shape, part in parts]
+        return tf.function(one_step()).get_concrete_function(*specs)
+
+    eager = one_step() if model.run_eagerly else None
     fused = tf.function(fused_steps, jit_compile=True)
-    programs: dict[tuple, Callable[..., dict]] = {}  # by the shapes of the batches
+    programs: dict[tuple[int, bool], Callable[..., dict]] = {}
 
     def train(*batch: tf.Tensor) -> dict:
-        if model.run_eagerly:
-            return one_step(*batch)
-        shapes = tuple(tuple(part.shape) for part in batch)
-        if shapes not in programs:
-            function = fused if stack > 1 and shapes[0][0] == stack else single
-            programs[shapes] = function.get_concrete_function(*batch)
-        return _run(programs[shapes], batch)
+        if eager:
+            return eager(*batch)
+        steps, size = batch[0].shape[:2]
+        kind = (steps, size == batch_size)
+        if kind not in programs:
+            is_fused = steps == stack > 1
+            programs[kind] = fused.get_concrete_function(*batch) if is_fused else trace(kind[1])
+        return _run(programs[kind], batch)
 
     return train
 

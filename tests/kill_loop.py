@@ -217,6 +217,8 @@ class Run:
                 os.kill(self.pid, number)
                 code = self.wait()
                 took = round(time.monotonic() - sent, 2)
+                if code == 0:  # it ended just before
+                    return None
                 expected = -number if number == signal.SIGKILL else 128 + number
                 if code not in (expected, -number):
                     raise RuntimeError(f"exit code {code} after signal {number}: {self.folder}")
@@ -368,6 +370,8 @@ def work_off(work, log, numbers, references, kills_per_run, seed, signals) -> No
         print(f"run {i} ({kind}): {len(kills)} kills, {'same' if same else 'DIFFERS'}", flush=True)
         if same:
             shutil.rmtree(run.folder)
+        else:  # to be looked at
+            shutil.copytree(run.folder, log.with_suffix("") / run.folder.name, dirs_exist_ok=True)
 
 
 def work_in_parallel(jobs, work, log, numbers, *options) -> None:

@@ -1,6 +1,7 @@
 """The files of keras-tuner, which writes them in place, made atomic and checked."""
 
 import contextlib
+import io
 import json
 import pathlib
 import shutil
@@ -9,14 +10,29 @@ from typing import Any
 from unittest import mock
 
 import keras
+from keras.src.saving import saving_lib
 from keras_tuner.src import utils
 
 from . import files, manifest
 
 
+class _WeightsStore(saving_lib.H5IOStore):
+    """A file of weights that is built in memory: HDF5 crashes where it cannot write to a disk."""
+
+    def __init__(self, path_or_io: Any, archive: Any = None, mode: str = "r") -> None:
+        in_memory = mode == "w" and archive is None
+        self.path, self.built = path_or_io, io.BytesIO() if in_memory else None
+        super().__init__(self.built or path_or_io, archive, mode)
+
+    def close(self) -> None:
+        super().close()
+        if self.built:
+            files.write_bytes(pathlib.Path(self.path), self.built.getvalue())
+
+
 @contextlib.contextmanager
-def checked_json() -> Iterator[None]:
-    """Within the block keras-tuner writes JSON atomically, with a checksum, which it compares."""
+def whole_files() -> Iterator[None]:
+    """Within the block keras-tuner writes files atomically, and JSON with a checksum."""
 
     def save(path: str, content: dict) -> str:
         files.write_bytes(pathlib.Path(path), manifest.seal(content, allow_nan=True))
@@ -25,6 +41,7 @@ def checked_json() -> Iterator[None]:
     with (
         mock.patch.object(utils, "save_json", save),
         mock.patch.object(utils, "load_json", lambda path: files.read_json(pathlib.Path(path))),
+        mock.patch.object(saving_lib, "H5IOStore", _WeightsStore),
     ):
         yield
 

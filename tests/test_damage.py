@@ -190,7 +190,7 @@ def folds(folder, home):
 
 
 def tuner(folder, home):
-    with tuner_files.checked_json():
+    with tuner_files.whole_files():
         (folder / "trial_0").mkdir()
         save = tuner_files.utils.save_json
         oracle = {"start_order": ["0"], "end_order": ["0"], "seed": 1, "score": float("nan")}

@@ -1,6 +1,8 @@
 """A disk that may be full, and that other processes write to."""
 
 import contextlib
+import errno
+import inspect
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import filelock
 
@@ -17,9 +20,14 @@ from .errors import UserError, WriteError
 
 PATIENCE = 3.0  # seconds after which a waiting process says for whom it waits
 
+# A newer filelock would use a marker file, which a kill leaves behind, where there is no flock.
+_STRICT: dict[str, Any] = {"fallback_to_soft": False}
+if "fallback_to_soft" not in inspect.signature(filelock.FileLock).parameters:
+    _STRICT = {}
+
 # Messages of a full disk, of a quota, of a limit to a file's size; the last one is NumPy's.
 _FULL = re.compile(
-    r"No space left on device|Disk quota exceeded|File too large|\d+ requested and \d+ written"
+    r"No space left on device|Dis[ck] quota exceeded|File too large|\d+ requested and \d+ written"
 )
 
 
@@ -104,7 +112,7 @@ def lock(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
             locks.
         WriteError: The disk is full.
     """
-    held, note = filelock.FileLock(_beside(path, ".lock")), _beside(path, ".holder")
+    held, note = filelock.FileLock(_beside(path, ".lock"), **_STRICT), _beside(path, ".holder")
     with writing(path):
         try:
             held.acquire(timeout=PATIENCE if wait else 0)
@@ -115,7 +123,9 @@ def lock(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
                 ) from None
             print(f"waiting for {_holder(note)}, which writes {path}", flush=True)
             held.acquire()
-        except NotImplementedError:
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSYS:
+                raise
             raise UserError(
                 f"{path}: this file system has no locks (flock); use a folder on another one"
             ) from None
@@ -166,14 +176,14 @@ def _beside(path: pathlib.Path, suffix: str) -> pathlib.Path:
 
 
 def _command() -> list[str]:
-    """Returns the arguments in a form that another order, folder or --out does not change."""
+    """Returns the arguments in a form that order, folder, --out and --fresh do not change."""
     parts: list[str] = []
     for word in sys.argv[1:]:
         if parts and parts[-1].startswith("--") and "=" not in parts[-1] and word[:1] != "-":
             parts[-1] += f"={word}"  # an option and its value
         else:
             parts.append(os.path.abspath(word) if os.path.exists(word) else word)
-    return sorted(part for part in parts if not part.startswith("--out="))
+    return sorted(part for part in parts if not part.startswith("--out=") and part != "--fresh")
 
 
 def _holder(note: pathlib.Path) -> str:

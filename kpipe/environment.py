@@ -22,6 +22,8 @@ from .errors import UserError
 def command() -> str:
     """Returns kpipe's command line of this process, in a form that can be typed again.
 
+    `--fresh` is left out: it would not resume what it began.
+
     Returns "" if kpipe is used from Python: in a notebook, a script or an interpreter.
     """
     script = pathlib.Path(sys.argv[0] if sys.argv else "")
@@ -31,7 +33,8 @@ def command() -> str:
         program = "kpipe"
     else:
         return ""
-    return f"{program} {shlex.join(sys.argv[1:])}".rstrip()
+    words = [word for word in sys.argv[1:] if word != "--fresh"]
+    return f"{program} {shlex.join(words)}".rstrip()
 
 
 def reset_keras() -> None:
@@ -102,7 +105,6 @@ def _usable_processors() -> int:
 
 def machine() -> dict[str, Any]:
     """Returns the properties of this machine, and the caller's settings, that can change bits."""
-    deterministic = config.is_op_determinism_enabled()
     threading, usable = tf.config.threading, _usable_processors()  # which 0 threads stand for
     return {
         "platform": platform.platform(aliased=True, terse=True),
@@ -112,5 +114,5 @@ def machine() -> dict[str, Any]:
         "intra_op_threads": threading.get_intra_op_parallelism_threads() or usable,
         "inter_op_threads": threading.get_inter_op_parallelism_threads() or usable,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-        **({"deterministic_ops": True} if deterministic else {}),
+        "deterministic_ops": config.is_op_determinism_enabled(),
     }

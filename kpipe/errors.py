@@ -82,6 +82,9 @@ class Stopped(_OneLine, SystemExit):
         self.code = self.exit_code
 
 
+INTERRUPTED = "interrupted; the same command resumes an unfinished run"
+
+
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
     """Turns Ctrl-C within the block into `Interrupted`, and SIGTERM into `Stopped`.
@@ -107,8 +110,8 @@ def resumable() -> Iterator[None]:
         raise
     except Interrupted:
         raise
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command resumes an unfinished run") from None
+    except KeyboardInterrupt as stopped:
+        raise Interrupted(str(stopped) or INTERRUPTED) from None
     finally:
         if own:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

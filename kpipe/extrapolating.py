@@ -15,7 +15,7 @@ from . import files, formatting, report
 from .data import Data
 from .errors import UserError, resumable
 from .experiments import catalogue
-from .experiments.describing import check_same, new_record
+from .experiments.describing import check_same, check_same_bits, new_record
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
@@ -189,6 +189,8 @@ def _point(trial: Experiment, fraction: float, folder: pathlib.Path, run: Run, p
     path = folder / f"{name}.npz"
     point = _read(path, trial.seed, fraction, weights)
     if point is None:
+        curve = folder / "curve.json"
+        check_same_bits(curve, read_record(curve), new_record(trial))
         prepared = trial.prepare(fraction)
         assert prepared.val is not None
         count = len(prepared.train)

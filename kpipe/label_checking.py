@@ -19,7 +19,7 @@ from .datasets.corrections import Suspect, read_suspects, write_suspects
 from .datasets.own.division import joined
 from .datasets.splits import divide, folds_of
 from .errors import RunError, UserError, first_line, resumable
-from .experiments.describing import check_same, new_record
+from .experiments.describing import check_same, check_same_bits, new_record
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
@@ -161,6 +161,7 @@ class _Check:
             # A person may have written into its table: nothing is written again.
             if existing.status == "finished":
                 return existing
+            check_same_bits(path, existing, record)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} exists but is not a check of labels; use --out or --fresh"

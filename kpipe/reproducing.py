@@ -4,18 +4,20 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from . import files, formatting
-from .errors import UserError
+from .errors import UserError, resumable
 from .experiments.continuing import arguments_of
-from .experiments.describing import BITS
+from .experiments.describing import BITS, callback_names
 from .experiments.execution import Execution
 from .experiments.folders import starting_over
 from .experiments.running import open_experiment
+from .experiments.session import own_session
 from .records import Record, Run, open_run
 
 # What differs between equal runs: when, how long, and how often the test split was opened.
@@ -67,11 +69,14 @@ class _StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@resumable()
+@own_session()
 def reproduce(
     folder: str | os.PathLike,
     *,
     name: Any = None,
     out: str | os.PathLike | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Reproduction:
     """Trains a finished run again, and compares weights, history, metrics and predictions.
 
@@ -82,9 +87,11 @@ def reproduce(
         folder: The folder of the run.
         name: What was run, if it was in memory, such as a DataFrame; see `kpipe.run`.
         out: Folder for the new run; by default the one that contains the run.
+        callbacks: The additional callbacks of the run, of which run.json has only the types.
 
     Raises:
-        UserError: It is not a finished run, or what was run or its data do not exist any more.
+        UserError: It is not a finished run, or what was run or its data do not exist any more, or
+            it had other callbacks.
         RunError: The new run failed.
 
     Example:
@@ -96,7 +103,13 @@ def reproduce(
         raise UserError(
             f"{before.folder} continues another run; reproduce that one, and continue the new one"
         )
-    callbacks: list[keras.callbacks.Callback] = []
+    then, now = record.callbacks or [], callback_names(callbacks)
+    if then != now:
+        raise UserError(
+            f"{before.folder} was trained with the callbacks {', '.join(then) or 'none'}, not "
+            f"{', '.join(now) or 'none'}: run.json has only their types; give the same to "
+            "kpipe.reproduce(folder, callbacks=[...]) in Python"
+        )
     if training and training.stopped_by == "budget":
         if record.trainer.get("retrain") or record.trainer.get("fine_tune"):
             raise UserError(
@@ -108,7 +121,7 @@ def reproduce(
             "one is ended after the same number",
             flush=True,
         )
-        callbacks = [_StopAt(training.steps)]
+        callbacks = [*callbacks, _StopAt(training.steps)]
     experiment = open_experiment(plan=record.plan, **arguments_of(record, before.folder, name))
     where = before.folder.parent if out is None else pathlib.Path(out)
     files.make_folder(where)
@@ -178,4 +191,6 @@ def _causes(then: Record, now: Record) -> list[str]:
         causes.append("the data, or their preparation, changed")
     pairs = [(key, then.versions.get(key), now.versions.get(key)) for key in now.versions]
     pairs += [(key, then.machine.get(key), now.machine.get(key)) for key in (*BITS, "platform")]
-    return causes + [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
+    pairs += [("dtype_policy", then.dtype_policy, now.dtype_policy)]
+    changed = [(name, old, new) for name, old, new in pairs if old not in (None, new)]
+    return causes + [f"{name} {old}, now {new}" for name, old, new in changed]

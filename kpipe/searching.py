@@ -21,7 +21,7 @@ from .datasets import Dataset, Source
 from .disk import without_patterns
 from .errors import RunError, UserError, WriteError, first_line, resumable
 from .experiments import catalogue
-from .experiments.describing import check_same, new_record
+from .experiments.describing import check_same, check_same_bits, new_record
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
@@ -29,7 +29,7 @@ from .experiments.running import open_experiment, run
 from .experiments.session import own_session
 from .records import Run, read_record
 from .training import Trainer
-from .tuner_files import check_weights, check_whole, checked_json, note_weights
+from .tuner_files import check_weights, check_whole, note_weights, whole_files
 
 # Without this a failed trial prints its traceback; there is no public switch.
 keras_tuner_config.DEBUG = False
@@ -158,8 +158,8 @@ class _Search(keras_tuner.HyperModel):
         super().__init__()
         self.experiment, self.settings = experiment, experiment.settings
         self.module, self.overrides, self.folder = experiment.module, overrides, folder
-        self.data_dir, self.objective = data_dir, self._objective()
-        self.is_sample = experiment.source.kind == "sample"
+        self.data_dir, self.table = data_dir, folder / "trials.csv"
+        self.objective, self.is_sample = self._objective(), experiment.source.kind == "sample"
         self.tuner: Any = None  # created when the search begins
 
     def run(self, kind: str, trials: int | None) -> dict:
@@ -170,7 +170,7 @@ class _Search(keras_tuner.HyperModel):
             print("a grid search cannot be resumed; starting over")
             shutil.rmtree(self.folder / "tuner")
         try:
-            with checked_json(), without_patterns(self.folder) as folder:
+            with whole_files(), without_patterns(self.folder) as folder:
                 self.tuner = self._make_tuner(kind, trials, folder)
                 self.tuner.save()  # without this file a search killed early would start over
                 self.tuner.search(verbose=0)
@@ -179,13 +179,12 @@ class _Search(keras_tuner.HyperModel):
         except RuntimeError as error:  # keras-tuner gives up after three failures in a row
             if "consecutive failures" not in str(error):
                 raise
-            where = self.folder / "trials.csv"
-            print(f"search stopped: three trials in a row failed; see {where}", flush=True)
+            print(f"search stopped: three trials in a row failed; see {self.table}", flush=True)
         rows = self._table()
-        files.write_bytes(self.folder / "trials.csv", formatting.to_csv(rows).encode())
-        print(f"{_to_text(rows)}\ntrials: {self.folder / 'trials.csv'}", flush=True)
+        files.write_bytes(self.table, formatting.to_csv(rows).encode())
+        print(f"{_to_text(rows)}\ntrials: {self.table}", flush=True)
         if not rows or rows[0]["status"] != "COMPLETED":
-            raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
+            raise RunError(f"no trial was completed; see {self.table}")
         return self._best_overrides(rows[0])
 
     def _begin(self) -> None:
@@ -193,7 +192,10 @@ class _Search(keras_tuner.HyperModel):
         path, record = self.folder / "search.json", new_record(self.experiment, "search")
         record.data.fingerprint = self.experiment.fingerprint()
         if path.is_file() and any(self.folder.glob("tuner/trial_*")):
-            return check_same(path, read_record(path), record)
+            check_same(path, existing := read_record(path), record)
+            if not self.table.is_file():  # else the search has ended
+                check_same_bits(path, existing, record)
+            return
         files.make_folder(self.folder)
         files.write_json(path, record.to_json())
 

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -78,6 +79,7 @@ def arguments_of(record: Record, folder: pathlib.Path, name: object = None) -> d
         "data_dir": record.origin.get("data_dir"),
         "corrections": record.origin.get("corrections"),
         "seed": record.seed,
+        "dtype_policy": record.dtype_policy,
     }
 
 
@@ -109,14 +111,16 @@ class Continuation:
         """Writes the call that continues it: what `name` and the data are, its record says."""
         return f"kpipe.run(continue_from={str(self.folder)!r}, epochs={experiment.trainer.epochs})"
 
-    def check(self, experiment: Experiment) -> None:
+    def check(
+        self, experiment: Experiment, callbacks: Sequence[keras.callbacks.Callback] = ()
+    ) -> None:
         """Checks that training can go on exactly where the run ended.
 
         Raises:
             UserError: It cannot; the message says why.
         """
         then, path, trainer = self.record, self.folder / "run.json", experiment.trainer
-        now = new_record(experiment)
+        now = new_record(experiment, callbacks=callbacks)
         now.data.fingerprint = experiment.fingerprint()
         now.continued_from = then.continued_from
         for name in ("hyperparameters", "trainer"):

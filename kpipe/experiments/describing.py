@@ -3,6 +3,7 @@
 import os
 import pathlib
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,19 +17,26 @@ from .experiment import Experiment
 
 # Fields that must be equal for an existing run to be resumed or, if finished, reported.
 IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256", "continued_from")
+# The same, of which records of an older kpipe do not say anything.
+LATER = ("dtype_policy", "callbacks")
 # Properties of a machine that can change the last bits of a training.
-BITS = ("processor", "gpus", "intra_op_threads", "inter_op_threads", "onednn")
+BITS = ("processor", "gpus", "intra_op_threads", "inter_op_threads", "onednn", "deterministic_ops")
 
 
-def new_record(experiment: Experiment, function: str = "run") -> Record:
+def new_record(
+    experiment: Experiment,
+    function: str = "run",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Record:
     """Returns the record of what begins now: a run, or what another function of kpipe does."""
     entry = objects.entry(experiment.module)
+    added = callback_names(callbacks)
     dataset, source = experiment.dataset, experiment.source
     return Record(
         pipeline=experiment.name,
         task=tasks.name_of(experiment.task),
         title=entry.title,
-        command=environment.command() or _call(experiment, function),
+        command=environment.command() or _call(experiment, function, added),
         headline=experiment.task.HEADLINE,
         overrides=experiment.settings.overrides,
         hyperparameters=experiment.hyperparameters,
@@ -50,7 +58,15 @@ def new_record(experiment: Experiment, function: str = "run") -> Record:
             get_real="" if source.kind == "own" else real_data_command(experiment.module),
         ),
         origin=_origin(experiment),
+        dtype_policy=experiment.dtype_policy,
+        callbacks=added,
     )
+
+
+def callback_names(callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
+    """Returns the types of a caller's callbacks, without those that kpipe adds itself."""
+    kinds = [type(callback) for callback in callbacks]
+    return [kind.__name__ for kind in kinds if not kind.__module__.startswith("kpipe.")]
 
 
 def _contents(experiment: Experiment) -> dict[str, str]:
@@ -82,7 +98,7 @@ def _origin(experiment: Experiment) -> dict[str, str | None]:
     }
 
 
-def _call(experiment: Experiment, function: str) -> str:
+def _call(experiment: Experiment, function: str, callbacks: Sequence[str]) -> str:
     """Writes the call of a function of kpipe, as it is recorded outside the command line."""
     settings = experiment.settings
     several = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
@@ -92,6 +108,8 @@ def _call(experiment: Experiment, function: str) -> str:
     options["corrections"] = str(corrections.path) if corrections else None
     given = {**settings.overrides, **several, **{k: v for k, v in options.items() if v}}
     said = "".join(f", {key}={value!r}" for key, value in given.items())
+    if callbacks:
+        said += f", callbacks=[{', '.join(f'{name}(...)' for name in callbacks)}]"
     return f"kpipe.{function}({_argument(experiment.module)}{said})"
 
 
@@ -133,8 +151,9 @@ def check_same(path: pathlib.Path, existing: Record, record: Record, hint: str =
         UserError: They differ; the message says in what.
     """
     what = f"{path.parent} contains a {path.stem}"
-    for key in IDENTITY:
-        if getattr(existing, key) != getattr(record, key):
+    unknown = [key for key in LATER if getattr(existing, key) is None]
+    for key in (*IDENTITY, *LATER):
+        if key not in unknown and getattr(existing, key) != getattr(record, key):
             difference = describe_difference(existing, record, key)
             raise UserError(f"{what} with different {NAMED.get(key, key)}: {difference}; {hint}")
     for key in existing.contents.keys() & record.contents.keys():  # a file may be deleted later

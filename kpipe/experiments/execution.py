@@ -142,7 +142,7 @@ class Execution:
 
     def _begin(self) -> Record:
         """Returns the record of an existing run with the same settings, or a new record."""
-        record = new_record(self.experiment)
+        record = new_record(self.experiment, callbacks=self.callbacks)
         if self.continued:
             record.continued_from, record.plan = self.continued.about, self.continued.record.plan
             record.command = environment.command() or self.continued.call(self.experiment)

@@ -4,12 +4,14 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import files
+from ..errors import INTERRUPTED, RunError, Stopped
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -55,11 +57,15 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
     """Yields a function that renames an existing folder, so that nothing is lost.
 
     It is to be called as late as possible. If the block fails before it has anything to keep, such
-    as a first checkpoint, the folder gets its name back.
+    as a first checkpoint, the folder gets its name back. Else the error says that the same command
+    would start over again.
     """
     renamed: list[pathlib.Path] = []
+    called = False
 
     def set_aside() -> None:
+        nonlocal called
+        called = True
         if not folder.exists():
             return
         number = 1
@@ -71,10 +77,13 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
 
     try:
         yield set_aside
-    except BaseException:
+    except BaseException as error:
         begun = any(path.suffix != ".json" and path.name != "logs" for path in folder.glob("*"))
         if renamed and not begun:
             shutil.rmtree(folder, ignore_errors=True)
             renamed[0].rename(folder)
             print(f"{renamed[0]} is {folder} again", flush=True)
+        elif called and begun and isinstance(error, (RunError, KeyboardInterrupt, Stopped)):
+            again, said = "the same command", str(error) or INTERRUPTED
+            error.args = (re.sub(f"{again}(?! without)", f"{again} without --fresh", said),)
         raise

@@ -91,7 +91,7 @@ def run(
         given["data_dir"] = data_dir or again["data_dir"]
     experiment = open_experiment(budget=budget, **given)
     if continued:
-        continued.check(experiment)
+        continued.check(experiment, callbacks)
     epochs = continued and continued.epochs
     folder = run_folder(pathlib.Path(out), experiment, continued=epochs)
     with files.lock(folder, wait=False), starting_over(folder) as set_aside:
@@ -111,10 +111,12 @@ def open_experiment(
     budget: float | None = None,
     several: bool = False,
     corrections: str | os.PathLike | None = None,
+    dtype_policy: str | None = None,
 ) -> Experiment:
     """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
 
-    `several` allows several values per key, for a search; all other arguments are those of `run`.
+    `several` allows several values per key, for a search, and `dtype_policy` is Keras' global one,
+    if not that of the caller; all other arguments are those of `run`.
 
     Raises:
         UserError: An argument is wrong; the message is one line.
@@ -127,6 +129,8 @@ def open_experiment(
     corrected = None if corrections is None else read_corrections(corrections)
     environment.check_keras()
     environment.fix_threads()
+    if dtype_policy is not None:
+        keras.config.set_dtype_policy(dtype_policy)
     if objects.is_pipeline(name):
         module, policy = objects.load(name)
     else:

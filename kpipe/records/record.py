@@ -175,6 +175,9 @@ class Record:
         origin: What was given to `kpipe.run`: `name`, the pipeline or an absolute path, None for an
             object in memory; `data_dir` and `corrections`, absolute paths.
         continued_from: The run that this one continues: its number of epochs and weights_sha256.
+        dtype_policy: Keras' global dtype policy with which the model was built, like `callbacks`
+            None in records of an older kpipe.
+        callbacks: Types of the additional callbacks.
     """
 
     format_version: int = FORMAT_VERSION
@@ -209,6 +212,8 @@ class Record:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     origin: dict[str, str | None] = dataclasses.field(default_factory=dict)
     continued_from: dict[str, Any] | None = None
+    dtype_policy: str | None = None
+    callbacks: list[str] | None = None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value}" for key, value in self.overrides.items())
@@ -331,4 +336,6 @@ def describe_difference(existing: Record, record: Record, key: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
         return ", ".join(f"{n}={old.get(n)}, now {new.get(n)}" for n in names)
+    if isinstance(old, list) and isinstance(new, list):
+        old, new = (", ".join(map(str, names)) or "none" for names in (old, new))
     return f"{old}, now {new}"

@@ -41,7 +41,11 @@ def flagged(flag: Flag) -> Iterator[None]:
         for other, handler in previous.items():
             signal.signal(other, handler if in_kernel() else signal.SIG_DFL)
 
-    previous = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    # None is a handler that was not installed from Python.
+    previous = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    for number in numbers:
+        signal.signal(number, note)
     try:
         yield
     finally:

@@ -217,6 +217,7 @@ def test_rows_are_wrapped_to_a_width_and_lose_no_word():
         (["/opt/kpipe/pipelines/run.py", "gmm"], "kpipe run gmm"),
         (["/usr/bin/kpipe", "run", "gmm", "--out", "my runs"], "kpipe run gmm --out 'my runs'"),
         (["pipelines/run.py", "gmm"], "kpipe run gmm"),
+        (["kpipe", "run", "gmm", "--fresh"], "kpipe run gmm"),  # resumes what --fresh began
         # Python: the call is recorded instead, see test_objects.py
         (["-c"], ""),
         ([], ""),

@@ -15,9 +15,13 @@ from kpipe import Trainer, cli, datasets, environment, files, reproducing
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.continuing import STATE, Continuation, keep_state
+from kpipe.experiments.describing import new_record
 from kpipe.experiments.execution import Execution
 from kpipe.experiments.running import open_experiment
-from kpipe.records import Record, TrainingRecord
+from kpipe.extrapolating import _point
+from kpipe.label_checking import _Check
+from kpipe.records import Record, Run, TrainingRecord
+from kpipe.searching import _Search
 from kpipe.training import History, weights_sha256
 
 KEYS = {"num_layers": 1, "units_1": 64}  # of the fixture `finished_run`
@@ -176,6 +180,7 @@ def unfinished(copy):
         ("versions", {"keras": "9.9"}, r"keras \S+, now 9.9"),
         ("machine", {"inter_op_threads": 5}, r"inter_op_threads \d, now 5"),
         ("machine", {"onednn": None}, r"onednn True, now None"),
+        ("machine", {"deterministic_ops": True}, r"deterministic_ops False, now True"),
     ],
 )
 def test_an_unfinished_run_goes_on_only_as_it_was_begun(
@@ -191,6 +196,57 @@ def test_a_finished_run_of_other_versions_is_reported(copy, monkeypatch, capsys)
     monkeypatch.setattr(environment, "versions", lambda: {"keras": "9.9"})
     run = kpipe.run("mnist_mlp", data="sample", out=copy.parent, epochs=3, **KEYS)
     assert run.folder == copy and "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("policy", "callbacks", "said"),
+    [
+        ("mixed_bfloat16", [], "different dtype_policy: float32, now mixed_bfloat16"),
+        ("float32", [keras.callbacks.TerminateOnNaN()], "callbacks: none, now TerminateOnNaN"),
+    ],
+)
+def test_a_run_is_another_one_under_another_dtype_policy_or_with_other_callbacks(
+    policy, callbacks, said, copy
+):
+    before, keys = keras.config.dtype_policy().name, KEYS | {"epochs": 3}
+
+    def again():
+        kpipe.run("mnist_mlp", data="sample", out=copy.parent, callbacks=callbacks, **keys)
+
+    keras.config.set_dtype_policy(policy)
+    try:
+        with pytest.raises(UserError, match=f"{said}; --fresh"):
+            again()
+        record = files.read_json(copy / "run.json")  # of an older kpipe
+        del record["dtype_policy"], record["callbacks"]
+        write_listed(copy, record)
+        again()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_a_checkpoint_of_a_fold_a_curve_or_a_search_goes_on_only_under_its_versions(
+    tmp_path, monkeypatch
+):
+    experiment = open_experiment("logic_gates", {}, data="auto", data_dir=None, seed=0)
+    record = new_record(experiment)
+    record.data.fingerprint = experiment.fingerprint()
+    record.versions["keras"] = "9.9"
+    record.pipeline = experiment.name
+    refused = pytest.raises(UserError, match=r"was begun with keras 9\.9, now")
+    for name in ("curve", "labels", "search"):
+        files.write_json(tmp_path / f"{name}.json", record.to_json())
+    (tmp_path / "tuner" / "trial_0").mkdir(parents=True)
+    searching = _Search(experiment, {}, tmp_path)
+    with refused:
+        searching._begin()
+    (tmp_path / "trials.csv").touch()
+    searching._begin()  # has ended: is only reported
+    with refused:
+        _Check(experiment, tmp_path, folds=2)._begin()
+    run = Run(name="logic_gates", folder=tmp_path, record=record, metrics={}, history={})
+    with refused:
+        _point(experiment, 0.5, tmp_path, run, "1 of 1")
 
 
 def test_another_plan_is_refused_in_a_renamed_folder(unfinished):
@@ -225,13 +281,16 @@ def test_a_finished_run_stays_where_it_is_if_no_new_one_can_start(cause, copy, m
     assert [path for path in copy.parent.iterdir() if path.is_dir()] == [copy]
 
 
-def test_what_a_new_run_has_saved_is_kept_beside_the_old_one(copy, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RunError("stopped; the same command resumes there"), KeyboardInterrupt()]
+)
+def test_what_a_new_run_has_saved_is_kept_beside_the_old_one(error, copy, monkeypatch):
     def fit(self, model, data, folder, **options):
         (folder / "checkpoints").mkdir()
-        raise RunError("stopped")
+        raise error
 
     monkeypatch.setattr(Trainer, "fit", fit)
-    with pytest.raises(RunError):
+    with pytest.raises(type(error), match="the same command without --fresh resumes"):
         kpipe.run("mnist_mlp", data="sample", out=copy.parent, fresh=True, epochs=3, **KEYS)
     assert json.loads((copy / "run.json").read_text())["status"] == "unfinished"
     kept = copy.with_name(f"{copy.name}~1")
@@ -285,6 +344,22 @@ def test_what_differs_is_named_with_its_possible_causes(
     said = capsys.readouterr().out
     assert "history differ: loss; predictions differ: probabilities" in said
     assert "code was edited" in said and "now 9.9" in said
+
+
+def test_a_run_with_callbacks_or_another_policy_is_trained_again_with_them(
+    copy, finished_run, trained_again, tmp_path
+):
+    record = files.read_json(copy / "run.json")
+    record |= {"callbacks": ["TerminateOnNaN"], "dtype_policy": "mixed_bfloat16"}
+    write_listed(copy, record)
+    trained_again(finished_run)
+    with pytest.raises(UserError, match="trained with the callbacks TerminateOnNaN, not none"):
+        kpipe.reproduce(copy, out=tmp_path)
+    callbacks = [keras.callbacks.TerminateOnNaN()]
+    result = kpipe.reproduce(copy, out=tmp_path, callbacks=callbacks)
+    (again,) = trained_again.made
+    assert again.callbacks == callbacks and again.experiment.dtype_policy == "mixed_bfloat16"
+    assert result.passed and keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.slow

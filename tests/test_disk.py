@@ -1,5 +1,6 @@
 """A full disk, locks, several processes, and paths of all kinds."""
 
+import errno
 import os
 import pathlib
 import random
@@ -277,10 +278,25 @@ def test_the_second_of_two_is_refused_at_once_and_a_kill_leaves_no_lock(tmp_path
     assert slowest < 1
 
 
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def without(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with (
+        pytest.raises(UserError, match=r"/run: this file system has no locks \(flock\)"),
+        files.lock(tmp_path / "run"),
+    ):
+        pass
+
+
 def test_a_command_that_is_running_is_refused_before_tensorflow_is_imported(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["kpipe", "run", "mnist_mlp", "units_1=8", "--seed", "2"])
     with files.lock(tmp_path / "mnist_mlp-sample"):
-        for again in (sys.argv, ["kpipe", "run", "--out=.", "--seed=2", "mnist_mlp", "units_1=8"]):
+        for again in (
+            sys.argv,
+            ["kpipe", "run", "--fresh", "--out=.", "--seed=2", "mnist_mlp", "units_1=8"],
+        ):
             monkeypatch.setattr(sys, "argv", again)
             monkeypatch.chdir(tmp_path)
             with pytest.raises(UserError, match=f"in use by process {os.getpid()} on "):

@@ -35,6 +35,7 @@ def draw():
 @pytest.mark.parametrize("seed", [None, 5])
 def test_randomness_names_and_settings_of_the_caller_are_left(seed):
     with own_session():  # the test's caller
+        keras.utils.clear_session(free_memory=False)
         tf.random.set_seed(0) if seed is None else keras.utils.set_random_seed(seed)
         keras.config.set_dtype_policy("mixed_bfloat16")
         states = random.getstate(), np.random.get_state()

@@ -9,8 +9,9 @@ import stat
 import time
 from collections.abc import Iterator
 
-from . import files
+from . import files, manifest
 from .errors import UserError
+from .experiments.folders import CHECKPOINTS
 
 # Folders of $KPIPE_HOME with one entry for each prepared dataset, set of features, ...
 CACHES = {
@@ -91,17 +92,20 @@ def _in_runs(out: pathlib.Path) -> Iterator[Item]:
             continue
         for path in sorted(folder.rglob(".*.part-*")):
             yield _item(path, "left by a killed process", folder, abandoned=True)
-        if (folder / "manifest.json").is_file() and _is_finished(folder):
-            for path in sorted(folder.glob("**/checkpoints")):
+        for path in [folder / place for place in CHECKPOINTS]:
+            if path.is_dir() and _is_complete(folder):
                 yield _item(path, "checkpoints of a finished run", folder)
 
 
-def _is_finished(folder: pathlib.Path) -> bool:
+def _is_complete(folder: pathlib.Path) -> bool:
+    """Whether nothing of a run is left to do; checkpoints complete it without training."""
     try:
         content = files.read_json(folder / "run.json")
     except UserError:
         return False
-    return isinstance(content, dict) and content.get("status") == "finished"
+    if not isinstance(content, dict) or content.get("status") != "finished":
+        return False
+    return not content.get("problems") and (folder / manifest.NAME).is_file()
 
 
 def _in_tfds(data_dir: pathlib.Path) -> Iterator[Item]:

@@ -29,7 +29,11 @@ def place(tmp_path, monkeypatch):
         out / "done/manifest.json": 1,
         out / "done/model.keras": 1,
         out / "done/checkpoints/step-1/variables": 1,
+        out / "done/retraining/checkpoints/step-1/variables": 1,
         out / "done/state/variables": 1,
+        out / "done/mine/checkpoints/step-1/variables": 1,
+        out / "torn/manifest.json": 1,
+        out / "torn/checkpoints/step-1/variables": 1,
         out / "done/.model.part-0.keras": 1,
         out / "half/checkpoints/step-1/variables": 1,
         out / "mine/checkpoints/notes": 1,
@@ -40,8 +44,14 @@ def place(tmp_path, monkeypatch):
     for path, size in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
-    for name, status in (("done", "finished"), ("half", "unfinished")):
-        (out / name / "run.json").write_text(json.dumps({"status": status}))
+    failed = {"problems": ["report failed: ValueError"]}  # checkpoints complete it
+    for name, status, more in (
+        ("done", "finished", {"problems": []}),
+        ("done/mine", "unfinished", {}),
+        ("half", "unfinished", {}),
+        ("torn", "finished", failed),
+    ):
+        (out / name / "run.json").write_text(json.dumps({"status": status, **more}))
     for path in tmp_path.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
     return home, out, tfds
@@ -63,6 +73,7 @@ ALL = {
     "home/looks/rows-1",
     "home/logs/tensorflow.log",
     "out/done/checkpoints",
+    "out/done/retraining/checkpoints",
     "out/done/.model.part-0.keras",
     "tfds/mnist/incomplete.ABCDEF_3.0.1",
 }
@@ -91,7 +102,8 @@ def test_what_a_process_locks_or_reads_is_kept(place):
         files.lock(home / "data/mnist-real-1"),
         files.lock(out / "done"),
     ):
-        used |= {"home/data/mnist-real-1", "out/done/checkpoints", "out/done/.model.part-0.keras"}
+        used |= {"home/data/mnist-real-1", "out/done/.model.part-0.keras"}
+        used |= {"out/done/checkpoints", "out/done/retraining/checkpoints"}
         assert freed(place) == (ALL - used, used)
         items, _ = cleaning.find(out, tfds)
     assert mapped.shape == (9,)

@@ -206,7 +206,9 @@ class Execution:
             self.set_aside()
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
-        (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
+        # Of an export that was not equal, or of a run that was not completed.
+        for name in (manifest.NAME, "report.html"):
+            (self.folder / name).unlink(missing_ok=True)
         if self.continued:
             self.continued.begin(self.folder)
         if self.data.look and (bad := self.data.look.unreadable):

@@ -10,6 +10,7 @@ import pytest
 
 from kpipe import cleaning, cli, files
 from kpipe.commands import clean
+from kpipe.errors import WriteError
 
 ONE, TWO, THREE = (f"mnist-real-{i:016x}" for i in (1, 2, 3))
 # What can be freed, a file in it, and the bytes of that.
@@ -123,7 +124,7 @@ def test_what_a_process_locks_or_reads_is_kept(place):
     assert mapped.shape == (9,)
 
 
-def test_what_is_used_since_it_was_listed_is_kept(place, monkeypatch):
+def test_what_is_used_since_it_was_listed_is_kept(place):
     home, out, tfds = place
     free, _ = cleaning.find(out, tfds)
     # The run was begun anew, and ended before it was finished.
@@ -134,6 +135,17 @@ def test_what_is_used_since_it_was_listed_is_kept(place, monkeypatch):
     kept = {f"home/features/{4:032x}", f"home/help/mine-{6:016x}.json", "out/done/checkpoints"}
     kept |= {f"home/data/.{THREE}.part-0123456789ab", "out/done/retraining/checkpoints"}
     assert ALL - removed == kept and all((home.parent / name).exists() for name in kept)
+
+
+def test_what_cannot_be_locked_since_the_disk_is_full_is_kept(place, monkeypatch):
+    _, out, tfds = place
+    free, _ = cleaning.find(out, tfds)
+
+    def lock(path, wait):
+        raise WriteError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(files, "lock", lock)
+    assert cleaning.remove(free) == [] and freed(place) == (ALL, set())
 
 
 def test_what_is_still_written_without_a_lock_is_kept(place):

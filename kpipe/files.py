@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from .errors import UserError
 from .manifest import sha256
 
 __all__ = [
+    "final_name",
     "home",
     "is_intact",
     "lock",
@@ -26,6 +28,7 @@ __all__ = [
     "read_json",
     "remove_leftovers",
     "sha256",
+    "temporary_name",
     "write_bytes",
     "write_json",
     "write_manifest",
@@ -35,11 +38,12 @@ __all__ = [
 Opened = TypeVar("Opened")
 
 _SHOWN = 80  # bytes of a name that its temporary name contains
+_TEMPORARY = re.compile(r"\.(.+)\.part-(?:[0-9a-f]{12}|0\.keras)", re.DOTALL)
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes a file under a temporary name, syncs it and renames it into place."""
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     with writing(path):
         try:
             with open(temporary, "wb") as file:
@@ -100,7 +104,7 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with new_folder(Path("model")) as folder:
             (folder / "weights").write_bytes(content)
     """
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     make_folder(temporary)
     try:
         with writing(path):
@@ -121,7 +125,7 @@ def _replace(path: pathlib.Path, temporary: pathlib.Path) -> None:
     if not path.exists():
         os.rename(temporary, path)
         return
-    replaced = _temporary_name(path)
+    replaced = temporary_name(path)
     os.rename(path, replaced)
     try:
         os.rename(temporary, path)
@@ -259,8 +263,15 @@ def home() -> pathlib.Path:
         raise UserError("no home folder for this user: set KPIPE_HOME to a writable one") from None
 
 
-def _temporary_name(path: pathlib.Path) -> pathlib.Path:
+def temporary_name(path: pathlib.Path) -> pathlib.Path:
+    """Returns a new name, beside `path`, for what becomes `path` or is removed."""
     return path.with_name(f".{_shown(path.name)}.part-{uuid.uuid4().hex[:12]}")
+
+
+def final_name(name: str) -> str | None:
+    """Returns what a temporary name stands for; None for any other name."""
+    found = _TEMPORARY.fullmatch(name)
+    return found and found[1]
 
 
 def _shown(name: str) -> str:

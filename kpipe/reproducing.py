@@ -123,9 +123,10 @@ def reproduce(
         )
         callbacks = [*callbacks, _StopAt(training.steps)]
     experiment = open_experiment(plan=record.plan, **arguments_of(record, before.folder, name))
-    where = before.folder.parent if out is None else pathlib.Path(out)
+    trained = before.folder.resolve()  # as given, such as ".", it may not tell its name
+    where = trained.parent if out is None else pathlib.Path(out)
     files.make_folder(where)
-    again = where / f"{before.folder.resolve().name},reproduced"
+    again = where / f"{trained.name},reproduced"
     with files.lock(again, wait=False), starting_over(again) as set_aside:
         finished = (again / "manifest.json").exists()
         run = Execution(experiment, again, callbacks, set_aside if finished else None).run()

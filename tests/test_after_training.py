@@ -128,12 +128,14 @@ def test_what_fails_after_training_is_left_out_and_completed_without_training_ag
         with pytest.raises(WriteError, match=r"mine: cannot be written, .*\(No space left on dev"):
             kpipe.run(pipeline, **options)
     assert "failed" not in capsys.readouterr().out  # a full disk ends the run at once
+    (folder / "report.html").touch()  # of an earlier attempt
     stages = ["proof", "report", "summary"]
     with monkeypatch.context() as patch:
         break_(patch, stages)
         with pytest.raises(RunError) as caught:
             kpipe.run(pipeline, **options)
     check_incomplete(folder, caught, stages, capsys)
+    assert not (folder / "report.html").exists()
     monkeypatch.setattr(execution, "check_graph", refuse)  # a network's own operation
     kpipe.run(pipeline, **options)
     assert "note: " in (said := capsys.readouterr().out) and "(in Python: trust=True)" in said

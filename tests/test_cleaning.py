@@ -10,6 +10,55 @@ import pytest
 
 from kpipe import cleaning, cli, files
 from kpipe.commands import clean
+from kpipe.errors import WriteError
+
+ONE, TWO, THREE = (f"mnist-real-{i:016x}" for i in (1, 2, 3))
+# What can be freed, a file in it, and the bytes of that.
+FREE = {
+    f"home/data/{ONE}": ("train_inputs.npy", 1000),
+    f"home/data/{TWO}-tokens-{2:016x}": ("train_tokens.npy", 100),
+    f"home/data/.{THREE}.part-0123456789ab": ("train_inputs.npy", 10),
+    f"home/features/{4:032x}": ("features.npy", 1),
+    f"home/looks/rows-{5:016x}": ("look.json", 1),
+    f"home/help/mine-{6:016x}.json": ("", 1),
+    "home/logs/tensorflow.log": ("", 1),
+    "out/done/checkpoints": ("step-1/variables", 1),
+    "out/done/retraining/checkpoints": ("step-1/variables", 1),
+    "out/done/.model.part-0.keras": ("", 1),
+    "out/half/serving/.1.part-0123456789ab": ("saved_model.pb", 1),
+    "tfds/mnist/incomplete.ABCDEF_3.0.1": ("mnist-test.tfrecord", 1),
+    "tfds/glue/cola/incomplete.0BCDEF_2.0.0": ("glue-test.tfrecord", 1),
+}
+# What is a user's, a result, or needed.
+KEPT = (
+    "home/test_openings.jsonl",
+    "home/data/photos/train_inputs.npy",
+    "home/data/photos.csv",
+    f"home/data/mine-own-{7:016x}/notes.txt",
+    f"home/data/.{THREE}.part-mine",
+    f"home/features/{8:032x}/mine.txt",
+    "home/looks/rows-1/look.json",
+    "home/help/index.html",
+    "home/logs/mine.log",
+    "home/notes/mine.txt",
+    "out/done/manifest.json",
+    "out/done/model.keras",
+    "out/done/state/variables",
+    "out/done/mine/checkpoints/step-1/variables",  # a run in the folder of another one
+    "out/done/mine/.model.part-0.keras",
+    "out/done/.mine.lock",
+    "out/done/.notes.part-1",
+    "out/half/checkpoints/step-1/variables",
+    "out/torn/manifest.json",
+    "out/torn/checkpoints/step-1/variables",  # complete it without training
+    "out/mine/checkpoints/notes",
+    "tfds/mnist/3.0.1/mnist-test.tfrecord",
+    "tfds/mnist/incomplete/mine.tfrecord",
+    "tfds/mnist/x.incomplete/mine.tfrecord",
+    "tfds/mnist/incomplete.notes_3.0.1/mine.txt",
+    "tfds/mnist/incomplete.ABCDEF_3.0.1.zip",
+    "tfds/glue/cola/2.0.0.incompleteXYZ/mine.tfrecord",
+)
 
 
 @pytest.fixture
@@ -17,31 +66,19 @@ def place(tmp_path, monkeypatch):
     """A home with caches, a folder of runs, and one of TFDS; all of it an hour old."""
     home, out, tfds = (tmp_path / name for name in ("home", "out", "tfds"))
     monkeypatch.setenv("KPIPE_HOME", str(home))
-    written = {
-        home / "data/mnist-real-1/train_inputs.npy": 1000,
-        home / "data/mnist-real-2/train_inputs.npy": 100,
-        home / "data/.mnist-real-3.part-0123/train_inputs.npy": 10,
-        home / "features/abc/features.npy": 1,
-        home / "looks/rows-1/look.json": 1,
-        home / "logs/tensorflow.log": 1,
-        home / "test_openings.jsonl": 1,
-        home / "notes/mine.txt": 1,
-        out / "done/manifest.json": 1,
-        out / "done/model.keras": 1,
-        out / "done/checkpoints/step-1/variables": 1,
-        out / "done/state/variables": 1,
-        out / "done/.model.part-0.keras": 1,
-        out / "half/checkpoints/step-1/variables": 1,
-        out / "mine/checkpoints/notes": 1,
-        tfds / "mnist/3.0.1/mnist-test.tfrecord": 1,
-        tfds / "mnist/incomplete.ABCDEF_3.0.1/mnist-test.tfrecord": 1,
-        tfds / "glue/cola/2.0.0.incompleteXYZ/mine.tfrecord": 1,
-    }
-    for path, size in written.items():
+    for name, (inside, size) in {**FREE, **dict.fromkeys(KEPT, ("", 1))}.items():
+        path = tmp_path / name / inside
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
-    for name, status in (("done", "finished"), ("half", "unfinished")):
-        (out / name / "run.json").write_text(json.dumps({"status": status}))
+    (tfds / "cifar10/incomplete.ABCDEF_3.0.2").mkdir(parents=True)  # before a long download
+    for name, status, problems in (
+        ("done", "finished", []),
+        ("done/mine", "unfinished", []),
+        ("half", "unfinished", []),
+        ("torn", "finished", ["report failed: ValueError"]),
+    ):
+        record = {"status": status, "problems": problems}
+        (out / name / "run.json").write_text(json.dumps(record))
     for path in tmp_path.rglob("*"):
         os.utime(path, (time.time() - 3600,) * 2)
     return home, out, tfds
@@ -55,58 +92,80 @@ def freed(place):
     )
 
 
-ALL = {
-    "home/data/mnist-real-1",
-    "home/data/mnist-real-2",
-    "home/data/.mnist-real-3.part-0123",
-    "home/features/abc",
-    "home/looks/rows-1",
-    "home/logs/tensorflow.log",
-    "out/done/checkpoints",
-    "out/done/.model.part-0.keras",
-    "tfds/mnist/incomplete.ABCDEF_3.0.1",
-}
+ALL = set(FREE)
 
 
 def test_only_what_can_be_made_again_or_was_left_behind_is_freed(place):
     home, out, tfds = place
-    before = {path for path in home.parent.rglob("*") if path.is_file()}
     assert freed(place) == (ALL, set())
     free, _ = cleaning.find(out, tfds)
-    assert max(free, key=lambda item: item.size).path.name == "mnist-real-1"
-    assert all(map(cleaning.remove, free))
-    gone = before - set(home.parent.rglob("*"))
-    assert gone == {p for p in before for item in free if item.path in (p, *p.parents)}
+    assert max(free, key=lambda item: item.size).path.name == ONE
+    assert cleaning.remove(free) == free
+    assert not [name for name in FREE if (home.parent / name).exists()]
+    assert all((home.parent / name).exists() for name in KEPT)
     assert freed(place) == (set(), set())
-    assert not list(home.parent.rglob("*part-*"))
+    assert len(list(home.parent.rglob("*part-*"))) == 3
 
 
 def test_what_a_process_locks_or_reads_is_kept(place):
     home, out, tfds = place
-    np.save(home / "data/mnist-real-2/test.npy", np.zeros(9))
-    mapped = np.load(home / "data/mnist-real-2/test.npy", mmap_mode="r")
-    used = {"home/data/mnist-real-2", "home/logs/tensorflow.log"}
+    np.save(home / f"data/{ONE}/test.npy", np.zeros(9))
+    mapped = np.load(home / f"data/{ONE}/test.npy", mmap_mode="r")
+    of_run = {name for name in ALL if name.startswith("out/done")}
+    used = {f"home/data/{ONE}", "home/logs/tensorflow.log", *of_run}
+    used |= {f"home/data/.{THREE}.part-0123456789ab", "tfds/glue/cola/incomplete.0BCDEF_2.0.0"}
     with (
         open(home / "logs/tensorflow.log"),
-        files.lock(home / "data/mnist-real-1"),
+        files.lock(home / "data" / THREE),
         files.lock(out / "done"),
+        files.lock(tfds / "glue"),  # as it is prepared
     ):
-        used |= {"home/data/mnist-real-1", "out/done/checkpoints", "out/done/.model.part-0.keras"}
         assert freed(place) == (ALL - used, used)
-        items, _ = cleaning.find(out, tfds)
     assert mapped.shape == (9,)
-    item = next(item for item in items if item.path.name == "abc")
-    with files.lock(item.path):  # since it was listed
-        assert not cleaning.remove(item) and item.path.exists()
+
+
+def test_what_is_used_since_it_was_listed_is_kept(place):
+    home, out, tfds = place
+    free, _ = cleaning.find(out, tfds)
+    # The run was begun anew, and ended before it was finished.
+    (out / "done/run.json").write_text(json.dumps({"status": "unfinished"}))
+    (home / f"data/.{THREE}.part-0123456789ab/more").touch()
+    with files.lock(home / f"features/{4:032x}"), open(home / f"help/mine-{6:016x}.json"):
+        removed = {item.path.relative_to(home.parent).as_posix() for item in cleaning.remove(free)}
+    kept = {f"home/features/{4:032x}", f"home/help/mine-{6:016x}.json", "out/done/checkpoints"}
+    kept |= {f"home/data/.{THREE}.part-0123456789ab", "out/done/retraining/checkpoints"}
+    assert ALL - removed == kept and all((home.parent / name).exists() for name in kept)
+
+
+def test_what_cannot_be_locked_since_the_disk_is_full_is_kept(place, monkeypatch):
+    _, out, tfds = place
+    free, _ = cleaning.find(out, tfds)
+
+    def lock(path, wait):
+        raise WriteError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(files, "lock", lock)
+    assert cleaning.remove(free) == [] and freed(place) == (ALL, set())
 
 
 def test_what_is_still_written_without_a_lock_is_kept(place):
     home, _, tfds = place
-    written = {home / "data/.mnist-real-3.part-0123", tfds / "mnist/incomplete.ABCDEF_3.0.1"}
+    written = {
+        home / f"data/.{THREE}.part-0123456789ab",
+        tfds / "mnist/incomplete.ABCDEF_3.0.1",
+    }
     for folder in written:
         (folder / "more").touch()
     _, used = freed(place)
     assert used == {path.relative_to(home.parent).as_posix() for path in written}
+
+
+def test_links_to_other_places_are_left_alone(place, tmp_path):
+    home, out, _ = place
+    for path in (home / "data" / ONE, out / "done"):
+        path.rename(tmp_path / path.name)
+        path.symlink_to(tmp_path / path.name)
+    assert freed(place)[0] == {n for n in ALL if ONE not in n and not n.startswith("out/done")}
 
 
 def test_nothing_is_freed_without_a_yes(place, monkeypatch, capsys):

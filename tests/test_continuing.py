@@ -329,6 +329,16 @@ def test_a_run_is_trained_again_from_its_record_alone(finished_run, trained_agai
     assert again.experiment.source.kind == "sample" and again.experiment.plan == "graph"
 
 
+def test_a_run_is_trained_again_beside_its_folder_from_within_it(
+    copy, finished_run, trained_again, monkeypatch
+):
+    trained_again(finished_run)
+    monkeypatch.chdir(copy)
+    kpipe.reproduce(".")
+    (again,) = trained_again.made
+    assert again.folder == copy.with_name(f"{copy.name},reproduced")
+
+
 def test_what_differs_is_named_with_its_possible_causes(
     copy, finished_run, trained_again, tmp_path, monkeypatch, capsys
 ):

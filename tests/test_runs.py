@@ -131,7 +131,7 @@ def test_what_is_no_table_of_metrics_is_named(folder, metrics):
 # --- runs beside one another ------------------------------------------------------------------
 
 
-def test_siblings_are_the_other_finished_runs(folder, capsys):
+def test_siblings_are_the_other_finished_runs(folder, capsys, monkeypatch):
     out = folder.parent
     for name in ("another", "third,seed=1", "mine~1", ".hidden", "unfinished", "cut", "no metrics"):
         copy_to(out / name)
@@ -146,6 +146,8 @@ def test_siblings_are_the_other_finished_runs(folder, capsys):
     assert [line.split(" is not compared: ")[0] for line in lines] == ["cut", "no metrics"]
     assert str(out / "cut" / "run.json") in lines[0]
     assert str(out / "no metrics" / "metrics.json") in lines[1]
+    monkeypatch.chdir(folder)
+    assert [other.folder.name for other in open_run(".").siblings()] == ["another", "third,seed=1"]
 
 
 def test_of_runs_that_are_not_wanted_no_further_file_is_read(folder, capsys):

@@ -311,6 +311,7 @@ def test_a_regression_without_baselines_has_no_table_of_them(tmp_path):
 
 
 def lines_of(run) -> list[str]:
+    (run.folder / "report.html").touch()
     return summary(run).splitlines()
 
 
@@ -339,6 +340,8 @@ def test_a_summary_ends_with_what_all_runs_have(tmp_path):
     assert proof == ("export NOT VERIFIED: largest difference 0.02 (allowed: 1e-05), other labels")
     run.record.target = run.record.proof = run.record.data.test_openings = None
     assert len(lines_of(run)) == 2
+    (tmp_path / "report.html").unlink()  # it failed
+    assert "report.html" not in summary(run)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     print(f"{_size(sum(item.size for item in free)):>9}  in all")
     if not given.yes and not _agrees():
         return 0
-    removed = [item for item in free if cleaning.remove(item)]
+    removed = cleaning.remove(free)
     print(f"freed {_size(sum(item.size for item in removed))}")
     _say_left(free, removed)
     return 0

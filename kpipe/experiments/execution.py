@@ -35,6 +35,7 @@ from ..training import History, choose_plan, weights_sha256
 from .continuing import Continuation, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
+from .folders import CHECKPOINTS
 from .reporting import write_manifest, write_report
 from .space import check_space
 from .summary import summary
@@ -205,7 +206,9 @@ class Execution:
             self.set_aside()
         files.make_folder(self.folder)
         files.write_json(self.folder / "run.json", record.to_json())
-        (self.folder / manifest.NAME).unlink(missing_ok=True)  # of an export that was not equal
+        # Of an export that was not equal, or of a run that was not completed.
+        for name in (manifest.NAME, "report.html"):
+            (self.folder / name).unlink(missing_ok=True)
         if self.continued:
             self.continued.begin(self.folder)
         if self.data.look and (bad := self.data.look.unreadable):
@@ -374,5 +377,5 @@ class Execution:
         return ProofRecord(**prove(self.folder, test))
 
     def _remove_checkpoints(self) -> None:
-        for part in (".", "retraining", "fine_tuning"):
-            shutil.rmtree(self.folder / part / "checkpoints", ignore_errors=True)
+        for place in CHECKPOINTS:
+            shutil.rmtree(self.folder / place, ignore_errors=True)

@@ -16,6 +16,9 @@ from ..errors import INTERRUPTED, RunError, Stopped
 if TYPE_CHECKING:
     from .experiment import Experiment
 
+# Where the checkpoints of a run are, in its folder.
+CHECKPOINTS = ("checkpoints", "retraining/checkpoints", "fine_tuning/checkpoints")
+
 
 def run_folder(
     out: pathlib.Path, experiment: "Experiment", suffix: str = "", **options: object

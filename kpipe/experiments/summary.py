@@ -6,7 +6,7 @@ from ..records import ProofRecord, Run
 
 
 def summary(run: Run) -> str:
-    """Writes the result of a finished run in a few lines; the last is the path of its report.
+    """Writes the result of a finished run in a few lines; the last is its report, if it has one.
 
     If the network is worse than a simple method, the first says so.
     """
@@ -31,7 +31,8 @@ def summary(run: Run) -> str:
         )
     if record.proof:
         lines.append(_proof(record.proof))
-    lines.append(f"report: {run.folder / 'report.html'}")
+    if (path := run.folder / "report.html").is_file():
+        lines.append(f"report: {path}")
     return "\n".join(lines)
 
 

@@ -111,9 +111,10 @@ class Run:
         Example:
             run.siblings(lambda record: run.is_variant(record, {"architecture"}))
         """
-        for path in sorted(self.folder.parent.glob("[!.]*/run.json")):
+        own = pathlib.Path(os.path.abspath(self.folder))  # "." does not tell its parent
+        for path in sorted(own.parent.glob("[!.]*/run.json")):
             folder = path.parent
-            if folder == self.folder or folder.name.rpartition("~")[2].isdigit():
+            if folder == own or folder.name.rpartition("~")[2].isdigit():
                 continue
             try:
                 record = read_record(path)

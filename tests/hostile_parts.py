@@ -14,7 +14,7 @@ from kpipe.export import parts
 # that does not exist.
 ATTRIBUTES = """
 api_implements api_preferred_device _implements _gradient_op_type forward_function_name
-backward_function_name _XlaMustCompile _XlaCompile _xla_compile_id _XlaCluster
+backward_function_name _XlaCompile _xla_compile_id _XlaCluster
 _xla_outside_compilation _tpu_replicate _kernel _device _assigned_device _composite_device
 _lower_as_multi_device_function _executor _stateful _grappler_do_not_remove _noinline_calls
 unknown
@@ -109,11 +109,22 @@ def gradient_of_a_function(folder, content, canary):
     _graph(content).library.gradient.add(function_name=name, gradient_func=name)
 
 
-@edit("'registered_gradients' in its FunctionDefLibrary")
+@edit("a gradient calls '__inference_nowhere', which is not part of it")
 def gradient_of_an_operation(folder, content, canary):
-    name = _function(content).signature.name
     planted = _graph(content).library.registered_gradients.add()
-    planted.gradient_func, planted.registered_op_type = name, "Relu"
+    planted.gradient_func, planted.registered_op_type = "__inference_nowhere", "CustomGradient-1"
+
+
+@edit("the saver's function '__inference__traced_save_.*' is used elsewhere")
+def saver_as_a_gradient(folder, content, canary):
+    planted = _graph(content).library.registered_gradients.add()
+    planted.gradient_func = _function(content, "traced_save").signature.name
+    planted.registered_op_type = "CustomGradient-1"
+
+
+@edit("the gradient of node 'planted' is not part of it")
+def gradient_of_the_process(folder, content, canary):
+    _function(content).node_def.append(_node("IdentityN", _gradient_op_type=b"EagerPyFunc"))
 
 
 @edit("a function with the name of the operation 'Switch'")
@@ -255,9 +266,9 @@ def saver_on_another_machine(folder, content, canary):
     _saver_node(content, "SaveV2").device = "/job:worker"
 
 
-@edit("the attribute '_XlaMustCompile' of a function")
+@edit("the attribute 'unknown' of a function")
 def saver_with_an_attribute(folder, content, canary):
-    _function(content, "traced_restore").attr["_XlaMustCompile"].b = True
+    _function(content, "traced_restore").attr["unknown"].b = True
 
 
 # Objects that the loader builds and restores.
@@ -279,10 +290,10 @@ def object_with_data_of_a_registered_class(folder, content, canary):
     _objects(content).nodes[0].serialized_user_proto.SetInParent()
 
 
-@edit("an object of the kind 'captured_tensor'")
-def tensor_of_another_function(folder, content, canary):
+@edit("the saver's function '__inference__traced_save_.*' is used elsewhere")
+def tensor_of_the_saver(folder, content, canary):
     tensor = _objects(content).nodes.add().captured_tensor
-    tensor.concrete_function = _function(content).signature.name
+    tensor.concrete_function = _function(content, "traced_save").signature.name
 
 
 @edit("'device' in its SavedVariable")

@@ -198,6 +198,16 @@ def test_exports_of_older_formats_pass(folder):
     scanning.check_graph(folder)
 
 
+def test_a_model_with_a_gradient_of_its_own_and_with_xla_passes(tmp_path):
+    """As with silu, which efficientnet_v2 backbones contain."""
+    twice = tf.function(lambda x: 2 * x, jit_compile=True, autograph=False)
+    module = tf.Module()
+    module.serve = tf.function(lambda x: {"value": tf.nn.silu(twice(x))}, autograph=False)
+    signature = module.serve.get_concrete_function(tf.TensorSpec((None,), tf.float32))
+    tf.saved_model.save(module, str(tmp_path), signatures=signature)
+    scanning.check_graph(tmp_path)
+
+
 def test_an_own_export_passes_at_once(export):
     scanning.check_graph(export)
     started = time.process_time()

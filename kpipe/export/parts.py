@@ -1,6 +1,6 @@
 """The parts of a SavedModel that an export may contain: fields of its messages, and attributes.
 
-TensorFlow runs functions that no node names: gradients, savers of objects, and functions that its
+TensorFlow runs functions that no node calls: gradients, savers of objects, and functions that its
 optimizer puts in place of others (`api_implements`). Attributes choose kernels, executors and
 optimizers. Therefore what exports of kpipe do not contain is refused, harmless or not. A test
 compares the lists with the exports of all pipelines.
@@ -27,7 +27,7 @@ FIELDS = {
         "SignatureDef": "inputs outputs method_name",
         "TensorInfo": "name dtype tensor_shape",
         "GraphDef": "node versions library",
-        "FunctionDefLibrary": "function",
+        "FunctionDefLibrary": "function registered_gradients",
         "FunctionDef": "signature attr arg_attr node_def ret control_ret",
         "FunctionDef.ArgAttrs": "attr",
         "OpDef": "name input_arg output_arg control_output is_stateful",
@@ -35,7 +35,7 @@ FIELDS = {
         "SavedObjectGraph": "nodes concrete_functions",
         "SavedObject": """
             children dependencies registered_name user_object function variable
-            bare_concrete_function constant resource
+            bare_concrete_function constant resource captured_tensor
         """,
         "SavedUserObject": "identifier version",
         "SavedFunction": "concrete_functions function_spec",
@@ -82,15 +82,20 @@ FIELDS = {
 # Allowed attributes of functions, of their arguments, and of nodes beside those that their
 # operation declares.
 _ATTRIBUTES = {
-    "FunctionDef": frozenset("_construction_context _input_shapes _noinline".split()),
-    "FunctionDef.ArgAttrs": frozenset("_output_shapes _user_specified_name".split()),
+    "FunctionDef": frozenset(
+        "_XlaMustCompile _construction_context _input_shapes _noinline".split()
+    ),
+    "FunctionDef.ArgAttrs": frozenset(
+        "_has_manual_control_dependencies _output_shapes _user_specified_name".split()
+    ),
 }
 OF_NODES = frozenset(
     """
-    _class _collective_manager_ids _has_manual_control_dependencies _lower_using_switch_merge
-    _num_original_outputs _output_shapes _read_only_resource_inputs
+    _XlaMustCompile _class _collective_manager_ids _has_manual_control_dependencies
+    _lower_using_switch_merge _num_original_outputs _output_shapes _read_only_resource_inputs
     """.split()
 )
+GRADIENT = "_gradient_op_type"
 _REFUSED = frozenset("config executor_type".split())  # declared by calls; exports leave them empty
 
 
@@ -135,7 +140,8 @@ def attributes(operation: str) -> frozenset[str]:
     definition = op_def_registry.get(operation)
     if definition is None:
         return frozenset()
-    return (frozenset(one.name for one in definition.attr) | OF_NODES) - _REFUSED
+    allowed = OF_NODES | {GRADIENT} if operation == "IdentityN" else OF_NODES
+    return (frozenset(one.name for one in definition.attr) | allowed) - _REFUSED
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 from ..disk import without_patterns
 from ..errors import UserError, first_line
 from .operations import ALLOWED
-from .parts import OF_NODES, attributes, find_part, find_setting
+from .parts import GRADIENT, OF_NODES, attributes, find_part, find_setting
 
 GRAPH = "saved_model.pb"
 MAX_GRAPH = 64 << 20  # bytes; the largest graph of a bundled pipeline has 2 MB
@@ -46,7 +46,11 @@ _OF_SAVERS = OF_NODES | frozenset("N T dtype dtypes pattern value".split())
 _OBJECTS_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"  # of a text in the file of variables
 _SUFFIXES = {b".part", b"_temp/part"}  # of the files that the saver writes
 # Parts of the object graph; others are rebuilt by Python classes or read files.
-_KINDS = frozenset("user_object function bare_concrete_function constant variable resource".split())
+_KINDS = frozenset(
+    """
+    bare_concrete_function captured_tensor constant function resource user_object variable
+    """.split()
+)
 _OBJECTS = frozenset(
     """
     _generic_user_object signature_map trackable_dict_wrapper trackable_list_wrapper
@@ -153,9 +157,9 @@ def _find_problem(graph: Any, content: bytes) -> str:
     for name in graph.collection_def:
         if name not in _COLLECTIONS:
             return f"collection {_shown(name)}"
-    library = graph.graph_def.library.function
-    functions = {function.signature.name: function for function in library}
-    if len(functions) < len(library):
+    library = graph.graph_def.library
+    functions = {function.signature.name: function for function in library.function}
+    if len(functions) < len(library.function):
         return "two functions of one name"
     for name in functions:
         if attributes(name):
@@ -166,7 +170,9 @@ def _find_problem(graph: Any, content: bytes) -> str:
     for name, nodes in parts.items():
         allowed = _HARMLESS | _SAVING | _RESTORING if name in savers else ALLOWED
         problem = problem or _find_operation(name, nodes, functions, allowed)
-    constants = sum(_elements(node) for nodes in parts.values() for node in nodes)
+    problem = problem or _find_gradient(library, functions)
+    every = (node for nodes in parts.values() for node in nodes)
+    constants = sum(_elements(node) for node in every if node.op == "Const")
     if constants > MAX_CONSTANTS:
         problem = problem or f"{constants:,} elements in constants; expected {MAX_CONSTANTS:,}"
     return problem or _find_object(graph.object_graph_def) or find_part(graph)
@@ -202,6 +208,21 @@ def _find_operation(
     return ""
 
 
+def _find_gradient(library: Any, functions: dict[str, Any]) -> str:
+    """Describes a gradient that is not a function of the export, but one of the process."""
+    known = set()
+    for gradient in library.registered_gradients:
+        known.add(gradient.registered_op_type.encode())
+        if gradient.gradient_func not in functions:
+            return f"a gradient calls {_shown(gradient.gradient_func)}, which is not part of it"
+    for function in library.function:
+        for node in function.node_def:
+            has_one = node.op == "IdentityN" and GRADIENT in node.attr
+            if has_one and node.attr[GRADIENT].s not in known:
+                return f"the gradient of node {_shown(node.name)} is not part of it"
+    return ""
+
+
 def _called(node: Any) -> Iterator[Any]:
     for value in node.attr.values():
         if value.HasField("func"):
@@ -212,8 +233,6 @@ def _called(node: Any) -> Iterator[Any]:
 
 def _elements(node: Any) -> int:
     """Number of elements of a constant, which may be few bytes in the file."""
-    if node.op != "Const":
-        return 0
     return math.prod(max(0, dim.size) for dim in node.attr["value"].tensor.tensor_shape.dim)
 
 
@@ -241,23 +260,24 @@ def _find_savers(
         if content.count(name.encode()) != 2:
             return frozenset(), f"the saver's function {_shown(name)} is used elsewhere"
         if call.name in users:
-            return frozenset(), f"{users[call.name]} runs the saver"
+            kind, user = users[call.name]
+            return frozenset(), f"{kind} {_shown(user)} runs the saver"
         found.add(name)
     return frozenset(found), ""
 
 
-def _users(graph: Any) -> dict[str, str]:
+def _users(graph: Any) -> dict[str, tuple[str, str]]:
     """Which node, signature or collection uses a node, by the name of the used one."""
     users = {}
     for node in graph.graph_def.node:
         for name in node.input:
-            users[name.lstrip("^").partition(":")[0]] = f"node {_shown(node.name)}"
+            users[name.lstrip("^").partition(":")[0]] = "node", node.name
     for key, signature in graph.signature_def.items():
         for info in (*signature.inputs.values(), *signature.outputs.values()):
-            users[info.name.partition(":")[0]] = f"signature {_shown(key)}"
+            users[info.name.partition(":")[0]] = "signature", key
     for key, collection in graph.collection_def.items():
         for name in collection.node_list.value:
-            users[name.lstrip("^").partition(":")[0]] = f"collection {_shown(key)}"
+            users[name.lstrip("^").partition(":")[0]] = "collection", key
     return users
 
 

@@ -9,6 +9,7 @@ import time
 
 import hostile
 import hostile_keras
+import hostile_parts
 import keras
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tensorflow.python.client import pywrap_tf_session
 import kpipe
 from kpipe import cli, files, models
 from kpipe.errors import UserError
-from kpipe.export import scanning
+from kpipe.export import parts, scanning
 from kpipe.export.operations import ALLOWED
 
 HERE = pathlib.Path(__file__).parent
@@ -71,19 +72,55 @@ def test_a_changed_export_is_refused(name, export, tmp_path, canary, monkeypatch
     assert not list(canary.parent.iterdir())
 
 
+def rewritten(export, folder):
+    """The content of a copy of an export's graph, and a function that writes and scans another."""
+    shutil.copytree(export, folder)
+    path = folder / "saved_model.pb"
+
+    def check(content):
+        path.write_bytes(content.SerializeToString())
+        scanning.check_graph(folder)
+
+    return path.read_bytes(), check
+
+
 def test_every_operation_that_touches_the_world_is_refused_wherever_it_is(export, tmp_path):
-    shutil.copytree(export, tmp_path / "model")
-    path = tmp_path / "model" / "saved_model.pb"
-    good = path.read_bytes()
+    good, check = rewritten(export, tmp_path / "model")
     for op, where in itertools.product(
         hostile.OPERATIONS, ("graph", "function", "function that nothing calls")
     ):
-        content = saved_model_pb2.SavedModel()
-        content.ParseFromString(good)
+        content = saved_model_pb2.SavedModel.FromString(good)
         hostile.plant(content, op, where)
-        path.write_bytes(content.SerializeToString())
         with pytest.raises(UserError, match=f"operation '{op}' in node 'planted'"):
-            scanning.check_graph(path.parent)
+            check(content)
+
+
+def test_every_attribute_that_no_export_has_is_refused_wherever_it_is(export, tmp_path):
+    good, check = rewritten(export, tmp_path / "model")
+    places = ("function", "argument", "node of a function", "node of the graph")
+    for key, where in itertools.product(hostile_parts.ATTRIBUTES, places):
+        content = saved_model_pb2.SavedModel.FromString(good)
+        hostile_parts.plant_attribute(content, key, where)
+        with pytest.raises(UserError, match=f"attribute '{key}' of (a function|node '.*')"):
+            check(content)
+
+
+def test_every_field_that_no_export_has_is_refused(export, tmp_path):
+    good, check = rewritten(export, tmp_path / "model")
+    fresh = saved_model_pb2.SavedModel.FromString
+    unlisted = [
+        (name, field)
+        for name, message in hostile_parts.messages_of(fresh(good).meta_graphs[0]).items()
+        for field in message.DESCRIPTOR.fields
+        if field.name not in parts.FIELDS[name]
+    ]
+    for name, field in unlisted:
+        content = fresh(good)
+        hostile_parts.fill(hostile_parts.messages_of(content.meta_graphs[0])[name], field)
+        with pytest.raises(UserError, match="refused"):
+            check(content)
+            pytest.fail(f"{name}.{field.name} passes")
+    assert len(unlisted) >= 40
 
 
 @pytest.mark.slow
@@ -101,7 +138,8 @@ def test_no_model_that_tensorflow_saved_runs(tmp_path, canary):
     print(
         f"\nhostile models: {count} built ({len(hostile.EDITS)} changed exports, {len(refused)} "
         f"saved by TensorFlow, {len(hostile_keras.MAKERS)} Keras files), and "
-        f"{3 * len(hostile.OPERATIONS)} planted operations: all refused, 0 ran"
+        f"{3 * len(hostile.OPERATIONS)} planted operations and "
+        f"{4 * len(hostile_parts.ATTRIBUTES)} planted attributes: all refused, 0 ran"
     )
     assert count >= 40
 
@@ -158,6 +196,16 @@ def test_trust_loads_what_is_not_known_to_be_harmless(export, tmp_path, canary):
 @pytest.mark.parametrize("folder", OLD_EXPORTS, ids=lambda path: "/".join(path.parts[-4:-2]))
 def test_exports_of_older_formats_pass(folder):
     scanning.check_graph(folder)
+
+
+def test_a_model_with_a_gradient_of_its_own_and_with_xla_passes(tmp_path):
+    """As with silu, which efficientnet_v2 backbones contain."""
+    twice = tf.function(lambda x: 2 * x, jit_compile=True, autograph=False)
+    module = tf.Module()
+    module.serve = tf.function(lambda x: {"value": tf.nn.silu(twice(x))}, autograph=False)
+    signature = module.serve.get_concrete_function(tf.TensorSpec((None,), tf.float32))
+    tf.saved_model.save(module, str(tmp_path), signatures=signature)
+    scanning.check_graph(tmp_path)
 
 
 def test_an_own_export_passes_at_once(export):

@@ -1,8 +1,9 @@
 """Checks an export before anything of it is loaded: a SavedModel is a program.
 
 Loading one runs code: initialisers of its resources can write files. Therefore its protobuf is
-parsed first, without TensorFlow's loader, and every operation must be one of `ALLOWED`. Operations
-that write checkpoints are allowed in the standard saver alone, which nothing else may call.
+parsed first, without TensorFlow's loader, and every operation must be one of `ALLOWED`, every other
+part one of those in parts.py. Operations that write checkpoints are allowed in the standard saver
+alone, which nothing else may call.
 """
 
 import math
@@ -13,11 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from ..disk import without_patterns
 from ..errors import UserError, first_line
 from .operations import ALLOWED
+from .parts import GRADIENT, OF_NODES, attributes, find_part, find_setting
 
 GRAPH = "saved_model.pb"
 MAX_GRAPH = 64 << 20  # bytes; the largest graph of a bundled pipeline has 2 MB
@@ -30,16 +32,25 @@ CALLS = frozenset(
     Case If PartitionedCall StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile While
     """.split()
 )
-# The functions that TensorFlow writes into every SavedModel consist of these operations, and of
-# those in `_is_standard`.
+# The two functions that TensorFlow writes into every SavedModel consist of these operations, and of
+# those that take file names, see `_keeps_to`.
 _HARMLESS = frozenset(
     """
     AssignVariableOp Const DisableCopyOnRead Identity NoOp ReadVariableOp StaticRegexFullMatch
     """.split()
 )
+_SAVING = frozenset("MergeV2Checkpoints Pack SaveV2 Select ShardedFilename StringJoin".split())
+_RESTORING = frozenset(("RestoreV2",))
+# No separator of a StringJoin, which would be part of the file names.
+_OF_SAVERS = OF_NODES | frozenset("N T dtype dtypes pattern value".split())
+_OBJECTS_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"  # of a text in the file of variables
 _SUFFIXES = {b".part", b"_temp/part"}  # of the files that the saver writes
 # Parts of the object graph; others are rebuilt by Python classes or read files.
-_KINDS = frozenset("user_object function bare_concrete_function constant variable resource".split())
+_KINDS = frozenset(
+    """
+    bare_concrete_function captured_tensor constant function resource user_object variable
+    """.split()
+)
 _OBJECTS = frozenset(
     """
     _generic_user_object signature_map trackable_dict_wrapper trackable_list_wrapper
@@ -55,6 +66,7 @@ _TYPES = frozenset(
     float64 double complex64 complex128 string
     """.split()
 )
+_NUMBERS = frozenset(tf.as_dtype(name).as_datatype_enum for name in _TYPES)  # no handles
 
 
 def check_graph(folder: pathlib.Path) -> None:
@@ -145,45 +157,82 @@ def _find_problem(graph: Any, content: bytes) -> str:
     for name in graph.collection_def:
         if name not in _COLLECTIONS:
             return f"collection {_shown(name)}"
-    functions = {function.signature.name: function for function in graph.graph_def.library.function}
+    library = graph.graph_def.library
+    functions = {function.signature.name: function for function in library.function}
+    if len(functions) < len(library.function):
+        return "two functions of one name"
+    for name in functions:
+        if attributes(name):
+            return f"a function with the name of the operation {_shown(name)}"
     savers, problem = _find_savers(graph, functions, content)
     parts = {"": graph.graph_def.node}
-    parts |= {name: one.node_def for name, one in functions.items() if name not in savers}
+    parts |= {name: one.node_def for name, one in functions.items()}
     for name, nodes in parts.items():
-        problem = problem or _find_operation(name, nodes, functions)
-    constants = sum(_elements(node) for nodes in parts.values() for node in nodes)
+        allowed = _HARMLESS | _SAVING | _RESTORING if name in savers else ALLOWED
+        problem = problem or _find_operation(name, nodes, functions, allowed)
+    problem = problem or _find_gradient(library, functions)
+    every = (node for nodes in parts.values() for node in nodes)
+    constants = sum(_elements(node) for node in every if node.op == "Const")
     if constants > MAX_CONSTANTS:
         problem = problem or f"{constants:,} elements in constants; expected {MAX_CONSTANTS:,}"
-    return problem or _find_object(graph.object_graph_def)
+    return problem or _find_object(graph.object_graph_def) or find_part(graph)
 
 
-def _find_operation(where: str, nodes: Any, functions: dict[str, Any]) -> str:
+def _find_operation(
+    where: str, nodes: Any, functions: dict[str, Any], allowed: frozenset[str]
+) -> str:
     for node in nodes:
-        if node.op not in ALLOWED:
+        if node.op not in allowed:
             place = f"node {_shown(node.name)}"
             place += f" of function {_shown(where)}" if where else ""
             return f"operation {_shown(node.op)} in {place}"
         if node.device and not _LOCAL.fullmatch(node.device):
             return f"node {_shown(node.name)} runs on {_shown(node.device)}"
+        if node.HasField("experimental_debug_info"):
+            return f"node {_shown(node.name)} has 'experimental_debug_info'"
+        known = attributes(node.op)
+        for key in node.attr:
+            if key not in known:
+                return f"attribute {_shown(key)} of node {_shown(node.name)}"
+        if node.op == "Const" and node.attr["value"].tensor.dtype not in _NUMBERS:
+            return f"node {_shown(node.name)} is a handle instead of numbers"
         if node.op in CALLS:
-            for name in _called(node):
-                if name not in functions:
-                    return f"node {_shown(node.name)} calls {_shown(name)}, which is not part of it"
+            for called in _called(node):
+                if called.name not in functions:
+                    called = _shown(called.name)
+                    return f"node {_shown(node.name)} calls {called}, which is not part of it"
+                if called.attr:
+                    return f"node {_shown(node.name)} calls a function with attributes"
+            if problem := find_setting(node.attr["config_proto"].s):
+                return f"node {_shown(node.name)} has {problem}"
     return ""
 
 
-def _called(node: Any) -> Iterator[str]:
+def _find_gradient(library: Any, functions: dict[str, Any]) -> str:
+    """Describes a gradient that is not a function of the export, but one of the process."""
+    known = set()
+    for gradient in library.registered_gradients:
+        known.add(gradient.registered_op_type.encode())
+        if gradient.gradient_func not in functions:
+            return f"a gradient calls {_shown(gradient.gradient_func)}, which is not part of it"
+    for function in library.function:
+        for node in function.node_def:
+            has_one = node.op == "IdentityN" and GRADIENT in node.attr
+            if has_one and node.attr[GRADIENT].s not in known:
+                return f"the gradient of node {_shown(node.name)} is not part of it"
+    return ""
+
+
+def _called(node: Any) -> Iterator[Any]:
     for value in node.attr.values():
         if value.HasField("func"):
-            yield value.func.name
+            yield value.func
         elif value.HasField("list"):
-            yield from (func.name for func in value.list.func)
+            yield from value.list.func
 
 
 def _elements(node: Any) -> int:
     """Number of elements of a constant, which may be few bytes in the file."""
-    if node.op != "Const":
-        return 0
     return math.prod(max(0, dim.size) for dim in node.attr["value"].tensor.tensor_shape.dim)
 
 
@@ -196,32 +245,55 @@ def _find_savers(
     file_name = nodes.get(saver.filename_tensor_name.partition(":")[0])
     if file_name is None or file_name.op != "Placeholder":
         return frozenset(), ""  # no function may read or write checkpoints
-    for end in (saver.save_tensor_name, saver.restore_op_name):
+    users = _users(graph)
+    for end, writing in ((saver.save_tensor_name, _SAVING), (saver.restore_op_name, _RESTORING)):
         call = nodes.get(end.partition(":")[0])
-        if call is None or call.op not in CALLS or list(call.input[:1]) != [file_name.name]:
+        # Its first input is the function's first argument, unlike that of a condition.
+        if call is None or call.op != "StatefulPartitionedCall":
             return frozenset(), ""
-        name = next(_called(call), "")
-        if name not in functions or not _is_standard(functions[name]):
+        if list(call.input[:1]) != [file_name.name]:
+            return frozenset(), ""
+        name = next((one.name for one in _called(call)), "")
+        if name not in functions or not _is_standard(functions[name], writing):
             return frozenset(), f"function {_shown(name)} is not TensorFlow's saver"
         # Once as its own name, once in the saver's call; wherever else it is written can call it.
         if content.count(name.encode()) != 2:
             return frozenset(), f"the saver's function {_shown(name)} is used elsewhere"
-        for node in graph.graph_def.node:
-            for part in node.input:
-                if part.lstrip("^").partition(":")[0] == call.name:
-                    return frozenset(), f"node {_shown(node.name)} runs the saver"
+        if call.name in users:
+            kind, user = users[call.name]
+            return frozenset(), f"{kind} {_shown(user)} runs the saver"
         found.add(name)
     return frozenset(found), ""
 
 
-def _is_standard(function: Any) -> bool:
-    """Whether a saver's function reads and writes only files whose prefix it is given."""
+def _users(graph: Any) -> dict[str, tuple[str, str]]:
+    """Which node, signature or collection uses a node, by the name of the used one."""
+    users = {}
+    for node in graph.graph_def.node:
+        for name in node.input:
+            users[name.lstrip("^").partition(":")[0]] = "node", node.name
+    for key, signature in graph.signature_def.items():
+        for info in (*signature.inputs.values(), *signature.outputs.values()):
+            users[info.name.partition(":")[0]] = "signature", key
+    for key, collection in graph.collection_def.items():
+        for name in collection.node_list.value:
+            users[name.lstrip("^").partition(":")[0]] = "collection", key
+    return users
+
+
+def _is_standard(function: Any, writing: frozenset[str]) -> bool:
+    """Whether a saver's function reads or writes only files whose prefix it is given."""
     arguments = list(function.signature.input_arg)
     nodes = {node.name: node for node in function.node_def}
-    if not arguments or arguments[0].name in nodes:
+    names = [*nodes, *(argument.name for argument in arguments)]
+    if not arguments or len({*names}) < len(arguments) + len(function.node_def):
         return False
     prefix = arguments[0].name
-    return all(node.op in _HARMLESS or _keeps_to(prefix, node, nodes) for node in function.node_def)
+    return all(
+        (node.op in _HARMLESS or (node.op in writing and _keeps_to(prefix, node, nodes)))
+        and _OF_SAVERS.issuperset(node.attr)
+        for node in function.node_def
+    )
 
 
 def _keeps_to(prefix: str, node: Any, nodes: dict[str, Any]) -> bool:
@@ -247,8 +319,9 @@ def _keeps_to(prefix: str, node: Any, nodes: dict[str, Any]) -> bool:
 
 
 def _is_suffix(node: Any) -> bool:
-    words = list(node.attr["value"].tensor.string_val)
-    return len(words) == 1 and words[0] in _SUFFIXES
+    tensor = node.attr["value"].tensor  # TensorFlow prefers its content to its strings
+    words = list(tensor.string_val)
+    return len(words) == 1 and words[0] in _SUFFIXES and not tensor.tensor_content
 
 
 def _find_object(objects: Any) -> str:
@@ -266,22 +339,34 @@ def _find_object(objects: Any) -> str:
 
 
 def _check_variables(folder: pathlib.Path) -> None:
-    """Checks that the variables are as large as their index says, before memory is taken."""
+    """Checks the variables' sizes, before memory is taken, and that no saver restores them."""
     index = folder / "variables.index"
     if not index.is_file():
         raise UserError(f"{index} is missing; export it again")
+    objects = trackable_object_graph_pb2.TrackableObjectGraph()
     try:
         with without_patterns(folder) as readable:
             reader = tf.train.load_checkpoint(str(readable / "variables"))
-        shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+            shapes = reader.get_variable_to_shape_map()
+            _check_sizes(index, shapes, reader.get_variable_to_dtype_map())
+            if shapes.get(_OBJECTS_KEY) == []:
+                objects.ParseFromString(reader.get_tensor(_OBJECTS_KEY))
+    except UserError:
+        raise
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(f"{index}: cannot be read ({first_line(error, 120)})") from None
+    if problem := find_part(objects):
+        raise UserError(f"{index}: refused: {problem}")
+
+
+def _check_sizes(index: pathlib.Path, shapes: dict[str, Any], types: dict[str, Any]) -> None:
+    """Checks that the variables are as large as their index says."""
     size = 0
     for name, shape in shapes.items():
         if types[name].name not in _TYPES:
             raise UserError(f"{index}: refused: {_shown(name)} is {types[name].name}")
         size += math.prod(shape) * max(1, types[name].size)
-    stored = sum(path.stat().st_size for path in folder.glob("variables.data-*"))
+    stored = sum(path.stat().st_size for path in index.parent.glob("variables.data-*"))
     if size > stored:
         raise UserError(f"{index}: refused: it lists {size:,} bytes, and {stored:,} are stored")
 

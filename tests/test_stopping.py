@@ -21,7 +21,7 @@ from kpipe.inputs import Rows
 from kpipe.training import callbacks as hooks
 from kpipe.training import loop, weights_sha256
 from kpipe.training.checkpoint import Checkpoints
-from kpipe.training.signals import Flag
+from kpipe.training.signals import Flag, flagged
 
 
 def points(**bad):
@@ -128,6 +128,19 @@ def test_a_callers_own_handler_remains(monkeypatch):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert noted == [signal.SIGTERM]
+
+
+def test_a_handler_that_was_not_installed_from_python_is_no_fault(monkeypatch):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    flag = Flag()
+    try:
+        with flagged(flag):
+            signal.raise_signal(signal.SIGTERM)
+        assert flag.number == signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_proof_of_an_export_ends_with_the_process_that_started_it(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def run(
         budget: Seconds after which training stops.
         fresh: Whether to start over; an existing run is renamed and kept.
         callbacks: Additional Keras callbacks. A resumed run restores only the state named in
-            `training.callbacks.STATE`.
+            `training.callbacks.STATE`. An existing run with callbacks of other types is refused.
         corrections: A suspects.csv of `kpipe.check_labels` with correct labels filled in, which
             train and val get instead of theirs.
         continue_from: Folder of a finished run, which is continued up to `epochs` in a folder of

@@ -16,13 +16,13 @@ from . import files, tasks
 from .data import Data, Split, divided_anew
 from .datasets import Dataset
 from .datasets.corrections import Suspect, read_suspects, write_suspects
-from .datasets.own.division import joined
 from .datasets.splits import divide, folds_of
 from .errors import RunError, UserError, first_line, resumable
 from .experiments.describing import check_same, check_same_bits, new_record
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
+from .experiments.pooling import places, pool_of
 from .experiments.running import open_experiment
 from .experiments.session import own_session
 from .export import read_npz, write_npz
@@ -173,9 +173,11 @@ class _Check:
     def _check(self, record: Record) -> None:
         started, experiment = time.monotonic(), self.experiment
         data = experiment.prepare()
-        pool = data.with_val_in_train().train
-        labels = pool.labels[pool.rows]
-        names, groups = self._names_and_groups(data, pool)
+        pool, groups = pool_of(experiment, data)
+        labels, names = pool.labels[pool.rows], []
+        for split, rows in places(experiment, data, pool).items():
+            of_split = experiment.source.names_of(split)
+            names += [of_split[row] for row in rows]
         folds = folds_of(labels, self.folds, experiment.seed, groups)
         probabilities = np.zeros((len(labels), len(data.label_names)), np.float32)
         for fold in range(self.folds):
@@ -207,25 +209,6 @@ class _Check:
         files.write_json(self.folder / "labels.json", record.to_json())
         for path in self.folder.glob("fold-*.npz"):
             path.unlink()
-
-    def _names_and_groups(self, data: Data, pool: Split) -> tuple[list[str], np.ndarray | None]:
-        """Returns the name of each example, and equal numbers for those that belong together.
-
-        These are copies, and what the source keeps together, such as the examples of a patient.
-        """
-        source = self.experiment.source
-        places = {"train": pool.rows}  # val is usually a part of train
-        if data.val is not None and "val" in source.examples:
-            places = {"train": data.train.rows, "val": data.val.rows}
-        names, groups = [], []
-        for split, rows in places.items():
-            of_split = source.names_of(split)
-            names += [of_split[row] for row in rows]
-            if source.groups is not None:
-                groups.append(source.groups(split)[rows])
-        keys = [pool.column.digests(pool.rows), *([np.concatenate(groups)] if groups else [])]
-        together = joined(*keys)
-        return names, together if together.max() + 1 < len(together) else None
 
     def _predict(
         self, data: Data, pool: Split, folds: np.ndarray, fold: int, groups: np.ndarray | None

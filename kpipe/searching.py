@@ -1,55 +1,37 @@
 """Hyperparameter search: keras-tuner over a pipeline's own keys, then a run of the best."""
 
 import dataclasses
-import json
 import os
 import pathlib
-import shutil
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import keras_tuner
-from keras_tuner.engine import hyperparameters as hp_types
-from keras_tuner.src import config as keras_tuner_config
-from keras_tuner.src import utils as keras_tuner_utils
 from keras_tuner.src.engine.objective import create_objective
 
-from . import files, formatting
-from .data import prepare
-from .datasets import Dataset, Source
-from .disk import without_patterns
-from .errors import RunError, UserError, WriteError, first_line, resumable
-from .experiments import catalogue
-from .experiments.describing import check_same, check_same_bits, new_record
+from . import files, formatting, report
+from .engines import Engine, open_engine
+from .errors import RunError, UserError, resumable
+from .experiments.describing import arguments, check_same, check_same_bits, new_record
+from .experiments.execution import Execution
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
 from .experiments.keys import parse_number
-from .experiments.running import open_experiment, run
+from .experiments.running import open_experiment, vary
 from .experiments.session import own_session
-from .records import Run, read_record
-from .training import Trainer
-from .tuner_files import check_weights, check_whole, note_weights, whole_files
+from .records import Record, Run, read_record
+from .records.study import Study, TrialRecord
+from .tuning import tables
+from .tuning.driver import Driver
+from .tuning.oracles import ADAPTIVE, make_oracle
+from .tuning.refit import HOW, Refit, about, result
+from .tuning.space import make_space, ranges, scales, size
+from .tuning.trials import Part
 
-# Without this a failed trial prints its traceback; there is no public switch.
-keras_tuner_config.DEBUG = False
-
-
-def _save_json(path: str, content: object) -> str:
-    text = json.dumps(content)
-    files.write_bytes(pathlib.Path(path), text.encode())
-    return text
-
-
-# keras-tuner writes in place: a kill or a full disk would leave an empty file, and no search.
-keras_tuner_utils.save_json = _save_json
-
-TUNERS = {
-    "random": keras_tuner.RandomSearch,
-    "bayesian": keras_tuner.BayesianOptimization,
-    "hyperband": keras_tuner.Hyperband,
-    "grid": keras_tuner.GridSearch,
-}
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+TRIALS = 10  # unless a grid has its own number, and Hyperband its epochs
+PAGE_SECONDS = 20.0  # between two pages of a search that goes on
 
 
 @resumable()
@@ -59,51 +41,66 @@ def search(
     *,
     tuner: str = "random",
     trials: int | None = None,
+    over: str | Sequence[str] = (),
+    folds: int = 1,
+    repeats: int = 1,
+    refit: str | None = None,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    trial_budget: float | None = None,
+    budget: float | None = None,
     seed: int = 0,
     data: str = "auto",
     data_dir: str | os.PathLike | None = None,
     out: str | os.PathLike = "saved_models",
     plan: str | None = None,
-    budget: float | None = None,
     fresh: bool = False,
     **overrides: object,
 ) -> Run:
-    """Searches a pipeline's keys on val, retrains the best trial and evaluates it once on test.
+    """Searches a pipeline's keys on val, then makes an ordinary run of the best trial.
 
     The search space is what the pipeline declares; `key=value` fixes a key. `key=a,b,c` restricts a
-    key, or a field of the Trainer, to these values; the search is then over the keys with such
-    choices only. Trials never see the test split.
+    key, or a field of the Trainer, to these values, and `over` names keys to search over their
+    declared ranges: the search is then over these keys only. Trials never see the test split. The
+    same call resumes a search that was interrupted, each training from its last checkpoint.
 
     Args:
         name: A pipeline, by name, file or itself, or your own data; see `kpipe.run`.
         tuner: One of `TUNERS`.
-        trials: Maximum number of trials, default 10; for Hyperband it follows from the epochs.
+        trials: Largest number of trials, default 10; that of a grid is all of them, and that of
+            Hyperband follows from the epochs. It can be raised to resume a finished search.
+        over: Names of keys, or text with commas between them.
+        folds: Number of folds of train and val; each trial is trained once for each, with that fold
+            as its val split. 1 for the val split of the data.
+        repeats: Number of seeds with which each trial is trained, from `seed` on.
+        refit: "best", the run has the weights of the trial; "retrain", it is trained again from
+            scratch; "train+val", then once more on train and val, up to the best epoch. By default
+            one of the last two, by the pipeline's `retrain`.
+        jobs: Number of processes that train at a time, each with its share of the processors and
+            GPUs; by default trials are trained in this process, one after the other.
+        cluster: Address of a Ray cluster that trains instead: "auto", "HOST:PORT" or "ray://...".
+        trial_budget: Seconds of each training, of trials and of the run.
+        budget: Seconds after which no trial begins and the last ones end.
         seed: Random seed of every trial and of the tuner.
         data: See `kpipe.run`, also for the next two.
         data_dir: Folder of the TFDS datasets.
         out: Folder for results: the search's folder and that of the best trial's run.
-        plan: Execution plan of every trial.
-        budget: Seconds of each trial's training.
+        plan: Execution plan of every training.
         fresh: Whether to start over; an existing search is renamed and kept.
         **overrides: Values, or choices of values, of the pipeline's keys.
 
     Returns:
-        The run of the best completed trial. The table of trials is `trials.csv` in the search's
-        folder, whose path is printed.
+        The run of the best completed trial. The search's folder, whose path is printed, contains
+        the trials as `trials.csv`, their epochs as `curves.csv`, and `search.html`.
 
     Raises:
         UserError: An argument is wrong.
-        RunError: No trial was completed.
+        RunError: No trial was completed, or the pipeline is at fault.
 
     Example:
         run = kpipe.search("mnist_mlp", tuner="grid", dropout="0.1,0.3")
     """
-    if tuner not in TUNERS:
-        raise UserError(f"--search {tuner}: expected {', '.join(TUNERS)}")
-    if trials is not None:
-        trials = parse_number("trials", trials, 1, 1_000_000, integer=True)
-    if tuner == "hyperband" and trials is not None:
-        raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
+    given = _Options(tuner, trials, over, folds, repeats, refit, budget)
     experiment = open_experiment(
         name,
         overrides,
@@ -111,289 +108,274 @@ def search(
         data_dir=data_dir,
         seed=seed,
         plan=plan,
-        budget=budget,
+        budget=trial_budget,
         several=True,
     )
     experiment.fingerprint()  # fails early on a bad embeddings path
-    _check_val(experiment.dataset, experiment.source)
-    folder = run_folder(pathlib.Path(out), experiment, search=tuner, trials=trials)
-    searching = _Search(experiment, overrides, folder, data_dir)
+    given.check(experiment)
+    space = make_space(experiment, overrides, given.over)
+    named = {"search": tuner, "over": ",".join(given.over)}
+    named |= {k: v for k, v in (("folds", given.folds), ("repeats", given.repeats)) if v > 1}
+    folder = run_folder(pathlib.Path(out), experiment, **named)
+    searching = _Search(experiment, overrides, given, space, folder)
+    opening = None if jobs is None and cluster is None else arguments(experiment, overrides)
     with files.lock(folder, wait=False), starting_over(folder) as set_aside:
         if fresh:
             set_aside()
-        best = searching.run(tuner, trials)
-    print("\ntraining and evaluating the best trial as a separate run:", flush=True)
-    return run(
-        name,
-        seed=seed,
-        data="auto" if experiment.source.kind == "own" else experiment.source.kind,
-        data_dir=data_dir,
-        out=out,
-        plan=plan,
-        budget=budget,
-        fresh=fresh,
-        **best,
-    )
+        files.make_folder(folder)
+        with open_engine(jobs, cluster, shared=folder) as engine:
+            searching.run(engine, opening)
+        best = searching.best()
+        print("\ntraining and evaluating the best trial as a separate run:", flush=True)
+        return searching.refit(best, pathlib.Path(out), fresh)
 
 
-def _check_val(dataset: Dataset, source: Source) -> None:
-    """Refuses data without a val split, on which trials are compared."""
-    if not dataset.val_fraction and "val" not in source.examples:
-        raise UserError(
-            f"{dataset.name} has no val split, which a search needs to compare its trials; "
-            "set the dataset's val_fraction"
-        )
+@dataclasses.dataclass
+class _Options:
+    """The options of a search that are not those of a run."""
+
+    tuner: str
+    trials: int | None
+    over: str | Sequence[str]
+    folds: int
+    repeats: int
+    refit: str | None
+    budget: float | None
+
+    def __post_init__(self) -> None:
+        if self.tuner not in TUNERS:
+            raise UserError(f"--search {self.tuner}: expected {', '.join(TUNERS)}")
+        if self.trials is not None:
+            self.trials = parse_number("trials", self.trials, 1, 1_000_000, integer=True)
+        if self.tuner == "hyperband" and self.trials is not None:
+            raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
+        if isinstance(self.over, str):
+            self.over = [name.strip() for name in self.over.split(",") if name.strip()]
+        self.over = tuple(dict.fromkeys(self.over))
+        self.folds = parse_number("folds", self.folds, 1, 1000, integer=True)
+        self.repeats = parse_number("repeats", self.repeats, 1, 1000, integer=True)
+        if self.budget is not None:
+            self.budget = parse_number("budget", self.budget, 0.001, 1e9, integer=False)
+        if self.refit is not None and self.refit not in HOW:
+            raise UserError(f"--refit {self.refit}: expected {', '.join(HOW)}")
+        if self.refit == "best" and self.folds > 1:
+            raise UserError(
+                "--refit best and --folds contradict each other: a trial has a network for each "
+                "fold; use --refit retrain or train+val"
+            )
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuses data and settings that a search does not work with, before any training."""
+        dataset, source = experiment.dataset, experiment.source
+        if self.folds == 1 and not dataset.val_fraction and "val" not in source.examples:
+            raise UserError(
+                f"{dataset.name} has no val split, which a search needs to compare its trials; set "
+                "the dataset's val_fraction, or use --folds"
+            )
+        if self.folds > 1 and source.times is not None:
+            raise UserError(
+                f"--folds: {dataset.name} is divided by time, and folds would train on the future "
+                "of what they are compared on; leave it out"
+            )
+        if self.tuner == "hyperband" and experiment.trainer.fine_tune:
+            raise UserError(
+                "hyperband and fine_tune=true exclude each other: its trials are continued for "
+                "more epochs, and fine-tuning begins after the last; use another tuner"
+            )
 
 
-class _Search(keras_tuner.HyperModel):
-    """Builds and trains a trial like a run, with the Trainer's callbacks, but without test."""
+class _Search:
+    """A search: its study, its folder, and the run of its best trial."""
 
     def __init__(
         self,
         experiment: Experiment,
         overrides: Mapping[str, object],
+        given: _Options,
+        space: keras_tuner.HyperParameters,
         folder: pathlib.Path,
-        data_dir: str | os.PathLike | None = None,
     ):
-        super().__init__()
-        self.experiment, self.settings = experiment, experiment.settings
-        self.module, self.overrides, self.folder = experiment.module, overrides, folder
-        self.data_dir, self.table = data_dir, folder / "trials.csv"
-        self.objective, self.is_sample = self._objective(), experiment.source.kind == "sample"
-        self.tuner: Any = None  # created when the search begins
+        self.experiment, self.given, self.space, self.folder = experiment, given, space, folder
+        choices = experiment.settings.choices
+        self.fixed = {key: value for key, value in overrides.items() if key not in choices}
+        self.objective = _objective(experiment)
+        self.study = Study(
+            tuner=given.tuner,
+            objective=self.objective.name,
+            direction=self.objective.direction,
+            space=ranges(space),
+            scales=scales(space),
+            size=size(space),
+            seed=experiment.seed,
+            folds=given.folds,
+            repeats=given.repeats,
+        )
+        self.written = 0.0  # when the page was written
+        self.machine: dict[str, Any] = {}
 
-    def run(self, kind: str, trials: int | None) -> dict:
-        """Searches; returns the best completed trial's values that differ from the defaults."""
-        self._begin()
-        if kind == "grid" and (self.folder / "tuner").is_dir():
-            # keras-tuner 1.4.8 cannot resume a grid: github.com/keras-team/keras-tuner/issues/1055
-            print("a grid search cannot be resumed; starting over")
-            shutil.rmtree(self.folder / "tuner")
+    def run(self, engine: Engine, opening: dict[str, Any] | None) -> None:
+        """Searches, or completes a search; the study then has all trials."""
+        experiment, given, study = self.experiment, self.given, self.study
+        study.jobs = engine.slots
+        # With the machine of this process, unless others train.
+        self.machine = {"intra_op_threads": engine.threads} if opening else {}
+        self.record = self._begin()
+        trials = given.trials
+        if given.tuner in ("random", "bayesian"):
+            trials = trials or TRIALS
+        oracle = make_oracle(
+            given.tuner,
+            self.space,
+            self.objective,
+            experiment.seed,
+            max_epochs=experiment.trainer.epochs,
+            trials=trials,
+        )
+        said = "any number of" if study.size is None else f"{study.size:,} different"
+        print(f"searching {', '.join(study.space)}: {said} trials", flush=True)
+        template = Part(
+            opening=experiment if opening is None else opening,
+            fingerprint=experiment.fingerprint(),
+            overrides={},
+            folder=self.folder,
+            seed=experiment.seed,
+            repeat=0,
+            fold=0,
+            folds=given.folds,
+            objective=study.objective,
+            budget=experiment.budget,
+        )
         try:
-            with whole_files(), without_patterns(self.folder) as folder:
-                self.tuner = self._make_tuner(kind, trials, folder)
-                self.tuner.save()  # without this file a search killed early would start over
-                self.tuner.search(verbose=0)
-        except keras_tuner.errors.FatalError as error:
-            raise error.__cause__ or error from None
-        except RuntimeError as error:  # keras-tuner gives up after three failures in a row
-            if "consecutive failures" not in str(error):
-                raise
-            print(f"search stopped: three trials in a row failed; see {self.table}", flush=True)
-        rows = self._table()
-        files.write_bytes(self.table, formatting.to_csv(rows).encode())
-        print(f"{_to_text(rows)}\ntrials: {self.table}", flush=True)
-        if not rows or rows[0]["status"] != "COMPLETED":
-            raise RunError(f"no trial was completed; see {self.table}")
-        return self._best_overrides(rows[0])
+            Driver(
+                study,
+                oracle,
+                engine,
+                self.folder / "trials",
+                template,
+                self._overrides,
+                trials,
+                given.budget,
+                self._write_page,
+            ).run()
+        finally:
+            if study.trials:
+                self._write()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Record:
         """Writes search.json, a run's record, or compares an existing one with this search."""
         path, record = self.folder / "search.json", new_record(self.experiment, "search")
         record.data.fingerprint = self.experiment.fingerprint()
-        if path.is_file() and any(self.folder.glob("tuner/trial_*")):
-            check_same(path, existing := read_record(path), record)
-            if not self.table.is_file():  # else the search has ended
-                check_same_bits(path, existing, record)
-            return
-        files.make_folder(self.folder)
-        files.write_json(path, record.to_json())
-
-    def _make_tuner(self, kind: str, trials: int | None, folder: pathlib.Path) -> keras_tuner.Tuner:
-        limit = {"max_trials": trials or 10}
-        if kind == "hyperband":
-            limit = {"max_epochs": self.settings.trainer.epochs}
-        resumes = (self.folder / "tuner").is_dir()
-        try:
-            if resumes:
-                check_whole(self.folder / "tuner")
-            return TUNERS[kind](
-                self,
-                objective=self.objective,
-                seed=self.experiment.seed + 1,  # to keras-tuner 0 means none
-                hyperparameters=self._space(),
-                directory=folder,
-                project_name="tuner",
-                overwrite=False,  # an unfinished search is resumed
-                # Keys outside the space keep their defaults, which may depend on chosen values.
-                tune_new_entries=not self.settings.choices,
-                **limit,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            if not resumes:  # else damaged files of an older kpipe
-                raise
-            raise UserError(
-                f"{self.folder}: the search cannot be resumed ({first_line(error)}); --fresh "
-                "starts over and keeps it"
-            ) from error
-
-    def _objective(self) -> keras_tuner.Objective:
-        """Returns the metric that ranks trials: the Trainer's monitor, always on val."""
-        monitor = self.settings.trainer.monitor
-        name = monitor if monitor.startswith("val_") else f"val_{monitor}"
-        if self.settings.trainer.monitor_mode != "auto":
-            return keras_tuner.Objective(name, self.settings.trainer.monitor_mode)
-        if name == "val_reconstruction":
-            return keras_tuner.Objective(name, "min")
-        try:
-            return create_objective(name)  # knows the direction of Keras' own metrics only
-        except ValueError:
-            raise UserError(
-                f"monitor={monitor}: keras-tuner does not know whether it should rise or fall; set "
-                'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
-            ) from None
-
-    def _space(self) -> keras_tuner.HyperParameters:
-        """Builds the space: the keys with given choices, or all keys; overrides are fixed."""
-        choices, values = self.settings.choices, self.settings.hp.values
-        # On sample data trials use the same defaults as the run of the best one will.
-        shorter = getattr(self.module, "sample", {}) if self.is_sample else {}
-        fixed = {name for name in shorter if name in values} | self.overrides.keys()
-        # A conditional key needs the key that it depends on in the space.
-        for parameter in reversed(self.settings.hp.space):
-            if choices and parameter.name in fixed | choices.keys():
-                fixed |= {parent.name for parent in parameter.conditions} - choices.keys()
-        space = []
-        for parameter in self.settings.hp.space:
-            name, conditions = parameter.name, parameter.conditions
-            if name in choices:
-                parameter = hp_types.Choice(name, choices[name], conditions=conditions)
-            elif name in fixed:
-                parameter = hp_types.Fixed(name, values[name], conditions=conditions)
-            elif choices:
-                continue
-            space.append(parameter)
-        hp = keras_tuner.HyperParameters()
-        hp.merge(space)
-        for name in choices.keys() - hp.values.keys():  # fields of the Trainer
-            hp.Choice(name, choices[name])
-        return hp
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model | None:
-        if self.settings.choices:
-            if not self.tuner:  # keras-tuner looks for conditional keys, but the space is complete
-                return None
-            # A grid search passes the defaults of the previous trial on to the next one.
-            space = {parameter.name for parameter in self._space().space}
-            kept = [name for name in hp.values if name in space or name.startswith("tuner/")]
-            # One that is trained again after a kill has declared the other keys already.
-            declared = {p.name: p.default for p in hp.space if p.name not in space}
-            hp.values = declared | {name: hp.values[name] for name in kept}
-        self.module.load_data(hp)  # declares its keys, which are part of the space
-        model, _ = self.experiment.build_model(hp=hp)
-        return model
-
-    def fit(
-        self,
-        hp: keras_tuner.HyperParameters,
-        model: keras.Model,
-        *,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        epochs: int | None = None,
-        initial_epoch: int = 0,
-        **_: object,
-    ) -> dict:
-        shown = ", ".join(
-            f"{key}={formatting.short(value)}" for key, value in self._searched(hp).items()
-        )
-        print(f"\ntrial {len(self.tuner.oracle.trials)}: {shown}", flush=True)
-        experiment = self.experiment
-        try:
-            dataset = self.module.load_data(hp)
-            # A key can choose the source, so that each trial finds its own.
-            source = dataset.find(experiment.source.kind, self.data_dir)
-            _check_val(dataset, source)
-            prepared = prepare(dataset, source, experiment.seed)
-            if not initial_epoch:
-                prepared.input.initialize(model)
-            else:  # Hyperband has loaded the weights of an earlier trial
-                check_weights(self.folder / "tuner" / f"trial_{hp.values.get('tuner/trial_id')}")
-            experiment.task.check(model, prepared)
-            with files.writing(self.folder / "tuner"):  # keras-tuner's callbacks save weights
-                history = self._trainer(hp).fit(
-                    model,
-                    prepared,
-                    seed=experiment.seed,
-                    plan=experiment.plan,
-                    budget=experiment.budget,
-                    callbacks=callbacks,
-                    epochs=epochs,
-                    initial_epoch=initial_epoch,
+        record.machine |= self.machine
+        record.details = {"objective": self.study.objective, "space": self.study.space}
+        if self.given.tuner in ADAPTIVE:  # the trials depend on it
+            record.details["jobs"] = self.study.jobs
+        if not path.is_file() or not any(self.folder.glob("trials/*")):
+            if any(self.folder.glob("tuner/trial_*")):
+                raise UserError(
+                    f"{self.folder} contains a search by an older kpipe, which cannot be resumed; "
+                    "--fresh starts over and keeps it"
                 )
-        except WriteError as error:  # no trial's fault: the same command resumes the search
-            raise keras_tuner.errors.FatalError(str(error)) from error
-        except (RunError, UserError) as error:  # this trial has failed; the search continues
-            print(f"failed: {error}", flush=True)
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        note_weights(callbacks)
-        best = history.rows[history.best_epoch - 1 - initial_epoch]
-        result = {name: best[name] for name in best if name not in ("step", "learning_rate")}
-        return {**result, "epoch": history.best_epoch, "seconds": history.seconds}
+            files.write_json(path, record.to_json())
+            return record
+        existing = read_record(path)
+        self._check_same_space(existing)
+        check_same(path, existing, record)
+        check_same_bits(path, existing, record)
+        return existing
 
-    def _trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
-        """Builds the trial's Trainer, with the fields that were overridden or chosen."""
-        fields = {field.name for field in dataclasses.fields(Trainer)}
-        given = {key: getattr(self.settings.trainer, key) for key in fields & self.overrides.keys()}
-        chosen = {key: hp.values[key] for key in self.settings.choices if key in fields}
-        trainer = self.module.build_trainer(hp)
-        if self.is_sample:
-            trainer = trainer.on_sample()
-        return dataclasses.replace(trainer, **(given | chosen | self._plateau(hp)))
-
-    def _plateau(self, hp: keras_tuner.HyperParameters) -> dict:
-        """Turns the pipeline's reduce-on-plateau off if the tuner chose a schedule."""
-        scheduled = hp.values.get("schedule", "constant") != "constant"
-        if scheduled and "reduce_lr_patience" not in self.overrides:
-            return {"reduce_lr_patience": 0}
-        return {}
-
-    def _searched(self, hp: keras_tuner.HyperParameters) -> dict:
-        """Returns the values that were chosen for this trial."""
-        named = self.settings.choices
-        return {
-            p.name: hp.values[p.name]
-            for p in hp.space
-            if (not named or p.name in named)
-            and hp.is_active(p)
-            and not isinstance(p, hp_types.Fixed)
-        }
-
-    def _best_overrides(self, row: dict) -> dict:
-        """Returns the overrides with which a run repeats a trial."""
-        hp = self.tuner.oracle.trials[row["trial"]].hyperparameters
-        fixed = {k: v for k, v in self.overrides.items() if k not in self.settings.choices}
-        return fixed | self._searched(hp) | self._plateau(hp)
-
-    def _table(self) -> list[dict]:
-        """Returns one row per trial, the best completed trial first."""
-        oracle = self.tuner.oracle
-        rows = []
-        for trial in oracle.trials.values():
-            completed = trial.status == "COMPLETED"
-            metric = trial.metrics.get_best_value
-            rows.append(
-                {
-                    "trial": trial.trial_id,
-                    "status": trial.status,
-                    oracle.objective.name: trial.score if completed else None,
-                    "best_epoch": int(metric("epoch")) if completed else None,
-                    "seconds": round(metric("seconds"), 1) if completed else None,
-                    **self._searched(trial.hyperparameters),
-                    "error": (trial.message or "").strip().split("\n")[-1],
-                }
+    def _check_same_space(self, existing: Record) -> None:
+        then: dict[str, str] = existing.details.get("space", {})
+        now = self.study.space
+        for key in [*then, *(key for key in now if key not in then)]:
+            if then.get(key) != now.get(key):
+                was, is_now = then.get(key, "not searched"), now.get(key, "not searched")
+                raise UserError(
+                    f"{self.folder} contains a search over another space: {key} was {was}, now "
+                    f"{is_now}; --fresh starts over and keeps it, --out DIR uses another folder"
+                )
+        jobs = existing.details.get("jobs", self.study.jobs)
+        if jobs != self.study.jobs:
+            raise UserError(
+                f"{self.folder} was begun with {formatting.counted(jobs, 'job')}, on which the "
+                f"trials of {self.given.tuner} depend, not {self.study.jobs}; use --jobs {jobs}, "
+                "or start over with --fresh, which keeps it"
             )
-        sign = 1 if oracle.objective.direction == "min" else -1
 
-        def rank(row: dict) -> tuple:
-            score = row[oracle.objective.name]
-            return (score is None, 0 if score is None else sign * score, row["trial"])
+    def _overrides(self, values: Mapping[str, object]) -> dict[str, Any]:
+        """Returns all overrides of a trial with these values of the searched keys."""
+        given = {**self.fixed, **values}
+        # A schedule takes the place of the pipeline's reduce-on-plateau.
+        schedule = values.get("schedule", "constant")
+        return given if schedule == "constant" else {"reduce_lr_patience": 0, **given}
 
-        return sorted(rows, key=rank)
+    def _write_page(self) -> None:
+        """Writes the page, unless it was just written: a trial may take a second."""
+        if time.monotonic() - self.written > PAGE_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        """Writes the tables and the page."""
+        rows = {"trials.csv": tables.trials, "curves.csv": tables.curves}
+        for name, rows_of in rows.items():
+            files.write_bytes(self.folder / name, formatting.to_csv(rows_of(self.study)).encode())
+        report.write_search(self.study, self.record, self.folder)
+        self.written = time.monotonic()
+
+    def best(self) -> TrialRecord:
+        """Prints the table; returns the best completed trial.
+
+        Raises:
+            RunError: There is none.
+        """
+        print(
+            f"{tables.to_text(self.study)}\ntrials: {self.folder / 'trials.csv'}\n"
+            f"page: {self.folder / 'search.html'}",
+            flush=True,
+        )
+        ranked = self.study.ranked
+        if not ranked:
+            raise RunError(f"no trial was completed; see {self.folder / 'trials.csv'}")
+        return ranked[0]
+
+    def refit(self, trial: TrialRecord, out: pathlib.Path, fresh: bool) -> Run:
+        """Makes an ordinary run of a trial."""
+        overrides = self._overrides(trial.values)
+        if self.given.refit is not None:
+            overrides["retrain"] = self.given.refit == "train+val"
+        if self.given.refit == "best" and self.given.tuner == "hyperband":
+            overrides["epochs"] = self._epochs_of(trial)
+        experiment = vary(self.experiment, overrides, self.experiment.seed)
+        how = self.given.refit or ("train+val" if experiment.trainer.retrain else "retrain")
+        chosen = Refit(
+            how,
+            about(self.study, trial, self.folder, how),
+            self.folder / "trials" / f"{trial.trial:04d}" / f"seed={experiment.seed}",
+            self.machine,
+        )
+        folder = run_folder(out, experiment)
+        with files.lock(folder, wait=False), starting_over(folder) as set_aside:
+            run = Execution(experiment, folder, (), set_aside if fresh else None, chosen).run()
+        self.study.refit = result(run, chosen)
+        self._write()
+        return run
+
+    def _epochs_of(self, trial: TrialRecord) -> int:
+        content: Any = files.read_json(self.folder / "trials" / f"{trial.trial:04d}" / "trial.json")
+        return int(content["values"]["tuner/epochs"])
 
 
-def _to_text(rows: list[dict]) -> str:
-    """Formats the table for a terminal, without errors and without keys that never varied."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
-    varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1 or n == "trial"]
-    cells = [tuple(formatting.short(row.get(name)) for name in varied) for row in rows]
-    return "\n" + catalogue.align([tuple(varied), *cells])
+def _objective(experiment: Experiment) -> keras_tuner.Objective:
+    """Returns the metric that ranks trials: the Trainer's monitor, always on val."""
+    monitor = experiment.trainer.monitor
+    name = monitor if monitor.startswith("val_") else f"val_{monitor}"
+    if experiment.trainer.monitor_mode != "auto":
+        return keras_tuner.Objective(name, experiment.trainer.monitor_mode)
+    if name == "val_reconstruction":
+        return keras_tuner.Objective(name, "min")
+    try:
+        return create_objective(name)  # knows the direction of Keras' own metrics only
+    except ValueError:
+        raise UserError(
+            f"monitor={monitor}: keras-tuner does not know whether it should rise or fall; set "
+            'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
+        ) from None

@@ -11,13 +11,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors formatting manifest disk files quiet environment
+errors formatting manifest disk files quiet environment engines
 layers losses models optimizers gradients
 datasets inputs data export
 training measures records
 figures report
 tasks experiments
-tuner_files searching extrapolating checking label_checking predicting looking
+tuning searching extrapolating checking label_checking predicting looking
 verifying reproducing cleaning
 commands cli
 """.split()

@@ -12,12 +12,12 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import keras_tuner
 
-from .. import files, manifest
+from .. import environment, files, manifest
 from ..errors import UserError
 from ..records import Record, describe_difference, open_run
 from ..training import History, Trainer
@@ -83,6 +83,38 @@ def arguments_of(record: Record, folder: pathlib.Path, name: object = None) -> d
     }
 
 
+class Beginning(Protocol):
+    """What a run begins with instead of with nothing."""
+
+    def describe(self, record: Record, experiment: Experiment) -> None:
+        """Says in the run's record what that is."""
+
+    def begin(self, folder: pathlib.Path) -> None:
+        """Writes it into the run's folder, unless it has a checkpoint already."""
+
+
+def begin_from(
+    commit: pathlib.Path, checkpoints: pathlib.Path, ended: Sequence[str] = _COMPLETE
+) -> None:
+    """Writes a commit as the first one of another training, which goes on from it.
+
+    Args:
+        commit: Folder of the commit.
+        checkpoints: Folder of the checkpoints of the other training.
+        ended: How a training ended that goes on; any other training has ended for good.
+    """
+    state: Any = files.read_json(commit / "state.json")
+    if state["history"]["stopped_by"] in ended:
+        state["history"]["stopped_by"] = state["stopping"] = None
+        state["callbacks"]["EarlyStopping"]["stopped_epoch"] = 0
+    files.make_folder(checkpoints)
+    with files.new_folder(checkpoints / f"step-{state['history']['step']:012d}") as temporary:
+        for path in commit.iterdir():
+            if path.name not in (manifest.NAME, "state.json"):
+                shutil.copyfile(path, temporary / path.name)
+        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
 @dataclasses.dataclass(frozen=True)
 class Continuation:
     """A finished run that is continued.
@@ -107,9 +139,11 @@ class Continuation:
         assert training
         return training.frozen_epochs or training.epochs
 
-    def call(self, experiment: Experiment) -> str:
-        """Writes the call that continues it: what `name` and the data are, its record says."""
-        return f"kpipe.run(continue_from={str(self.folder)!r}, epochs={experiment.trainer.epochs})"
+    def describe(self, record: Record, experiment: Experiment) -> None:
+        """Says in the record of the new run what it continues."""
+        record.continued_from, record.plan = self.about, self.record.plan
+        call = f"kpipe.run(continue_from={str(self.folder)!r}, epochs={experiment.trainer.epochs})"
+        record.command = environment.command() or call
 
     def check(
         self, experiment: Experiment, callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -170,15 +204,7 @@ class Continuation:
         checkpoints = folder / "checkpoints"
         if checkpoints.is_dir() and any(checkpoints.glob("step-*")):
             return
-        state: Any = files.read_json(self.folder / STATE / "state.json")
-        state["history"]["stopped_by"] = state["stopping"] = None
-        state["callbacks"]["EarlyStopping"]["stopped_epoch"] = 0
-        files.make_folder(checkpoints)
-        with files.new_folder(checkpoints / f"step-{state['history']['step']:012d}") as temporary:
-            for path in (self.folder / STATE).iterdir():
-                if path.name not in (manifest.NAME, "state.json"):
-                    shutil.copyfile(path, temporary / path.name)
-            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        begin_from(self.folder / STATE, checkpoints)
         print(f"continuing {self.folder}, which has {self.epochs} epochs", flush=True)
 
 

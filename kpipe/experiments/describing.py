@@ -3,7 +3,7 @@
 import os
 import pathlib
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -95,6 +95,31 @@ def _origin(experiment: Experiment) -> dict[str, str | None]:
         "name": name,
         "data_dir": os.path.abspath(experiment.data_dir) if experiment.data_dir else None,
         "corrections": os.path.abspath(corrections.path) if corrections else None,
+    }
+
+
+def arguments(experiment: Experiment, overrides: Mapping[str, object]) -> dict[str, Any]:
+    """Returns the arguments with which another process opens the same experiment.
+
+    Raises:
+        UserError: It is of an object in memory.
+    """
+    origin = _origin(experiment)
+    if origin["name"] is None:
+        raise UserError(
+            f"{experiment.name} is in memory, where other processes cannot read it; write it to a "
+            "file, or leave out jobs and cluster"
+        )
+    kind = experiment.source.kind
+    return {
+        "name": origin["name"],
+        "overrides": dict(overrides),
+        "data": kind if kind in ("real", "sample") else "auto",
+        "data_dir": origin["data_dir"],
+        "seed": experiment.seed,
+        "plan": experiment.plan,
+        "dtype_policy": experiment.dtype_policy,
+        "several": True,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from .. import data, environment, files, manifest
+from .. import data, files, manifest
 from ..errors import RunError, UserError, WriteError, first_line
 from ..export import export, prove, write_golden, write_npz
 from ..export.scanning import check_graph
@@ -32,7 +32,7 @@ from ..records import (
     read_record,
 )
 from ..training import History, choose_plan, weights_sha256
-from .continuing import Continuation, keep_state
+from .continuing import Beginning, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
 from .folders import CHECKPOINTS
@@ -52,7 +52,7 @@ class Execution:
         folder: pathlib.Path,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         set_aside: Callable[[], None] | None = None,
-        continued: Continuation | None = None,
+        continued: Beginning | None = None,
     ):
         self.experiment, self.folder, self.callbacks = experiment, folder, callbacks
         self.set_aside, self.continued = set_aside, continued
@@ -145,8 +145,7 @@ class Execution:
         """Returns the record of an existing run with the same settings, or a new record."""
         record = new_record(self.experiment, callbacks=self.callbacks)
         if self.continued:
-            record.continued_from, record.plan = self.continued.about, self.continued.record.plan
-            record.command = environment.command() or self.continued.call(self.experiment)
+            self.continued.describe(record, self.experiment)
         path = self.folder / "run.json"
         if self.set_aside:
             return record

@@ -298,7 +298,7 @@ def describe(
     rows = [("key", "default", "range", "requires")]
     for parameter in keys.space:
         rows.append(
-            (parameter.name, str(parameter.default), _range(parameter), conditions(parameter))
+            (parameter.name, str(parameter.default), range_of(parameter), conditions(parameter))
         )
     for field in _settable():
         value = getattr(trainer, field.name)
@@ -307,7 +307,8 @@ def describe(
     return rows
 
 
-def _range(parameter: Any) -> str:
+def range_of(parameter: Any) -> str:
+    """Writes the range of a key, as `kpipe run NAME --help` shows it."""
     if isinstance(parameter, hp_types.Boolean):
         return "true, false"
     if isinstance(parameter, hp_types.Choice):

@@ -166,6 +166,24 @@ def open_experiment(
     )
 
 
+def vary(experiment: Experiment, overrides: Mapping[str, object], seed: int) -> Experiment:
+    """Returns an experiment with other values of its keys, such as those of a trial, and seed.
+
+    Args:
+        experiment: The experiment.
+        overrides: All values that differ from the defaults, not only the other ones.
+        seed: The seed.
+
+    Raises:
+        UserError: The values do not go together, or the data that they choose are not found.
+    """
+    kind = experiment.source.kind
+    settings = keys.resolve(experiment.module, overrides, sample=kind == "sample")
+    # A key can choose the source, so that each trial finds its own.
+    found = settings.dataset.find(kind, experiment.data_dir)
+    return dataclasses.replace(experiment, settings=settings, source=found, seed=seed)
+
+
 def _with_corrections(
     task: str, settings: keys.Settings, source: Source, corrections: Corrections
 ) -> tuple[keys.Settings, Source]:

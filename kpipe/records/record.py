@@ -178,6 +178,9 @@ class Record:
         dtype_policy: Keras' global dtype policy with which the model was built, like `callbacks`
             None in records of an older kpipe.
         callbacks: Types of the additional callbacks.
+        search: Of the run of a search's best trial: "folder" and "tuner" of the search, "trial" and
+            how many "trials" there were, "objective", its "value", "low" and "high" in the trial,
+            and "how" the run got its weights.
     """
 
     format_version: int = FORMAT_VERSION
@@ -214,6 +217,7 @@ class Record:
     continued_from: dict[str, Any] | None = None
     dtype_policy: str | None = None
     callbacks: list[str] | None = None
+    search: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value}" for key, value in self.overrides.items())

@@ -25,3 +25,6 @@ __all__ = [
     "write",
     "write_look",
 ]
+
+
+def write_search(study, record, folder): ...

@@ -1,0 +1,1 @@
+"""Hyperparameter search: keras-tuner's oracles choose, engines train, a folder remembers."""

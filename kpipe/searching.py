@@ -114,8 +114,9 @@ def search(
     experiment.fingerprint()  # fails early on a bad embeddings path
     given.check(experiment)
     space = make_space(experiment, overrides, given.over)
-    named = {"search": tuner, "over": ",".join(given.over)}
-    named |= {k: v for k, v in (("folds", given.folds), ("repeats", given.repeats)) if v > 1}
+    several = {"folds": given.folds, "repeats": given.repeats}
+    named: dict[str, object] = {key: value for key, value in several.items() if value > 1}
+    named |= {"search": tuner, "over": ",".join(given.over)}
     folder = run_folder(pathlib.Path(out), experiment, **named)
     searching = _Search(experiment, overrides, given, space, folder)
     opening = None if jobs is None and cluster is None else arguments(experiment, overrides)

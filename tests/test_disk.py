@@ -123,7 +123,6 @@ def test_a_run_that_has_no_room_ends_before_its_first_step(tmp_path, small_model
 def test_a_search_writes_the_files_of_keras_tuner_whole(tmp_path, monkeypatch):
     from keras_tuner.src import utils
     from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
-
     from kpipe.tuner_files import whole_files
 
     def full(_):

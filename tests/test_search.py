@@ -1,17 +1,19 @@
 import csv
-import json
+import dataclasses
 import random
-import types
+import shutil
 
-import keras_tuner
 import pytest
 
-from kpipe import Trainer, files, searching
+from kpipe import Trainer, searching
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError, WriteError
+from kpipe.experiments.describing import arguments
 from kpipe.experiments.experiment import Experiment
-from kpipe.experiments.running import open_experiment
-from kpipe.searching import TUNERS, _Search, search
+from kpipe.experiments.running import open_experiment, vary
+from kpipe.searching import TUNERS, search
+from kpipe.tuning.space import make_space, searched, size
+from kpipe.tuning.trials import Part, train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -71,7 +73,7 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
         "mnist_mlp", tuner=tuner, trials=2, out=tmp_path, learning_rate="0.00001,0.01", **OPTIONS
     )
     rows = trials(tmp_path)
-    assert [row["status"] for row in rows] == ["COMPLETED", "COMPLETED"]
+    assert [row["status"] for row in rows] == ["completed", "completed"]
     assert {row["learning_rate"] for row in rows} <= {"1e-05", "0.01"}
     assert float(rows[0]["val_accuracy"]) >= float(rows[1]["val_accuracy"])
     assert run.record.hyperparameters["learning_rate"] == float(rows[0]["learning_rate"])
@@ -98,7 +100,7 @@ def test_a_failed_trial_is_never_the_best(own, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", diverging)
     run = search(own, tuner="grid", trials=2, out=tmp_path, batch_size="512,64")
     rows = {row["batch_size"]: row for row in trials(tmp_path)}
-    assert rows["512"]["status"] == "FAILED" and "NaN" in rows["512"]["error"]
+    assert rows["512"]["status"] == "failed" and "NaN" in rows["512"]["error"]
     assert run.record.trainer["batch_size"] == 64
 
 
@@ -109,25 +111,20 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(own, tmp_path)
     own.write_text(text.replace("epochs=1", "epochs=1, reduce_lr_patience=2"))
     run = search(own, trials=3, seed=1, out=tmp_path)  # the whole space
     rows = trials(tmp_path)
-    assert {row["status"] for row in rows} == {"COMPLETED"}
+    assert {row["status"] for row in rows} == {"completed"}
     assert len({row["schedule"] for row in rows}) > 1
     constant = run.record.hyperparameters["schedule"] == "constant"
     assert run.record.trainer["reduce_lr_patience"] == (2 if constant else 0)
 
 
-def test_defaults_that_depend_on_a_searched_key_follow_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(searching, "run", lambda *_, **__: None)  # the trials are looked at
-    options = {"data": "sample", "epochs": "1", "num_layers": "1", "units_1": "8"}
-    search("gmm", tuner="grid", out=tmp_path, recipe="document,wide", **options)
-    folder = next(p for p in tmp_path.glob("gmm-sample,*search=grid*") if p.is_dir()) / "tuner"
-    found = {}
-    for path in folder.glob("trial_*/trial.json"):
-        values = json.loads(path.read_text())["hyperparameters"]["values"]
-        found[values["recipe"]] = values
+def test_defaults_that_depend_on_a_searched_key_follow_it():
+    experiment = open_experiment("gmm", {}, data="sample", data_dir=None, seed=0)
+    found = {
+        recipe: vary(experiment, {"recipe": recipe}, 0).hyperparameters
+        for recipe in ("document", "wide")
+    }
     assert found["document"]["optimizer"] == "sgd" and found["wide"]["optimizer"] == "adam"
     assert found["document"]["learning_rate"] == 0.1 and found["wide"]["learning_rate"] == 0.003
-    rows = trials(tmp_path)
-    assert set(rows[0]) >= {"recipe"} and not set(rows[0]) & {"optimizer", "activation"}
 
 
 def test_the_same_seed_tries_the_same_values_whatever_the_process_drew_before(
@@ -140,7 +137,7 @@ def test_the_same_seed_tries_the_same_values_whatever_the_process_drew_before(
     tried = []
     for drawn_before in (1, 2):
         random.seed(drawn_before)
-        with pytest.raises(RunError, match="no trial was completed"):
+        with pytest.raises(RunError, match="3 trials failed for the same reason: the loss became"):
             search(own, trials=3, out=tmp_path / str(drawn_before))
         tried.append([(row["gate"], row["width"]) for row in trials(tmp_path / str(drawn_before))])
     assert tried[0] == tried[1] and len(set(tried[0])) > 1
@@ -150,7 +147,7 @@ def test_the_same_seed_tries_the_same_values_whatever_the_process_drew_before(
     ("where", "name", "error"),
     [
         (Trainer, "fit", RunError("the loss became NaN")),
-        (searching, "prepare", UserError("an example cannot be read")),
+        (Experiment, "prepare", UserError("an example cannot be read")),
     ],
 )
 def test_a_search_without_a_completed_trial_fails_and_says_why(
@@ -163,8 +160,8 @@ def test_a_search_without_a_completed_trial_fails_and_says_why(
     with pytest.raises(RunError, match="no trial was completed"):
         search(own, trials=1, out=tmp_path, width="1,2")
     (row,) = trials(tmp_path)
-    assert row["status"] == "FAILED" and str(error) in row["error"]
-    assert f"failed: {error}\n" in capsys.readouterr().out
+    assert row["status"] == "failed" and str(error) in row["error"]
+    assert f"trial 1 of 1 failed: {error}\n" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -193,22 +190,25 @@ def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, fa
 
 
 def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
-    def again():
+    def again(**options):
         with pytest.raises((RunError, UserError)) as caught:
-            search(own, trials=1, out=tmp_path, width="1,2")
+            search(own, trials=1, out=tmp_path, over="width", **options)
         return str(caught.value)
 
     assert "no trial was completed" in again()
+    folder = next(tmp_path.glob("mine,*"))
+    own.write_text(OWN.replace("1, 9", "2, 9"))
+    assert again() == (
+        f"{folder} contains a search over another space: width was 1 to 9, now 2 to 9; --fresh "
+        "starts over and keeps it, --out DIR uses another folder"
+    )
     own.write_text(OWN + "x = 1\n")
     assert "contains a search with different code: the code was edited; --fresh" in again()
-    folder = next(tmp_path.glob("mine,*"))
-    (folder / "search.json").rename(tmp_path / "other.json")  # of an older kpipe
+    own.write_text(OWN)
     assert "no trial was completed" in again() and len(failing) == 1  # resumed
-    (folder / "tuner" / "oracle.json").write_text("")
-    assert again() == (
-        f"{folder}/tuner/oracle.json: cannot be read (Expecting value: line 1 column 1 (char 0)); "
-        "run again with --fresh"
-    )
+    (folder / "trials").rename(folder / "tuner")
+    (folder / "tuner" / "trial_0").mkdir()
+    assert "contains a search by an older kpipe, which cannot be resumed" in again()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,19 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
         ({"data": "smaple"}, "--data smaple: expected real, sample or auto"),
         ({"tuner": "bayes"}, "--search bayes: expected random, bayesian, hyperband, grid"),
         ({"trials": 0}, "trials=0: expected an integer from 1 to"),
+        ({"folds": "x"}, "folds=x: expected an integer from 1 to"),
+        ({"refit": "test"}, "--refit test: expected best, retrain, train.val"),
+        ({"refit": "best", "folds": 2}, "--refit best and --folds contradict each other"),
+        ({"over": "lerning_rate"}, "--over lerning_rate: no such key; did you mean 'learning_ra"),
+        ({"over": "batch_size"}, "--over batch_size: it has no range; give values, batch_size=4,"),
+        ({"over": "gradient_accumulation_steps"}, "--over grad.*: it is not searched by itself"),
+        ({"over": "momentum"}, "--over momentum: it has no effect here; it requires optimizer=sgd"),
+        (
+            {"over": "optimizer", "optimizer": "sgd"},
+            "--over optimizer and optimizer=sgd contra",
+        ),
         ({"seed": -1}, "seed=-1: expected an integer from 0 to 2,147,483,647"),
+        ({"trial_budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
         ({"budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
         ({"plan": 8}, "plan 8: expected graph, or fused:K"),
     ],
@@ -243,20 +255,12 @@ def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
     assert search(own, **options).folder == first.folder
 
 
-def test_a_trial_that_was_killed_at_its_end_is_built_again(own, tmp_path):
-    keys = {"width": "1,2"}
-    experiment = open_experiment(own, keys, data="sample", data_dir=None, seed=0, several=True)
-    searching = _Search(experiment, keys, tmp_path)
-    searching.tuner, hp = True, searching._space()
-    assert searching.build(hp) and searching.build(hp) and hp.values["gate"] == "and"
-
-
 def test_a_full_disk_is_no_trials_fault_whoever_writes(own, tmp_path, monkeypatch):
     def fill_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Trainer, "fit", fill_disk)
-    with pytest.raises(WriteError, match=r"/tuner: cannot be written.*same command resumes"):
+    with pytest.raises(WriteError, match=r"/seed=0: cannot be written.*same command resumes"):
         search(own, tuner="random", trials=2, data="sample", out=tmp_path)
 
 
@@ -271,48 +275,94 @@ def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     experiment = open_experiment(
         "mnist_joint_vae", given, data="sample", data_dir=None, seed=0, several=True
     )
-    searching = _Search(experiment, given, tmp_path)
-    space = searching._space()
+    space = make_space(experiment, given, ())
     assert {p.name for p in space.space} == {
         "capacity",
         "gamma",
         "capacity_steps",
         "continuous_capacity",
     }
-    assert all(space.is_active(p) for p in space.space)
-    model = experiment.module.build_model(space)
+    assert all(space.is_active(p) for p in space.space) and size(space) == 2
+    model, _ = vary(experiment, {"continuous_capacity": 3, "gamma": 30}, 0).build_model()
     capacity = model.get_layer("continuous").capacity
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
-    objective = searching._objective()
+    objective = searching._objective(experiment)
     assert (objective.name, objective.direction) == ("val_reconstruction", "min")
 
 
-@pytest.mark.parametrize("initial_epoch", [0, 2])
-def test_word_vectors_do_not_replace_the_weights_of_an_earlier_trial(
-    initial_epoch, tmp_path, monkeypatch, failing
-):
-    experiment = open_experiment("logic_gates", {}, data="auto", data_dir=None, seed=0)
-    hyperband = _Search(experiment, {}, tmp_path)
-    hyperband.tuner = types.SimpleNamespace(oracle=types.SimpleNamespace(trials={}))
-    model, _ = experiment.build_model()
-    initialized = []
-    kind = type(experiment.prepare().input)
-    monkeypatch.setattr(kind, "initialize", lambda self, model: initialized.append(model))
-    with pytest.raises(Exception, match="the loss became NaN"):
-        hyperband.fit(experiment.settings.hp, model, initial_epoch=initial_epoch)
-    assert bool(initialized) is (initial_epoch == 0)
+def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_space(tmp_path):
+    path = tmp_path / "mine.py"
+    layers = "[hp.Int(f'width_{i}', 1, 9) for i in range(hp.Int('layers', 1, 3))]"
+    path.write_text(
+        OWN.replace('(hp.Int("width", 1, 9),)', f"{layers} if hp.Boolean('deep') else ()")
+    )
+    experiment = open_experiment(path, {}, data="auto", data_dir=None, seed=0, several=True)
+    assert searched(make_space(experiment, {}, ())) == [
+        "gate",
+        "deep",
+        "layers",
+        "width_0",
+        "width_1",
+        "width_2",
+    ]
 
 
-def test_damaged_weights_of_an_earlier_trial_fail_the_trial_and_are_named(tmp_path):
+@pytest.mark.parametrize("how", ["best", "retrain", "train+val"])
+def test_the_run_of_the_best_trial_says_how_it_got_its_weights(how, own, tmp_path, monkeypatch):
+    trained, fit = [], Trainer.fit
+
+    def counted(self, model, *arguments, **options):
+        history = fit(self, model, *arguments, **options)
+        trained.append(history.resumed_at)
+        return history
+
+    monkeypatch.setattr(Trainer, "fit", counted)
+    run = search(own, trials=2, out=tmp_path, refit=how, epochs=3)
+    assert run.record.search["how"] == how and run.record.search["trials"] == 2
+    assert run.record.search["objective"] == "val_loss"
+    best = trials(tmp_path)[0]
+    assert run.record.search["value"] == float(best["val_loss"])
+    assert run.history["val_loss"][run.record.training.best_epoch - 1] == float(best["val_loss"])
+    assert bool(trained[2]) == (how == "best")  # has nothing left to train
+    assert len(trained) == (4 if how == "train+val" else 3)
+    assert run.record.trainer["retrain"] == (how == "train+val")
+
+
+def test_damaged_weights_of_an_earlier_trial_fail_the_trial_and_are_named(own, tmp_path):
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    fingerprint = experiment.fingerprint()
+    parent, child = tmp_path / "0001", tmp_path / "0002"
+    template = Part(experiment, fingerprint, {}, parent, 0, 0, 0, 1, "val_loss", epochs=1)
+    first = train(template)["part"]
+    going_on = dataclasses.replace(template, folder=child, epochs=2, continues=parent)
+    shutil.copytree(parent, tmp_path / "kept")
+    whole = train(dataclasses.replace(template, folder=tmp_path / "whole", epochs=2))["part"]
+    assert train(going_on)["part"]["curves"]["loss"] == whole["curves"]["loss"]
+    assert whole["curves"]["loss"][0] == first["curves"]["loss"][0]
+    (commit,) = parent.glob("checkpoints/step-*")
+    damaged = next(commit.glob("variables.data*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    shutil.rmtree(child)
+    assert f"{damaged} is damaged or chan" in train(going_on)["error"]
+
+
+def test_folds_train_on_all_others_and_never_on_test(own, tmp_path, failing):
     experiment = open_experiment("logic_gates", {}, data="auto", data_dir=None, seed=0)
-    hyperband = _Search(experiment, {}, tmp_path)
-    hyperband.tuner = types.SimpleNamespace(oracle=types.SimpleNamespace(trials={}))
-    model, _ = experiment.build_model()
-    weights = tmp_path / "tuner" / "trial_7" / "checkpoint.weights.h5"
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"first")
-    files.write_manifest(weights.parent, [weights])
-    weights.write_bytes(b"other")
-    experiment.settings.hp.values["tuner/trial_id"] = "7"
-    with pytest.raises(keras_tuner.errors.FailedTrialError, match=f"{weights} is damaged or chan"):
-        hyperband.fit(experiment.settings.hp, model, initial_epoch=2)
+    fingerprint = experiment.fingerprint()
+    for fold in (0, 1):
+        folder = tmp_path / str(fold)
+        train(Part(experiment, fingerprint, {}, folder, 0, 0, fold, 2, "val_loss"))
+    first, second = failing
+    assert "test" not in first.splits
+    halves = [{*data.val.rows.tolist()} for data in (first, second)]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == {*first.train.rows.tolist(), *first.val.rows.tolist()}
+    assert {*first.train.rows.tolist()} == halves[1]
+
+
+def test_another_process_refuses_other_data(own, tmp_path):
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    opening = arguments(experiment, {})
+    part = Part(opening, "0" * 64, {}, tmp_path, 0, 0, 0, 1, "val_loss")
+    with pytest.raises(RunError, match=r"other data than the search .fingerprint .*, not 000"):
+        train(part)

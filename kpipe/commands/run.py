@@ -27,6 +27,7 @@ from .parsing import (
 )
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+OF_SEARCH = "trials over folds repeats refit jobs cluster trial_budget".split()
 RUN = (
     "Train a pipeline, or a network on your own folder of images or file; evaluate it on the test "
     "split, export it, verify the export and write a report, all in saved_models/NAME. The same "
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
         return _continue(parser, given)
     options = common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
+    of_search = {name: getattr(given, name) for name in OF_SEARCH}
     if given.seeds is not None and not given.learning_curve:
         raise UserError("--seeds needs --learning-curve; --seed N chooses the seed of a run")
     if given.search is not None and given.learning_curve:
@@ -67,8 +69,9 @@ def main(arguments: list[str]) -> int:
             raise UserError("--corrections is for a run, without --search and --learning-curve")
         options["corrections"] = given.corrections
     if given.search is None:
-        if given.trials is not None:
-            raise UserError("--trials needs --search")
+        for name, value in of_search.items():
+            if value is not None:
+                raise UserError(f"--{name.replace('_', '-')} needs --search")
         if given.learning_curve:
             start(given.verbose)
             from ..extrapolating import learning_curve
@@ -85,13 +88,15 @@ def main(arguments: list[str]) -> int:
     start(given.verbose)
     from ..searching import search
 
-    search(given.name, tuner=given.search, trials=given.trials, **options)
+    chosen = {name: value for name, value in of_search.items() if value is not None}
+    search(given.name, tuner=given.search, **chosen, **options)
     return 0
 
 
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
-    own = "name seed data plan search trials learning_curve seeds corrections skip_bad".split()
+    own = "name seed data plan search learning_curve seeds corrections skip_bad".split()
+    own += OF_SEARCH
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:
@@ -117,7 +122,12 @@ def _run_parser() -> Parser:
     parser = Parser("kpipe run", "NAME_OR_DATA [key=value ...]", RUN)
     add_pipeline(parser)
     add = parser.add_argument
-    add("--budget", type=seconds, metavar="TIME", help="stop training after 90s, 20m, 1h30m, ...")
+    add(
+        "--budget",
+        type=seconds,
+        metavar="TIME",
+        help="stop training, or a search, after 90s, 20m, 1h30m, ...",
+    )
     add("--fresh", action="store_true", help="start over; an existing run is renamed and kept")
     add(
         "--continue",
@@ -131,7 +141,7 @@ def _run_parser() -> Parser:
         metavar="TUNER",
         help=f"search over the keys, then run the best: {', '.join(TUNERS)}",
     )
-    add("--trials", type=positive, metavar="N", help="number of trials of a search (default 10)")
+    _add_search(parser)
     add(
         "--learning-curve",
         action="store_true",
@@ -149,6 +159,37 @@ def _run_parser() -> Parser:
     add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
     return parser
+
+
+def _add_search(parser: Parser) -> None:
+    """Adds the options of a search."""
+    add = parser.add_argument
+    add(
+        "--trials",
+        type=positive,
+        metavar="N",
+        help="number of trials of a search (default 10; of a grid all); it can be raised later",
+    )
+    add("--over", metavar="KEYS", help="search over these keys only, such as learning_rate,units_1")
+    add("--folds", type=positive, metavar="K", help="train each trial K times, on K folds")
+    add("--repeats", type=positive, metavar="N", help="train each trial with N seeds")
+    add(
+        "--refit",
+        metavar="HOW",
+        help="the run of the best trial: best (its weights), retrain (again on train), train+val",
+    )
+    add("--trial-budget", type=seconds, metavar="TIME", help="stop each training after 20m, ...")
+    add(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="train in N processes at a time, which divide processors and GPUs",
+    )
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="train on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT (needs kpipe[cluster])",
+    )
 
 
 def _describe(path: pathlib.Path, verbose: bool) -> None:

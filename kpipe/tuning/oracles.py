@@ -30,7 +30,7 @@ class _Oracle(keras_tuner.Oracle):
 
     known: Mapping[str, dict[str, Any]] = {}  # of a resumed search: values by trial
 
-    def save(self) -> None:
+    def save(self, fname: object = None) -> None:
         """Writes nothing: the state follows from the trials."""
 
     def _save_trial(self, trial: Any) -> None:

@@ -270,19 +270,33 @@ class _Search:
         record.details = {"objective": self.study.objective, "space": self.study.space}
         if self.given.tuner in ADAPTIVE:  # the trials depend on it
             record.details["jobs"] = self.study.jobs
-        if not path.is_file() or not any(self.folder.glob("trials/*")):
+        if not any(self.folder.glob("trials/*/")):
             if any(self.folder.glob("tuner/trial_*")):
                 raise UserError(
                     f"{self.folder} contains a search by an older kpipe, which cannot be resumed; "
                     "--fresh starts over and keeps it"
                 )
-            files.write_json(path, record.to_json())
+            copy = self.folder / "trials" / path.name  # a search must not depend on one file
+            files.make_folder(copy.parent)
+            for place in (copy, path):
+                files.write_json(place, record.to_json())
             return record
-        existing = read_record(path)
+        existing = self._read_record(path)
         self._check_same_space(existing)
         check_same(path, existing, record)
         check_same_bits(path, existing, record)
         return existing
+
+    def _read_record(self, path: pathlib.Path) -> Record:
+        """Reads search.json, or its copy if it is damaged."""
+        try:
+            return read_record(path)
+        except UserError as error:
+            copy = self.folder / "trials" / path.name
+            existing = read_record(copy)
+            print(f"{str(error).partition('; run again')[0]}: {copy} is used", flush=True)
+            files.write_json(path, existing.to_json())
+            return existing
 
     def _check_same_space(self, existing: Record) -> None:
         then: dict[str, str] = existing.details.get("space", {})

@@ -127,12 +127,12 @@ def hyperparameters(study: Study, importance: Importance | None = None) -> Figur
     notes += [f"left out: {len(left_out)} keys of less importance"] * bool(left_out)
     if notes:
         figure.supxlabel("; ".join(notes), fontsize=9)
-    style.set_title(figure, _what_matters(importance, keys))
+    style.set_title(figure, _what_matters(importance, keys, len(trials)))
     return figure
 
 
-def _what_matters(importance: Importance | None, keys: Sequence[str]) -> str:
-    if importance and importance.is_known and len(keys) > 1:
+def _what_matters(importance: Importance | None, keys: Sequence[str], trials: int) -> str:
+    if importance and importance.is_known and len(keys) > 1 and trials >= 5 * len(keys):
         (first, spread), (second, _) = (importance.keys[key] for key in keys[:2])
         if first - spread > second:
             return style.escape(f"What matters most: {formatting.words(keys[0])}")

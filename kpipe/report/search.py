@@ -33,14 +33,14 @@ _STYLE = """
 .says li + li { margin-top: .4rem; }
 .values { grid-column: 1 / -1; }
 .values dd { overflow-wrap: anywhere; }
-.box .scroll { max-height: 40rem; overflow-y: auto; }
-.box thead th { position: sticky; top: 0; background: var(--page); }
+.every .scroll { max-height: 40rem; overflow-y: auto; }
+.every thead th { position: sticky; top: 0; background: var(--page); }
 .trials td { white-space: nowrap; }
 .trials .marked th::after { content: ""; }
-.failed td:nth-child(2) { min-width: 16rem; }
+.failed td { min-width: 14rem; }
 .failed td:nth-child(3), .space td:nth-child(2) { overflow-wrap: anywhere; }
 .space td:nth-child(2) { min-width: 7rem; }
-@media print { .box .scroll { max-height: none; } }
+@media print { .every .scroll { max-height: none; } }
 a { color: inherit; }
 """
 
@@ -195,7 +195,7 @@ def _trials(study: Study) -> str:
     interval = " [95 % interval]" * any(trial.low is not None for trial in trials)
     head = ("rank", "trial", named(study) + interval, *keys, "best epoch", "time", "parameters")
     body = table(head, rows, look="trials", marked=("1",))
-    return section("Trials", paragraph(_rest(trials, SHOWN)) + f'<div class="box">{body}</div>')
+    return section("Trials", paragraph(_rest(trials, SHOWN)) + f'<div class="every">{body}</div>')
 
 
 def _failed(study: Study) -> str:

@@ -128,7 +128,7 @@ def _edges(study: Study, best: TrialRecord, importance: Importance) -> Iterator[
             continue
         if end := end_of_range(study, key, value):
             yield (
-                f"{key} is at the {end} end of its range in the best trial ({shown(value)} of "
+                f"{key} is at the {end} end of its range in the best trial, {shown(value)} (range: "
                 f"{study.space[key]}): widen it."
             )
 

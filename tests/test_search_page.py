@@ -114,9 +114,10 @@ def test_everything_from_outside_is_escaped(study, page_of):
 
 def test_a_table_ends_where_it_would_be_too_long(study, page_of, monkeypatch):
     monkeypatch.setattr(report, "SHOWN", 5)
-    page = words(page_of(study))
+    page = page_of(study)
     count = sum(trial.value is not None for trial in study.trials)
-    assert f"The first 5 of {count}; all are in trials.csv." in page
+    assert f"The first 5 of {count}; all are in trials.csv." in words(page)
+    assert page.count('<th scope="row">5<') == 1 and '<th scope="row">6<' not in page
 
 
 # What it says.

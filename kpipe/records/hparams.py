@@ -25,17 +25,15 @@ def write_hparams(folder: pathlib.Path, study: Study) -> pathlib.Path:
     from tensorboard.plugins.hparams import api, api_pb2, summary  # type: ignore[import-untyped]
 
     path = folder / "hparams"
-    chosen = {
-        key: {_plain(trial.values[key]) for trial in study.trials if key in trial.values}
-        for key in study.space
-    }
-    # TensorBoard refuses a domain of several types.
-    domains = {
-        key: api.Discrete(sorted(values))
-        for key, values in chosen.items()
-        if study.scales[key] == "choice" and len({type(value) for value in values}) == 1
-    }
-    keys = [api.HParam(key, domains.get(key)) for key in study.space]
+    keys = []
+    for key in study.space:
+        chosen = {_plain(trial.values[key]) for trial in study.trials if key in trial.values}
+        kinds, domain = {type(value) for value in chosen}, None
+        if study.scales[key] == "choice" and len(kinds) == 1:  # it refuses several types
+            domain = api.Discrete(sorted(chosen))
+        elif kinds and kinds <= {int, float}:
+            domain = api.RealInterval(float(min(chosen)), float(max(chosen)))
+        keys.append(api.HParam(key, domain))
     with files.new_folder(path) as temporary:
         with tf.summary.create_file_writer(str(temporary)).as_default():
             api.hparams_config(hparams=keys, metrics=[api.Metric(study.objective)])
@@ -54,5 +52,5 @@ def write_hparams(folder: pathlib.Path, study: Study) -> pathlib.Path:
     return path
 
 
-def _plain(value: Any) -> bool | int | float | str:
+def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)

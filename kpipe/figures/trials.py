@@ -14,6 +14,7 @@ from ..records.study import Study, TrialRecord
 from . import style
 
 FAR = 4  # a value is far off if it is this many times as far from the best as 3 of 4 trials
+FEW = 6  # different numbers that are drawn like choices, so that their points do not overlap
 LONGEST = 13  # characters of a choice on an axis
 
 
@@ -31,6 +32,8 @@ class Place:
         named = study.scales[key] == "choice" or not all(
             isinstance(value, (int, float)) for value in values
         )
+        # Such as the number of layers.
+        named |= len(set(values)) <= FEW and len(values) > 3 * len(set(values))
         self.choices = in_order(values) if named else []
         self.log = not named and study.scales[key] == "log" and min(values) > 0
         self.ends = (0.0, 1.0) if named else (float(min(values)), float(max(values)))

@@ -1,6 +1,7 @@
 """Finished runs: record, metrics, history and predictions."""
 
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
+from .hparams import write_hparams
 from .listing import runs
 from .record import (
     FORMAT_VERSION,
@@ -35,4 +36,5 @@ __all__ = [
     "read_predictions",
     "read_record",
     "runs",
+    "write_hparams",
 ]

@@ -11,6 +11,7 @@ from .learning_curve import (
 from .look import write_look
 from .look_words import lines as look_lines
 from .page import write
+from .search import write_search
 from .tables import Section
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "read_learning_curve",
     "write",
     "write_look",
+    "write_search",
 ]
 
 

@@ -62,7 +62,7 @@ def write(
     Example:
         write(run, (figures.learning_curves,), tasks.find(run.record.task).facts(run))
     """
-    drawn, failures = pictures.draw(run, plots)
+    drawn, failures = pictures.draw(run.folder, run, plots)
     run.record.problems += [line for line in failures if line not in run.record.problems]
     sections = tuple(sections)
     found = getattr(run.data, "look", None)

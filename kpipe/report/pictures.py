@@ -1,20 +1,19 @@
-"""Draws the figures of a report, writes them into the run's folder, and lays them out."""
+"""Draws the figures of a report, writes them into its folder, and lays them out."""
 
 import base64
 import pathlib
 import struct
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from .. import files, formatting
 from ..figures import style
-from ..records import Run
 from .tables import section, text
 
-Plot = Callable[[Run], Figure | bytes | None]
+Plot = Callable[[Any], Figure | bytes | None]  # of a run or a search
 
 WIDE = 6  # inches; a wider figure spans both columns
 CAPTION = 0.15  # height of a caption and of the space around it, in widths of a figure
@@ -30,20 +29,27 @@ class Picture(NamedTuple):
     wide: bool  # spans both columns
 
 
-def draw(run: Run, plots: Iterable[Plot]) -> tuple[list[Picture], list[str]]:
-    """Draws the figures of a run and writes them into its folder `figures`.
+def draw(
+    folder: pathlib.Path, subject: Any, plots: Iterable[Plot]
+) -> tuple[list[Picture], list[str]]:
+    """Draws the figures of a run or of a search.
+
+    Args:
+        folder: Its folder, which gets them in `figures`.
+        subject: What is drawn: the run, the search.
+        plots: See `report.write`.
 
     Returns:
         The pictures, and a line for each figure that failed.
     """
-    folder = run.folder / "figures"
+    folder = folder / "figures"
     files.make_folder(folder)
     pictures, failures = [], []
     for plot in plots:
         name = getattr(plot, "__name__", type(plot).__name__)
         picture = None
         try:
-            picture = _picture(run, plot, name)
+            picture = _picture(subject, plot, name)
         except Exception as error:  # a failing figure must not fail a trained and exported run
             failures.append(f"figure {name} failed: {_place_of(error, plot)}")
             print(failures[-1], flush=True)
@@ -55,9 +61,9 @@ def draw(run: Run, plots: Iterable[Plot]) -> tuple[list[Picture], list[str]]:
     return pictures, failures
 
 
-def _picture(run: Run, plot: Plot, name: str) -> Picture | None:
+def _picture(subject: Any, plot: Plot, name: str) -> Picture | None:
     caption = ((plot.__doc__ or "").strip() or formatting.words(name)).splitlines()[0]
-    figure = plot(run)
+    figure = plot(subject)
     if figure is None:
         return None
     if isinstance(figure, bytes):

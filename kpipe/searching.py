@@ -21,6 +21,7 @@ from .experiments.keys import parse_number
 from .experiments.running import open_experiment, vary
 from .experiments.session import own_session
 from .records import Record, Run, read_record
+from .records.hparams import write_hparams
 from .records.study import Study, TrialRecord
 from .tuning import tables
 from .tuning.driver import Driver
@@ -211,7 +212,7 @@ class _Search:
             folds=given.folds,
             repeats=given.repeats,
         )
-        self.written = 0.0  # when the page was written
+        self.written = time.monotonic()  # when the page was
         self.machine: dict[str, Any] = {}
 
     def run(self, engine: Engine, opening: dict[str, Any] | None) -> None:
@@ -256,7 +257,8 @@ class _Search:
                 self._overrides,
                 trials,
                 given.budget,
-                self._write_page,
+                on_begin=self._check_bits,
+                on_change=self._write_page,
             ).run()
         finally:
             if study.trials:
@@ -265,6 +267,7 @@ class _Search:
     def _begin(self) -> Record:
         """Writes search.json, a run's record, or compares an existing one with this search."""
         path, record = self.folder / "search.json", new_record(self.experiment, "search")
+        self.now = record
         record.data.fingerprint = self.experiment.fingerprint()
         record.machine |= self.machine
         record.details = {"objective": self.study.objective, "space": self.study.space}
@@ -284,8 +287,11 @@ class _Search:
         existing = self._read_record(path)
         self._check_same_space(existing)
         check_same(path, existing, record)
-        check_same_bits(path, existing, record)
         return existing
+
+    def _check_bits(self) -> None:
+        """Refuses to train other trials under other versions or threads than the earlier ones."""
+        check_same_bits(self.folder / "search.json", self.record, self.now)
 
     def _read_record(self, path: pathlib.Path) -> Record:
         """Reads search.json, or its copy if it is damaged."""
@@ -334,6 +340,7 @@ class _Search:
         for name, rows_of in rows.items():
             files.write_bytes(self.folder / name, formatting.to_csv(rows_of(self.study)).encode())
         report.write_search(self.study, self.record, self.folder)
+        write_hparams(self.folder, self.study)
         self.written = time.monotonic()
 
     def best(self) -> TrialRecord:

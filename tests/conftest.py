@@ -74,7 +74,7 @@ def small_model():
 
 @pytest.fixture
 def quick_runs(monkeypatch):
-    """Runs without export, proof and report, for tests of what comes before those."""
+    """Runs without export, proof and report, and searches without their page."""
     from kpipe import report
     from kpipe.experiments import execution
 
@@ -82,7 +82,8 @@ def quick_runs(monkeypatch):
     monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
     monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)
-    monkeypatch.setattr(report, "write", lambda *_, **__: None)
+    for name in ("write", "write_search"):
+        monkeypatch.setattr(report, name, lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 import kpipe
 from kpipe import Trainer, cli, datasets, environment, files, reproducing
+from kpipe.datasets.points import GATES
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import catalogue
 from kpipe.experiments.continuing import STATE, Continuation, keep_state
@@ -21,8 +22,9 @@ from kpipe.experiments.running import open_experiment
 from kpipe.extrapolating import _point
 from kpipe.label_checking import _Check
 from kpipe.records import Record, Run, TrainingRecord
-from kpipe.searching import _Search
+from kpipe.searching import _Options, _Search
 from kpipe.training import History, weights_sha256
+from kpipe.tuning.space import make_space
 
 KEYS = {"num_layers": 1, "units_1": 64}  # of the fixture `finished_run`
 
@@ -236,12 +238,14 @@ def test_a_checkpoint_of_a_fold_a_curve_or_a_search_goes_on_only_under_its_versi
     refused = pytest.raises(UserError, match=r"was begun with keras 9\.9, now")
     for name in ("curve", "labels", "search"):
         files.write_json(tmp_path / f"{name}.json", record.to_json())
-    (tmp_path / "tuner" / "trial_0").mkdir(parents=True)
-    searching = _Search(experiment, {}, tmp_path)
+    record.details["space"] = {"gate": ", ".join(GATES)}
+    files.write_json(tmp_path / "search.json", record.to_json())
+    (tmp_path / "trials" / "0001").mkdir(parents=True)
+    given = _Options("grid", None, "gate", 1, 1, None, None)
+    searching = _Search(experiment, {}, given, make_space(experiment, {}, ["gate"]), tmp_path)
+    searching.record = searching._begin()  # if it has ended it is only reported
     with refused:
-        searching._begin()
-    (tmp_path / "trials.csv").touch()
-    searching._begin()  # has ended: is only reported
+        searching._check_bits()
     with refused:
         _Check(experiment, tmp_path, folds=2)._begin()
     run = Run(name="logic_gates", folder=tmp_path, record=record, metrics={}, history={})

@@ -5,6 +5,8 @@ under `slow` each file is cut off at 20 places, and 200 bits are flipped, one at
 each kind gives the counts.
 """
 
+import contextlib
+import io
 import json
 import pathlib
 import random
@@ -18,7 +20,7 @@ import pytest
 import tensorflow as tf
 
 import kpipe
-from kpipe import files, tuner_files
+from kpipe import files
 from kpipe.datasets import prepared
 from kpipe.errors import RunError, UserError
 from kpipe.experiments.running import open_experiment
@@ -26,6 +28,8 @@ from kpipe.export import read_npz, write_npz
 from kpipe.measures.verdict import count_opening
 from kpipe.records import open_run, read_record
 from kpipe.training.checkpoint import Checkpoints
+from kpipe.tuning.driver import read_trials
+from kpipe.tuning.trials import Part
 
 FEW, MANY = (1, 1), (20, 200)  # cuts and flips of each file
 
@@ -189,15 +193,24 @@ def folds(folder, home):
     return Artefact([path], use)
 
 
-def tuner(folder, home):
-    with tuner_files.whole_files():
-        (folder / "trial_0").mkdir()
-        save = tuner_files.utils.save_json
-        oracle = {"start_order": ["0"], "end_order": ["0"], "seed": 1, "score": float("nan")}
-        save(str(folder / "oracle.json"), oracle)
-        save(str(folder / "tuner0.json"), {})
-        save(str(folder / "trial_0" / "trial.json"), {"trial_id": "0", "score": 0.5})
-    return Artefact(files_in(folder), lambda: tuner_files.check_whole(folder))
+def trial(folder, home):
+    """A trial of a search: its values are chosen again, its training is repeated."""
+    part = Part(None, "", {}, folder / "0001" / "seed=0", 0, 0, 0, 1, "val_loss")
+    part.folder.mkdir(parents=True)
+    files.write_json(folder / "0001" / "trial.json", {"values": {"width": 5}, "ended": 2.5})
+    files.write_json(part.folder / "result.json", {"part": {"value": 0.5}})
+    paths = files_in(folder)
+
+    def use():
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            read_trials(folder)
+            _ = part.result
+        missing = [f"{path} is missing: it is made again" for path in paths if not path.exists()]
+        if said.getvalue() or missing:
+            raise UserError(said.getvalue() + " ".join(missing))
+
+    return Artefact(paths, use)
 
 
 def descriptions(folder, home):
@@ -235,16 +248,8 @@ def openings(folder, home):
     return Artefact([path], use)
 
 
-def test_a_trial_that_the_oracle_did_not_note_is_created_again(tmp_path):
-    tuner(tmp_path, None)
-    (tmp_path / "trial_1").mkdir()
-    files.write_json(tmp_path / "trial_1" / "trial.json", {"trial_id": "1"})
-    tuner_files.check_whole(tmp_path)
-    assert [path.name for path in tmp_path.glob("trial_*")] == ["trial_0"]
-
-
 KINDS = (
-    *(features, checkpoint, finished, model, export, bare_export, unfinished, curve, folds, tuner),
+    *(features, checkpoint, finished, model, export, bare_export, unfinished, curve, folds, trial),
     *(descriptions, openings),
 )
 LARGE = (prepared_images, prepared_texts, prepared_table)

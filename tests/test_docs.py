@@ -139,7 +139,7 @@ def not_understood(monkeypatch, tmp_path, capsys):
         if options.pop("continue_from", None):
             name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
-        others += ["seeds", "folds", "corrections"]
+        others += "seeds folds corrections over repeats refit jobs cluster trial_budget".split()
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"

@@ -189,7 +189,7 @@ def test_a_users_data_are_searched(desk, untrained):
     with open(search / "trials.csv", newline="") as file:
         trials = list(csv.DictReader(file))
     assert sorted(trial["units"] for trial in trials) == ["16", "8"]
-    assert {trial["status"] for trial in trials} == {"COMPLETED"}
+    assert {trial["status"] for trial in trials} == {"completed"}
     best = trials[0]["units"]
     assert (desk / "saved_models" / f"houses,epochs=1,units={best}" / "run.json").is_file()
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from proving import Golden, change_predictions, load_proof
 
 import kpipe
-from kpipe import cli, searching
+from kpipe import cli
 from kpipe.data import Split
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
@@ -23,7 +23,7 @@ from kpipe.measures import classes
 from kpipe.measures.calibration import scale
 from kpipe.measures.simple import simple_method
 from kpipe.records import Record, read_record
-from kpipe.searching import search
+from kpipe.searching import _Search, search
 from kpipe.tasks import classification
 
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
@@ -340,7 +340,7 @@ def test_a_run_starts_from_word_vectors_and_is_reported_without_them(tmp_path, q
 
 
 def test_a_search_is_on_val_whatever_is_trained_by(tmp_path, monkeypatch):
-    monkeypatch.setattr(searching, "run", lambda *_, **__: None)  # the trial is looked at
+    monkeypatch.setattr(_Search, "refit", lambda *_: None)  # the trial is looked at
     options = {"data": "sample", "out": tmp_path, "recipe": "overfit", "train_examples": 200}
     options |= {"embedding_dim": 8, "regularizer": "l2", "epochs": 1}
     search("ag_news_mlp", tuner="grid", trials=1, l2="1e-4,1e-2", **options)

@@ -128,7 +128,7 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
     oracle = make_oracle(tuner, hp, objective, 0, max_epochs=4, trials=trials)
     template = Part(None, "", {}, folder, 0, 0, 0, study.folds, "val_loss")
     driver = Driver(
-        study, oracle, machine, folder, template, dict, trials, budget, on_change=lambda: None
+        study, oracle, machine, folder, template, dict, trials, budget, lambda: None, lambda: None
     )
     with contextlib.suppress(Killed):
         driver.run()

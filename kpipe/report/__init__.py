@@ -27,6 +27,3 @@ __all__ = [
     "write_look",
     "write_search",
 ]
-
-
-def write_search(study, record, folder): ...

@@ -62,6 +62,7 @@ class Driver:
         overrides_of: Makes all overrides of a trial from the values of its keys.
         limit: Largest number of trials; None for no limit.
         budget: Seconds after which no trial begins.
+        on_begin: Called before the first training of this session.
         on_change: Called when a trial has ended.
     """
 
@@ -75,20 +76,21 @@ class Driver:
         overrides_of: Callable[[dict[str, Any]], dict[str, Any]],
         limit: int | None,
         budget: float | None,
+        on_begin: Callable[[], None],
         on_change: Callable[[], None],
     ):
         self.study, self.oracle, self.engine = study, oracle, engine
         self.folder, self.template, self.overrides_of = folder, template, overrides_of
-        self.budget, self.on_change = budget, on_change
+        self.budget, self.on_begin, self.on_change = budget, on_begin, on_change
         self.adaptive = study.tuner in oracles.ADAPTIVE
         self.width = max(1, -(-study.jobs // (study.folds * study.repeats)))
         self.open: list[Trial] = []  # begun, and the oracle was not told of their end
         self.queue: list[tuple[Trial, Part]] = []
         self.running: dict[str, tuple[Trial, Part]] = {}
-        self.exhausted = False
+        self.exhausted = self.begun = False
         before = len([*folder.glob(f"*/{TRIAL}")])
         self.limit = None if limit is None else max(limit, before)
-        oracle.known = self._known()
+        oracle.known, self.ended_before = read_trials(folder)
         self.clock = folder / "clock.json"
         self.spent = self._read_clock() - time.monotonic()
 
@@ -191,6 +193,9 @@ class Driver:
 
     def _submit(self, trial: Trial, part: Part) -> None:
         number, first = trial.record.trial, part is trial.parts[0]
+        if not self.begun:
+            self.on_begin()
+            self.begun = True
         if self.budget:
             left = max(1.0, self.budget - self.seconds)
             part = dataclasses.replace(part, budget=min(left, part.budget or left))
@@ -245,9 +250,9 @@ class Driver:
         if not trial.failed:
             estimate(record, self.study.objective)
         oracles.tell(self.oracle, trial.chosen, record.value)
-        known: dict[str, Any] = self.ended_before.get(record.trial, {})
-        record.ended = known.get("ended", round(self.seconds, 2))
-        if not known:
+        before = self.ended_before.get(record.trial)
+        record.ended = round(self.seconds, 2) if before is None else before
+        if before is None:
             content = {"values": dict(trial.chosen.hyperparameters.values), "ended": record.ended}
             files.write_json(path, content)
             files.write_json(self.clock, {"seconds": round(self.seconds, 2)})
@@ -288,28 +293,12 @@ class Driver:
 
     # --- the folder -----------------------------------------------------------------------------
 
-    def _known(self) -> dict[str, dict[str, Any]]:
-        """Reads the values of the trials of earlier sessions, by the oracle's names."""
-        known = {}
-        self.ended_before: dict[int, dict[str, Any]] = {}
-        for path in sorted(self.folder.glob(f"*/{TRIAL}")):
-            number = int(path.parent.name)
-            try:
-                content: Any = files.read_json(path)
-                known[f"{number - 1:04d}"] = content["values"]
-            except UserError as error:  # the oracle chooses the same values again
-                print(f"{str(error).partition('; run again')[0]}: it is written again", flush=True)
-                continue
-            if "ended" in content:
-                self.ended_before[number] = content
-        return known
-
     def _read_clock(self) -> float:
         try:
             content: Any = files.read_json(self.clock)
             return float(content["seconds"])
         except UserError:
-            return max((c["ended"] for c in self.ended_before.values()), default=0.0)
+            return max(self.ended_before.values(), default=0.0)
 
     def _prune(self) -> None:
         """Removes checkpoints: those of the best trials remain, and those that may be continued."""
@@ -320,6 +309,27 @@ class Driver:
             if trial.trial not in kept:
                 for path in (self.folder / f"{trial.trial:04d}").glob("*/checkpoints"):
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def read_trials(folder: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[int, float]]:
+    """Reads the trials of earlier sessions.
+
+    Returns:
+        Their values, by the oracle's names; and by their numbers the seconds of search until they
+        ended. A damaged file is left out: the oracle chooses the same values again.
+    """
+    known, ended = {}, {}
+    for path in sorted(folder.glob(f"*/{TRIAL}")):
+        number = int(path.parent.name)
+        try:
+            content: Any = files.read_json(path)
+        except UserError as error:
+            print(f"{str(error).partition('; run again')[0]}: it is written again", flush=True)
+            continue
+        known[f"{number - 1:04d}"] = content["values"]
+        if "ended" in content:
+            ended[number] = content["ended"]
+    return known, ended
 
 
 def estimate(record: TrialRecord, objective: str) -> None:

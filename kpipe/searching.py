@@ -1,6 +1,5 @@
 """Hyperparameter search: keras-tuner over a pipeline's own keys, then a run of the best."""
 
-import dataclasses
 import os
 import pathlib
 import time
@@ -8,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner
-from keras_tuner.src.engine.objective import create_objective
 
 from . import files, formatting, report
 from .engines import Engine, open_engine
@@ -17,7 +15,6 @@ from .experiments.describing import arguments, check_same, check_same_bits, new_
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder, starting_over
-from .experiments.keys import parse_number
 from .experiments.running import open_experiment, vary
 from .experiments.session import own_session
 from .records import Record, Run, read_record
@@ -25,12 +22,14 @@ from .records.hparams import write_hparams
 from .records.study import Study, TrialRecord
 from .tuning import tables
 from .tuning.driver import Driver
+from .tuning.options import TUNERS, Options, objective_of
 from .tuning.oracles import ADAPTIVE, make_oracle
-from .tuning.refit import HOW, Refit, about, result
+from .tuning.refit import Refit, about, result
 from .tuning.space import make_space, ranges, scales, size
 from .tuning.trials import Part
 
-TUNERS = ("random", "bayesian", "hyperband", "grid")
+__all__ = ["TUNERS", "search"]
+
 TRIALS = 10  # unless a grid has its own number, and Hyperband its epochs
 PAGE_SECONDS = 20.0  # between two pages of a search that goes on
 
@@ -101,7 +100,7 @@ def search(
     Example:
         run = kpipe.search("mnist_mlp", tuner="grid", dropout="0.1,0.3")
     """
-    given = _Options(tuner, trials, over, folds, repeats, refit, budget)
+    given = Options(tuner, trials, over, folds, repeats, refit, budget)
     experiment = open_experiment(
         name,
         overrides,
@@ -115,10 +114,14 @@ def search(
     experiment.fingerprint()  # fails early on a bad embeddings path
     given.check(experiment)
     space = make_space(experiment, overrides, given.over)
-    several = {"folds": given.folds, "repeats": given.repeats}
-    named: dict[str, object] = {key: value for key, value in several.items() if value > 1}
-    named |= {"search": tuner, "over": ",".join(given.over)}
-    folder = run_folder(pathlib.Path(out), experiment, **named)
+    folder = run_folder(
+        pathlib.Path(out),
+        experiment,
+        search=tuner,
+        over=",".join(given.over),
+        folds=given.folds if given.folds > 1 else None,
+        repeats=given.repeats if given.repeats > 1 else None,
+    )
     searching = _Search(experiment, overrides, given, space, folder)
     opening = None if jobs is None and cluster is None else arguments(experiment, overrides)
     with files.lock(folder, wait=False), starting_over(folder) as set_aside:
@@ -132,60 +135,6 @@ def search(
         return searching.refit(best, pathlib.Path(out), fresh)
 
 
-@dataclasses.dataclass
-class _Options:
-    """The options of a search that are not those of a run."""
-
-    tuner: str
-    trials: int | None
-    over: str | Sequence[str]
-    folds: int
-    repeats: int
-    refit: str | None
-    budget: float | None
-
-    def __post_init__(self) -> None:
-        if self.tuner not in TUNERS:
-            raise UserError(f"--search {self.tuner}: expected {', '.join(TUNERS)}")
-        if self.trials is not None:
-            self.trials = parse_number("trials", self.trials, 1, 1_000_000, integer=True)
-        if self.tuner == "hyperband" and self.trials is not None:
-            raise UserError("--trials does not apply to hyperband: epochs=N sets its trials")
-        if isinstance(self.over, str):
-            self.over = [name.strip() for name in self.over.split(",") if name.strip()]
-        self.over = tuple(dict.fromkeys(self.over))
-        self.folds = parse_number("folds", self.folds, 1, 1000, integer=True)
-        self.repeats = parse_number("repeats", self.repeats, 1, 1000, integer=True)
-        if self.budget is not None:
-            self.budget = parse_number("budget", self.budget, 0.001, 1e9, integer=False)
-        if self.refit is not None and self.refit not in HOW:
-            raise UserError(f"--refit {self.refit}: expected {', '.join(HOW)}")
-        if self.refit == "best" and self.folds > 1:
-            raise UserError(
-                "--refit best and --folds contradict each other: a trial has a network for each "
-                "fold; use --refit retrain or train+val"
-            )
-
-    def check(self, experiment: Experiment) -> None:
-        """Refuses data and settings that a search does not work with, before any training."""
-        dataset, source = experiment.dataset, experiment.source
-        if self.folds == 1 and not dataset.val_fraction and "val" not in source.examples:
-            raise UserError(
-                f"{dataset.name} has no val split, which a search needs to compare its trials; set "
-                "the dataset's val_fraction, or use --folds"
-            )
-        if self.folds > 1 and source.times is not None:
-            raise UserError(
-                f"--folds: {dataset.name} is divided by time, and folds would train on the future "
-                "of what they are compared on; leave it out"
-            )
-        if self.tuner == "hyperband" and experiment.trainer.fine_tune:
-            raise UserError(
-                "hyperband and fine_tune=true exclude each other: its trials are continued for "
-                "more epochs, and fine-tuning begins after the last; use another tuner"
-            )
-
-
 class _Search:
     """A search: its study, its folder, and the run of its best trial."""
 
@@ -193,14 +142,14 @@ class _Search:
         self,
         experiment: Experiment,
         overrides: Mapping[str, object],
-        given: _Options,
+        given: Options,
         space: keras_tuner.HyperParameters,
         folder: pathlib.Path,
     ):
         self.experiment, self.given, self.space, self.folder = experiment, given, space, folder
         choices = experiment.settings.choices
         self.fixed = {key: value for key, value in overrides.items() if key not in choices}
-        self.objective = _objective(experiment)
+        self.objective = objective_of(experiment)
         self.study = Study(
             tuner=given.tuner,
             objective=self.objective.name,
@@ -384,20 +333,3 @@ class _Search:
     def _epochs_of(self, trial: TrialRecord) -> int:
         content: Any = files.read_json(self.folder / "trials" / f"{trial.trial:04d}" / "trial.json")
         return int(content["values"]["tuner/epochs"])
-
-
-def _objective(experiment: Experiment) -> keras_tuner.Objective:
-    """Returns the metric that ranks trials: the Trainer's monitor, always on val."""
-    monitor = experiment.trainer.monitor
-    name = monitor if monitor.startswith("val_") else f"val_{monitor}"
-    if experiment.trainer.monitor_mode != "auto":
-        return keras_tuner.Objective(name, experiment.trainer.monitor_mode)
-    if name == "val_reconstruction":
-        return keras_tuner.Objective(name, "min")
-    try:
-        return create_objective(name)  # knows the direction of Keras' own metrics only
-    except ValueError:
-        raise UserError(
-            f"monitor={monitor}: keras-tuner does not know whether it should rise or fall; set "
-            'Trainer(monitor_mode="max") or "min", or the key monitor_mode=max'
-        ) from None

@@ -22,8 +22,9 @@ from kpipe.experiments.running import open_experiment
 from kpipe.extrapolating import _point
 from kpipe.label_checking import _Check
 from kpipe.records import Record, Run, TrainingRecord
-from kpipe.searching import _Options, _Search
+from kpipe.searching import _Search
 from kpipe.training import History, weights_sha256
+from kpipe.tuning.options import Options
 from kpipe.tuning.space import make_space
 
 KEYS = {"num_layers": 1, "units_1": 64}  # of the fixture `finished_run`
@@ -241,7 +242,7 @@ def test_a_checkpoint_of_a_fold_a_curve_or_a_search_goes_on_only_under_its_versi
     record.details["space"] = {"gate": ", ".join(GATES)}
     files.write_json(tmp_path / "search.json", record.to_json())
     (tmp_path / "trials" / "0001").mkdir(parents=True)
-    given = _Options("grid", None, "gate", 1, 1, None, None)
+    given = Options("grid", None, "gate", 1, 1, None, None)
     searching = _Search(experiment, {}, given, make_space(experiment, {}, ["gate"]), tmp_path)
     searching.record = searching._begin()  # if it has ended it is only reported
     with refused:

@@ -5,13 +5,14 @@ import shutil
 
 import pytest
 
-from kpipe import Trainer, searching
+from kpipe import Trainer
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
 from kpipe.searching import TUNERS, search
+from kpipe.tuning.options import objective_of
 from kpipe.tuning.space import make_space, searched, size
 from kpipe.tuning.trials import Part, train
 
@@ -286,7 +287,7 @@ def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     model, _ = vary(experiment, {"continuous_capacity": 3, "gamma": 30}, 0).build_model()
     capacity = model.get_layer("continuous").capacity
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
-    objective = searching._objective(experiment)
+    objective = objective_of(experiment)
     assert (objective.name, objective.direction) == ("val_reconstruction", "min")
 
 

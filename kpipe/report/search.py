@@ -13,7 +13,7 @@ from ..figures import search as figures
 from ..figures.trials import measured, named, number, shown
 from ..measures.importance import Importance, importance
 from ..records import Record
-from ..records.study import COMPLETED, FAILED, Study, TrialRecord
+from ..records.study import COMPLETED, FAILED, RUNNING, Study, TrialRecord
 from . import pictures, style
 from .search_words import refit, sentences, unfinished, value_of, values_of
 from .tables import code, escape, paragraph, section, table, text
@@ -156,7 +156,7 @@ def _headline(study: Study, folder: pathlib.Path) -> str:
 
 
 def _facts(study: Study) -> dict[str, str]:
-    counts = {kind: sum(t.status == kind for t in study.trials) for kind in (COMPLETED, FAILED)}
+    counts = {COMPLETED: len(measured(study)), FAILED: len(_not_measured(study))}
     trained = study.folds * study.repeats
     splits = [f"{study.folds} folds"] * (study.folds > 1)
     splits += [f"{study.repeats} seeds"] * (study.repeats > 1)
@@ -199,8 +199,7 @@ def _trials(study: Study) -> str:
 
 
 def _failed(study: Study) -> str:
-    trials = [trial for trial in study.trials if trial.status == FAILED]
-    trials += [t for t in study.trials if t.status == COMPLETED and t not in measured(study)]
+    trials = _not_measured(study)
     rows = [
         (f"{trial.trial}", trial.error or "its objective is not a number", values_of(trial))
         for trial in trials[:SHOWN_FAILED]
@@ -209,6 +208,12 @@ def _failed(study: Study) -> str:
         return ""
     body = table(("trial", "reason", "values"), rows, look="failed")
     return section("Failed trials", paragraph(_rest(trials, SHOWN_FAILED)) + body)
+
+
+def _not_measured(study: Study) -> list[TrialRecord]:
+    """Returns the trials that ended without a finite objective."""
+    done = {trial.trial for trial in measured(study)}
+    return [t for t in study.trials if t.status != RUNNING and t.trial not in done]
 
 
 def _rest(trials: Sequence[TrialRecord], shown: int) -> str:

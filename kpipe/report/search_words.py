@@ -111,7 +111,7 @@ def _importance(importance: Importance, trials: int) -> str:
     if not importance.is_known:
         return (
             "Which keys matter cannot be told: a random forest explains nothing of trials that it "
-            f"has not seen (R2 {importance.r2:.2f}, out of bag)."
+            f"has not seen (R2 {importance.r2:z.2f}, out of bag)."
         )
     return (
         f"A random forest explains {formatting.percent(importance.r2, 0)} of the ranks of trials "

@@ -236,6 +236,7 @@ class _Search:
         existing = self._read_record(path)
         self._check_same_space(existing)
         check_same(path, existing, record)
+        existing.command = record.command  # its budget, and number of trials, may be larger
         return existing
 
     def _check_bits(self) -> None:

@@ -397,6 +397,18 @@ def test_a_network_trained_anew_is_said_to_be(digits):
     assert "retraining 7 min 3 s" in text and "retrained" not in text
 
 
+def test_the_run_of_a_search_says_how_far_it_lies_from_the_trial(digits):
+    digits.history = {"epoch": [1, 2], "val_accuracy": [0.9, 0.95], "seconds": [1.0, 1.0]}
+    digits.record.training.best_epoch = 2
+    digits.record.search = {"objective": "val_accuracy", "trial": 3, "trials": 8, "tuner": "grid"}
+    digits.record.search |= {"value": 0.94, "low": 0.93, "high": 0.95, "trainings": 5}
+    digits.record.search["how"] = "retrain"
+    text = write(digits, plots=()).text
+    assert "trial 3, the best of 8 of a grid search; this run was trained again from scr" in text
+    assert "Its val accuracy is 95.00 %, that of the trial was 94.00 % [93.00, 95.00]" in text
+    assert ", the mean of 5 trainings. Both are optimistic" in text
+
+
 @pytest.mark.parametrize(
     ("best", "kept"),
     [

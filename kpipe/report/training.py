@@ -28,10 +28,36 @@ def section_of(run: Run) -> str:
                 f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
                 "Results are those of the second training; curves are those of the first."
             )
-        note = " ".join(filter(None, [note, *_of_backbone(run)]))
+        note = " ".join(filter(None, [_of_search(run), note, *_of_backbone(run)]))
     times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
     tables = grid(settings("summary", summary), settings("times", times))
     return section("Training", paragraph(note) + tables) if summary or times else ""
+
+
+_HOW = {
+    "best": "has the weights of that trial",
+    "retrain": "was trained again from scratch",
+    "train+val": "was trained again from scratch, and then on train and val",
+}
+
+
+def _of_search(run: Run) -> str:
+    """Says which trial of which search the run is, and how far it lies from it."""
+    found, training = run.record.search, run.record.training
+    if not found or not training:
+        return ""
+    name = found["objective"]
+    metric = name.removeprefix("val_")
+    epochs, values = run.history["epoch"], run.history.get(name)
+    here = values[epochs.index(training.best_epoch)] if values else None
+    each = f", the mean of {found['trainings']:,} trainings" if found["trainings"] > 1 else ""
+    return (
+        f"These are the values of trial {found['trial']}, the best of {found['trials']:,} of a "
+        f"{found['tuner']} search; this run {_HOW[found['how']]}. Its {formatting.words(name)} is "
+        f"{formatting.number(metric, here)}, that of the trial was "
+        f"{formatting.measured(metric, found)}{each}. Both are optimistic, since the trial was "
+        "chosen by it; test was not."
+    )
 
 
 def _of_backbone(run: Run) -> Iterable[str]:

@@ -91,6 +91,12 @@ class Driver:
         before = len([*folder.glob(f"*/{TRIAL}")])
         self.limit = None if limit is None else max(limit, before)
         oracle.known, self.ended_before = read_trials(folder)
+        if known := len(oracle.known):
+            print(
+                f"resuming: {known - len(self.ended_before)} of "
+                f"{formatting.counted(known, 'trial')} had not ended",
+                flush=True,
+            )
         self.clock = folder / "clock.json"
         self.spent = self._read_clock() - time.monotonic()
 

@@ -211,12 +211,12 @@ def _course(a: Run, b: Run) -> tuple[str, list[str]]:
         longer = len({len(run.history["epoch"]) for run in (a, b)}) > 1
         said = f"the curves agree to epoch {common}" if longer else "the curves are equal"
         return said, [*lines, said]
-    epoch, column, one, other = found
-    size = _relative(one, other)
+    epoch, column, *values = found
+    size = _relative(*values)
     by = f" by {size:.0e} (rounding)" if size <= ROUNDING else ""
     share = by or (f" ({100 * size:.2g} %)" if math.isfinite(size) else "")
     said = f"the curves part at epoch {epoch}"
-    return said + by, [*lines, f"{said}: {column} {_number(one)}, {_number(other)}{share}"]
+    return said + by, [*lines, f"{said}: {column} {', '.join(map(_number, values))}{share}"]
 
 
 def find_parting(

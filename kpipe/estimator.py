@@ -5,11 +5,13 @@ import dataclasses
 import io
 import math
 import os
+import reprlib
 from typing import Any, Self
 
 import keras
 import numpy as np
 from keras.src.wrappers.fixes import _validate_data
+from keras.src.wrappers.sklearn_wrapper import SKLBase
 from sklearn.utils.validation import check_is_fitted
 
 from . import environment, inputs, tasks
@@ -21,6 +23,7 @@ from .experiments import keys, modules, objects, own
 from .experiments.experiment import Experiment
 from .experiments.running import open_experiment
 from .experiments.session import own_session
+from .formatting import counted
 from .inputs.tokens import Texts
 
 OWN = {"seed": 0, "validation_fraction": None}  # parameters that are no keys of the pipeline
@@ -51,9 +54,11 @@ def as_sklearn(
         UserError: There is no such pipeline or key, or the pipeline learns something else.
 
     Example:
-        estimator = kpipe.as_sklearn("mnist_mlp", epochs=5)
+        from sklearn.model_selection import GridSearchCV
+
+        estimator = kpipe.as_sklearn("mnist_mlp", learning_rate=3e-3)
         X, y = estimator.load_data()
-        GridSearchCV(estimator, {"learning_rate": [1e-3, 1e-2]}).fit(X, y).best_params_
+        search = GridSearchCV(estimator, {"dropout": [0.1, 0.3]})  # search.fit(X, y)
     """
     options: Any = {"seed": seed, "validation_fraction": validation_fraction, **overrides}
     estimator = Classifier(name, **options)
@@ -67,8 +72,8 @@ def as_sklearn(
     return estimator
 
 
-class _Estimator:
-    """A pipeline that Keras' wrappers train and evaluate, see `as_sklearn`.
+class _Estimator(SKLBase):
+    """A pipeline as what Keras' wrappers are to scikit-learn, see `as_sklearn`.
 
     Attributes:
         n_features_in_: Number of columns of `X`.
@@ -77,14 +82,18 @@ class _Estimator:
             validation.
     """
 
+    task: str
+    output: str
+
     def __init__(self, name: Any, **parameters: Any) -> None:
         self.name = name
         self.parameters = parameters  # those that were given
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         given = {k: v for k, v in self.parameters.items() if k not in OWN or v != OWN[k]}
         said = [f", {key}={value!r}" for key, value in given.items()]
-        return f"kpipe.as_sklearn({self.name!r}{''.join(said)})"
+        name = repr(self.name) if isinstance(self.name, str) else reprlib.repr(self.name)
+        return f"kpipe.as_sklearn({name}{''.join(said)})"
 
     def _repr_html_(self) -> None:
         """Lets a notebook show `repr`."""
@@ -92,6 +101,11 @@ class _Estimator:
     def __sklearn_clone__(self) -> Self:
         """Copies what was given: the default of a key may depend on other keys."""
         return type(self)(self.name, **self.parameters)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = False  # unlike Keras' wrappers, by the seed
+        return tags
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the name and all parameters with their values; of the keys, those in use."""
@@ -178,7 +192,7 @@ class _Estimator:
             labels = np.array(experiment.dataset.label_names)[labels]
         return values.reshape(len(values), -1), labels
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:  # type: ignore[override]
         """Trains the pipeline's network, and returns the estimator.
 
         Args:
@@ -205,7 +219,10 @@ class _Estimator:
         rows = {"train": np.arange(len(labels))}
         share = self.parameters.get("validation_fraction")
         if share := dataset.val_fraction if share is None else share:
-            rows = dict(zip(("train", "val"), divide(labels, share, seed), strict=True))
+            try:
+                rows = dict(zip(("train", "val"), divide(labels, share, seed), strict=True))
+            except UserError as error:
+                raise UserError(f"{error}, or validation_fraction=0") from None
         else:  # there is nothing to stop by
             trainer = dataclasses.replace(trainer, patience=0, reduce_lr_patience=0)
         self._targets = self._targets.fitted(labels[rows["train"]])
@@ -243,6 +260,10 @@ class _Estimator:
         data = dataclasses.replace(self._data, splits={"train": split, "test": split})
         return tasks.find(self.task).measure(self.model_, data, 0)[self.output]
 
+    def _labels(self, y: np.ndarray, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Returns the labels of encoded targets, and a name for each class of the pipeline."""
+        raise NotImplementedError
+
     def _refuse_others(self, X: Any) -> None:
         """Refuses what scikit-learn would, but says what to do."""
         values = np.asarray(X)
@@ -273,9 +294,10 @@ class _Estimator:
         else:
             assert isinstance(kind, inputs.ArrayInput)
             if X.shape[1] != math.prod(kind.shape):
+                sizes = " × ".join(map(str, kind.shape))
                 raise UserError(
-                    f"X has {X.shape[1]:,} columns; expected {math.prod(kind.shape):,}, the "
-                    f"numbers of an example of {self.name}: {' x '.join(map(str, kind.shape))}"
+                    f"X has {counted(X.shape[1], 'column')}; expected {math.prod(kind.shape):,} "
+                    f"({sizes}), as the examples of {self} have"
                 )
             column = inputs.Rows(_converted(X, kind.dtype).reshape(-1, *kind.shape))
         return Split(column, labels, rows, kind, self._targets)
@@ -315,29 +337,32 @@ class Classifier(_Estimator, keras.wrappers.SKLearnClassifier):
     task, output = "classification", "probabilities"
 
     @property
-    def decision_function(self) -> None:
+    def decision_function(self) -> None:  # type: ignore[override]
         """Hides that of Keras' wrapper, so that scores use `predict_proba`."""
         raise AttributeError("decision_function: use predict_proba")
 
-    def _labels(self, one_hot: np.ndarray, known: tuple[str, ...]) -> tuple[np.ndarray, tuple]:
-        """Returns int32 labels, and a name for each output of the network."""
+    def _labels(
+        self, one_hot: np.ndarray, known: tuple[str, ...]
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
         given = tuple(map(str, self.classes_))
         if len(given) > len(known):
             raise UserError(
-                f"y has {len(given)} classes; {self.name} has {len(known)}: {', '.join(known)}"
+                f"y has {len(given)} classes; {self} has {len(known)}: {', '.join(known)}"
             )
         unused = tuple(f"unused {i}" for i in range(len(known) - len(given)))
         return one_hot.argmax(axis=1).astype(np.int32), given + unused
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns the probability of each class in `classes_`: float32 (n, classes)."""
-        found = self._answers(X)[:, : len(self.classes_)]
+        answers = self._answers(X)
+        found = answers[:, : len(self.classes_)]
         # A class that a network has, but y had not, as in a fold, is none of the answers.
         return found / found.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Returns the most probable class of each example (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
 
 
 class Regressor(_Estimator, keras.wrappers.SKLearnRegressor):
@@ -345,7 +370,7 @@ class Regressor(_Estimator, keras.wrappers.SKLearnRegressor):
 
     task, output = "regression", "value"
 
-    def _labels(self, y: np.ndarray, known: tuple[str, ...]) -> tuple[np.ndarray, tuple]:
+    def _labels(self, y: np.ndarray, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
         return y.reshape(-1).astype(np.float32), known
 
     def predict(self, X: Any) -> np.ndarray:

@@ -47,6 +47,7 @@ def test_classes_can_be_words_and_a_fit_can_be_pickled(points):
     probabilities = estimator.predict_proba(inputs)
     assert (estimator.predict(inputs) == estimator.classes_[probabilities.argmax(axis=1)]).all()
     assert estimator.score(inputs, words) == np.mean(estimator.predict(inputs) == words) > 0.9
+    assert not estimator.model_.compiled  # whose own loss could not be pickled
     assert (pickle.loads(pickle.dumps(estimator)).predict_proba(inputs) == probabilities).all()
 
 

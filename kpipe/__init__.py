@@ -24,7 +24,9 @@ __version__ = "0.1.0"
 _NAMES = {
     "Target": "measures.verdict",
     "Trainer": "training.trainer",
+    "as_sklearn": "estimator",
     "check_labels": "label_checking",
+    "diff": "diffing",
     "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
@@ -54,6 +56,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import losses as losses
     from . import models as models
     from . import optimizers as optimizers
+    from .diffing import diff as diff
+    from .estimator import as_sklearn as as_sklearn
     from .experiments.running import run as run
     from .export.loading import load as load
     from .extrapolating import learning_curve as learning_curve

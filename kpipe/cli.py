@@ -27,6 +27,7 @@ usage: kpipe COMMAND ...
   kpipe runs                      list all runs, finished or not
   kpipe verify RUN ...            verify files and answers of finished runs
   kpipe reproduce RUN             train a run again and compare
+  kpipe diff RUN RUN              show what differs first between two runs
   kpipe clean                     list what can be freed, and ask
   kpipe check-labels NAME ...     list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
@@ -38,7 +39,7 @@ kpipe COMMAND --help shows the options of a command."""
 
 COMMANDS = (
     *("run", "look", "new", "predict", "check-gradients", "check-labels"),
-    *("runs", "verify", "reproduce", "clean"),
+    *("runs", "verify", "reproduce", "diff", "clean"),
 )
 
 

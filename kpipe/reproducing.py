@@ -1,27 +1,23 @@
 """Trains a finished run again, from its run.json alone, and compares the results."""
 
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from . import files, formatting
+from .diffing import different, find_causes, predictions_of
 from .errors import UserError, resumable
 from .experiments.continuing import arguments_of
-from .experiments.describing import BITS, callback_names
+from .experiments.describing import callback_names
 from .experiments.execution import Execution
 from .experiments.folders import starting_over
 from .experiments.running import open_experiment
 from .experiments.session import own_session
 from .records import Record, Run, open_run
-
-# What differs between equal runs: when, how long, and how often the test split was opened.
-_OF_A_RUN = ("openings", "weights_sha256")
 
 
 @dataclasses.dataclass
@@ -147,51 +143,15 @@ def _compared(before: Run, after: Run) -> Reproduction:
     weights = [run.record.weights_sha256 for run in (before, after)]
     compare("weights", [] if weights[0] == weights[1] else [f"{w}"[:12] for w in weights])
     history = [{k: v for k, v in run.history.items() if k != "seconds"} for run in (before, after)]
-    compare(f"{len(before.history.get('epoch', []))} epochs of history", _different(*history))
+    compare(f"{len(before.history.get('epoch', []))} epochs of history", different(*history))
     compare(
-        formatting.counted(len(before.metrics), "metric"), _different(before.metrics, after.metrics)
+        formatting.counted(len(before.metrics), "metric"), different(before.metrics, after.metrics)
     )
-    compare("predictions", _different(*map(_predictions, (before, after))))
+    compare("predictions", different(*map(predictions_of, (before, after))))
     return Reproduction(after, compared, differences, _causes(before.record, after.record))
-
-
-def _predictions(run: Run) -> dict[str, np.ndarray]:
-    return {name: value for name, value in run.predictions.items() if name not in _OF_A_RUN}
-
-
-def _different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Returns the names of values that are not equal to the bit."""
-    return [
-        name
-        for name in before | after
-        if name not in before or name not in after or not _equal(before[name], after[name])
-    ]
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
-    return both_nan or a == b
 
 
 def _causes(then: Record, now: Record) -> list[str]:
     """Says what differs in code, data, versions and machine."""
-    causes = []
-    if then.code_sha256 != now.code_sha256:
-        causes.append("the pipeline's code was edited")
-    for name in ("hyperparameters", "trainer"):
-        old, new = getattr(then, name), getattr(now, name)
-        if keys := [key for key in old | new if old.get(key) != new.get(key)]:
-            causes.append(f"{name}: other {', '.join(keys)}")
-    if then.data.fingerprint != now.data.fingerprint:
-        causes.append("the data, or their preparation, changed")
-    pairs = [(key, then.versions.get(key), now.versions.get(key)) for key in now.versions]
-    pairs += [(key, then.machine.get(key), now.machine.get(key)) for key in (*BITS, "platform")]
-    pairs += [("dtype_policy", then.dtype_policy, now.dtype_policy)]
-    changed = [(name, old, new) for name, old, new in pairs if old not in (None, new)]
-    return causes + [f"{name} {old}, now {new}" for name, old, new in changed]
+    causes = [cause for cause in find_causes(then, now) if cause.name != "budget"]
+    return [cause.text(", now ") for cause in causes]

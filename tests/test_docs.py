@@ -20,6 +20,7 @@ from kpipe import (
     checking,
     cleaning,
     cli,
+    diffing,
     extrapolating,
     label_checking,
     models,
@@ -153,9 +154,9 @@ def not_understood(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
     monkeypatch.setattr(extrapolating, "learning_curve", open_experiment)
     monkeypatch.setattr(label_checking, "check_labels", open_experiment)
-    for module, name in ((verifying, "verify"), (reproducing, "reproduce")):
-        done = types.SimpleNamespace(passed=True)
-        monkeypatch.setattr(module, name, lambda folder, done=done, **_: done)
+    for module, name in ((verifying, "verify"), (reproducing, "reproduce"), (diffing, "diff")):
+        done = types.SimpleNamespace(passed=True, equal=True)
+        monkeypatch.setattr(module, name, lambda *folders, done=done, **_: done)
     monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))
     (tmp_path / "saved_models").mkdir(exist_ok=True)  # of kpipe runs
     for name in cli.COMMANDS:

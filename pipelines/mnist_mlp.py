@@ -10,7 +10,7 @@ seeds 0, 1 and 2, in 3 to 5 minutes of training on two shared CPU cores.
 
     kpipe run mnist_mlp
     kpipe run mnist_mlp optimizer=sgd learning_rate=0.1 loss=squared
-    kpipe run mnist_mlp --search random --trials 10 --budget 20m
+    kpipe run mnist_mlp --search random --trials 10 --trial-budget 20m
     kpipe run mnist_mlp batch_size=1000 gradient_accumulation_steps=54 retrain=false
 """
 

@@ -7,6 +7,7 @@ fail. Every try is a process of its own, forked from one that has imported Tenso
 failure the same command is executed on a disk with room.
 """
 
+import csv
 import hashlib
 import json
 import mmap
@@ -101,11 +102,12 @@ def results(disk):
         if path.name == "run.json":
             record = json.loads(path.read_text())
             found[name] = record["weights_sha256"], record["status"], record["target"]
-        elif path.name == "history.csv":
-            rows = [line.split(",") for line in path.read_text().splitlines()]
-            drop = rows[0].index("seconds")
-            found[name] = [row[:drop] + row[drop + 1 :] for row in rows]
-        elif path.name in ("metrics.json", "trials.csv", "manifest.json"):
+        elif path.suffix == ".csv":
+            with open(path) as file:
+                rows = list(csv.DictReader(file))
+            times = ("seconds", "ended")
+            found[name] = [{k: v for k, v in row.items() if k not in times} for row in rows]
+        elif path.name in ("metrics.json", "manifest.json"):
             content = path.read_text()
             found[name] = content if path.name == "metrics.json" else True
     for path in sorted((disk / "home").glob("data/*/*.npy")):

@@ -11,7 +11,6 @@ import sys
 import time
 
 import keras
-import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -118,39 +117,6 @@ def test_a_run_that_has_no_room_ends_before_its_first_step(tmp_path, small_model
         space.check_space(tmp_path / "run", small_model(), Trainer(), {"test": 10}, resumed=False)
     with pytest.raises(WriteError, match="preparing needs about"):
         disk.require(tmp_path / "cache", 2_000_000, "preparing")
-
-
-def test_a_search_writes_the_files_of_keras_tuner_whole(tmp_path, monkeypatch):
-    from keras_tuner.src import utils
-    from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
-    from kpipe.tuner_files import whole_files
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    path, weights = tmp_path / "oracle.json", tmp_path / "checkpoint.weights.h5"
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    callback = SaveBestEpoch(keras_tuner.Objective("loss", "min"), str(weights))
-    callback.set_model(model)
-    with whole_files():
-        utils.save_json(str(path), {"trials": 1})
-        callback.on_epoch_end(0, {"loss": 2.0})
-        saved = model.get_weights()
-        model.set_weights([value + 1 for value in saved])
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(WriteError, match=r"oracle\.json: cannot be written"):
-            utils.save_json(str(path), {"trials": 2})
-        with pytest.raises(WriteError, match=r"checkpoint\.weights\.h5: cannot be written"):
-            callback.on_epoch_end(1, {"loss": 1.0})
-        assert utils.load_json(str(path)) == {"trials": 1}
-    model.load_weights(weights)
-    for value, before in zip(model.get_weights(), saved, strict=True):
-        np.testing.assert_array_equal(value, before)
-    assert {path.name for path in tmp_path.iterdir()} == {"oracle.json", "checkpoint.weights.h5"}
-
-
-def has_compiler():
-    return shutil.which("cc") is not None and sys.platform == "linux"
 
 
 @pytest.mark.slow

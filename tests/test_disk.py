@@ -119,6 +119,10 @@ def test_a_run_that_has_no_room_ends_before_its_first_step(tmp_path, small_model
         disk.require(tmp_path / "cache", 2_000_000, "preparing")
 
 
+def has_compiler():
+    return shutil.which("cc") is not None and sys.platform == "linux"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C compiler on Linux")
 @pytest.mark.parametrize("case", ["run", "search", "images", "table", "texts", "mnist"])

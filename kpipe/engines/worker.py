@@ -33,6 +33,15 @@ def serve(connection: Connection, driver: int) -> None:
         pass
 
 
+def perform_until_stopped(packed: bytes) -> bytes:
+    """Performs a job in a process of Ray, whose SIGTERM ends it as it ends a run."""
+    own = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return perform(packed)
+    finally:
+        signal.signal(signal.SIGTERM, own)
+
+
 def _stop(number: int, frame: types.FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one ends the process immediately
     raise Stopped("stopped by SIGTERM; the same command resumes an unfinished run")

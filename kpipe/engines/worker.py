@@ -31,6 +31,9 @@ def serve(connection: Connection, driver: int) -> None:
             connection.send_bytes(perform(connection.recv_bytes()))
     except (EOFError, OSError):  # the driver has closed it, or has died
         pass
+    finally:
+        if os.getppid() != driver:  # which else does it
+            os.killpg(0, signal.SIGKILL)  # this process and children that its jobs left
 
 
 def perform_until_stopped(packed: bytes) -> bytes:
@@ -54,4 +57,4 @@ def _end_with(driver: int) -> None:
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)
     time.sleep(GRACE)
-    os.killpg(0, signal.SIGKILL)  # this process and its own children
+    os.killpg(0, signal.SIGKILL)

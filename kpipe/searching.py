@@ -31,7 +31,8 @@ from .tuning.trials import Part
 __all__ = ["TUNERS", "search"]
 
 TRIALS = 10  # unless a grid has its own number, and Hyperband its epochs
-PAGE_SECONDS = 20.0  # between two pages of a search that goes on
+PAGE_SECONDS = 20.0  # at least, between two pages of a search that goes on
+PAGE_COST = 20  # times what a page took
 
 
 @resumable()
@@ -161,7 +162,7 @@ class _Search:
             folds=given.folds,
             repeats=given.repeats,
         )
-        self.written = time.monotonic()  # when the page was
+        self.next_page = time.monotonic() + PAGE_SECONDS
         self.machine: dict[str, Any] = {}
 
     def run(self, engine: Engine, opening: dict[str, Any] | None) -> None:
@@ -212,6 +213,7 @@ class _Search:
         finally:
             if study.trials:
                 self._write()
+                write_hparams(self.folder, study)
 
     def _begin(self) -> Record:
         """Writes search.json, a run's record, or compares an existing one with this search."""
@@ -280,18 +282,19 @@ class _Search:
         return given if schedule == "constant" else {"reduce_lr_patience": 0, **given}
 
     def _write_page(self) -> None:
-        """Writes the page, unless it was just written: a trial may take a second."""
-        if time.monotonic() - self.written > PAGE_SECONDS:
+        """Writes tables and page, unless that was just done: a trial may take a second."""
+        if time.monotonic() > self.next_page:
             self._write()
 
     def _write(self) -> None:
         """Writes the tables and the page."""
+        began = time.monotonic()
         rows = {"trials.csv": tables.trials, "curves.csv": tables.curves}
         for name, rows_of in rows.items():
             files.write_bytes(self.folder / name, formatting.to_csv(rows_of(self.study)).encode())
         report.write_search(self.study, self.record, self.folder)
-        write_hparams(self.folder, self.study)
-        self.written = time.monotonic()
+        now = time.monotonic()
+        self.next_page = now + PAGE_COST * max(now - began, PAGE_SECONDS / PAGE_COST)
 
     def best(self) -> TrialRecord:
         """Prints the table; returns the best completed trial.

@@ -246,15 +246,18 @@ class _Search:
         check_same_bits(self.folder / "search.json", self.record, self.now)
 
     def _read_record(self, path: pathlib.Path) -> Record:
-        """Reads search.json, or its copy if it is damaged."""
-        try:
-            return read_record(path)
-        except UserError as error:
-            copy = self.folder / "trials" / path.name
-            existing = read_record(copy)
-            print(f"{str(error).partition('; run again')[0]}: {copy} is used", flush=True)
-            files.write_json(path, existing.to_json())
+        """Reads search.json or, if it is damaged, its copy; writes the damaged one again."""
+        copy = self.folder / "trials" / path.name
+        for place, other in ((path, copy), (copy, path)):
+            try:
+                existing = read_record(place)
+            except UserError as error:
+                problem = error
+                print(f"{str(error).partition('; run again')[0]}: {other} is used", flush=True)
+                continue
+            files.write_json(other, existing.to_json())
             return existing
+        raise problem
 
     def _check_same_space(self, existing: Record) -> None:
         then: dict[str, str] = existing.details.get("space", {})

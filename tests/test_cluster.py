@@ -43,7 +43,7 @@ def test_an_address_of_another_form_is_refused(address):
 def test_an_address_where_nobody_listens_is_refused_at_once():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(UserError, match="nobody answers .*ray start --head"):
+        with pytest.raises(UserError, match=r"nobody answers .*ray start --head"):
             cluster._check_address(f"127.0.0.1:{taken.getsockname()[1]}")
 
 

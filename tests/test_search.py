@@ -11,8 +11,8 @@ from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
-from kpipe.searching import TUNERS, search
-from kpipe.tuning.options import objective_of
+from kpipe.searching import TUNERS, _Search, search
+from kpipe.tuning.options import Options, objective_of
 from kpipe.tuning.space import make_space, searched, size
 from kpipe.tuning.trials import Part, train
 
@@ -289,6 +289,16 @@ def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
     objective = objective_of(experiment)
     assert (objective.name, objective.direction) == ("val_reconstruction", "min")
+
+
+def test_a_given_key_is_left_out_of_trials_where_it_has_no_effect(tmp_path):
+    given = {"optimizer": "sgd_momentum,adam", "momentum": "0.8"}
+    experiment = open_experiment("gmm", given, data="sample", data_dir=None, seed=0, several=True)
+    options = Options("grid", None, (), 1, 1, None, None)
+    hunt = _Search(experiment, given, options, make_space(experiment, given, ()), tmp_path)
+    assert hunt._overrides({"optimizer": "sgd_momentum"})["momentum"] == "0.8"
+    adam = hunt._overrides({"optimizer": "adam"})
+    assert adam == {"optimizer": "adam"} and vary(experiment, adam, 0).settings.overrides
 
 
 def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_space(tmp_path):

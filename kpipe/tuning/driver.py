@@ -211,6 +211,7 @@ class Driver:
         if self.engine.slots == 1 and first:
             print(f"\ntrial {self._of(number)}: {_shown(trial.record.values)}", flush=True)
         self.running[name] = trial, part
+        self._write_clock()
         self.engine.submit(Job(name, train, {"part": part}, trial.folder / "log.txt"))
 
     def _collect(self) -> None:
@@ -261,7 +262,7 @@ class Driver:
         if before is None:
             content = {"values": dict(trial.chosen.hyperparameters.values), "ended": record.ended}
             files.write_json(path, content)
-            files.write_json(self.clock, {"seconds": round(self.seconds, 2)})
+            self._write_clock()
             print(self._line(record), flush=True)
         ranked = self.study.ranked
         self.study.best = ranked[0].trial if ranked else None
@@ -298,6 +299,9 @@ class Driver:
             )
 
     # --- the folder -----------------------------------------------------------------------------
+
+    def _write_clock(self) -> None:
+        files.write_json(self.clock, {"seconds": round(self.seconds, 2)})
 
     def _read_clock(self) -> float:
         try:

@@ -154,6 +154,13 @@ def active(space: keras_tuner.HyperParameters, values: Mapping[str, Any]) -> dic
     return {name: values[name] for name in searched(space) if name in names}
 
 
+def without_effect(space: keras_tuner.HyperParameters, values: Mapping[str, Any]) -> set[str]:
+    """Returns the keys with one value that are not active in a trial."""
+    fixed = [p for p in space.space if isinstance(p, hp_types.Fixed)]
+    every = {p.name: p.value for p in fixed} | dict(values)
+    return {p.name for p in fixed} - {p.name for p in fixed if _is_active(p, every)}
+
+
 def ranges(space: keras_tuner.HyperParameters) -> dict[str, str]:
     """Writes the range of each searched key, with what it requires."""
     said: dict[str, str] = {}

@@ -20,7 +20,7 @@ from kpipe.errors import UserError
 ROOT = pathlib.Path(__file__).parent.parent
 PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
 
-# A machine of a cluster: `Node` ends what it began.
+# Begins the cluster, and ends it when its standard input is closed.
 NODE = """
 import json, sys, time
 import ray
@@ -43,7 +43,7 @@ def test_an_address_of_another_form_is_refused(address):
 def test_an_address_where_nobody_listens_is_refused_at_once():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(UserError, match="nobody answers .*ray start --head"):
+        with pytest.raises(UserError, match=r"nobody answers .*ray start --head"):
             cluster._check_address(f"127.0.0.1:{taken.getsockname()[1]}")
 
 

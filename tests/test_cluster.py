@@ -20,7 +20,7 @@ from kpipe.errors import UserError
 ROOT = pathlib.Path(__file__).parent.parent
 PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
 
-# A machine of a cluster: `Node` ends what it began.
+# Begins the cluster, and ends it when its standard input is closed.
 NODE = """
 import json, sys, time
 import ray

@@ -1,5 +1,6 @@
 """Finished runs: record, metrics, history and predictions."""
 
+from .comparison import Cell, Comparison, Pair
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
 from .listing import runs
 from .record import (
@@ -19,10 +20,13 @@ from .record import (
 __all__ = [
     "FORMAT_VERSION",
     "CalibrationRecord",
+    "Cell",
+    "Comparison",
     "DataRecord",
     "LayerRecord",
     "Metrics",
     "ModelRecord",
+    "Pair",
     "ProofRecord",
     "Record",
     "Run",

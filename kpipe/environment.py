@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from . import __version__
+from .engines import usable_processors
 from .errors import UserError
 
 
@@ -80,10 +81,11 @@ def versions() -> dict[str, str]:
 def fix_threads() -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
-    They equal the number of processors available to this process, unless the caller has set them,
+    So it does with this process' share of a GPU's memory, which `kpipe.engines` sets. The counts
+    equal the number of processors available to this process, unless the caller has set them,
     by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
     """
-    usable, threading = _usable_processors(), tf.config.threading
+    usable, threading = usable_processors(), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
             threading.set_intra_op_parallelism_threads(
@@ -93,19 +95,17 @@ def fix_threads() -> None:
             threading.set_inter_op_parallelism_threads(
                 int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
             )
+        if share := os.environ.get("KPIPE_GPU_MEMORY"):  # of a GPU that several jobs use
+            limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.set_logical_device_configuration(gpu, [limit])
     except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 
 
-def _usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def machine() -> dict[str, Any]:
     """Returns the properties of this machine, and the caller's settings, that can change bits."""
-    threading, usable = tf.config.threading, _usable_processors()  # which 0 threads stand for
+    threading, usable = tf.config.threading, usable_processors()  # which 0 threads stand for
     return {
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Each floor, a folder or a module, may import from those before it, never the other way.
 ORDER = """
-errors formatting manifest disk files quiet environment
+errors formatting manifest disk files quiet engines environment
 layers losses models optimizers gradients
 datasets inputs data export
 training measures records

@@ -25,6 +25,7 @@ _NAMES = {
     "Target": "measures.verdict",
     "Trainer": "training.trainer",
     "check_labels": "label_checking",
+    "compare": "comparing",
     "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import losses as losses
     from . import models as models
     from . import optimizers as optimizers
+    from .comparing import compare as compare
     from .experiments.running import run as run
     from .export.loading import load as load
     from .extrapolating import learning_curve as learning_curve

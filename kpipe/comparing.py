@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import environment, files, formatting, manifest, report
-from .engines import Job, Outcome, open_engine
+from .engines import Engine, Job, Outcome, open_engine
 from .errors import RunError, UserError, WriteError, resumable
 from .experiments import catalogue, keys, objects
 from .experiments.describing import check_same, new_record
@@ -81,7 +81,8 @@ def compare(
         plan: Execution plan of every training.
         budget: Seconds of each training.
         fresh: Whether to start over; existing runs are renamed and kept.
-        to: Value of the validation curve whose time is measured; by default 2 points below the best.
+        to: Value of the validation curve whose time is measured; by default a little
+            below the best.
         jobs: Number of processes of this machine that train at the same time.
         cluster: Address of a Ray cluster that trains: "auto", "HOST:PORT".
         **overrides: Values, or several values, of the pipeline's keys.
@@ -127,11 +128,12 @@ def compare(
         )
     place = pathlib.Path("saved_models" if out is None else out)
     folder = run_folder(place, experiment, suffix="-comparison", seeds=count if count > 1 else None)
-    options = {"data": "auto" if experiment.source.kind == "own" else experiment.source.kind}
-    options |= {"data_dir": data_dir, "out": place, "plan": plan, "budget": budget, "fresh": fresh}
+    kind = experiment.source.kind
+    options: dict[str, Any] = {"data": "auto" if kind == "own" else kind, "data_dir": data_dir}
+    options |= {"out": place, "plan": plan, "budget": budget, "fresh": fresh}
     if parallel:  # a worker may be elsewhere
-        name, options["data_dir"] = _absolute(name), data_dir and os.path.abspath(data_dir)
-        options["out"] = place.absolute()
+        options |= {"out": place.absolute(), "data_dir": data_dir and os.path.abspath(data_dir)}
+        name = _absolute(name)
     cells, trials = _cells(experiment, overrides, count)
     command = environment.command()
     with files.lock(folder, wait=False):
@@ -140,22 +142,31 @@ def compare(
         for trial in trials:
             if fresh or not _reuse(trial, experiment, place):
                 missing.append(trial)
-        with open_engine(jobs, cluster, shared=place) as engine:
-            waiting, running = collections.deque(missing), {}
-            while waiting or running:
-                while waiting and len(running) < engine.slots:
-                    trial = waiting.popleft()
-                    if not parallel:
-                        print(f"\n{trial.place}", flush=True)
-                    arguments = {"name": name, "seed": trial.seed, "given": trial.given, **options}
-                    log = folder / "logs" / f"{trials.index(trial) + 1}.log"
-                    running[trial.place] = trial
-                    engine.submit(Job(trial.place, _run, arguments, log if parallel else None))
-                _finish(outcome := engine.wait(), running.pop(outcome.job.name))
+        if missing:
+            with open_engine(jobs, cluster, shared=place.absolute()) as engine:
+                _train(missing, engine, {"name": name, **options}, folder if parallel else None)
         if not any(cell.runs for cell in cells):
             reason = next(iter(cells[0].failed.values()))
             raise RunError(f"none of {formatting.counted(len(trials), 'run')} succeeded: {reason}")
         return _write(cells, folder, to, command)
+
+
+def _train(
+    missing: Sequence[_Trial], engine: Engine, options: dict[str, Any], logs: pathlib.Path | None
+) -> None:
+    """Runs what is missing; `logs` is where the output of other processes goes."""
+    waiting, running = collections.deque(missing), dict[str, _Trial]()
+    while waiting or running:
+        while waiting and len(running) < engine.slots:
+            trial = waiting.popleft()
+            if logs is None:
+                print(f"\n{trial.place}", flush=True)
+            log = logs and logs / "logs" / f"{trial.place.partition(' ')[0]}.log"
+            arguments = {**options, "seed": trial.seed, "given": trial.given}
+            running[trial.place] = trial
+            engine.submit(Job(trial.place, _run, arguments, log))
+        outcome = engine.wait()
+        _finish(outcome, running.pop(outcome.job.name))
 
 
 def _run(name: Any, given: dict[str, Any], **options: Any) -> str:
@@ -275,10 +286,14 @@ def _folder_of(runs: Sequence[Run], out: str | os.PathLike | None) -> pathlib.Pa
     if out is not None:
         folder = pathlib.Path(out).expanduser()
         if not _is_free(folder, ours):
-            raise UserError(f"{folder} exists and is not a comparison of these runs; use another --out")
+            raise UserError(
+                f"{folder} exists and is not a comparison of these runs; use another --out"
+            )
         return folder
     first = pathlib.Path("saved_models") / "comparison"
-    numbered: Iterator[pathlib.Path] = (first.with_name(f"comparison-{n}") for n in itertools.count(2))
+    numbered: Iterator[pathlib.Path] = (
+        first.with_name(f"comparison-{n}") for n in itertools.count(2)
+    )
     return next(path for path in itertools.chain([first], numbered) if _is_free(path, ours))
 
 
@@ -290,7 +305,7 @@ def _is_free(folder: pathlib.Path, runs: set[str]) -> bool:
         return False
     try:
         content: Any = files.read_json(folder / COMPARISON)
-        return {os.path.abspath(entry["folder"]) for entry in content["runs"]} == runs
+        return {os.path.abspath(folder / entry["folder"]) for entry in content["runs"]} == runs
     except (UserError, KeyError, TypeError):
         return not any(folder.iterdir())
 
@@ -331,7 +346,7 @@ def _to_json(compared: Compared, command: str) -> dict[str, Any]:
             {
                 "cell": compared.cells[i].name,
                 "seed": seed,
-                "folder": os.path.relpath(run.folder),
+                "folder": os.path.relpath(run.folder, compared.folder),
                 "value": run.metrics[compared.metric]["value"],
                 "seconds_to_value": compared.time_to(run),
             }

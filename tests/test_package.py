@@ -17,7 +17,7 @@ datasets inputs data export
 training measures records
 figures report
 tasks experiments
-tuner_files searching extrapolating checking label_checking predicting looking
+tuner_files searching extrapolating comparing checking label_checking predicting looking
 verifying reproducing cleaning
 commands cli
 """.split()

@@ -14,6 +14,7 @@ from .parsing import (
     Parser,
     add_corrections,
     add_pipeline,
+    add_to,
     add_verbose,
     check_folder,
     common_options,
@@ -55,8 +56,11 @@ def main(arguments: list[str]) -> int:
         return _continue(parser, given)
     options = common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
-    if given.seeds is not None and not given.learning_curve:
-        raise UserError("--seeds needs --learning-curve; --seed N chooses the seed of a run")
+    if given.compare or (given.seeds is not None and not given.learning_curve):
+        return _compare(given, options)
+    for option in ("jobs", "cluster", "to"):
+        if getattr(given, option) is not None:
+            raise UserError(f"--{option} needs --compare or --seeds")
     if given.search is not None and given.learning_curve:
         raise UserError(
             "--search and --learning-curve: give one; the curve of the best trial is kpipe run "
@@ -89,9 +93,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _compare(given: argparse.Namespace, options: dict[str, Any]) -> int:
+    """Compares settings over seeds; exit code 1 if a run failed."""
+    for option in ("search", "trials", "learning_curve", "corrections"):
+        if getattr(given, option):
+            name = f"--{option.replace('_', '-')}"
+            raise UserError(f"{'--compare' if given.compare else '--seeds'} and {name}: give one")
+    options |= {name: getattr(given, name) for name in ("to", "jobs", "cluster")}
+    if not given.compare and any("," in str(value) for value in own_overrides(given).values()):
+        raise UserError("--seeds with several values of a key: add --compare, or --search TUNER")
+    start(given.verbose)
+    from ..comparing import compare
+
+    return int(compare(given.name, seeds=given.seeds or 1, **options).failed)
+
+
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
     own = "name seed data plan search trials learning_curve seeds corrections skip_bad".split()
+    own += "compare to jobs cluster".split()
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:
@@ -138,7 +158,21 @@ def _run_parser() -> Parser:
         help="also train on 10, 25 and 50 %% of the training examples, and say what twice the data "
         "would bring",
     )
-    add("--seeds", type=positive, metavar="N", help="seeds of a learning curve (default 1)")
+    add(
+        "--compare",
+        action="store_true",
+        help="run each combination of the keys with several values, optimizer=sgd,adam, and say "
+        "which can be told apart",
+    )
+    add(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="run N seeds, from --seed on, of a comparison, a learning curve (default 1), or alone",
+    )
+    add_to(parser)
+    add("--jobs", type=positive, metavar="N", help="train N runs at a time, in N processes")
+    add("--cluster", metavar="ADDRESS", help="train on a Ray cluster: auto, HOST:PORT")
     add(
         "--plan",
         metavar="PLAN",

@@ -40,11 +40,15 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     seeds = max(len(comparison.cells[i].runs) for i in ranked)
     of = "the mean over seeds" if seeds > 1 else "the test examples"
-    axes.set_xlabel(f"test {formatting.with_unit(metric)}; lines: 95 % interval of {of}", fontsize=9)
+    axes.set_xlabel(
+        f"test {formatting.with_unit(metric)}; lines: 95 % interval of {of}", fontsize=9
+    )
     best = comparison.cells[ranked[0]]
     value = formatting.number(metric, best.mean(metric)["value"])
     name = style.shorten(best.name, 50)
-    style.set_title(figure, f"Best mean: {name}, {value}" if len(ranked) > 1 else f"{name}: {value}")
+    style.set_title(
+        figure, f"Best mean: {name}, {value}" if len(ranked) > 1 else f"{name}: {value}"
+    )
     return figure
 
 

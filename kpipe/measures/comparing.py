@@ -96,7 +96,9 @@ def paired_seeds(first: Sequence[float], second: Sequence[float]) -> Paired:
     return test if test.n >= FEWEST else test._replace(p=None)
 
 
-def _paired(first: Sequence[float] | np.ndarray, second: Sequence | np.ndarray, name: str) -> Paired:
+def _paired(
+    first: Sequence[float] | np.ndarray, second: Sequence | np.ndarray, name: str
+) -> Paired:
     ours, theirs = np.asarray(first, float), np.asarray(second, float)
     with np.errstate(invalid="ignore"):  # inf - inf has no test
         difference = ours - theirs

@@ -193,20 +193,18 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
     if not beside:
         pair.reason = "they have no seed in common"
         return pair
-    a, b = ([of[s] for s in seeds] for of, seeds in zip((ours, theirs), zip(*beside), strict=True))
-    over = measures.paired_seeds(a, b)
+    over = measures.paired_seeds([ours[s] for s, _ in beside], [theirs[s] for _, s in beside])
     networks = [(first.runs[s], second.runs[t]) for s, t in beside]
     if not all(_same_examples(one, other) for one, other in networks):
         pair.test = over._replace(low=None, high=None, p=None)
         pair.reason = "their test examples differ, so that only the values can be compared"
         return pair
     for (seed, _), (one, other) in zip(beside, networks, strict=True):
-        parts = [
-            measures.per_example(metric, run.predictions, run.label_names) for run in (one, other)
-        ]
-        if parts[0] and parts[1] and parts[0].metric == parts[1].metric:
-            pair.within[seed] = measures.compare_examples(*parts)
-            of_examples = parts[0].metric
+        a = measures.per_example(metric, one.predictions, one.label_names)
+        b = measures.per_example(metric, other.predictions, other.label_names)
+        if a and b and a.metric == b.metric:
+            pair.within[seed] = measures.compare_examples(a, b)
+            of_examples = a.metric
     if over.p is not None:
         pair.test, pair.kind = over, OVER_SEEDS
     elif pair.within:

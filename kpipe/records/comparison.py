@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import formatting
 from ..measures import comparing as measures
+from ..measures.intervals import CONFIDENCE
 from .folder import Run
 
 OVER_SEEDS, WITHIN_SEEDS, NOT_TESTED = "over seeds", "within seeds", "not tested"
@@ -45,7 +47,10 @@ class Cell:
             return dict(self.runs[next(iter(values))].metrics[metric]) | {"n": 1}
         if not values:
             return {"value": None, "low": None, "high": None, "n": 0}
-        return measures.mean_over_seeds(list(values.values()))
+        found = measures.mean_over_seeds(list(values.values()))
+        if formatting.is_share(metric):
+            found |= {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
+        return found
 
     @property
     def parameters(self) -> int | None:
@@ -88,7 +93,7 @@ class Pair:
     @property
     def differ(self) -> bool:
         """Whether the two can be told apart, at 5 % for all pairs together."""
-        return self.corrected is not None and self.corrected < 1 - measures.CONFIDENCE
+        return self.corrected is not None and self.corrected < 1 - CONFIDENCE
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -141,5 +146,7 @@ class Comparison:
         if self.threshold is None or not values or not seconds:
             return None
         sign = 1 if self.curve_rises else -1
-        reached = [i for i, v in enumerate(values) if v is not None and sign * v >= sign * self.threshold]
+        reached = [
+            i for i, v in enumerate(values) if v is not None and sign * v >= sign * self.threshold
+        ]
         return float(np.cumsum(seconds)[reached[0]]) if reached else None

@@ -31,8 +31,8 @@ def comparison_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tupl
     metric, curve = comparison.metric, comparison.curve
     value = formatting.number(curve, comparison.threshold)
     timed = f"time to {value} {formatting.words(curve)}" if curve else "time"
-    head = ("", "seeds", f"test {formatting.with_unit(metric)} [95 % interval]", "parameters")
-    head += ("epochs", "s per epoch", timed)
+    measured = f"test {formatting.with_unit(metric)} [95 % interval]"
+    head = ("", "seeds", measured, "parameters", "epochs", "s per epoch", timed)
     ranked = comparison.ranked
     others = [i for i in range(len(comparison.cells)) if i not in ranked]
     return head, [_row(comparison, comparison.cells[i]) for i in (*ranked, *others)]
@@ -41,7 +41,12 @@ def comparison_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tupl
 def _row(comparison: Comparison, cell: Cell) -> tuple[str, ...]:
     runs = cell.runs.values()
     if not runs:
-        return (cell.name, "0", f"failed: {'; '.join(dict.fromkeys(cell.failed.values()))}", *[""] * 4)
+        return (
+            cell.name,
+            "0",
+            f"failed: {'; '.join(dict.fromkeys(cell.failed.values()))}",
+            *[""] * 4,
+        )
     measured = formatting.measured(comparison.metric, cell.mean(comparison.metric))
     if cell.failed:
         seeds = ", ".join(map(str, cell.failed))
@@ -264,9 +269,11 @@ def _pairs(comparison: Comparison) -> Section:
                 within or formatting.MISSING,
             )
         )
-    head = ("", "against", f"difference of {formatting.words(comparison.metric)}", "p")
-    head += ("p after Holm", "verdict at 5 %", "p within each seed")
-    return Section("Pairs", head, rows, _about_tests(comparison), look="pairs")
+    change = f"difference of {formatting.words(comparison.metric)}"
+    verdict = ("p", "p after Holm", "verdict at 5 %", "p within each seed")
+    return Section(
+        "Pairs", ("", "against", change, *verdict), rows, _about_tests(comparison), look="pairs"
+    )
 
 
 def _about_tests(comparison: Comparison) -> str:

@@ -42,6 +42,7 @@ class _Trial:
     given: dict[str, Any]
     seed: int
     place: str  # "2 of 6: optimizer=adam, seed 1"
+    experiment: Experiment | None = None  # None if its keys do not fit together
 
 
 @resumable()
@@ -134,14 +135,11 @@ def compare(
     if parallel:  # a worker may be elsewhere
         options |= {"out": place.absolute(), "data_dir": data_dir and os.path.abspath(data_dir)}
         name = _absolute(name)
-    cells, trials = _cells(experiment, overrides, count)
+    cells, trials = _cells(experiment, overrides, count, options)
     command = environment.command()
     with files.lock(folder, wait=False):
         _begin(folder, experiment, command)
-        missing = []
-        for trial in trials:
-            if fresh or not _reuse(trial, experiment, place):
-                missing.append(trial)
+        missing = [t for t in trials if t.experiment and (fresh or not _reuse(t, place))]
         if missing:
             with open_engine(jobs, cluster, shared=place.absolute()) as engine:
                 _train(missing, engine, {"name": name, **options}, folder if parallel else None)
@@ -183,7 +181,7 @@ def _absolute(name: Any) -> Any:
 
 
 def _cells(
-    experiment: Experiment, overrides: Mapping[str, object], count: int
+    experiment: Experiment, overrides: Mapping[str, object], count: int, options: Mapping[str, Any]
 ) -> tuple[list[Cell], list[_Trial]]:
     """Returns the cells, and a trial for each of them with each seed: all with one seed first."""
     choices = experiment.settings.choices
@@ -192,12 +190,32 @@ def _cells(
         Cell(keys=dict(zip(ordered, values, strict=True)))
         for values in itertools.product(*ordered.values())
     ]
-    seeds = range(experiment.seed, experiment.seed + count)
-    trials = []
-    for number, (seed, cell) in enumerate(itertools.product(seeds, cells), start=1):
+    seeds, experiments, trials = range(experiment.seed, experiment.seed + count), {}, []
+    numbered = itertools.product(seeds, enumerate(cells))
+    for number, (seed, (i, cell)) in enumerate(numbered, start=1):
         place = f"{number} of {len(seeds) * len(cells)}: {cell.name}, seed {seed}"
-        trials.append(_Trial(cell, {**overrides, **cell.keys}, seed, place))
+        trials.append(trial := _Trial(cell, {**overrides, **cell.keys}, seed, place))
+        try:
+            if i not in experiments:
+                experiments[i] = _of_cell(experiment, trial.given, options)
+            trial.experiment = dataclasses.replace(experiments[i], seed=seed)
+        except UserError as error:
+            _note(trial, error)
     return cells, trials
+
+
+def _of_cell(
+    experiment: Experiment, given: Mapping[str, object], options: Mapping[str, Any]
+) -> Experiment:
+    """Returns the experiment of a cell, whose keys can choose other data.
+
+    Raises:
+        UserError: Its keys do not fit together.
+    """
+    sample = experiment.source.kind == "sample"
+    settings = keys.resolve(experiment.module, given, sample=sample)
+    source = settings.dataset.find(options["data"], options["data_dir"])
+    return dataclasses.replace(experiment, settings=settings, source=source)
 
 
 def _begin(folder: pathlib.Path, experiment: Experiment, command: str) -> None:
@@ -212,19 +230,18 @@ def _begin(folder: pathlib.Path, experiment: Experiment, command: str) -> None:
     files.write_json(path, about)
 
 
-def _reuse(trial: _Trial, experiment: Experiment, out: pathlib.Path) -> bool:
-    """Opens a trial's run if it is finished; a run of other code fails, as `kpipe.run` does."""
+def _reuse(trial: _Trial, out: pathlib.Path) -> bool:
+    """Opens a trial's run if it is finished; one of other code or data fails, as by `kpipe.run`."""
+    assert trial.experiment is not None
+    path = run_folder(out, trial.experiment) / "run.json"
+    if not path.is_file() or not (path.parent / manifest.NAME).is_file():
+        return False
     try:
-        sample = experiment.source.kind == "sample"
-        settings = keys.resolve(experiment.module, trial.given, sample=sample)
-        wanted = dataclasses.replace(experiment, settings=settings, seed=trial.seed)
-        path = run_folder(out, wanted) / "run.json"
-        if not path.is_file() or not (path.parent / manifest.NAME).is_file():
-            return False
-        record = read_record(path)
+        record, now = read_record(path), new_record(trial.experiment)
         if record.status != "finished" or record.problems:
             return False
-        check_same(path, record, new_record(wanted))
+        now.data.fingerprint = trial.experiment.fingerprint()
+        check_same(path, record, now)
         _note(trial, open_run(path.parent), " (finished before)")
     except UserError as error:
         _note(trial, error)
@@ -315,7 +332,7 @@ def _write(cells: list[Cell], folder: pathlib.Path, to: float | None, command: s
     found = records.compare(cells, to)
     compared = Compared(**vars(found), folder=folder)
     files.make_folder(folder)
-    csv = formatting.to_csv(report.comparison_rows(compared))
+    csv = formatting.to_csv(report.comparison_rows(compared, folder))
     files.write_bytes(folder / "comparison.csv", csv.encode())
     page = report.write_comparison(compared, folder, command)
     files.write_json(folder / COMPARISON, _to_json(compared, command))

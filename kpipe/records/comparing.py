@@ -218,10 +218,13 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
 
 def _same_examples(first: Run, second: Run) -> bool:
     """Whether two runs have the same test examples, in the same order: rows and labels."""
+    ours, theirs = first.record.data, second.record.data
+    if (ours.name, ours.kind, ours.label_names) != (theirs.name, theirs.kind, theirs.label_names):
+        return False
     a, b = first.predictions, second.predictions
     names = ("index", "label")
     if any(name not in arrays for arrays in (a, b) for name in names):
-        return first.record.data.fingerprint == second.record.data.fingerprint
+        return ours.fingerprint == theirs.fingerprint
     return all(np.array_equal(a[name], b[name]) for name in names)
 
 

@@ -160,8 +160,13 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Returns the rows of comparison.csv, one for each run: settings, metrics, size, times."""
+def comparison_rows(comparison: Comparison, place: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows of comparison.csv, one for each run: settings, metrics, size, times.
+
+    Args:
+        comparison: The comparison.
+        place: Its folder, from which those of the runs are named.
+    """
     rows = []
     for i, seed, run in comparison.runs:
         times = run.history.get("seconds", ())
@@ -175,7 +180,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "seconds_per_epoch": statistics.median(times) if times else None,
                 "seconds": run.record.times.get("train"),
                 "seconds_to_value": comparison.time_to(run),
-                "folder": str(run.folder),
+                "folder": os.path.relpath(run.folder, place),
                 "error": "",
             }
         )
@@ -218,6 +223,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
 _STYLE = """
 .cells :is(th, td):nth-child(n+2) { white-space: nowrap; }
 .cells :is(td, th):nth-child(3) { white-space: normal; min-width: 11rem; }
+.cells tbody th { min-width: 9rem; overflow-wrap: anywhere; }
 .cells thead th { white-space: normal !important; }
 .pairs td:nth-child(n+3) { white-space: nowrap; }
 .pairs :is(th, td):first-child, .pairs td:nth-child(2) { min-width: 8rem; }
@@ -256,7 +262,6 @@ def _pairs(comparison: Comparison) -> Section:
     for pair in comparison.pairs:
         test = pair.test
         entry = test._asdict() if test else {}
-        verdict = "differ" if pair.differ else "not distinguishable"
         within = ", ".join(f"{s}: {p_value(t.p)}" for s, t in pair.within.items())
         rows.append(
             (
@@ -265,15 +270,21 @@ def _pairs(comparison: Comparison) -> Section:
                 difference(pair.metric, entry) if test else formatting.MISSING,
                 p_value(test.p if test else None),
                 p_value(pair.corrected),
-                verdict if pair.corrected is not None else f"not tested: {pair.reason}",
+                _verdict(pair),
                 within or formatting.MISSING,
             )
         )
     change = f"difference of {formatting.words(comparison.metric)}"
-    verdict = ("p", "p after Holm", "verdict at 5 %", "p within each seed")
+    tested = ("p", "p after Holm", "verdict at 5 %", "p within each seed")
     return Section(
-        "Pairs", ("", "against", change, *verdict), rows, _about_tests(comparison), look="pairs"
+        "Pairs", ("", "against", change, *tested), rows, _about_tests(comparison), look="pairs"
     )
+
+
+def _verdict(pair: Pair) -> str:
+    if pair.corrected is None:
+        return f"not tested: {pair.reason}"
+    return "differ" if pair.differ else "not distinguishable"
 
 
 def _about_tests(comparison: Comparison) -> str:
@@ -297,4 +308,4 @@ def _runs(comparison: Comparison, folder: pathlib.Path) -> str:
         for i, seed, run in comparison.runs
     ]
     head = ("run", f"test {formatting.with_unit(metric)} [95 % interval]", "folder")
-    return section("Runs", table(head, rows, "layers"))
+    return section("Runs", table(head, rows, "cells"))

@@ -13,7 +13,8 @@ from . import style
 from .style import GREY, INK
 
 COLORED = 7  # cells; with more the best have colours
-NAMED = 34  # characters of a cell's name
+NAMED = 46  # characters of a cell's name
+BESIDE = 20  # characters of names that fit side by side
 
 
 def metric_by_cell(comparison: Comparison) -> Figure | None:
@@ -22,7 +23,7 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
     if not ranked:
         return None
     metric, colors = comparison.metric, _colors(comparison)
-    figure = style.new_figure(1.3 + 0.38 * len(ranked))
+    figure = style.new_figure(1.4 + 0.38 * len(ranked))
     axes = figure.subplots()
     for row, i in enumerate(ranked):
         cell = comparison.cells[i]
@@ -32,17 +33,18 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
         axes.plot(mean, row, "|", color=INK, markersize=13, markeredgewidth=2, zorder=3)
         look: Any = {"color": colors[i], "markersize": 5, "markeredgecolor": "white"}
         axes.plot(list(values.values()), [row] * len(values), "o", zorder=2, alpha=0.85, **look)
-    names = [style.shorten(comparison.cells[i].name, NAMED) for i in ranked]
+    names = [
+        "\n".join(map(style.escape, style.break_lines(comparison.cells[i].name, 24)[:2]))
+        for i in ranked
+    ]
     style.list_rows(axes, names, 9 if len(ranked) <= 20 else 7)
     share = formatting.is_share(metric)
     if share:
         axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     seeds = max(len(comparison.cells[i].runs) for i in ranked)
-    of = "the mean over seeds" if seeds > 1 else "the test examples"
-    axes.set_xlabel(
-        f"test {formatting.with_unit(metric)}; lines: 95 % interval of {of}", fontsize=9
-    )
+    of = "mean over seeds" if seeds > 1 else "test examples"
+    axes.set_xlabel(f"test {formatting.with_unit(metric)}\nlines: 95 %, {of}", fontsize=9)
     best = comparison.cells[ranked[0]]
     value = formatting.number(metric, best.mean(metric)["value"])
     name = style.shorten(best.name, 50)
@@ -67,8 +69,10 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
     if not name:
         return None
     colors, labelled = _colors(comparison), set()
-    rows = -(-min(len(comparison.cells), COLORED + 1) // 2)
-    figure = style.new_figure(3.4 + 0.2 * rows)
+    longest = max(len(cell.name) for cell in comparison.cells)
+    columns = 2 if longest <= BESIDE else 1
+    rows = -(-min(len(comparison.cells), COLORED + 1) // columns)
+    figure = style.new_figure(3.3 + 0.18 * rows)
     axes = figure.subplots()
     order = {i: rank for rank, i in enumerate(comparison.ranked)}
     for i, _, run in sorted(comparison.runs, key=lambda item: -order.get(item[0], len(order))):
@@ -100,7 +104,7 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
             labels[::-1],
             loc="lower left",
             bbox_to_anchor=(0, 1),
-            ncols=2,
+            ncols=columns,
             fontsize=8,
             frameon=False,
             borderaxespad=0.2,

@@ -223,7 +223,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
 _STYLE = """
 .cells :is(th, td):nth-child(n+2) { white-space: nowrap; }
 .cells :is(td, th):nth-child(3) { white-space: normal; min-width: 11rem; }
-.cells tbody th { min-width: 9rem; overflow-wrap: anywhere; }
+.cells tbody th { min-width: 9rem; }
 .cells thead th { white-space: normal !important; }
 .pairs td:nth-child(n+3) { white-space: nowrap; }
 .pairs :is(th, td):first-child, .pairs td:nth-child(2) { min-width: 8rem; }

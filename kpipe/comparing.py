@@ -96,7 +96,7 @@ def compare(
         RunError: All trainings failed.
 
     Example:
-        kpipe.compare("emotion_rnn", cell="lstm,gru", seeds=3)
+        kpipe.compare("emotion_rnn", architecture="lstm,gru", seeds=3)
         kpipe.compare(["saved_models/gmm", "saved_models/gmm,recipe=wide"])
     """
     if isinstance(name, (list, tuple)):
@@ -193,7 +193,8 @@ def _cells(
     seeds, experiments, trials = range(experiment.seed, experiment.seed + count), {}, []
     numbered = itertools.product(seeds, enumerate(cells))
     for number, (seed, (i, cell)) in enumerate(numbered, start=1):
-        place = f"{number} of {len(seeds) * len(cells)}: {cell.name}, seed {seed}"
+        named = f"{cell.name}, " if cell.keys else ""
+        place = f"{number} of {len(seeds) * len(cells)}: {named}seed {seed}"
         trials.append(trial := _Trial(cell, {**overrides, **cell.keys}, seed, place))
         try:
             if i not in experiments:

@@ -151,6 +151,8 @@ def test_runs_are_grouped_by_what_differs_except_the_seed():
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_difference():
     with pytest.raises(UserError, match="has the settings and the seed 0 of"):
+        records.group([make_run(), make_run(folder="copy")])
+    with pytest.raises(UserError, match="is given twice"):
         records.group([make_run(), make_run()])
     for change, said in (
         ({"data": DataRecord(name="blobs", kind="sample")}, r"its data: blobs \(sample\); of"),
@@ -276,6 +278,8 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     head, rows = report.comparison_table(found)
     assert [row[0] for row in rows] == ["width=0", "width=0.2", "width=99"]
     assert rows[0][1:4] == ("3", "89.00 % [86.52, 91.48]", "1,234") and rows[0][4] == "3–5"
+    assert rows[2][1:3] == ("0", "failed")
+    assert found.notes[-1] == "Failed: width=99, seeds 0, 1: loss is <NaN>."
     assert head[6] == "time to 88.00 % val accuracy" and rows[1][6] == "never"
     lines = report.comparison_rows(found, tmp_path)
     assert [line["seed"] for line in lines] == [0, 1, 2, 0, 1, 2, 0, 1]
@@ -399,13 +403,12 @@ def test_a_killed_comparison_goes_on_with_what_is_missing(tmp_path):
     words = "run logic_gates hidden_units=0,4 epochs=4 --compare --seeds 2 --out".split()
     code = "import sys; from kpipe import cli; sys.exit(cli.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *words, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("3 of 4"):  # begins
-            time.sleep(0.5)
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("3 of 4"):  # begins
+                time.sleep(0.5)
+                os.kill(process.pid, signal.SIGKILL)
+                break
     manifests = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/manifest.json")}
     assert len(manifests) == 2
     done = subprocess.run(command, capture_output=True, text=True)

@@ -49,6 +49,8 @@ def group(runs: Sequence[Run]) -> list[Cell]:
     for run, settings in zip(runs, whole, strict=True):
         seeds = found.setdefault(_text(settings), {})
         if other := seeds.get(run.record.seed):
+            if other.folder == run.folder:
+                raise UserError(f"{run.folder} is given twice")
             raise UserError(
                 f"{run.folder} has the settings and the seed {run.record.seed} of {other.folder}; "
                 "give one of them"
@@ -253,6 +255,11 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
         notes.append("Seed noise is unknown: each has one seed; --seeds 3 measures it.")
     elif most < measures.FEWEST:
         notes.append("Two seeds are too few for a test over seeds: --seeds 3.")
+    for cell in comparison.cells:
+        for reason in dict.fromkeys(cell.failed.values()):
+            seeds = [seed for seed, said in cell.failed.items() if said == reason]
+            listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+            notes.append(f"Failed: {cell.name}, {listed}: {reason.rstrip('.')}.")
     missing = [i for i, cell in enumerate(comparison.cells) if i not in comparison.ranked]
     for i in missing:
         cell = comparison.cells[i]

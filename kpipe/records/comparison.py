@@ -29,8 +29,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What it is, such as "optimizer=adam, cell=gru"."""
-        return ", ".join(f"{key}={value}" for key, value in self.keys.items()) or "default"
+        """What it is, such as "optimizer=adam, units=64"."""
+        return ", ".join(f"{key}={value}" for key, value in self.keys.items()) or "all runs"
 
     def values(self, metric: str) -> dict[int, float]:
         """Returns a test metric by seed, without seeds where it is undefined."""

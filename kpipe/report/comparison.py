@@ -41,16 +41,8 @@ def comparison_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tupl
 def _row(comparison: Comparison, cell: Cell) -> tuple[str, ...]:
     runs = cell.runs.values()
     if not runs:
-        return (
-            cell.name,
-            "0",
-            f"failed: {'; '.join(dict.fromkeys(cell.failed.values()))}",
-            *[""] * 4,
-        )
+        return (cell.name, "0", "failed", *[""] * 4)
     measured = formatting.measured(comparison.metric, cell.mean(comparison.metric))
-    if cell.failed:
-        seeds = ", ".join(map(str, cell.failed))
-        measured += f"; seed {seeds} failed: {next(iter(cell.failed.values()))}"
     epochs = sorted({len(run.history.get("epoch", ())) for run in runs})
     every = cell.epoch_seconds
     return (

@@ -1,5 +1,6 @@
 """Functions that tests hand to engines: without TensorFlow, so that a process starts at once."""
 
+import json
 import os
 import pathlib
 import signal
@@ -14,15 +15,9 @@ def add(a, b):
     return a + b
 
 
-def describe(*names):
-    return {name: os.environ.get(name) for name in names} | {
-        "pid": os.getpid(),
-        "imported": sorted(sys.modules),
-    }
-
-
-def environment(names):
-    return describe(*names)
+def settings(names):
+    """Returns the variables of these names, and whether TensorFlow was imported."""
+    return {name: os.environ.get(name) for name in names}, "tensorflow" in sys.modules
 
 
 def shout(text):
@@ -82,3 +77,22 @@ def sleep(folder, name):
     except SystemExit:
         (folder / f"{name}.stopped").touch()
         raise
+
+
+def misuse_json():
+    return json.loads("{")
+
+
+def disappear(folder, times, number):
+    """Ends its process as a crashing library does, without a word."""
+    pathlib.Path(folder, f"calls-{os.getpid()}").touch()
+    os._exit(7)
+
+
+def refuse_to_end(folder):
+    """Neither ends on SIGTERM nor lets its exception pass."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    part = pathlib.Path(folder, "part")
+    part.write_text(str(os.getpid()))
+    part.rename(pathlib.Path(folder, "pid"))
+    time.sleep(600)

@@ -44,7 +44,8 @@ def open_engine(
     """Yields an engine; when the block ends, for whatever reason, its processes end as well.
 
     Args:
-        jobs: Number of processes of this machine; None to call the jobs in this one.
+        jobs: Number of processes of this machine, or of jobs at a time on the cluster; None to
+            call the jobs in this process, or to run as many as the cluster has room for.
         cluster: Address of a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" on one of its
             machines.
         cpus: Processors of a job on the cluster, and its threads.
@@ -59,15 +60,13 @@ def open_engine(
             engine.submit(Job("trial 1", trials.train, {"seed": 0}, folder / "trial_1.log"))
             outcome = engine.wait()
     """
-    if jobs is not None and cluster is not None:
-        raise UserError("jobs are processes of this machine, cluster names others; choose one")
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs={jobs}; expected a number of processes, 1 or more")
     engine: Engine
     if cluster is not None:
         from .cluster import Cluster
 
-        engine = Cluster(cluster, cpus=cpus, gpus=gpus, shared=shared)
+        engine = Cluster(cluster, jobs, cpus=cpus, gpus=gpus, shared=shared)
     elif jobs is not None:
         from .processes import Processes
 

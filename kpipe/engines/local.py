@@ -2,7 +2,7 @@
 
 from ..errors import RunError, UserError
 from .jobs import Job, Outcome
-from .processors import threads_of
+from .processors import threads_or, usable_processors
 
 
 class Local:
@@ -11,7 +11,7 @@ class Local:
     slots = 1
 
     def __init__(self) -> None:
-        self.threads = threads_of(1)
+        self.threads = threads_or(usable_processors())
         self._job: Job | None = None
 
     def submit(self, job: Job) -> None:

@@ -44,7 +44,7 @@ class Processes:
         if os.name == "nt":
             raise UserError("jobs: several processes need Linux, macOS or WSL; leave jobs out")
         self.slots = slots
-        self.threads = processors.threads_of(slots)
+        self.threads = processors.threads_or(max(1, processors.usable_processors() // slots))
         threads = processors.thread_settings(self.threads)
         self._workers = [_Worker(threads | gpu) for gpu in processors.gpu_settings(slots)]
 

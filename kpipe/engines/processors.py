@@ -12,9 +12,9 @@ def usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def threads_of(processes: int) -> int:
-    """Returns the threads of each of so many processes, unless $TF_NUM_INTRAOP_THREADS is set."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", max(1, usable_processors() // processes)))
+def threads_or(default: int) -> int:
+    """Returns the threads of a job: $TF_NUM_INTRAOP_THREADS if it is set, else the default."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", default))
 
 
 def thread_settings(threads: int) -> dict[str, str]:

@@ -31,6 +31,18 @@ def serve(connection: Connection, driver: int) -> None:
             connection.send_bytes(perform(connection.recv_bytes()))
     except (EOFError, OSError):  # the driver has closed it, or has died
         pass
+    finally:
+        if os.getppid() != driver:  # which else does it
+            os.killpg(0, signal.SIGKILL)  # this process and children that its jobs left
+
+
+def perform_until_stopped(packed: bytes) -> bytes:
+    """Performs a job in a process of Ray, whose SIGTERM ends it as it ends a run."""
+    own = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return perform(packed)
+    finally:
+        signal.signal(signal.SIGTERM, own)
 
 
 def _stop(number: int, frame: types.FrameType | None) -> None:
@@ -45,4 +57,4 @@ def _end_with(driver: int) -> None:
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)
     time.sleep(GRACE)
-    os.killpg(0, signal.SIGKILL)  # this process and its own children
+    os.killpg(0, signal.SIGKILL)

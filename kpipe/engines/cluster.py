@@ -162,6 +162,7 @@ def _code() -> tuple[Callable[..., tuple[str, bytes]], Callable[[], dict[str, st
     """Returns functions that Ray sends as code, since they find out whether kpipe is there."""
 
     def versions() -> dict[str, str]:
+        import importlib
         from importlib import metadata
 
         found = {}
@@ -171,9 +172,7 @@ def _code() -> tuple[Callable[..., tuple[str, bytes]], Callable[[], dict[str, st
             except metadata.PackageNotFoundError:
                 found[name] = "missing"
         try:
-            import kpipe
-
-            found["kpipe"] = kpipe.__version__
+            found["kpipe"] = importlib.import_module("kpipe").__version__
         except ImportError:
             found["kpipe"] = "missing"
         return found
@@ -185,6 +184,7 @@ def _code() -> tuple[Callable[..., tuple[str, bytes]], Callable[[], dict[str, st
         expected: dict[str, str],
         token: pathlib.Path | None,
     ) -> tuple[str, bytes]:
+        import importlib
         import os
         import sys
 
@@ -208,9 +208,8 @@ def _code() -> tuple[Callable[..., tuple[str, bytes]], Callable[[], dict[str, st
         if packed is None:
             return "", b""
         os.environ.update(settings)  # before TensorFlow is imported: a process has only such jobs
-        from kpipe.engines.worker import perform_until_stopped
-
-        return "", perform_until_stopped(packed)
+        worker = importlib.import_module("kpipe.engines.worker")
+        return "", worker.perform_until_stopped(packed)
 
     return perform_there, versions
 

@@ -26,6 +26,7 @@ _NAMES = {
     "Trainer": "training.trainer",
     "as_sklearn": "estimator",
     "check_labels": "label_checking",
+    "compare": "comparing",
     "diff": "diffing",
     "learning_curve": "extrapolating",
     "load": "export.loading",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import losses as losses
     from . import models as models
     from . import optimizers as optimizers
+    from .comparing import compare as compare
     from .diffing import diff as diff
     from .estimator import as_sklearn as as_sklearn
     from .experiments.running import run as run

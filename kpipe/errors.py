@@ -11,13 +11,18 @@ from collections.abc import Iterable, Iterator
 
 # Options and the like that a message names, and what they are in Python.
 _IN_PYTHON = {
+    "--cluster": "cluster",
+    "--compare": "kpipe.compare",
     "--corrections": "corrections",
     "--data-dir ": "data_dir=",
     "--data ": "data=",
     "--fresh": "fresh=True",
+    "--jobs": "jobs",
     "--out ": "out=",
     "--plan ": "plan=",
     "--search": "kpipe.search",
+    "--seeds ": "seeds=",
+    "--to ": "to=",
     "--trials": "trials",
     "--trust": "trust=True",
     "the same command": "the same call",

@@ -63,7 +63,19 @@ def failed(capsys, *arguments):
         (["run", "mnist_mlp", "--plan", "fused"], "plan fused: expected graph, or fused:K"),
         (["run", "mnist_mlp", "--search", "luck"], "--search luck: expected random, bayesian"),
         (["run", "mnist_mlp", "--trials", "3"], "--trials needs --search"),
-        (["run", "mnist_mlp", "--seeds", "3"], "--seeds needs --learning-curve"),
+        (["run", "mnist_mlp", "--jobs", "2"], "--jobs needs --search or --compare or --seeds"),
+        (["run", "mnist_mlp", "--to", "x"], "--to: x: expected a number, such as 0.9"),
+        (
+            ["run", "mnist_mlp", "dropout=0,0.1", "--seeds", "3"],
+            "--seeds and dropout=0,0.1: add --compare",
+        ),
+        (["run", "mnist_mlp", "--seeds", "3", "--search", "grid"], "--seeds and --search: give"),
+        (
+            ["run", "mnist_mlp", "--compare", "--learning-curve"],
+            "--learning-curve and --compare: give one",
+        ),
+        (["compare", "nowhere"], "1 run given; expected the folders of two or more"),
+        (["compare", "nowhere", "here"], "nowhere: no such folder"),
         (
             ["run", "mnist_mlp", "--learning-curve", "--search", "grid"],
             "--learning-curve: give one",
@@ -84,6 +96,7 @@ def test_a_mistake_is_one_line(capsys, arguments, message, tmp_path, monkeypatch
         ("run", kpipe.run),
         ("run", kpipe.search),
         ("run", kpipe.learning_curve),
+        ("run", kpipe.compare),
         ("check-gradients", checking.check_gradients),
         ("check-labels", kpipe.check_labels),
     ],

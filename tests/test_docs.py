@@ -20,6 +20,7 @@ from kpipe import (
     checking,
     cleaning,
     cli,
+    comparing,
     diffing,
     extrapolating,
     label_checking,
@@ -136,20 +137,30 @@ BUILT = {}
 def not_understood(monkeypatch, tmp_path, capsys):
     """Those of some commands that are not understood; none of them trains or installs anything."""
 
-    def open_experiment(name=None, *, seed=0, plan=None, tuner=None, **options):
+    def open_experiment(name=None, *, seed=0, plan=None, tuner=None, several=False, **options):
         if options.pop("continue_from", None):
             name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
-        others += "seeds folds corrections over repeats refit jobs cluster trial_budget".split()
+        others += "seeds folds corrections to over repeats refit jobs cluster trial_budget".split()
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"
         running.open_experiment(
-            name, keys, data=data, data_dir=None, seed=seed, plan=plan, several=bool(tuner)
+            name,
+            keys,
+            data=data,
+            data_dir=None,
+            seed=seed,
+            plan=plan,
+            several=several or bool(tuner),
         )
-        return types.SimpleNamespace(passed=True)
+        return types.SimpleNamespace(passed=True, failed=False)
+
+    def compare(name, **options):
+        return None if isinstance(name, list) else open_experiment(name, several=True, **options)
 
     monkeypatch.setattr(running, "run", open_experiment)
+    monkeypatch.setattr(comparing, "compare", compare)
     monkeypatch.setattr(searching, "search", open_experiment)
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
     monkeypatch.setattr(extrapolating, "learning_curve", open_experiment)

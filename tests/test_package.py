@@ -17,7 +17,7 @@ datasets inputs data export
 training measures records
 figures report
 tasks experiments
-tuning searching extrapolating checking label_checking predicting looking
+tuning searching extrapolating comparing checking label_checking predicting looking
 verifying diffing reproducing cleaning estimator
 commands cli
 """.split()

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import os
 import pathlib
 import re
@@ -86,6 +87,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, such as 0.9")
+    return value
+
+
 def seconds(text: str) -> float:
     """Converts 90s, 20m or 1h30m to seconds."""
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
@@ -151,6 +162,16 @@ def add_corrections(parser: Parser) -> None:
         "--corrections",
         metavar="FILE",
         help="a suspects.csv of kpipe check-labels whose column correct_label is filled in",
+    )
+
+
+def add_to(parser: Parser) -> None:
+    parser.add_argument(
+        "--to",
+        type=number,
+        metavar="VALUE",
+        help="measure the time to this value of the validation curve, such as 0.9 (default: 2 "
+        "points below the best)",
     )
 
 

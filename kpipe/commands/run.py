@@ -14,6 +14,7 @@ from .parsing import (
     Parser,
     add_corrections,
     add_pipeline,
+    add_to,
     add_verbose,
     check_folder,
     common_options,
@@ -27,7 +28,13 @@ from .parsing import (
 )
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
-OF_SEARCH = "trials over folds repeats refit jobs cluster trial_budget".split()
+# What a run can be part of, and the options that are for that alone.
+WAYS: dict[str, tuple[str, ...]] = {
+    "search": ("trials", "over", "folds", "repeats", "refit", "trial_budget", "jobs", "cluster"),
+    "learning_curve": ("seeds",),
+    "compare": ("seeds", "to", "jobs", "cluster"),
+    "run": ("corrections",),
+}
 RUN = (
     "Train a pipeline, or a network on your own folder of images or file; evaluate it on the test "
     "split, export it, verify the export and write a report, all in saved_models/NAME. The same "
@@ -56,47 +63,61 @@ def main(arguments: list[str]) -> int:
         return _continue(parser, given)
     options = common_options(parser, given)
     options |= {"plan": given.plan, "budget": given.budget, "fresh": given.fresh}
-    of_search = {name: getattr(given, name) for name in OF_SEARCH}
-    if given.seeds is not None and not given.learning_curve:
-        raise UserError("--seeds needs --learning-curve; --seed N chooses the seed of a run")
-    if given.search is not None and given.learning_curve:
-        raise UserError(
-            "--search and --learning-curve: give one; the curve of the best trial is kpipe run "
-            "NAME --learning-curve with its key=value"
-        )
-    if given.corrections is not None:
-        if given.search is not None or given.learning_curve:
-            raise UserError("--corrections is for a run, without --search and --learning-curve")
-        options["corrections"] = given.corrections
-    if given.search is None:
-        for name, value in of_search.items():
-            if value is not None:
-                raise UserError(f"--{name.replace('_', '-')} needs --search")
-        if given.learning_curve:
-            start(given.verbose)
-            from ..extrapolating import learning_curve
+    way = _way(given)
+    options |= {name: getattr(given, name) for name in WAYS[way] if _is_given(given, name)}
+    if way == "search" and given.search not in TUNERS:
+        raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
+    several = [f"{k}={v}" for k, v in own_overrides(given).items() if "," in str(v)]
+    if way == "compare" and not given.compare and several:
+        raise UserError(f"--seeds and {several[0]}: add --compare, or --search TUNER")
+    start(given.verbose)
+    if way == "search":
+        from ..searching import search
 
-            learning_curve(given.name, seeds=given.seeds or 1, **options)
-            return 0
-        start(given.verbose)
+        search(given.name, tuner=given.search, **options)
+    elif way == "learning_curve":
+        from ..extrapolating import learning_curve
+
+        learning_curve(given.name, **options)
+    elif way == "compare":
+        from ..comparing import compare
+
+        return int(compare(given.name, **options).failed)
+    else:
         from ..experiments.running import run
 
         run(given.name, **options)
-        return 0
-    if given.search not in TUNERS:
-        raise UserError(f"--search {given.search}: expected {', '.join(TUNERS)}")
-    start(given.verbose)
-    from ..searching import search
-
-    chosen = {name: value for name, value in of_search.items() if value is not None}
-    search(given.name, tuner=given.search, **chosen, **options)
     return 0
+
+
+def _way(given: argparse.Namespace) -> str:
+    """Returns the name in `WAYS` of what is asked for; refuses options of the other ways."""
+    asked = [way for way in WAYS if way != "run" and _is_given(given, way)]
+    if len(asked) > 1:
+        raise UserError(f"{_option(asked[0])} and {_option(asked[1])}: give one")
+    way = asked[0] if asked else "compare" if given.seeds else "run"
+    for name in dict.fromkeys(name for names in WAYS.values() for name in names):
+        if _is_given(given, name) and name not in WAYS[way]:
+            if way != "run":
+                raise UserError(f"{_option(name)} and {_option(way)}: give one")
+            takes = [_option(other) for other in WAYS if name in WAYS[other]]
+            takes += ["--seeds"] * (name in WAYS["compare"])
+            raise UserError(f"{_option(name)} needs {' or '.join(takes)}")
+    return way
+
+
+def _is_given(given: argparse.Namespace, name: str) -> bool:
+    return getattr(given, name) is not None and getattr(given, name) is not False
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
-    own = "name seed data plan search learning_curve seeds corrections skip_bad".split()
-    own += OF_SEARCH
+    own = ["name", "seed", "data", "plan", "skip_bad", *WAYS, *sum(WAYS.values(), ())]
+    own.remove("run")
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:
@@ -148,7 +169,31 @@ def _run_parser() -> Parser:
         help="also train on 10, 25 and 50 %% of the training examples, and say what twice the data "
         "would bring",
     )
-    add("--seeds", type=positive, metavar="N", help="seeds of a learning curve (default 1)")
+    add(
+        "--compare",
+        action="store_true",
+        help="run each combination of the keys with several values, optimizer=sgd,adam, and say "
+        "which can be told apart",
+    )
+    add(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="run N seeds, from --seed on, of a comparison, a learning curve (default 1), or alone",
+    )
+    add_to(parser)
+    add(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="search, compare: train in N processes, which divide processors and GPUs",
+    )
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="search, compare: train on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT (needs "
+        "kpipe[cluster])",
+    )
     add(
         "--plan",
         metavar="PLAN",
@@ -179,17 +224,6 @@ def _add_search(parser: Parser) -> None:
         help="the run of the best trial: best (its weights), retrain (again on train), train+val",
     )
     add("--trial-budget", type=seconds, metavar="TIME", help="stop each training after 20m, ...")
-    add(
-        "--jobs",
-        type=positive,
-        metavar="N",
-        help="train in N processes at a time, which divide processors and GPUs",
-    )
-    add(
-        "--cluster",
-        metavar="ADDRESS",
-        help="train on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT (needs kpipe[cluster])",
-    )
 
 
 def _describe(path: pathlib.Path, verbose: bool) -> None:

@@ -12,7 +12,7 @@ from .parsing import Parser, width
 
 RUNS = (
     "List what is in the folder of runs, the newest first: finished and unfinished runs, searches, "
-    "learning curves and checks of labels, and what cannot be read."
+    "comparisons, learning curves and checks of labels, and what cannot be read."
 )
 # Files that are a record, and of what.
 RECORDS = {
@@ -20,6 +20,7 @@ RECORDS = {
     "search.json": "search",
     "curve.json": "learning curve",
     "labels.json": "check of labels",
+    "comparison.json": "comparison",
 }
 
 
@@ -76,6 +77,8 @@ def _state(path: pathlib.Path) -> str:
         if kind == "search":
             done = path.with_name("trials.csv").is_file()
             return f"{kind}, {when}" + ("" if done else f", unfinished; resume: {command}")
+        if kind == "comparison" and status != "finished":
+            return f"{kind}, {when}, {status}; go on: {command}"
         if status == "unfinished" and kind == "learning curve":
             return f"{kind}, {when}"
         if status != "unfinished":

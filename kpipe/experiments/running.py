@@ -148,7 +148,9 @@ def open_experiment(
     modules.check_target(module, settings.dataset.label_names)
     if settings.choices and not several:
         key, values = next(iter(settings.choices.items()))
-        raise UserError(f"{key}={','.join(map(str, values))}: several values need --search")
+        raise UserError(
+            f"{key}={','.join(map(str, values))}: several values need --search or --compare"
+        )
     if found is None or sample:  # a sample's defaults can change the generated data
         found = settings.dataset.find(data, data_dir)
     _show_banner(real_data_command(module), settings.dataset, found)

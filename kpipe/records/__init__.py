@@ -1,5 +1,6 @@
 """Finished runs: record, metrics, history and predictions."""
 
+from .comparison import Cell, Comparison, Pair
 from .folder import Metrics, Run, first_kernel, open_run, read_history, read_predictions
 from .hparams import write_hparams
 from .listing import runs
@@ -20,10 +21,13 @@ from .record import (
 __all__ = [
     "FORMAT_VERSION",
     "CalibrationRecord",
+    "Cell",
+    "Comparison",
     "DataRecord",
     "LayerRecord",
     "Metrics",
     "ModelRecord",
+    "Pair",
     "ProofRecord",
     "Record",
     "Run",

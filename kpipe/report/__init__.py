@@ -1,5 +1,12 @@
 """The report of a finished run: one HTML file that needs no network, script or other file."""
 
+from .comparison import (
+    comparison_lines,
+    comparison_rows,
+    comparison_table,
+    sentence,
+    write_comparison,
+)
 from .learning_curve import (
     LEARNING_CURVE,
     as_metric,
@@ -18,12 +25,17 @@ __all__ = [
     "LEARNING_CURVE",
     "Section",
     "as_metric",
+    "comparison_lines",
+    "comparison_rows",
+    "comparison_table",
     "learning_curve_lines",
     "learning_curve_section",
     "learning_curve_table",
     "look_lines",
     "read_learning_curve",
+    "sentence",
     "write",
+    "write_comparison",
     "write_look",
     "write_search",
 ]

@@ -1,0 +1,147 @@
+"""Figures of a comparison of runs: the metric of every seed, and curves of any length."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .. import formatting
+from ..records import Comparison
+from . import style
+from .style import GREY, INK
+
+COLORED = 7  # cells; with more the best have colours
+NAMED = 46  # characters of a cell's name
+BESIDE = 20  # characters of names that fit side by side
+
+
+def metric_by_cell(comparison: Comparison) -> Figure | None:
+    """The test metric with every seed, and its mean with a 95 % interval."""
+    ranked = comparison.ranked
+    if not ranked:
+        return None
+    metric, colors = comparison.metric, _colors(comparison)
+    figure = style.new_figure(1.4 + 0.38 * len(ranked))
+    axes = figure.subplots()
+    for row, i in enumerate(ranked):
+        cell = comparison.cells[i]
+        values, (mean, low, high) = cell.values(metric), style.bounds(cell.mean(metric))
+        if np.isfinite([low, high]).all():
+            axes.plot([low, high], [row, row], color=colors[i], linewidth=2, solid_capstyle="butt")
+        axes.plot(mean, row, "|", color=INK, markersize=13, markeredgewidth=2, zorder=3)
+        look: Any = {"color": colors[i], "markersize": 5, "markeredgecolor": "white"}
+        axes.plot(list(values.values()), [row] * len(values), "o", zorder=2, alpha=0.85, **look)
+    names = [
+        "\n".join(map(style.escape, style.break_lines(comparison.cells[i].name, 24)[:2]))
+        for i in ranked
+    ]
+    style.list_rows(axes, names, 9 if len(ranked) <= 20 else 7)
+    share = formatting.is_share(metric)
+    if share:
+        axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    seeds = max(len(comparison.cells[i].runs) for i in ranked)
+    of = "mean over seeds" if seeds > 1 else "test examples"
+    axes.set_xlabel(f"test {formatting.with_unit(metric)}\nlines: 95 %, {of}", fontsize=9)
+    best = comparison.cells[ranked[0]]
+    value = formatting.number(metric, best.mean(metric)["value"])
+    name = style.shorten(best.name, 50)
+    style.set_title(
+        figure, f"Best mean: {name}, {value}" if len(ranked) > 1 else f"{name}: {value}"
+    )
+    return figure
+
+
+def curves_by_epoch(comparison: Comparison) -> Figure | None:
+    """Curves by epoch, a thin line for each seed."""
+    return _curves(comparison, "epoch")
+
+
+def curves_by_seconds(comparison: Comparison) -> Figure | None:
+    """The same curves by seconds of training and validation; dotted: the value timed above."""
+    return _curves(comparison, "seconds")
+
+
+def _curves(comparison: Comparison, by: str) -> Figure | None:
+    name = comparison.curve
+    if not name:
+        return None
+    colors, labelled = _colors(comparison), set()
+    longest = max(len(cell.name) for cell in comparison.cells)
+    columns = 2 if longest <= BESIDE else 1
+    rows = -(-min(len(comparison.cells), COLORED + 1) // columns)
+    figure = style.new_figure(3.3 + 0.18 * rows)
+    axes = figure.subplots()
+    order = {i: rank for rank, i in enumerate(comparison.ranked)}
+    for i, _, run in sorted(comparison.runs, key=lambda item: -order.get(item[0], len(order))):
+        values = np.array([np.nan if v is None else v for v in run.history[name]], float)
+        x = _places(run.history, by, len(values))
+        if x is None:
+            continue
+        grey = colors[i] == GREY
+        label = "others" if grey else style.shorten(comparison.cells[i].name, NAMED)
+        marker: Any = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
+        axes.plot(
+            x,
+            values,
+            color=colors[i],
+            linewidth=0.8 if grey else 1.1,
+            alpha=0.5 if grey else 0.85,
+            label=None if label in labelled else label,
+            zorder=1 if grey else 2,
+            **marker,
+        )
+        labelled.add(label)
+    if not axes.lines:
+        return None
+    _finish(axes, comparison, by)
+    handles, labels = axes.get_legend_handles_labels()
+    if len(comparison.cells) > 1:  # the best first, as in the table
+        axes.legend(
+            handles[::-1],
+            labels[::-1],
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=columns,
+            fontsize=8,
+            frameon=False,
+            borderaxespad=0.2,
+        )
+    what = formatting.words(name.replace("val_", "validation "))
+    by_what = "epoch" if by == "epoch" else "time"
+    style.set_title(figure, f"{what[0].upper()}{what[1:]} by {by_what}")
+    return figure
+
+
+def _places(history: dict[str, list], by: str, count: int) -> np.ndarray | None:
+    values = history.get(by)
+    if not values or any(value is None for value in values):
+        return None if by == "seconds" else np.arange(1.0, count + 1)
+    return np.cumsum(values) if by == "seconds" else np.array(values, float)
+
+
+def _finish(axes: Axes, comparison: Comparison, by: str) -> None:
+    name = comparison.curve
+    axes.set_ylabel(formatting.words(name.replace("val_", "validation ")))
+    if formatting.is_share(name):
+        axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+    if by == "epoch":
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    else:
+        axes.set_xlabel("seconds of training and validation")
+        axes.set_xlim(left=0)
+        if comparison.threshold is not None:
+            axes.axhline(comparison.threshold, color=GREY, linestyle=":", linewidth=1.2)
+    axes.grid(color=style.GRID)
+
+
+def _colors(comparison: Comparison) -> list[Any]:
+    """Returns a colour for each cell; of many cells only the best have one."""
+    count = len(comparison.cells)
+    if count <= COLORED:
+        return style.class_colors(count)
+    best = dict(zip(comparison.ranked[:COLORED], style.class_colors(COLORED), strict=False))
+    return [best.get(i, GREY) for i in range(count)]

@@ -117,6 +117,8 @@ class Search:
         """Notes results; returns how many were written again."""
         again = 0
         for path in self.results.glob("trials/*/*/result.json"):
+            if not path.read_bytes().endswith(b"}\n"):  # damaged, and not yet replaced
+                continue
             written = path.stat().st_mtime_ns
             again += self.seen.get(path, written) != written
             self.seen[path] = written

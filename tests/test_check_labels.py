@@ -304,7 +304,7 @@ def test_another_table_is_named_with_its_line(tmp_path):
         (["check-labels", "mnist_mlp", "--folds", "1"], "folds=1: expected"),
         (["check-labels", "logic_gates"], "folds=5: there are 4 different examples"),
         (["run", "mnist_mlp", "--corrections", "no.csv"], "no.csv: no such file"),
-        (["run", "mnist_mlp", "--corrections", "a.csv", "--search", "grid"], "--corrections and --search: give one"),
+        (["run", "mnist_mlp", "--corrections", "a.csv", "--search", "grid"], "and --search: give"),
         (["run", "mnist_mlp", "--corrections", "a.csv", "--learning-curve"], "-learning-curve"),
         (["run", "diabetes_mlp", "--corrections", "a.csv"], "for classes; the task is regression"),
         (["check-labels", "mnist_mlp", "corrections=a.csv"], "use --corrections"),

@@ -38,7 +38,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PAGES.remove(ROOT / "CHANGELOG.md")  # it says what was
 PIPELINES = [catalogue.find(name) for name in [*catalogue.names(), *catalogue.OWN_DATA]]
 # The first words of a command.
-COMMANDS = "git kpipe make pip pre-commit python source .venv/bin/python".split()
+COMMANDS = "git kpipe make pip pre-commit python ray source .venv/bin/python".split()
 # What a reader puts in: a name of a pipeline.
 PLACEHOLDERS = {"NAME": "mnist_mlp", "COMMAND": "mnist_mlp"}
 
@@ -226,7 +226,9 @@ def exists(words):
             return bool(re.search(rf"^{marker}:", setup()["tool:pytest"]["markers"], flags=re.M))
         case [_, "-m", module]:
             return importlib.util.find_spec(module) is not None
-        case ["pip", "install", "tensorflow[and-cuda]"] | ["git", "clone", *_]:  # not ours
+        case (
+            ["pip", "install", "tensorflow[and-cuda]"] | ["git", "clone", *_] | ["ray", *_]
+        ):  # not ours
             return True
         case ["pip", "install", "-e", what]:
             extra = re.fullmatch(r"\.(?:\[(\w+)\])?", what)[1]

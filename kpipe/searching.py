@@ -202,7 +202,7 @@ class _Search:
                 study,
                 oracle,
                 engine,
-                self.folder / "trials",
+                (self.folder / "trials").absolute(),  # other processes may be elsewhere
                 template,
                 self._overrides,
                 trials,

@@ -77,13 +77,17 @@ def versions() -> dict[str, str]:
     }
 
 
-def fix_threads() -> None:
+def fix_threads(shares: int = 1) -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
     They equal the number of processors available to this process, unless the caller has set them,
     by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
+
+    Args:
+        shares: Number of processes that could divide the processors; each gets an equal share, and
+            at least one thread.
     """
-    usable, threading = _usable_processors(), tf.config.threading
+    usable, threading = max(1, _usable_processors() // shares), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
             threading.set_intra_op_parallelism_threads(

@@ -66,6 +66,11 @@ def main(arguments: list[str]) -> int:
         if given.search is not None or given.learning_curve:
             raise UserError("--corrections is for a run, without --search and --learning-curve")
         options["corrections"] = given.corrections
+    divided = given.devices or given.shards or given.hosts
+    if divided and (given.search is not None or given.learning_curve):
+        raise UserError("--devices, --shards and --hosts are for one run; leave out --search")
+    if given.host_index and not given.hosts:
+        raise UserError("--host-index needs --hosts A,B: the machines, in the same order on each")
     if given.search is None:
         if given.trials is not None:
             raise UserError("--trials needs --search")
@@ -76,8 +81,18 @@ def main(arguments: list[str]) -> int:
             learning_curve(given.name, seeds=given.seeds or 1, **options)
             return 0
         start(given.verbose)
+        hosts = given.hosts.split(",") if given.hosts else []
+        if given.host_index:
+            from ..experiments.launching import connected, train_along
+
+            with connected(given.devices, given.shards, hosts, given.host_index) as devices:
+                assert devices
+                train_along(devices)
+            return 0
         from ..experiments.running import run
 
+        if divided:
+            options |= {"devices": given.devices, "shards": given.shards, "hosts": hosts}
         run(given.name, **options)
         return 0
     if given.search not in TUNERS:
@@ -91,7 +106,9 @@ def main(arguments: list[str]) -> int:
 
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
-    own = "name seed data plan search trials learning_curve seeds corrections skip_bad".split()
+    own = (
+        "name seed data plan search trials learning_curve seeds corrections skip_bad shards".split()
+    )
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:
@@ -108,7 +125,7 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
     start(given.verbose)
     from ..experiments.running import run
 
-    names = ("continue_from", "data_dir", "out", "budget", "fresh")
+    names = ("continue_from", "data_dir", "out", "budget", "fresh", "devices")
     run(**{name: getattr(given, name) for name in names}, **options)
     return 0
 
@@ -144,6 +161,24 @@ def _run_parser() -> Parser:
         metavar="PLAN",
         help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
     )
+    add(
+        "--devices",
+        metavar="N",
+        help="train on N devices, a process each, which divide every batch; all: every GPU",
+    )
+    add(
+        "--shards",
+        type=positive,
+        metavar="N",
+        help="parts of a batch (default: the devices of all hosts); any number of devices that "
+        "divides it computes the same bits",
+    )
+    add(
+        "--hosts",
+        metavar="A,B",
+        help="train on several machines, each as HOST or HOST:PORT; the same command on each",
+    )
+    add("--host-index", type=int, default=0, metavar="I", help="which of them this is, from 0")
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
     add_corrections(parser)
     add_verbose(parser)

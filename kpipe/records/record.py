@@ -178,6 +178,7 @@ class Record:
         dtype_policy: Keras' global dtype policy with which the model was built, like `callbacks`
             None in records of an older kpipe.
         callbacks: Types of the additional callbacks.
+        shards: Number of shards of a batch, by whatever number of devices; 0 for none.
     """
 
     format_version: int = FORMAT_VERSION
@@ -214,6 +215,7 @@ class Record:
     continued_from: dict[str, Any] | None = None
     dtype_policy: str | None = None
     callbacks: list[str] | None = None
+    shards: int = 0
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value}" for key, value in self.overrides.items())

@@ -111,6 +111,9 @@ class Devices:
                 f"({error.message.splitlines()[0]}); expected an address of this machine with a "
                 "free port, and every process started within minutes"
             ) from None
+        # Private: else every exported graph would contain them.
+        eager._collective_leader = eager._coordination_service_config = None
+        eager._collective_device_filters = eager._collective_scoped_allocator_enabled_ops = None
         ranks = self.gather(tf.constant([self.rank]))
         if ranks.numpy().tolist() != list(range(self.processes)):
             raise RunError(f"TensorFlow orders the processes otherwise: {ranks.numpy().tolist()}")

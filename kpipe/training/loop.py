@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -387,7 +388,7 @@ class Loop:
     def _restore(self) -> None:
         state = self.checkpoints and self.checkpoints.restore()
         if self.devices:
-            state = self.devices.share(state, sum(self._state().values(), []))
+            state = self.devices.share(state, [*itertools.chain(*self._state().values())])
         if not state:
             return
         self.history = History(**state["history"])

@@ -16,8 +16,10 @@ from . import catalogue, objects
 from .experiment import Experiment
 
 # Fields that must be equal for an existing run to be resumed or, if finished, reported.
-IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "shards")
-IDENTITY += ("code_sha256", "continued_from")
+IDENTITY = (
+    *("pipeline", "hyperparameters", "trainer", "seed", "shards"),
+    *("code_sha256", "continued_from"),
+)
 # The same, of which records of an older kpipe do not say anything.
 LATER = ("dtype_policy", "callbacks")
 # Properties of a machine that can change the last bits of a training.

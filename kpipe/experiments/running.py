@@ -102,8 +102,8 @@ def run(
         shards = given["shards"] or None if shards is None else shards
     elif (devices or hosts) and (callbacks or not isinstance(given["name"], (str, os.PathLike))):
         raise UserError(
-            "devices: other processes cannot have callbacks or what is in memory; expected the name "
-            "of a pipeline or a path"
+            "devices: other processes cannot have callbacks or what is in memory; expected the "
+            "name of a pipeline or a path"
         )
     with connected(devices, shards, hosts) as group:
         given |= {"budget": budget, "shards": group.shards if group else 0}
@@ -145,8 +145,8 @@ def open_experiment(
 ) -> Experiment:
     """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
 
-    `shards` is 0 for undivided steps, `several` allows several values per key, for a search, and `dtype_policy` is Keras' global one,
-    if not that of the caller; all other arguments are those of `run`.
+    `shards` is 0 for undivided steps, `several` allows several values per key, for a search, and
+    `dtype_policy` is Keras' global one, if not that of the caller; all others are those of `run`.
 
     Raises:
         UserError: An argument is wrong; the message is one line.

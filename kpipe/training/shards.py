@@ -90,7 +90,7 @@ def check_mean(model: keras.Model, train: Split, weigh: Weigh | None) -> None:
     """
     examples = train.take_pairs(np.arange(min(3, len(train))))
     # Unequal, so that a mean over weights is found out.
-    weights = [np.float32([0.5, 1.0, 2.0])[: len(train)]] if weigh else []
+    weights = [np.array([0.5, 1.0, 2.0], np.float32)[: len(train)]] if weigh else []
 
     def loss(begin: int, end: int) -> float:
         batch = [tf.constant(part[begin:end]) for part in (*examples, *weights)]
@@ -115,14 +115,23 @@ def _loss(
     *,
     training: bool,
     mapping: Sequence[tuple[Any, Any]] = (),
-) -> tuple[Any, tf.Tensor, keras.StatelessScope]:
-    """Returns outputs, loss and the scope that contains all changes of variables."""
+) -> tuple[Any, tf.Tensor, Callable[[Any], Any]]:
+    """Returns outputs, loss and a function: the new value of a variable, None if it has none."""
+    # Keras looks for regularized weights in the scope only.
+    regularized = [v for v in model.trainable_variables if v.regularizer is not None]
+    mapping = [*mapping, *((v, tf.convert_to_tensor(v.value)) for v in regularized)]
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+        before = dict(scope.state_mapping)
         outputs = model(x, training=training) if model._call_has_training_arg else model(x)
         loss = model._compute_loss(
             x=x, y=y, y_pred=outputs, sample_weight=weights, training=training
         )
-    return outputs, loss, scope
+
+    def new(variable: Any) -> Any:
+        value = scope.get_current_value(variable)
+        return None if value is before.get(id(variable)) else value
+
+    return outputs, loss, new
 
 
 def _inner_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
@@ -224,7 +233,8 @@ class _Step:
                 tf.TensorSpec((), tf.float32),
                 *(tf.TensorSpec(s, p.dtype) for s, p in zip(shapes, self.spec, strict=True)),
             ]
-            function = tf.function(_as_written(self._shard), jit_compile=self.model.jit_compile)
+            shard = tf.autograph.experimental.do_not_convert(self._shard)
+            function = tf.function(shard, jit_compile=self.model.jit_compile)
             self.shard_programs[is_full] = function.get_concrete_function(*specs)
         return self.shard_programs[is_full]
 
@@ -232,16 +242,11 @@ class _Step:
         model = self.model
         mapping = [(v, tf.zeros_like(v.value)) for v in self.counted]
         mapping += [(v, _shifted(v.value, offset)) for v in self.seeds]
-        given = {id(v): value for v, value in mapping}
         random = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         with tf.GradientTape() as tape:
-            outputs, loss, scope = _loss(model, *batch, training=True, mapping=mapping)
+            outputs, loss, new = _loss(model, *batch, training=True, mapping=mapping)
             scaled = model.optimizer.scale_loss(loss * tf.cast(fraction, loss.dtype))
         gradients = tape.gradient(scaled, self.trainable)
-
-        def new(variable: Any) -> Any:
-            value = scope.get_current_value(variable)
-            return None if value is given.get(id(variable)) else value
 
         others = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         if others is not random or (others is not None and new(others.state) is not None):
@@ -317,6 +322,7 @@ class _Step:
             else:
                 mean = _mean(values, [share for _, share in filled])
                 variable.assign(tf.where(agree, values[0], mean))
+        assert model._loss_tracker is not None
         model._loss_tracker.update_state(loss, sample_weight=examples)
         gradients, begin = [], 0
         for variable, updated in zip(self.trainable, self.updated, strict=True):

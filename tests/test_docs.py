@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -29,7 +30,7 @@ from kpipe import (
 )
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue, own, running
+from kpipe.experiments import catalogue, following, launching, own, running
 
 ROOT = examples.ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -139,7 +140,7 @@ def not_understood(monkeypatch, tmp_path, capsys):
         if options.pop("continue_from", None):
             name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
-        others += ["seeds", "folds", "corrections"]
+        others += ["seeds", "folds", "corrections", "devices", "shards", "hosts"]
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"
@@ -156,6 +157,8 @@ def not_understood(monkeypatch, tmp_path, capsys):
     for module, name in ((verifying, "verify"), (reproducing, "reproduce")):
         done = types.SimpleNamespace(passed=True)
         monkeypatch.setattr(module, name, lambda folder, done=done, **_: done)
+    monkeypatch.setattr(launching, "connected", lambda *_: contextlib.nullcontext(True))
+    monkeypatch.setattr(following, "train_along", lambda devices: None)
     monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))
     (tmp_path / "saved_models").mkdir(exist_ok=True)  # of kpipe runs
     for name in cli.COMMANDS:

@@ -83,7 +83,8 @@ def main(arguments: list[str]) -> int:
         start(given.verbose)
         hosts = given.hosts.split(",") if given.hosts else []
         if given.host_index:
-            from ..experiments.launching import connected, train_along
+            from ..experiments.following import train_along
+            from ..experiments.launching import connected
 
             with connected(given.devices, given.shards, hosts, given.host_index) as devices:
                 assert devices
@@ -106,9 +107,8 @@ def main(arguments: list[str]) -> int:
 
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
-    own = (
-        "name seed data plan search trials learning_curve seeds corrections skip_bad shards".split()
-    )
+    own = "name seed data plan search trials learning_curve seeds corrections skip_bad".split()
+    own += ["shards", "hosts", "host_index"]
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:

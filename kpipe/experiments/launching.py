@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -22,15 +21,13 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from .. import environment, files
-from ..errors import UserError, resumable
+from ..errors import UserError
 from ..records import Record
 from ..training import Devices
-from .describing import check_same, check_same_bits, new_record
-from .session import own_session
 
 PORT = 2222  # the first one of a host that is given without
 GRACE = 15.0  # seconds after which a process that waits for a lost one is ended
-_FOLLOW = "from kpipe.experiments.launching import follow; follow()"
+_FOLLOW = "from kpipe.experiments.following import follow; follow()"
 
 
 @contextlib.contextmanager
@@ -67,7 +64,7 @@ def connected(
     with contextlib.ExitStack() as stack:
         for local in range(1, count):
             stack.enter_context(_process(group, first + local, local, len(hosts)))
-        _use_device(0, count)
+        use_device(0, count)
         group.connect()
         yield group
         group.gather(tf.zeros(1))  # all end together: TensorFlow reports who ends before others
@@ -106,7 +103,7 @@ def _addresses(count: int, hosts: Sequence[str]) -> list[str]:
     return addresses
 
 
-def _use_device(local: int, count: int) -> None:
+def use_device(local: int, count: int) -> None:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and count > len(gpus):
         raise UserError(f"--devices {count}: this machine has {len(gpus)} GPUs")
@@ -174,52 +171,4 @@ def tell(devices: Devices | None, given: dict[str, Any] | None, record: Record |
     """Tells the other processes what process 0 trains; None if there is nothing to train."""
     if devices and devices.processes > 1:
         state = given and record and {"given": given, "record": record.to_json()}
-        devices.share(json.loads(json.dumps(state, default=str)), [])
-
-
-def follow() -> None:
-    """Is a process that `_process` has started."""
-    about = json.loads(sys.stdin.readline())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        sys.stdin.read()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    floatx, epsilon, image_format = about["formats"]
-    keras.config.set_floatx(floatx)
-    keras.config.set_epsilon(epsilon)
-    keras.config.set_image_data_format(image_format)
-    environment.fix_threads(about["threads"])
-    _use_device(about["local"], about["count"])
-    devices = Devices(**about["devices"])
-    devices.connect()
-    train_along(devices)
-    devices.gather(tf.zeros(1))
-    os._exit(0)  # threads of TensorFlow may wait for other processes
-
-
-@resumable()
-@own_session()
-def train_along(devices: Devices) -> None:
-    """Trains what process 0 trains, and ends.
-
-    Raises:
-        UserError: Code, data, versions or machine differ from those of process 0.
-    """
-    from .execution import Execution
-    from .running import open_experiment
-
-    told = devices.share(None, [])  # as soon as it has prepared the data and built the model
-    if told is None:
-        return
-    then = Record.from_json(told["record"])
-    experiment = open_experiment(**told["given"])
-    now, path = new_record(experiment), pathlib.Path(f"device 0 ({devices.addresses[0]})/run.json")
-    now.continued_from, now.plan = then.continued_from, then.plan
-    now.data.fingerprint = experiment.fingerprint()
-    hint = "every process needs the same"
-    check_same(path, then, now, hint)
-    check_same_bits(path, then, now, hint)
-    Execution(experiment, path.parent, devices=devices).follow(then)
+        devices.share(json.loads(json.dumps(state, default=str)))

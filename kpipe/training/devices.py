@@ -7,8 +7,9 @@ TensorFlow's own all-reduce follows the number of processes.
 """
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -196,17 +197,19 @@ class Devices:
         self.agreed_stop = bool(headers[0, 1])
         return gathered[:, 2:]
 
-    def share(self, state: Any, variables: Sequence[Any]) -> Any:
+    def share(
+        self, state: Any, variables: Mapping[str, Sequence[tf.Variable]] | None = None
+    ) -> Any:
         """Gives the state of process 0, and the values of its variables, to all others.
 
         Args:
             state: Plain JSON values.
-            variables: Variables of the same shapes and types in all processes.
+            variables: Named lists of variables, of the same shapes and types in all processes.
         """
         if self.processes == 1:
             return state
         state = json.loads(self._broadcast(json.dumps(state).encode()))
-        for variable in variables:
+        for variable in itertools.chain(*(variables or {}).values()):
             value = variable.numpy()
             content = self._broadcast(value.tobytes())
             if self.rank:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,7 +55,7 @@ class Loop:
         checkpoint_seconds: Seconds between commits; more, up to `LONGEST`, if one takes long.
         budget: Seconds of training, or None.
         watched: The model that `callbacks` see; by default `model`, which may be a part of it.
-        devices: Shards and processes of every step, or None; only process 0 has a folder.
+        devices: Shards and processes, or None; only process 0 has a folder.
     """
 
     def __init__(
@@ -188,15 +187,15 @@ class Loop:
                 epochs,
                 self.weigh,
             )
-            shape = batches.element_spec, self.schedule.full_batch
+            devices, shape = self.devices, (batches.element_spec, self.schedule.full_batch)
             self.train_function = (
-                make_sharded_train_function(model, self.devices, *shape)
-                if self.devices
+                make_sharded_train_function(model, devices, *shape)
+                if devices
                 else make_train_function(model, self.schedule.stack, *shape)
             )
             self.committed = time.monotonic()
-            flag = self.devices.begin() if self.devices else self.signal
-            with flagged(flag) if self.checkpoints or self.devices else contextlib.nullcontext():
+            flag = devices.begin() if devices else self.signal
+            with flagged(flag) if self.checkpoints or devices else contextlib.nullcontext():
                 self._run_epochs(iter(batches), epoch, epochs, start)
             self.signal.number = flag.number
             if self.signal:  # since the last commit
@@ -388,7 +387,7 @@ class Loop:
     def _restore(self) -> None:
         state = self.checkpoints and self.checkpoints.restore()
         if self.devices:
-            state = self.devices.share(state, [*itertools.chain(*self._state().values())])
+            state = self.devices.share(state, self._state())
         if not state:
             return
         self.history = History(**state["history"])

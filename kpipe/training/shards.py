@@ -24,7 +24,7 @@ from ..data import Split
 from ..errors import UserError
 from ..layers import Divergence
 from .devices import Devices
-from .steps import _as_written, _forget_custom_gradients, _run
+from .steps import as_written, forget_custom_gradients, run_program
 from .weighting import Weigh
 
 # Two shards have different random seeds: the next one's is larger by this odd number, modulo 2^32.
@@ -197,7 +197,9 @@ class _Step:
             begin += count
         if examples not in self.apply_programs:
             self.apply_programs[examples] = self._apply_program(sizes, length)
-        return _run(self.apply_programs[examples], [gradient, rows[:, :length], *outputs, *whole])
+        return run_program(
+            self.apply_programs[examples], [gradient, rows[:, :length], *outputs, *whole]
+        )
 
     def _compute(
         self, shard: int, sizes: Sequence[int], whole: Sequence[tf.Tensor]
@@ -207,12 +209,12 @@ class _Step:
         if not size:
             program = self._shard_program(sizes[0])
             x = [part[: sizes[0]] for part in whole]
-            gradient, row, *outputs = _run(program, [tf.constant(0), tf.constant(0.0), *x])
+            gradient, row, *outputs = run_program(program, [tf.constant(0), tf.constant(0.0), *x])
             return tf.zeros_like(gradient), tf.zeros_like(row), [tf.zeros_like(o) for o in outputs]
         part = [p[begin : begin + size] for p in whole]
         fraction = tf.constant(size / sum(sizes), tf.float32)
         offset = tf.constant(np.uint32(shard * SHIFT % 2**32).astype(np.int32))
-        gradient, row, *outputs = _run(self._shard_program(size), [offset, fraction, *part])
+        gradient, row, *outputs = run_program(self._shard_program(size), [offset, fraction, *part])
         missing = sizes[0] - size
         if missing:
             outputs = [
@@ -266,7 +268,7 @@ class _Step:
         dense = [tf.convert_to_tensor(g) for g in gradients if g is not None]
         gradient = tf.concat([tf.reshape(tf.cast(g, tf.float32), [-1]) for g in dense], 0)
         row = tf.concat([_to_row(part) for part in (loss, *states)], 0)
-        _forget_custom_gradients()
+        forget_custom_gradients()
         outs = [tf.cast(out, tf.float32) for out in tf.nest.flatten(outputs)]
         return [gradient, row, *outs]
 
@@ -274,7 +276,7 @@ class _Step:
         examples, structure = sum(sizes), self.outputs
         flat = tf.nest.flatten(structure)
 
-        @_as_written
+        @as_written
         def apply(gradient: tf.Tensor, rows: tf.Tensor, *given: tf.Tensor) -> dict:
             parts, whole = given[: len(flat)], given[len(flat) :]
             joined = [
@@ -333,7 +335,7 @@ class _Step:
         model.optimizer.apply_gradients(zip(gradients, self.trainable, strict=True))
         x, y, *weights = batch
         logs = model.compute_metrics(x, y, outputs, sample_weight=weights[0] if weights else None)
-        _forget_custom_gradients()
+        forget_custom_gradients()
         return logs
 
 

@@ -182,7 +182,9 @@ def followers(process):
     folder = pathlib.Path(f"/proc/{process.pid}/task")
     pids = {int(pid) for task in folder.glob("*/children") for pid in task.read_text().split()}
     return [
-        pid for pid in pids if b"following" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid
+        for pid in pids
+        if b"kpipe.experiments.following" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

@@ -62,6 +62,8 @@ def check(model: keras.Model, shards: int, batch_size: int, plan: str = "graph")
             )
     if model.run_eagerly:
         raise UserError(f"{model.name} is compiled with run_eagerly=True: {ELSE}")
+    if not model.trainable_variables:
+        raise UserError(f"{model.name} has no trainable weights: {ELSE}")
     if any(v.overwrite_with_gradient for v in model.trainable_variables):
         raise UserError(f"{model.name} has weights that are set by their gradients: {ELSE}")
     if any(v.dtype == "float64" for v in model.trainable_variables):

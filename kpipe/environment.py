@@ -78,14 +78,18 @@ def versions() -> dict[str, str]:
     }
 
 
-def fix_threads() -> None:
+def fix_threads(shares: int = 1) -> None:
     """Fixes the thread counts, which change the last bits, before TensorFlow runs its first op.
 
     So it does with this process' share of a GPU's memory, which `kpipe.engines` sets. The counts
     equal the number of processors available to this process, unless the caller has set them,
     by `tf.config.threading` or by $TF_NUM_INTRAOP_THREADS and $TF_NUM_INTEROP_THREADS.
+
+    Args:
+        shares: Number of processes that could divide the processors; each gets an equal share, and
+            at least one thread.
     """
-    usable, threading = usable_processors(), tf.config.threading
+    usable, threading = max(1, usable_processors() // shares), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
             threading.set_intra_op_parallelism_threads(

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -31,7 +32,7 @@ from kpipe import (
 )
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
-from kpipe.experiments import catalogue, own, running
+from kpipe.experiments import catalogue, following, launching, own, running
 
 ROOT = examples.ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -142,6 +143,7 @@ def not_understood(monkeypatch, tmp_path, capsys):
             name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
         others += "seeds folds corrections to over repeats refit jobs cluster trial_budget".split()
+        others += ["devices", "shards", "hosts"]
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"
@@ -168,6 +170,8 @@ def not_understood(monkeypatch, tmp_path, capsys):
     for module, name in ((verifying, "verify"), (reproducing, "reproduce"), (diffing, "diff")):
         done = types.SimpleNamespace(passed=True, equal=True)
         monkeypatch.setattr(module, name, lambda *folders, done=done, **_: done)
+    monkeypatch.setattr(launching, "connected", lambda *_: contextlib.nullcontext(True))
+    monkeypatch.setattr(following, "train_along", lambda devices: None)
     monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))
     (tmp_path / "saved_models").mkdir(exist_ok=True)  # of kpipe runs
     for name in cli.COMMANDS:

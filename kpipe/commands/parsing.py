@@ -97,6 +97,12 @@ def number(text: str) -> float:
     return value
 
 
+def index(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text}: expected an integer from 0")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """Converts 90s, 20m or 1h30m to seconds."""
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)

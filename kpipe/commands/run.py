@@ -19,6 +19,7 @@ from .parsing import (
     check_folder,
     common_options,
     find_pipeline,
+    index,
     own_overrides,
     parse_overrides,
     positive,
@@ -33,7 +34,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "search": ("trials", "over", "folds", "repeats", "refit", "trial_budget", "jobs", "cluster"),
     "learning_curve": ("seeds",),
     "compare": ("seeds", "to", "jobs", "cluster"),
-    "run": ("corrections",),
+    "run": ("corrections", "devices", "shards", "hosts", "host_index"),
 }
 RUN = (
     "Train a pipeline, or a network on your own folder of images or file; evaluate it on the test "
@@ -84,9 +85,27 @@ def main(arguments: list[str]) -> int:
 
         return int(compare(given.name, **options).failed)
     else:
-        from ..experiments.running import run
+        return _run(given.name, **options)
+    return 0
 
-        run(given.name, **options)
+
+def _run(name: str, hosts: str | None = None, host_index: int | None = None, **options: Any) -> int:
+    """Trains; on another machine than the first one along with that."""
+    if host_index is not None and hosts is None:
+        raise UserError("--host-index needs --hosts A,B: the machines, in the same order on each")
+    machines = hosts.split(",") if hosts else []
+    if host_index:
+        from ..experiments.following import train_along
+        from ..experiments.launching import connected
+
+        count, shards = options.get("devices"), options.get("shards")
+        with connected(count, shards, machines, host_index) as devices:
+            assert devices
+            train_along(devices)
+        return 0
+    from ..experiments.running import run
+
+    run(name, hosts=machines, **options)
     return 0
 
 
@@ -117,7 +136,7 @@ def _option(name: str) -> str:
 def _continue(parser: Parser, given: argparse.Namespace) -> int:
     """Continues a finished run; what it was run with is not given again."""
     own = ["name", "seed", "data", "plan", "skip_bad", *WAYS, *sum(WAYS.values(), ())]
-    own.remove("run")
+    own = [name for name in own if name not in ("run", "devices")]
     if given.name and "=" in given.name:  # the first word, which is no name here
         given.overrides, given.name = [given.name, *given.overrides], None
     for option in own:
@@ -134,7 +153,7 @@ def _continue(parser: Parser, given: argparse.Namespace) -> int:
     start(given.verbose)
     from ..experiments.running import run
 
-    names = ("continue_from", "data_dir", "out", "budget", "fresh")
+    names = ("continue_from", "data_dir", "out", "budget", "fresh", "devices")
     run(**{name: getattr(given, name) for name in names}, **options)
     return 0
 
@@ -199,6 +218,24 @@ def _run_parser() -> Parser:
         metavar="PLAN",
         help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
     )
+    add(
+        "--devices",
+        metavar="N",
+        help="train on N devices, a process each, which divide every batch; all: every GPU",
+    )
+    add(
+        "--shards",
+        type=positive,
+        metavar="N",
+        help="parts of a batch (default: the devices of all hosts); any number of devices that "
+        "divides it computes the same bits",
+    )
+    add(
+        "--hosts",
+        metavar="A,B",
+        help="train on several machines, each as HOST or HOST:PORT; the same command on each",
+    )
+    add("--host-index", type=index, metavar="I", help="which of them this is, from 0")
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
     add_corrections(parser)
     add_verbose(parser)

@@ -80,6 +80,7 @@ def arguments_of(record: Record, folder: pathlib.Path, name: object = None) -> d
         "corrections": record.origin.get("corrections"),
         "seed": record.seed,
         "dtype_policy": record.dtype_policy,
+        "shards": record.shards,
     }
 
 

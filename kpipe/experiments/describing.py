@@ -16,7 +16,10 @@ from . import catalogue, objects
 from .experiment import Experiment
 
 # Fields that must be equal for an existing run to be resumed or, if finished, reported.
-IDENTITY = ("pipeline", "hyperparameters", "trainer", "seed", "code_sha256", "continued_from")
+IDENTITY = (
+    *("pipeline", "hyperparameters", "trainer", "seed", "shards"),
+    *("code_sha256", "continued_from"),
+)
 # The same, of which records of an older kpipe do not say anything.
 LATER = ("dtype_policy", "callbacks")
 # Properties of a machine that can change the last bits of a training.
@@ -60,6 +63,7 @@ def new_record(
         origin=_origin(experiment),
         dtype_policy=experiment.dtype_policy,
         callbacks=added,
+        shards=experiment.shards,
     )
 
 
@@ -129,6 +133,7 @@ def _call(experiment: Experiment, function: str, callbacks: Sequence[str]) -> st
     several = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
     options = {"seed": experiment.seed, "plan": experiment.plan, "budget": experiment.budget}
     options["data"] = "sample" if experiment.source.kind == "sample" else None
+    options["shards"] = experiment.shards
     corrections = experiment.dataset.corrections
     options["corrections"] = str(corrections.path) if corrections else None
     given = {**settings.overrides, **several, **{k: v for k, v in options.items() if v}}

@@ -31,7 +31,7 @@ from ..records import (
     read_predictions,
     read_record,
 )
-from ..training import History, choose_plan, weights_sha256
+from ..training import Devices, History, choose_plan, weights_sha256
 from .continuing import Beginning, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
@@ -53,15 +53,21 @@ class Execution:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         set_aside: Callable[[], None] | None = None,
         continued: Beginning | None = None,
+        devices: Devices | None = None,
+        tell: Callable[[Record | None], None] = lambda record: None,
     ):
         self.experiment, self.folder, self.callbacks = experiment, folder, callbacks
         self.set_aside, self.continued = set_aside, continued
+        if experiment.shards and not devices:
+            devices = Devices(experiment.shards)
+        self.devices, self.tell = devices, tell
         self.task, self.trainer = experiment.task, experiment.trainer
         self.times: dict[str, float] = {}
 
     def run(self) -> Run:
         self.record = record = self._begin()
         if record.status == "finished":
+            self.tell(None)
             self._remove_checkpoints()
             run = open_run(self.folder)
             print(summary(run), flush=True)
@@ -74,6 +80,7 @@ class Execution:
         record.data.about |= self.data.input.describe(train.column, train.rows)  # type: ignore[arg-type]
         model = self._build()
         initial_kernel = first_kernel(model)
+        self.tell(record)
         model, history = self._train(model)
         self._save(model)
         predictions = self._timed("evaluate", lambda: self._evaluate(model))
@@ -117,6 +124,13 @@ class Execution:
             )
         self._remove_checkpoints()
         return run
+
+    def follow(self, record: Record) -> None:
+        """Does the training of the run with that record, in a process that writes nothing."""
+        self.record, self.data = record, self.experiment.prepare()
+        history = self.trainer.fit(self._new_model(), self.data, **self._fit_options)
+        if self.trainer.retrain:
+            self._retrain(TrainingRecord(epochs=0, best_epoch=history.best_epoch))
 
     def _timed(self, name: str, work: Callable[[], Result]) -> Result:
         started = time.monotonic()
@@ -195,6 +209,7 @@ class Execution:
         record.plan = (
             self.experiment.plan
             or record.plan
+            or (self.devices and "graph")
             or choose_plan(
                 model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
             )
@@ -261,6 +276,7 @@ class Execution:
             "plan": self.record.plan,
             "budget": self.experiment.budget,
             "callbacks": self.callbacks,
+            "devices": self.devices,
         }
 
     def _retrain(self, training: TrainingRecord) -> keras.Model:
@@ -269,7 +285,8 @@ class Execution:
         print(f"retraining from scratch on train and val for {epochs} epochs", flush=True)
         model, seen = self._new_model(), self._seen
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
-        history = trainer.fit(model, seen, folder=self.folder / "retraining", **self._fit_options)
+        folder = None if self.devices and self.devices.rank else self.folder / "retraining"
+        history = trainer.fit(model, seen, folder=folder, **self._fit_options)
         training.retrained_epochs = len(history.rows)
         training.retrained_examples = len(seen.train)
         training.retraining_seconds = round(history.seconds, 2)

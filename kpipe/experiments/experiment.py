@@ -28,6 +28,7 @@ class Experiment:
         budget: Seconds of training; None for no limit.
         dtype_policy: Global Keras dtype policy with which the model is built.
         data_dir: Folder of real data, if one was given.
+        shards: Number of shards of a batch, which devices divide among themselves; 0 for none.
     """
 
     module: types.ModuleType
@@ -38,6 +39,7 @@ class Experiment:
     budget: float | None = None
     dtype_policy: str = "float32"
     data_dir: str | os.PathLike | None = None
+    shards: int = 0
 
     @property
     def name(self) -> str:

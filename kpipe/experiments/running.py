@@ -24,6 +24,7 @@ from .describing import real_data_command
 from .execution import Execution
 from .experiment import Experiment
 from .folders import run_folder, starting_over
+from .launching import connected, tell
 from .session import own_session
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     corrections: str | os.PathLike | None = None,
     continue_from: str | os.PathLike | None = None,
+    devices: int | str | None = None,
+    shards: int | None = None,
+    hosts: Sequence[str] = (),
     **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
@@ -68,6 +72,11 @@ def run(
         continue_from: Folder of a finished run, which is continued up to `epochs` in a folder of
             its own, from the exact state in which it ended. Pipeline, data, seed, plan and keys are
             its own; `name` is only needed for what was in memory. `patience` may be larger.
+        devices: Number of processes, or "all" for one a GPU, that divide every batch among
+            themselves; each has the bits of any other number with the same `shards`.
+        shards: Number of parts of a batch; by default the number of devices of all hosts.
+        hosts: HOST or HOST:PORT of every machine, this one first; on each other one the command is
+            `kpipe run ... --hosts A,B --host-index 1`.
         **overrides: Values of the pipeline's keys.
 
     Returns:
@@ -89,15 +98,35 @@ def run(
         again = arguments_of(continued.record, continued.folder, name)
         given = again | {"overrides": again["overrides"] | overrides}
         given["data_dir"] = data_dir or again["data_dir"]
-    experiment = open_experiment(budget=budget, **given)
     if continued:
-        continued.check(experiment, callbacks)
-    epochs = continued and continued.epochs
-    folder = run_folder(pathlib.Path(out), experiment, continued=epochs)
-    with files.lock(folder, wait=False), starting_over(folder) as set_aside:
-        return Execution(
-            experiment, folder, callbacks, set_aside if fresh else None, continued
-        ).run()
+        shards = given["shards"] or None if shards is None else shards
+    elif (devices or hosts) and (callbacks or not isinstance(given["name"], (str, os.PathLike))):
+        raise UserError(
+            "devices: other processes cannot have callbacks or what is in memory; expected the "
+            "name of a pipeline or a path"
+        )
+    with connected(devices, shards, hosts) as group:
+        given |= {"budget": budget, "shards": group.shards if group else 0}
+        experiment = open_experiment(**given)
+        if continued:
+            continued.check(experiment, callbacks)
+        epochs, count = continued and continued.epochs, experiment.shards or None
+        folder = run_folder(pathlib.Path(out), experiment, continued=epochs, shards=count)
+        with files.lock(folder, wait=False), starting_over(folder) as set_aside:
+            return Execution(
+                experiment,
+                folder,
+                callbacks,
+                set_aside if fresh else None,
+                continued,
+                group,
+                lambda record: tell(group, {**given, "data": _kind(experiment)}, record),
+            ).run()
+
+
+def _kind(experiment: Experiment) -> str:
+    kind = experiment.source.kind
+    return kind if kind in ("real", "sample") else "auto"
 
 
 def open_experiment(
@@ -112,11 +141,12 @@ def open_experiment(
     several: bool = False,
     corrections: str | os.PathLike | None = None,
     dtype_policy: str | None = None,
+    shards: int = 0,
 ) -> Experiment:
     """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
 
-    `several` allows several values per key, for a search, and `dtype_policy` is Keras' global one,
-    if not that of the caller; all other arguments are those of `run`.
+    `shards` is 0 for undivided steps, `several` allows several values per key, for a search, and
+    `dtype_policy` is Keras' global one, if not that of the caller; all others are those of `run`.
 
     Raises:
         UserError: An argument is wrong; the message is one line.
@@ -128,7 +158,7 @@ def open_experiment(
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
     corrected = None if corrections is None else read_corrections(corrections)
     environment.check_keras()
-    environment.fix_threads()
+    environment.fix_threads(shards or 1)
     if dtype_policy is not None:
         keras.config.set_dtype_policy(dtype_policy)
     if objects.is_pipeline(name):
@@ -165,6 +195,7 @@ def open_experiment(
         budget=budget,
         dtype_policy=policy,
         data_dir=data_dir,
+        shards=shards,
     )
 
 

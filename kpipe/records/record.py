@@ -181,6 +181,7 @@ class Record:
         search: Of the run of a search's best trial: "folder" and "tuner" of the search, "trial" and
             how many "trials" there were, "objective", its "value", "low" and "high" in the trial,
             and "how" the run got its weights.
+        shards: Number of shards of a batch, by whatever number of devices; 0 for none.
     """
 
     format_version: int = FORMAT_VERSION
@@ -218,6 +219,7 @@ class Record:
     dtype_policy: str | None = None
     callbacks: list[str] | None = None
     search: dict[str, Any] | None = None
+    shards: int = 0
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value}" for key, value in self.overrides.items())

@@ -2,6 +2,7 @@
 
 from .batches import Schedule, training_batches
 from .checkpoint import weights_sha256
+from .devices import Devices
 from .history import History, times_faster
 from .loop import Loop
 from .plan import check_plan, choose_plan, leaf_layers
@@ -10,6 +11,7 @@ from .steps import make_train_function
 from .trainer import Trainer
 
 __all__ = [
+    "Devices",
     "History",
     "Loop",
     "Progress",

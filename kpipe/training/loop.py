@@ -16,10 +16,12 @@ from ..errors import RunError, UserError, first_line
 from . import callbacks as hooks
 from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
+from .devices import Devices
 from .diagnosis import fault_of_steps, fault_of_val, finite
 from .history import History, metrics_of, numbers
 from .optimizing import final_weights, learning_rates
 from .progress import Progress
+from .shards import check_mean, make_sharded_train_function
 from .signals import Flag, flagged
 from .steps import make_test_function, make_train_function
 from .weighting import Weigh
@@ -53,6 +55,7 @@ class Loop:
         checkpoint_seconds: Seconds between commits; more, up to `LONGEST`, if one takes long.
         budget: Seconds of training, or None.
         watched: The model that `callbacks` see; by default `model`, which may be a part of it.
+        devices: Shards and processes, or None; only process 0 has a folder.
     """
 
     def __init__(
@@ -70,10 +73,11 @@ class Loop:
         checkpoint_seconds: float,
         budget: float | None,
         watched: keras.Model | None = None,
+        devices: Devices | None = None,
     ):
         self.model, self.data, self.seed, self.weigh = model, data, seed, weigh
         self.watched = watched or model
-        self.folder, self.budget = folder, budget
+        self.folder, self.budget, self.devices = folder, budget, devices
         self.checkpoint_seconds = checkpoint_seconds
         self.schedule = Schedule(len(data.train), batch_size, stack)
         self.val_batches: tf.data.Dataset | None = None
@@ -92,6 +96,8 @@ class Loop:
         self.train_function: Callable[..., dict] | None = None
         self.test_function: Callable[[Iterator], dict] | None = None
         self.best: list[tf.Variable] = []
+        if folder or devices:
+            self.best = [tf.Variable(weight) for weight in model.get_weights()]
         self.checkpoints = self._open_checkpoints(folder) if folder else None
         self.epoch_seconds = 0.0
         self.commit_seconds = 0.0  # duration of the last commit
@@ -119,6 +125,8 @@ class Loop:
             variable.assign(value)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
+        if self.devices:
+            check_mean(model, self.data.train, self.weigh)
         names = list(numbers(model.get_metrics_result()))
         model.reset_metrics()
         if self.data.val:
@@ -144,15 +152,15 @@ class Loop:
                 "run supports only the one given to compile; to train this model, call Trainer.fit "
                 "without a folder"
             )
-        self.best = [tf.Variable(weight) for weight in model.get_weights()]
-        return Checkpoints(
-            folder / "checkpoints",
-            {
-                "variables": [v.value for v in model.variables + model.optimizer.variables],
-                "metrics": [v.value for v in model.metrics_variables],
-                "best": self.best,
-            },
-        )
+        return Checkpoints(folder / "checkpoints", self._state())
+
+    def _state(self) -> dict[str, list[tf.Variable]]:
+        model = self.model
+        return {
+            "variables": [v.value for v in model.variables + model.optimizer.variables],
+            "metrics": [v.value for v in model.metrics_variables],
+            "best": self.best,
+        }
 
     def run(self, initial_epoch: int, epochs: int) -> History:
         """Trains up to `epochs`, from `initial_epoch` (counted from 0) or from a checkpoint."""
@@ -179,12 +187,17 @@ class Loop:
                 epochs,
                 self.weigh,
             )
-            self.train_function = make_train_function(
-                model, self.schedule.stack, batches.element_spec, self.schedule.full_batch
+            devices, shape = self.devices, (batches.element_spec, self.schedule.full_batch)
+            self.train_function = (
+                make_sharded_train_function(model, devices, *shape)
+                if devices
+                else make_train_function(model, self.schedule.stack, *shape)
             )
             self.committed = time.monotonic()
-            with flagged(self.signal) if self.checkpoints else contextlib.nullcontext():
+            flag = devices.begin() if devices else self.signal
+            with flagged(flag) if self.checkpoints or devices else contextlib.nullcontext():
                 self._run_epochs(iter(batches), epoch, epochs, start)
+            self.signal.number = flag.number
             if self.signal:  # since the last commit
                 raise self.signal.error(history.step)
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -267,7 +280,11 @@ class Loop:
             raise self._not_finite("the loss") from None
         if self.watched.stop_training:
             self.stopping = "callback"
-        elif self.budget and history.seconds + self.epoch_seconds > self.budget:
+        over = bool(self.budget and history.seconds + self.epoch_seconds > self.budget)
+        if self.devices:  # a clock and a signal are of one process: all know of them a step later
+            self.signal.number = self.devices.agreed_signal or None
+            self.devices.stop, over = over, self.devices.agreed_stop
+        if over and not self.stopping:
             self.stopping, self.model.stop_training = "budget", True
 
     def _validate(self) -> dict[str, float]:
@@ -334,11 +351,11 @@ class Loop:
         Args:
             ahead: Seconds until the next call.
         """
-        if not self.checkpoints:
-            return
         if self.signal:
             self._commit()
             raise self.signal.error(self.history.step)
+        if not self.checkpoints:
+            return
         waited = time.monotonic() - self.committed + ahead
         cost = min(LONGEST, COST * self.commit_seconds) if self.checkpoint_seconds else 0.0
         if waited >= max(self.checkpoint_seconds, cost):
@@ -369,6 +386,8 @@ class Loop:
 
     def _restore(self) -> None:
         state = self.checkpoints and self.checkpoints.restore()
+        if self.devices:
+            state = self.devices.share(state, self._state())
         if not state:
             return
         self.history = History(**state["history"])

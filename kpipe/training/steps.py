@@ -14,7 +14,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 from ..errors import UserError
 
 
-def _as_written(function: Callable[..., dict]) -> Callable[..., dict]:
+def as_written(function: Callable[..., dict]) -> Callable[..., dict]:
     """Keeps AutoGraph from rewriting a function, and from warning, as Keras does."""
     return tf.autograph.experimental.do_not_convert(function)
 
@@ -44,14 +44,14 @@ def make_train_function(
 
     def one_step() -> Callable[..., dict]:
         step = _one_step(model, model.train_step)  # with traces of its own
-        return _as_written(lambda *batch: step(*(part[0] for part in batch)))
+        return as_written(lambda *batch: step(*(part[0] for part in batch)))
 
     # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
-    @_as_written
+    @as_written
     def fused_steps(*batch: tf.Tensor) -> dict:
         for i in range(stack):
             logs = model.train_step(tuple(part[i] for part in batch))
-        _forget_custom_gradients()
+        forget_custom_gradients()
         return logs
 
     def trace(is_full: bool) -> Callable[..., dict]:
@@ -73,7 +73,7 @@ def make_train_function(
         if kind not in programs:
             is_fused = steps == stack > 1
             programs[kind] = fused.get_concrete_function(*batch) if is_fused else trace(kind[1])
-        return _run(programs[kind], batch)
+        return run_program(programs[kind], batch)
 
     return train
 
@@ -92,7 +92,7 @@ def make_test_function(
 
     def test(batches: Iterator) -> dict:
         for _, batch in zip(range(model.steps_per_execution), batches, strict=False):
-            logs = _run(program, batch)
+            logs = run_program(program, batch)
         return logs
 
     return test
@@ -101,10 +101,10 @@ def make_test_function(
 def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
     """Wraps `model.train_step` or `test_step`, compiled according to the model's settings."""
 
-    @_as_written
+    @as_written
     def one_step(*batch: tf.Tensor) -> dict:
         logs = step(batch)
-        _forget_custom_gradients()
+        forget_custom_gradients()
         return logs
 
     if model.run_eagerly:
@@ -112,7 +112,7 @@ def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
     return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
 
 
-def _forget_custom_gradients(graph: tf.Graph | None = None) -> None:
+def forget_custom_gradients(graph: tf.Graph | None = None) -> None:
     """Lets TensorFlow free the graph that is being traced, with the model's weights, after use.
 
     TensorFlow registers each custom gradient forever, and with it the graph that contains it;
@@ -134,10 +134,10 @@ def _forget_custom_gradients(graph: tf.Graph | None = None) -> None:
             for attribute in operation.node_def.attr.values():
                 for branch in (attribute.func, *attribute.list.func):
                     if branch.name in functions:
-                        _forget_custom_gradients(functions[branch.name].graph)
+                        forget_custom_gradients(functions[branch.name].graph)
 
 
-def _run(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:
+def run_program(program: Callable[..., dict], batch: Sequence[tf.Tensor]) -> dict:
     try:
         return program(*batch)
     except tf.errors.OpError as error:

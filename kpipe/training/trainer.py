@@ -16,8 +16,9 @@ from ..data import Data, Split
 from ..errors import UserError
 from ..formatting import duration
 from . import callbacks as hooks
-from . import features, weighting
+from . import features, shards, weighting
 from .batches import Schedule
+from .devices import Devices
 from .history import History, times_faster
 from .loop import Loop
 from .optimizing import parts
@@ -200,6 +201,7 @@ class Trainer:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         epochs: int | None = None,
         initial_epoch: int = 0,
+        devices: Devices | None = None,
     ) -> History:
         """Trains the model; afterwards it has the weights of its best epoch.
 
@@ -222,6 +224,8 @@ class Trainer:
                 an `EarlyStopping` that restores weights, because the Trainer does their work.
             epochs: Number of epochs, overrides `self.epochs`.
             initial_epoch: The first epoch, counted from 0.
+            devices: The shards of every batch, and the processes that compute them; None for one
+                undivided step. Only process 0 gets a folder.
 
         Raises:
             RunError: The loss is not finite any more; the message names the examples at fault.
@@ -232,6 +236,9 @@ class Trainer:
         hooks.check(callbacks)
         folder = pathlib.Path(folder) if folder else None
         epochs = epochs or self.epochs
+        if devices:
+            shards.check(model, devices.shards, self.batch_size, plan or "graph")
+            plan = "graph"
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
 
         def loop(part: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
@@ -254,6 +261,7 @@ class Trainer:
                 checkpoint_seconds=self.checkpoint_seconds,
                 budget=budget,
                 watched=model,
+                devices=devices,
             )
 
         if self.cache_features:

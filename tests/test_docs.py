@@ -218,7 +218,7 @@ def exists(words):
         case ["python", "pipelines/run.py", *arguments]:
             assert (ROOT / "pipelines" / "run.py").is_file()
             return cli.main(["run", *arguments]) == 0
-        case ["python", script, *options] if script.startswith("tests/"):
+        case ["python", script, *options] if script.startswith(("tests/", "benchmarks/")):
             text = (ROOT / script).read_text() if (ROOT / script).is_file() else ""
             return bool(text) and all(f'"{word}"' in text for word in options if word[0] == "-")
         case ["make", *targets]:

@@ -63,8 +63,8 @@ def trials(out):
 @pytest.mark.parametrize(
     "tuner",
     [
-        # A tuner as random is, with another oracle.
-        pytest.param(name, marks=[pytest.mark.slow] * (name == "bayesian"))
+        # The others differ by their oracle alone, see test_tuning.py.
+        pytest.param(name, marks=[pytest.mark.slow] * (name != "random"))
         for name in TUNERS
         if name != "hyperband"
     ],

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from scipy import stats
@@ -19,6 +20,7 @@ from scipy import stats
 import kpipe
 from kpipe import cli, comparing, files, report
 from kpipe.errors import RunError, UserError, WriteError
+from kpipe.experiments.running import open_experiment
 from kpipe.figures import comparison as figures
 from kpipe.measures import comparing as measures
 from kpipe.records import Cell, DataRecord, Record, Run
@@ -382,6 +384,37 @@ def test_finished_runs_are_compared_in_a_folder_that_no_other_comparison_has(
     capsys.readouterr()
     assert cli.main(["compare", "a", "c", "--out", "a"]) == 2
     assert "a exists and is not a comparison of these runs" in capsys.readouterr().err
+
+
+def build(hp):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+    model.compile(kpipe.optimizers.from_hyperparameters(hp, "sgd", learning_rate=0.1), "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"optimizer": "sgd_momentum,adam", "momentum": "0.8"}, ["sgd_momentum", "adam"]),
+        (
+            {"optimizer": "adam,sgd_momentum", "momentum": "0.7,0.8"},
+            ["adam", "sgd_momentum, momentum=0.7", "sgd_momentum, momentum=0.8"],
+        ),
+    ],
+)
+def test_a_key_without_effect_is_left_out_of_a_cell(given, names):
+    pipeline = {
+        "task": "classification",
+        "load_data": lambda hp: kpipe.datasets.truth_table("and"),
+        "build_model": build,
+        "build_trainer": lambda hp: kpipe.Trainer(),
+    }
+    opened = open_experiment(pipeline, given, data="auto", data_dir=None, seed=0, several=True)
+    cells, trials = comparing._cells(opened, given, 1)
+    assert [cell.name for cell in cells] == [f"optimizer={name}" for name in names]
+    keys = {trial.cell.name: trial.experiment.settings.overrides for trial in trials}
+    assert keys["optimizer=adam"] == {"optimizer": "adam"}
+    assert {"optimizer": "sgd_momentum", "momentum": 0.8} in keys.values()
 
 
 def test_mistakes_are_told_before_anything_is_trained(finished_run, tmp_path):

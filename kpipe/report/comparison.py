@@ -186,7 +186,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
     path = folder / "comparison.html"
     first = comparison.runs[0][2].record
     names = dict.fromkeys(run.name for _, _, run in comparison.runs)
-    keys = ", ".join(comparison.cells[0].keys)
+    keys = ", ".join(dict.fromkeys(key for cell in comparison.cells for key in cell.keys))
     title = f"{', '.join(names)}: comparison" + (f" of {keys}" if keys else " over seeds")
     head, rows = comparison_table(comparison)
     lines = comparison_lines(comparison)

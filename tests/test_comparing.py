@@ -115,7 +115,7 @@ def make_run(seed=0, accuracy=0.9, *, metric="accuracy", right=None, n=200, fold
         headline=metric,
         overrides=overrides,
         hyperparameters={"optimizer": "sgd", "width": 8, **keys},
-        trainer={"epochs": 3, "monitor": "val_loss"},
+        trainer={"epochs": keys.get("epochs", 3), "monitor": "val_loss"},
         seed=seed,
         training_sha256="c0de",
         data=DataRecord(name="blobs", kind="own", label_names=("a", "b")),
@@ -286,6 +286,12 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     lines = report.comparison_rows(found, tmp_path)
     assert [line["seed"] for line in lines] == [0, 1, 2, 0, 1, 2, 0, 1]
     assert lines[-1] == {"width": 99, "seed": 1, "error": "loss is <NaN>"}
+
+
+def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):
+    found = compare(make_run(epochs=9), make_run(epochs=20))
+    rows = report.comparison_rows(found, tmp_path)
+    assert [(row["epochs"], row["epochs_trained"]) for row in rows] == [(9, 3), (20, 3)]
 
 
 def test_figures_show_every_seed_and_have_colours_for_the_best():

@@ -168,7 +168,7 @@ def comparison_rows(comparison: Comparison, place: pathlib.Path) -> list[dict[st
                 "seed": seed,
                 **{name: entry.get("value") for name, entry in run.metrics.items()},
                 "parameters": run.record.model.parameters if run.record.model else None,
-                "epochs": len(times),
+                "epochs_trained": len(times),  # `epochs` can be a key
                 "seconds_per_epoch": statistics.median(times) if times else None,
                 "seconds": run.record.times.get("train"),
                 "seconds_to_value": comparison.time_to(run),

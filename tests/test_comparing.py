@@ -236,6 +236,17 @@ def test_an_error_that_falls_is_better():
     assert said.startswith("width=16 is better than width=8: MAE -0.9667 [-1.1")
 
 
+def test_the_best_mean_is_not_called_better_than_what_is_better_by_what_is_tested():
+    runs = [make_run(0, 0.9 - i / 100, metric="r2", width=i) for i in range(3)]
+    for run, error in zip(runs, (3.0, 1.0, 4.0), strict=True):
+        run._predictions = {"index": np.arange(200), "label": np.zeros(200)}
+        run._predictions["value"] = error + np.linspace(0, 0.1 * error, 200)
+    lead, turned, better, *_ = report.comparison_lines(compare(*runs))
+    assert lead == "width=0 has the best mean, but width=1 is better by what is tested, see below."
+    assert turned.startswith("width=1 is better than width=0: MAE -2.1000 [-2.1")
+    assert better.startswith("width=0 is better than width=2: MAE -1.0500 [-1.0")
+
+
 @pytest.mark.parametrize(
     ("up", "metrics"),
     [(True, "val_accuracy val_auc psnr r2"), (False, "val_loss val_mean_absolute_error bound mae")],

@@ -190,7 +190,7 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
     if not beside and len(ours) == len(theirs) == 1:  # two networks, whatever their seeds
         beside = [(next(iter(ours)), next(iter(theirs)))]
     pair = Pair(
-        first=i, second=j, seeds=common, metric=metric, test=None, kind=NOT_TESTED, reason=""
+        first=i, second=j, seeds=common, metric=metric, rises=comparison.rises, kind=NOT_TESTED
     )
     if not beside:
         pair.reason = "they have no seed in common"
@@ -212,6 +212,7 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
     elif pair.within:
         pair.test, pair.kind = _in_every_seed(list(pair.within.values())), WITHIN_SEEDS
         pair.metric = of_examples
+        pair.rises = comparison.rises if of_examples == metric else rises(of_examples)
     else:
         pair.test = over
         pair.reason = f"{formatting.words(metric)} has no value per example; three seeds are tested"

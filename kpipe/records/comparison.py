@@ -73,8 +73,9 @@ class Pair:
         second: Number of the other.
         seeds: The seeds that both have.
         metric: What is compared: the metric of the comparison, or what its test examples have.
-        test: The difference and the test that the verdict is based on.
+        rises: Whether more of `metric` is better.
         kind: "over seeds", "within seeds" or "not tested".
+        test: The difference and the test that the verdict is based on.
         within: The test on the test examples of each seed.
         corrected: p after Holm's correction; None if it was not tested.
         reason: Why it was not tested.
@@ -84,8 +85,9 @@ class Pair:
     second: int
     seeds: list[int]
     metric: str
-    test: measures.Paired | None
+    rises: bool
     kind: str
+    test: measures.Paired | None = None
     within: dict[int, measures.Paired] = dataclasses.field(default_factory=dict)
     corrected: float | None = None
     reason: str = ""
@@ -94,6 +96,11 @@ class Pair:
     def differ(self) -> bool:
         """Whether the two can be told apart, at 5 % for all pairs together."""
         return self.corrected is not None and self.corrected < 1 - CONFIDENCE
+
+    @property
+    def turned(self) -> bool:
+        """Whether the second is better by what is tested: another metric, or common seeds."""
+        return self.differ and self.test is not None and (self.test.value > 0) != self.rises
 
 
 @dataclasses.dataclass(kw_only=True)

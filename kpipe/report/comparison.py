@@ -13,7 +13,6 @@ from .. import files, formatting
 from ..figures import comparison as figures
 from ..figures import style as figure_style
 from ..records import Cell, Comparison, Pair, Record
-from ..records.comparing import rises
 from ..records.comparison import NOT_TESTED, OVER_SEEDS
 from . import style
 from .tables import Section, code, escape, section, section_of, table, text
@@ -92,6 +91,11 @@ def _lead(comparison: Comparison) -> list[str]:
         return []
     best = comparison.cells[ranked[0]].name
     of_best = [pair for pair in comparison.pairs if pair.first == ranked[0]]
+    if turned := [comparison.cells[pair.second].name for pair in of_best if pair.turned]:
+        better = (
+            f"{'; '.join(turned)} {'are' if len(turned) > 1 else 'is'} better by what is tested"
+        )
+        return [f"{best} has the best mean, but {better}, see below."]
     same = [comparison.cells[pair.second].name for pair in of_best if not pair.differ]
     if not same:
         return [f"{best} is better than all others."]
@@ -111,8 +115,7 @@ def sentence(comparison: Comparison, pair: Pair) -> str:
         reason = pair.reason or "the difference is not finite"
         return f"{first.name} and {second.name} are not tested: {reason} ({values})."
     change = {"value": test.value, "low": test.low, "high": test.high}
-    up = comparison.rises if metric == comparison.metric else rises(metric)
-    if pair.differ and (test.value > 0) != up:  # the better one by what is tested
+    if pair.turned:
         first, second = second, first
         change = {"value": -test.value, "low": _minus(test.high), "high": _minus(test.low)}
     where = _where(pair)

@@ -211,6 +211,15 @@ def test_two_seeds_must_both_show_the_difference():
     assert turned.notes == ["Two seeds are too few for a test over seeds: --seeds 3."]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [((0,), "Seed noise is unknown of two that have one seed"), ((0, 1), "Two seeds are too few")],
+)
+def test_fewer_seeds_of_one_cell_are_said(seeds, said):
+    found = compare(*map(make_run, range(3)), *(make_run(s, 0.8, width=16) for s in seeds))
+    assert found.pairs[0].kind == "within seeds" and found.notes[0].startswith(said)
+
+
 def test_other_test_examples_are_compared_by_their_values_only():
     runs = [make_run(s, 0.9) for s in range(3)]
     runs += [make_run(s, 0.5, width=16, n=100) for s in range(3)]

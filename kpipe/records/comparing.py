@@ -254,7 +254,12 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
     most = max(len(cell.runs) for cell in comparison.cells)
     if most == 1:
         notes.append("Seed noise is unknown: each has one seed; --seeds 3 measures it.")
-    elif most < measures.FEWEST:
+    elif any(len(pair.within) == 1 and pair.kind == WITHIN_SEEDS for pair in comparison.pairs):
+        notes.append(
+            "Seed noise is unknown of two that have one seed in common: they are tested with that "
+            "seed alone."
+        )
+    elif most < measures.FEWEST or any(pair.kind == WITHIN_SEEDS for pair in comparison.pairs):
         notes.append("Two seeds are too few for a test over seeds: --seeds 3.")
     for cell in comparison.cells:
         for reason in dict.fromkeys(cell.failed.values()):

@@ -146,9 +146,26 @@ def test_runs_are_grouped_by_what_differs_except_the_seed():
     names = ["optimizer=sgd, width=8", "optimizer=adam, width=8", "optimizer=sgd, width=16"]
     assert [cell.name for cell in cells] == names
     assert list(cells[0].runs) == [0, 1]
-    edited = make_run(0)
-    edited.record.training_sha256 = "0ther"
-    assert [c.name for c in records.group([make_run(0), edited])] == ["code=c0de", "code=0ther"]
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"training_sha256": "0ther"}, ["code=c0de", "code=0ther"]),
+        ({"dtype_policy": "mixed_float16"}, ["dtype_policy=float32", "dtype_policy=mixed_float16"]),
+        ({"callbacks": ["Mine"]}, ["callbacks=[]", "callbacks=['Mine']"]),
+        ({"data.fingerprint": "ab" * 32}, ["data=", "data=abababab"]),
+        ({"versions": {"keras": "9.9"}}, ["all runs"]),
+    ],
+)
+def test_runs_of_other_code_or_data_are_no_seeds_of_the_same_cell(change, names):
+    other = make_run(1)
+    for path, value in change.items():
+        target, _, name = path.rpartition(".")
+        setattr(other.record.data if target else other.record, name, value)
+    found = compare(make_run(0), other)
+    assert [cell.name for cell in found.cells] == names
+    assert ("Versions differ: keras 9.9." in found.notes) == ("versions" in change)
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_difference():

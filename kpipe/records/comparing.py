@@ -38,7 +38,7 @@ def group(runs: Sequence[Run]) -> list[Cell]:
     """Groups runs into cells by what differs except the seed.
 
     Cells are named by the settings that were given, if these tell them apart; else by all settings,
-    or by the plan, the budget and the code.
+    or by the plan, the budget, the code and the data.
 
     Raises:
         UserError: Two runs differ in nothing, or their data differ.
@@ -64,8 +64,11 @@ def _settings(record: Record) -> dict[str, Any]:
     about = {"pipeline": record.pipeline, "budget": record.budget, "plan": record.plan}
     about["corrections"] = record.origin.get("corrections")
     about["continued_from"] = (record.continued_from or {}).get("epochs")
+    about["dtype_policy"] = record.dtype_policy or "float32"  # None in older records
+    about["callbacks"], about["contents"] = record.callbacks or [], record.contents
     # An edited figure makes no other network.
     about["code"] = (record.training_sha256 or record.code_sha256)[:8]
+    about["data"] = (record.data.fingerprint or "")[:8]
     return {**about, **record.hyperparameters, **record.trainer}
 
 
@@ -73,8 +76,13 @@ def _names(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Returns the settings that name each cell, as few as tell all of them apart."""
     whole = [_settings(record) for record in records]
     given = {key for record in records for key in record.overrides}
-    of_run = {"pipeline", "budget", "corrections", "continued_from"}
-    levels = [given | of_run, {k for s in whole for k in s} - {"plan", "code"}, set().union(*whole)]
+    of_run = {"pipeline", "budget", "corrections", "continued_from", "dtype_policy"}
+    of_files = {"code", "contents", "data"}
+    levels = [
+        given | of_run,
+        {k for s in whole for k in s} - {"plan", *of_files},
+        set().union(*whole),
+    ]
     for keys in levels:
         ordered = [key for key in dict.fromkeys(k for s in whole for k in s) if key in keys]
         differing = [k for k in ordered if len({_text(s.get(k)) for s in whole}) > 1]
@@ -272,6 +280,11 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
         if cell.runs:
             words = formatting.words(comparison.metric)
             notes.append(f"{cell.name} has no value of {words}.")
+    names = dict.fromkeys(name for run in runs for name in run.record.versions)
+    found = {k: dict.fromkeys(run.record.versions.get(k) for run in runs) for k in names}
+    changed = [f"{k} {', '.join(filter(None, v))}" for k, v in found.items() if len(v) > 1]
+    if changed:
+        notes.append(f"Versions differ: {'; '.join(changed)}.")
     if len({_text(_speed(run.record.machine)) for run in runs}) > 1:
         notes.append("Seconds were measured on different machines, or with other threads.")
     return notes

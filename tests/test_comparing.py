@@ -294,6 +294,15 @@ def test_the_time_to_a_value_is_that_of_the_first_epoch_that_reaches_it():
     assert not compare(make_run(), bare).curve
 
 
+def test_the_duration_of_an_epoch_is_not_that_of_the_first_which_compiles(tmp_path):
+    run = make_run()
+    run.history["seconds"] = [9.0, 2.0, 3.0]
+    found = compare(run, make_run(1))
+    assert [row["seconds_per_epoch"] for row in report.comparison_rows(found, tmp_path)] == [2.5, 2]
+    assert found.cells[0].epoch_seconds == 2.25
+    assert found.time_to(run) == 14  # but that of the training is whole
+
+
 def test_of_many_pairs_the_terminal_has_those_of_the_best():
     found = compare(*(make_run(0, 0.9 - 0.02 * i, width=i) for i in range(6)))
     assert len(found.pairs) == 15

@@ -59,9 +59,18 @@ class Cell:
 
     @property
     def epoch_seconds(self) -> float | None:
-        """The median duration of an epoch, with its validation."""
-        every = [s for run in self.runs.values() for s in run.history.get("seconds", ()) if s]
+        """The median over runs of `epoch_seconds`."""
+        every = [s for run in self.runs.values() if (s := epoch_seconds(run)) is not None]
         return float(np.median(every)) if every else None
+
+
+def epoch_seconds(run: Run) -> float | None:
+    """Returns the median duration of an epoch and its validation.
+
+    The first, which compiles, is left out if there are others.
+    """
+    every = [s for s in run.history.get("seconds", ()) if s]
+    return float(np.median(every[1:] or every)) if every else None
 
 
 @dataclasses.dataclass(kw_only=True)

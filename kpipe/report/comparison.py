@@ -13,7 +13,7 @@ from .. import files, formatting
 from ..figures import comparison as figures
 from ..figures import style as figure_style
 from ..records import Cell, Comparison, Pair, Record
-from ..records.comparison import NOT_TESTED, OVER_SEEDS
+from ..records.comparison import NOT_TESTED, OVER_SEEDS, epoch_seconds
 from . import style
 from .tables import Section, code, escape, section, section_of, table, text
 
@@ -164,15 +164,14 @@ def comparison_rows(comparison: Comparison, place: pathlib.Path) -> list[dict[st
     """
     rows = []
     for i, seed, run in comparison.runs:
-        times = run.history.get("seconds", ())
         rows.append(
             {
                 **comparison.cells[i].keys,
                 "seed": seed,
                 **{name: entry.get("value") for name, entry in run.metrics.items()},
                 "parameters": run.record.model.parameters if run.record.model else None,
-                "epochs_trained": len(times),  # `epochs` can be a key
-                "seconds_per_epoch": statistics.median(times) if times else None,
+                "epochs_trained": len(run.history.get("epoch", ())),  # `epochs` can be a key
+                "seconds_per_epoch": epoch_seconds(run),
                 "seconds": run.record.times.get("train"),
                 "seconds_to_value": comparison.time_to(run),
                 "folder": os.path.relpath(run.folder, place),

@@ -294,6 +294,17 @@ def test_the_time_to_a_value_is_that_of_the_first_epoch_that_reaches_it():
     assert not compare(make_run(), bare).curve
 
 
+@pytest.mark.parametrize(
+    ("key", "column", "said"),
+    [("beta", "val_loss", True), ("beta", "val_accuracy", False), ("width", "val_loss", False)],
+)
+def test_times_to_a_value_of_another_loss_are_said_to_say_nothing(key, column, said):
+    runs = [make_run(**{key: 1}), make_run(**{key: 4})]
+    for run in runs:
+        run.history[column] = run.history.pop("val_accuracy")
+    assert any(f"The loss depends on {key}: its" in n for n in compare(*runs).notes) == said
+
+
 def test_the_duration_of_an_epoch_is_not_that_of_the_first_which_compiles(tmp_path):
     run = make_run()
     run.history["seconds"] = [9.0, 2.0, 3.0]

@@ -22,6 +22,9 @@ _FALLING = set(
     "nats nll reconstruction rmse".split()
 )
 
+# Keys on which a loss depends, so that its curves cannot be compared.
+_OF_LOSS = set("beta gamma l1 l2 loss pipeline regularizer".split())
+
 
 def rises(metric: str, record: Record | None = None) -> bool:
     """Whether more of a metric is better: as its target or the Trainer says, else by its name."""
@@ -280,6 +283,13 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
         if cell.runs:
             words = formatting.words(comparison.metric)
             notes.append(f"{cell.name} has no value of {words}.")
+    varied = dict.fromkeys(key for cell in comparison.cells for key in cell.keys)
+    other = [key for key in varied if key in _OF_LOSS]
+    if comparison.curve.endswith("loss") and other:
+        notes.append(
+            f"The loss depends on {', '.join(other)}: its curves, and times to a value of it, cannot "
+            "be compared between cells."
+        )
     names = dict.fromkeys(name for run in runs for name in run.record.versions)
     found = {k: dict.fromkeys(run.record.versions.get(k) for run in runs) for k in names}
     changed = [f"{k} {', '.join(filter(None, v))}" for k, v in found.items() if len(v) > 1]

@@ -287,8 +287,8 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
     other = [key for key in varied if key in _OF_LOSS]
     if comparison.curve.endswith("loss") and other:
         notes.append(
-            f"The loss depends on {', '.join(other)}: its curves, and times to a value of it, cannot "
-            "be compared between cells."
+            f"The loss depends on {', '.join(other)}: its curves, and times to a value of it, are "
+            "no comparison."
         )
     names = dict.fromkeys(name for run in runs for name in run.record.versions)
     found = {k: dict.fromkeys(run.record.versions.get(k) for run in runs) for k in names}

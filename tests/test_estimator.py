@@ -45,10 +45,10 @@ def test_classes_can_be_words_and_a_fit_can_be_pickled(points, untrained):
     assert isinstance(estimator, keras.wrappers.SKLearnClassifier)
     assert estimator.classes_.tolist() == ["no", "yes"] and estimator.history_ == {"epoch": [1]}
     probabilities = estimator.predict_proba(inputs)
-    assert (estimator.predict(inputs) == estimator.classes_[probabilities.argmax(axis=1)]).all()
-    assert estimator.score(inputs, words) == np.mean(estimator.predict(inputs) == words)
     assert not estimator.model_.compiled  # whose own loss could not be pickled
-    assert (pickle.loads(pickle.dumps(estimator)).predict_proba(inputs) == probabilities).all()
+    predicted = pickle.loads(pickle.dumps(estimator)).predict(inputs)
+    assert (predicted == estimator.classes_[probabilities.argmax(axis=1)]).all()
+    assert estimator.score(inputs, words) == np.mean(predicted == words)
 
 
 def test_a_grid_over_keys_is_searched_by_cross_validation(points, untrained, monkeypatch):
@@ -68,12 +68,11 @@ def test_a_grid_over_keys_is_searched_by_cross_validation(points, untrained, mon
 
 def test_training_and_the_part_for_validation_are_those_of_the_pipeline(untrained):
     inputs, values = np.random.default_rng(0).normal(size=(100, 10)), np.arange(100.0)
-    given = {"validation_fraction": 0.5, "retrain": True}
-    for keys in ({}, given, {"validation_fraction": 0}):
+    for keys in ({"retrain": True}, {"validation_fraction": 0}):
         estimator = kpipe.as_sklearn("diabetes_mlp", num_layers=0, **keys).fit(inputs, values)
     trained = [(d.examples.get("val", 0), t.patience, t.epochs) for t, _, d in untrained]
-    assert trained == [(20, 30, 300), (50, 30, 300), (0, 0, 7), (0, 0, 300)]
-    assert len(untrained[2][2].train) == 100  # trained again on both, to the best epoch
+    assert trained == [(20, 30, 300), (0, 0, 7), (0, 0, 300)]
+    assert len(untrained[1][2].train) == 100  # trained again on both, to the best epoch
     assert isinstance(estimator, keras.wrappers.SKLearnRegressor)
     ((_, model, _),) = untrained[-1:]
     scaled = model.predict(inputs.astype(np.float32), verbose=0)["value"][:, 0]

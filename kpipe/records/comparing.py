@@ -64,7 +64,11 @@ def group(runs: Sequence[Run]) -> list[Cell]:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    about = {"pipeline": record.pipeline, "budget": record.budget, "plan": record.plan}
+    about: dict[str, Any] = {
+        "pipeline": record.pipeline,
+        "budget": record.budget,
+        "plan": record.plan,
+    }
     about["corrections"] = record.origin.get("corrections")
     about["continued_from"] = (record.continued_from or {}).get("epochs")
     about["dtype_policy"] = record.dtype_policy or "float32"  # None in older records

@@ -312,6 +312,8 @@ def test_the_duration_of_an_epoch_is_not_that_of_the_first_which_compiles(tmp_pa
     assert [row["seconds_per_epoch"] for row in report.comparison_rows(found, tmp_path)] == [2.5, 2]
     assert found.cells[0].epoch_seconds == 2.25
     assert found.time_to(run) == 14  # but that of the training is whole
+    run.history["seconds"] = [None, 2.0, 3.0]
+    assert found.time_to(run) is None and report.comparison_rows(found, tmp_path)
 
 
 def test_of_many_pairs_the_terminal_has_those_of_the_best():

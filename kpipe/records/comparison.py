@@ -159,7 +159,7 @@ class Comparison:
     def time_to(self, run: Run) -> float | None:
         """Returns the seconds of training until the curve reached the threshold; None if never."""
         values, seconds = run.history.get(self.curve), run.history.get("seconds")
-        if self.threshold is None or not values or not seconds:
+        if self.threshold is None or not values or not seconds or None in seconds:
             return None
         sign = 1 if self.curve_rises else -1
         reached = [

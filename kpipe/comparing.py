@@ -15,10 +15,11 @@ from .experiments import catalogue, keys, objects
 from .experiments.describing import check_same, new_record
 from .experiments.experiment import Experiment
 from .experiments.folders import run_folder
-from .experiments.running import open_experiment, run
+from .experiments.running import open_experiment, run, vary
 from .experiments.session import own_session
 from .records import Cell, Comparison, Run, open_run, read_record
 from .records import comparing as records
+from .tuning.space import active, make_space, overrides_of
 
 COMPARISON = "comparison.json"
 
@@ -135,7 +136,7 @@ def compare(
     if parallel:  # a worker may be elsewhere
         options |= {"out": place.absolute(), "data_dir": data_dir and os.path.abspath(data_dir)}
         name = _absolute(name)
-    cells, trials = _cells(experiment, overrides, count, options)
+    cells, trials = _cells(experiment, overrides, count)
     command = environment.command()
     with files.lock(folder, wait=False):
         _begin(folder, experiment, command)
@@ -181,42 +182,33 @@ def _absolute(name: Any) -> Any:
 
 
 def _cells(
-    experiment: Experiment, overrides: Mapping[str, object], count: int, options: Mapping[str, Any]
+    experiment: Experiment, overrides: Mapping[str, object], count: int
 ) -> tuple[list[Cell], list[_Trial]]:
     """Returns the cells, and a trial for each of them with each seed: all with one seed first."""
-    choices = experiment.settings.choices
+    choices, distinct = experiment.settings.choices, [dict[str, Any]()]
     ordered = {key: list(dict.fromkeys(choices[key])) for key in overrides if key in choices}
-    cells = [
-        Cell(keys=dict(zip(ordered, values, strict=True)))
-        for values in itertools.product(*ordered.values())
-    ]
+    fixed = {key: value for key, value in overrides.items() if key not in choices}
+    if ordered:
+        space = make_space(experiment, overrides, ())
+        combined = itertools.product(*ordered.values())
+        every = [active(space, dict(zip(ordered, values, strict=True))) for values in combined]
+        # Without keys that have no effect, such as the momentum of another optimizer.
+        distinct = [keys for i, keys in enumerate(every) if keys not in every[:i]]
+    cells = [Cell(keys={k: some[k] for k in ordered if k in some}) for some in distinct]
     seeds, experiments, trials = range(experiment.seed, experiment.seed + count), {}, []
     numbered = itertools.product(seeds, enumerate(cells))
     for number, (seed, (i, cell)) in enumerate(numbered, start=1):
         named = f"{cell.name}, " if cell.keys else ""
         place = f"{number} of {len(seeds) * len(cells)}: {named}seed {seed}"
-        trials.append(trial := _Trial(cell, {**overrides, **cell.keys}, seed, place))
+        given = overrides_of(space, fixed, cell.keys) if ordered else fixed
+        trials.append(trial := _Trial(cell, given, seed, place))
         try:
             if i not in experiments:
-                experiments[i] = _of_cell(experiment, trial.given, options)
+                experiments[i] = vary(experiment, given, seed)
             trial.experiment = dataclasses.replace(experiments[i], seed=seed)
         except UserError as error:
             _note(trial, error)
     return cells, trials
-
-
-def _of_cell(
-    experiment: Experiment, given: Mapping[str, object], options: Mapping[str, Any]
-) -> Experiment:
-    """Returns the experiment of a cell, whose keys can choose other data.
-
-    Raises:
-        UserError: Its keys do not fit together.
-    """
-    sample = experiment.source.kind == "sample"
-    settings = keys.resolve(experiment.module, given, sample=sample)
-    source = settings.dataset.find(options["data"], options["data_dir"])
-    return dataclasses.replace(experiment, settings=settings, source=source)
 
 
 def _begin(folder: pathlib.Path, experiment: Experiment, command: str) -> None:

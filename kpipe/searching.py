@@ -25,7 +25,7 @@ from .tuning.driver import Driver
 from .tuning.options import TUNERS, Options, objective_of
 from .tuning.oracles import ADAPTIVE, make_oracle
 from .tuning.refit import Refit, about, result
-from .tuning.space import make_space, ranges, scales, size, without_effect
+from .tuning.space import make_space, overrides_of, ranges, scales, size
 from .tuning.trials import Part
 
 __all__ = ["TUNERS", "search"]
@@ -279,11 +279,7 @@ class _Search:
 
     def _overrides(self, values: Mapping[str, object]) -> dict[str, Any]:
         """Returns all overrides of a trial with these values of the searched keys."""
-        idle = without_effect(self.space, values)  # such as the momentum of another optimizer
-        given = {k: v for k, v in self.fixed.items() if k not in idle} | dict(values)
-        # A schedule takes the place of the pipeline's reduce-on-plateau.
-        schedule = values.get("schedule", "constant")
-        return given if schedule == "constant" else {"reduce_lr_patience": 0, **given}
+        return overrides_of(self.space, self.fixed, values)
 
     def _write_page(self) -> None:
         """Writes tables and page, unless that was just done: a trial may take a second."""

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from scipy import stats
@@ -19,6 +20,7 @@ from scipy import stats
 import kpipe
 from kpipe import cli, comparing, files, report
 from kpipe.errors import RunError, UserError, WriteError
+from kpipe.experiments.running import open_experiment
 from kpipe.figures import comparison as figures
 from kpipe.measures import comparing as measures
 from kpipe.records import Cell, DataRecord, Record, Run
@@ -70,7 +72,7 @@ def test_what_has_no_spread_is_tested_without_warnings():
             assert measures.mcnemar(same, same)[:4] == (0, 0, 0, 1)
         assert measures.paired_seeds([0.5] * 3, [0.5] * 3)[:4] == (0, 0, 0, 1)
         test = measures.paired_seeds([0.8, 0.9, 0.7], [0.7, 0.8, 0.6])  # 0.1, but for rounding
-        assert (test.p, test.name) == (0.25, "sign test")
+        assert test[1:4] == (None, None, 0.25) and test.name == "sign test"
         infinite = np.array([np.inf, 1.0])
         assert measures.paired_examples(infinite, infinite).p is None
         assert measures.paired_examples(np.ones(1), np.zeros(1)).p is None
@@ -113,7 +115,7 @@ def make_run(seed=0, accuracy=0.9, *, metric="accuracy", right=None, n=200, fold
         headline=metric,
         overrides=overrides,
         hyperparameters={"optimizer": "sgd", "width": 8, **keys},
-        trainer={"epochs": 3, "monitor": "val_loss"},
+        trainer={"epochs": keys.get("epochs", 3), "monitor": "val_loss"},
         seed=seed,
         training_sha256="c0de",
         data=DataRecord(name="blobs", kind="own", label_names=("a", "b")),
@@ -144,9 +146,26 @@ def test_runs_are_grouped_by_what_differs_except_the_seed():
     names = ["optimizer=sgd, width=8", "optimizer=adam, width=8", "optimizer=sgd, width=16"]
     assert [cell.name for cell in cells] == names
     assert list(cells[0].runs) == [0, 1]
-    edited = make_run(0)
-    edited.record.training_sha256 = "0ther"
-    assert [c.name for c in records.group([make_run(0), edited])] == ["code=c0de", "code=0ther"]
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"training_sha256": "0ther"}, ["code=c0de", "code=0ther"]),
+        ({"dtype_policy": "mixed_float16"}, ["dtype_policy=float32", "dtype_policy=mixed_float16"]),
+        ({"callbacks": ["Mine"]}, ["callbacks=[]", "callbacks=['Mine']"]),
+        ({"data.fingerprint": "ab" * 32}, ["data=", "data=abababab"]),
+        ({"versions": {"keras": "9.9"}}, ["all runs"]),
+    ],
+)
+def test_runs_of_other_code_or_data_are_no_seeds_of_the_same_cell(change, names):
+    other = make_run(1)
+    for path, value in change.items():
+        target, _, name = path.rpartition(".")
+        setattr(other.record.data if target else other.record, name, value)
+    found = compare(make_run(0), other)
+    assert [cell.name for cell in found.cells] == names
+    assert ("Versions differ: keras 9.9." in found.notes) == ("versions" in change)
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_difference():
@@ -209,6 +228,15 @@ def test_two_seeds_must_both_show_the_difference():
     assert turned.notes == ["Two seeds are too few for a test over seeds: --seeds 3."]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [((0,), "Seed noise is unknown of two that have one seed"), ((0, 1), "Two seeds are too few")],
+)
+def test_fewer_seeds_of_one_cell_are_said(seeds, said):
+    found = compare(*map(make_run, range(3)), *(make_run(s, 0.8, width=16) for s in seeds))
+    assert found.pairs[0].kind == "within seeds" and found.notes[0].startswith(said)
+
+
 def test_other_test_examples_are_compared_by_their_values_only():
     runs = [make_run(s, 0.9) for s in range(3)]
     runs += [make_run(s, 0.5, width=16, n=100) for s in range(3)]
@@ -234,6 +262,17 @@ def test_an_error_that_falls_is_better():
     assert said.startswith("width=16 is better than width=8: MAE -0.9667 [-1.1")
 
 
+def test_the_best_mean_is_not_called_better_than_what_is_better_by_what_is_tested():
+    runs = [make_run(0, 0.9 - i / 100, metric="r2", width=i) for i in range(3)]
+    for run, error in zip(runs, (3.0, 1.0, 4.0), strict=True):
+        run._predictions = {"index": np.arange(200), "label": np.zeros(200)}
+        run._predictions["value"] = error + np.linspace(0, 0.1 * error, 200)
+    lead, turned, better, *_ = report.comparison_lines(compare(*runs))
+    assert lead == "width=0 has the best mean, but width=1 is better by what is tested, see below."
+    assert turned.startswith("width=1 is better than width=0: MAE -2.1000 [-2.1")
+    assert better.startswith("width=0 is better than width=2: MAE -1.0500 [-1.0")
+
+
 @pytest.mark.parametrize(
     ("up", "metrics"),
     [(True, "val_accuracy val_auc psnr r2"), (False, "val_loss val_mean_absolute_error bound mae")],
@@ -253,6 +292,28 @@ def test_the_time_to_a_value_is_that_of_the_first_epoch_that_reaches_it():
     with pytest.raises(UserError, match=r"--to 0\.6: these runs have no curve in common"):
         compare(make_run(), bare, to=0.6)
     assert not compare(make_run(), bare).curve
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "said"),
+    [("beta", "val_loss", True), ("beta", "val_accuracy", False), ("width", "val_loss", False)],
+)
+def test_times_to_a_value_of_another_loss_are_said_to_say_nothing(key, column, said):
+    runs = [make_run(**{key: 1}), make_run(**{key: 4})]
+    for run in runs:
+        run.history[column] = run.history.pop("val_accuracy")
+    assert any(f"The loss depends on {key}: its" in n for n in compare(*runs).notes) == said
+
+
+def test_the_duration_of_an_epoch_is_not_that_of_the_first_which_compiles(tmp_path):
+    run = make_run()
+    run.history["seconds"] = [9.0, 2.0, 3.0]
+    found = compare(run, make_run(1))
+    assert [row["seconds_per_epoch"] for row in report.comparison_rows(found, tmp_path)] == [2.5, 2]
+    assert found.cells[0].epoch_seconds == 2.25
+    assert found.time_to(run) == 14  # but that of the training is whole
+    run.history["seconds"] = [None, 2.0, 3.0]
+    assert found.time_to(run) is None and report.comparison_rows(found, tmp_path)
 
 
 def test_of_many_pairs_the_terminal_has_those_of_the_best():
@@ -284,6 +345,12 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     lines = report.comparison_rows(found, tmp_path)
     assert [line["seed"] for line in lines] == [0, 1, 2, 0, 1, 2, 0, 1]
     assert lines[-1] == {"width": 99, "seed": 1, "error": "loss is <NaN>"}
+
+
+def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):
+    found = compare(make_run(epochs=9), make_run(epochs=20))
+    rows = report.comparison_rows(found, tmp_path)
+    assert [(row["epochs"], row["epochs_trained"]) for row in rows] == [(9, 3), (20, 3)]
 
 
 def test_figures_show_every_seed_and_have_colours_for_the_best():
@@ -382,6 +449,37 @@ def test_finished_runs_are_compared_in_a_folder_that_no_other_comparison_has(
     capsys.readouterr()
     assert cli.main(["compare", "a", "c", "--out", "a"]) == 2
     assert "a exists and is not a comparison of these runs" in capsys.readouterr().err
+
+
+def build(hp):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+    model.compile(kpipe.optimizers.from_hyperparameters(hp, "sgd", learning_rate=0.1), "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"optimizer": "sgd_momentum,adam", "momentum": "0.8"}, ["sgd_momentum", "adam"]),
+        (
+            {"optimizer": "adam,sgd_momentum", "momentum": "0.7,0.8"},
+            ["adam", "sgd_momentum, momentum=0.7", "sgd_momentum, momentum=0.8"],
+        ),
+    ],
+)
+def test_a_key_without_effect_is_left_out_of_a_cell(given, names):
+    pipeline = {
+        "task": "classification",
+        "load_data": lambda hp: kpipe.datasets.truth_table("and"),
+        "build_model": build,
+        "build_trainer": lambda hp: kpipe.Trainer(),
+    }
+    opened = open_experiment(pipeline, given, data="auto", data_dir=None, seed=0, several=True)
+    cells, trials = comparing._cells(opened, given, 1)
+    assert [cell.name for cell in cells] == [f"optimizer={name}" for name in names]
+    keys = {trial.cell.name: trial.experiment.settings.overrides for trial in trials}
+    assert keys["optimizer=adam"] == {"optimizer": "adam"}
+    assert {"optimizer": "sgd_momentum", "momentum": 0.8} in keys.values()
 
 
 def test_mistakes_are_told_before_anything_is_trained(finished_run, tmp_path):

@@ -73,13 +73,28 @@ class _Keys(keras_tuner.HyperParameters):
         if parameter is None or name in self.parsed:
             return value
         if name in self.given:
-            given = self.given[name]
-            several = [given] if _is_text(parameter) else _several(given)
-            self.parsed[name] = [_parse_parameter(parameter, one) for one in several]
-            self.values[name] = self.parsed[name][0]
+            self._parse(parameter)
         elif name in self.defaults:
             self.values[name] = _parse_parameter(parameter, self.defaults[name])
         return self.values[name]
+
+    def _parse(self, parameter: Any) -> None:
+        given = self.given[parameter.name]
+        several = [given] if _is_text(parameter) else _several(given)
+        self.parsed[parameter.name] = [_parse_parameter(parameter, one) for one in several]
+        self.values[parameter.name] = self.parsed[parameter.name][0]
+
+    def parse_inactive(self, choices: dict[str, list]) -> None:
+        """Parses given keys that have an effect with another of several values, and adds theirs."""
+        for parameter in self.space:
+            name, conditions = parameter.name, parameter.conditions
+            if name in self.given and name not in self.parsed:
+                values = [choices.get(c.name, [self.values.get(c.name)]) for c in conditions]
+                pairs = zip(conditions, values, strict=True)
+                if all(any(c.is_active({c.name: v}) for v in several) for c, several in pairs):
+                    self._parse(parameter)
+                    if len(self.parsed[name]) > 1:
+                        choices[name] = self.parsed[name]
 
     @property
     def active(self) -> dict[str, Any]:
@@ -167,6 +182,8 @@ def resolve(
     }
     fields = {field.name: field for field in _settable()}
     of_trainer: dict[str, Any] = {}
+    keys.parse_inactive(choices)
+    changed |= {key: values[0] for key, values in keys.parsed.items() if key not in active}
     for key in overrides.keys() - keys.parsed.keys():
         if key not in fields:
             raise _unknown(key, keys, [*active, *fields])

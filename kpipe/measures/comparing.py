@@ -83,7 +83,7 @@ def paired_seeds(first: Sequence[float], second: Sequence[float]) -> Paired:
     """Compares a metric of the same seeds by a paired t-test; with fewer than three p is None.
 
     If the difference is the same with every seed, Student's t is undefined, and the sign test takes
-    its place: p is at least 2 / 2**n.
+    its place: p is 2 / 2**n, and there is no interval.
 
     Args:
         first: The metric with each seed.
@@ -107,8 +107,9 @@ def _paired(
     if half is None:
         return Paired(mean, None, None, None, n, name)
     if half == 0:
-        p = 1.0 if mean == 0 else 2 / 2**n
-        return Paired(mean, mean, mean, p, n, name if mean == 0 else "sign test")
+        if mean == 0:
+            return Paired(0.0, 0.0, 0.0, 1.0, n, name)
+        return Paired(mean, None, None, 2 / 2**n, n, "sign test")  # its spread is unknown
     p = float(stats.ttest_1samp(difference, 0.0).pvalue)
     return Paired(mean, mean - half, mean + half, p, n, name)
 

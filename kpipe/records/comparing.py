@@ -22,6 +22,9 @@ _FALLING = set(
     "nats nll reconstruction rmse".split()
 )
 
+# Keys on which a loss depends, so that its curves cannot be compared.
+_OF_LOSS = set("beta gamma l1 l2 loss pipeline regularizer".split())
+
 
 def rises(metric: str, record: Record | None = None) -> bool:
     """Whether more of a metric is better: as its target or the Trainer says, else by its name."""
@@ -38,7 +41,7 @@ def group(runs: Sequence[Run]) -> list[Cell]:
     """Groups runs into cells by what differs except the seed.
 
     Cells are named by the settings that were given, if these tell them apart; else by all settings,
-    or by the plan, the budget and the code.
+    or by the plan, the budget, the code and the data.
 
     Raises:
         UserError: Two runs differ in nothing, or their data differ.
@@ -61,11 +64,18 @@ def group(runs: Sequence[Run]) -> list[Cell]:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    about = {"pipeline": record.pipeline, "budget": record.budget, "plan": record.plan}
+    about: dict[str, Any] = {
+        "pipeline": record.pipeline,
+        "budget": record.budget,
+        "plan": record.plan,
+    }
     about["corrections"] = record.origin.get("corrections")
     about["continued_from"] = (record.continued_from or {}).get("epochs")
+    about["dtype_policy"] = record.dtype_policy or "float32"  # None in older records
+    about["callbacks"], about["contents"] = record.callbacks or [], record.contents
     # An edited figure makes no other network.
     about["code"] = (record.training_sha256 or record.code_sha256)[:8]
+    about["data"] = (record.data.fingerprint or "")[:8]
     return {**about, **record.hyperparameters, **record.trainer}
 
 
@@ -73,8 +83,13 @@ def _names(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Returns the settings that name each cell, as few as tell all of them apart."""
     whole = [_settings(record) for record in records]
     given = {key for record in records for key in record.overrides}
-    of_run = {"pipeline", "budget", "corrections", "continued_from"}
-    levels = [given | of_run, {k for s in whole for k in s} - {"plan", "code"}, set().union(*whole)]
+    of_run = {"pipeline", "budget", "corrections", "continued_from", "dtype_policy"}
+    of_files = {"code", "contents", "data"}
+    levels = [
+        given | of_run,
+        {k for s in whole for k in s} - {"plan", *of_files},
+        set().union(*whole),
+    ]
     for keys in levels:
         ordered = [key for key in dict.fromkeys(k for s in whole for k in s) if key in keys]
         differing = [k for k in ordered if len({_text(s.get(k)) for s in whole}) > 1]
@@ -190,7 +205,7 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
     if not beside and len(ours) == len(theirs) == 1:  # two networks, whatever their seeds
         beside = [(next(iter(ours)), next(iter(theirs)))]
     pair = Pair(
-        first=i, second=j, seeds=common, metric=metric, test=None, kind=NOT_TESTED, reason=""
+        first=i, second=j, seeds=common, metric=metric, rises=comparison.rises, kind=NOT_TESTED
     )
     if not beside:
         pair.reason = "they have no seed in common"
@@ -212,6 +227,7 @@ def _pair(comparison: Comparison, i: int, j: int) -> Pair:
     elif pair.within:
         pair.test, pair.kind = _in_every_seed(list(pair.within.values())), WITHIN_SEEDS
         pair.metric = of_examples
+        pair.rises = comparison.rises if of_examples == metric else rises(of_examples)
     else:
         pair.test = over
         pair.reason = f"{formatting.words(metric)} has no value per example; three seeds are tested"
@@ -253,7 +269,12 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
     most = max(len(cell.runs) for cell in comparison.cells)
     if most == 1:
         notes.append("Seed noise is unknown: each has one seed; --seeds 3 measures it.")
-    elif most < measures.FEWEST:
+    elif any(len(pair.within) == 1 and pair.kind == WITHIN_SEEDS for pair in comparison.pairs):
+        notes.append(
+            "Seed noise is unknown of two that have one seed in common: they are tested with that "
+            "seed alone."
+        )
+    elif most < measures.FEWEST or any(pair.kind == WITHIN_SEEDS for pair in comparison.pairs):
         notes.append("Two seeds are too few for a test over seeds: --seeds 3.")
     for cell in comparison.cells:
         for reason in dict.fromkeys(cell.failed.values()):
@@ -266,6 +287,18 @@ def _notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
         if cell.runs:
             words = formatting.words(comparison.metric)
             notes.append(f"{cell.name} has no value of {words}.")
+    varied = dict.fromkeys(key for cell in comparison.cells for key in cell.keys)
+    other = [key for key in varied if key in _OF_LOSS]
+    if comparison.curve.endswith("loss") and other:
+        notes.append(
+            f"The loss depends on {', '.join(other)}: its curves, and times to a value of it, are "
+            "no comparison."
+        )
+    names = dict.fromkeys(name for run in runs for name in run.record.versions)
+    found = {k: dict.fromkeys(run.record.versions.get(k) for run in runs) for k in names}
+    changed = [f"{k} {', '.join(filter(None, v))}" for k, v in found.items() if len(v) > 1]
+    if changed:
+        notes.append(f"Versions differ: {'; '.join(changed)}.")
     if len({_text(_speed(run.record.machine)) for run in runs}) > 1:
         notes.append("Seconds were measured on different machines, or with other threads.")
     return notes

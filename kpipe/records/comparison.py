@@ -59,9 +59,18 @@ class Cell:
 
     @property
     def epoch_seconds(self) -> float | None:
-        """The median duration of an epoch, with its validation."""
-        every = [s for run in self.runs.values() for s in run.history.get("seconds", ()) if s]
+        """The median over runs of `epoch_seconds`."""
+        every = [s for run in self.runs.values() if (s := epoch_seconds(run)) is not None]
         return float(np.median(every)) if every else None
+
+
+def epoch_seconds(run: Run) -> float | None:
+    """Returns the median duration of an epoch and its validation.
+
+    The first, which compiles, is left out if there are others.
+    """
+    every = [s for s in run.history.get("seconds", ()) if s]
+    return float(np.median(every[1:] or every)) if every else None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -73,8 +82,9 @@ class Pair:
         second: Number of the other.
         seeds: The seeds that both have.
         metric: What is compared: the metric of the comparison, or what its test examples have.
-        test: The difference and the test that the verdict is based on.
+        rises: Whether more of `metric` is better.
         kind: "over seeds", "within seeds" or "not tested".
+        test: The difference and the test that the verdict is based on.
         within: The test on the test examples of each seed.
         corrected: p after Holm's correction; None if it was not tested.
         reason: Why it was not tested.
@@ -84,8 +94,9 @@ class Pair:
     second: int
     seeds: list[int]
     metric: str
-    test: measures.Paired | None
+    rises: bool
     kind: str
+    test: measures.Paired | None = None
     within: dict[int, measures.Paired] = dataclasses.field(default_factory=dict)
     corrected: float | None = None
     reason: str = ""
@@ -94,6 +105,11 @@ class Pair:
     def differ(self) -> bool:
         """Whether the two can be told apart, at 5 % for all pairs together."""
         return self.corrected is not None and self.corrected < 1 - CONFIDENCE
+
+    @property
+    def turned(self) -> bool:
+        """Whether the second is better by what is tested: another metric, or common seeds."""
+        return self.differ and self.test is not None and (self.test.value > 0) != self.rises
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -143,7 +159,7 @@ class Comparison:
     def time_to(self, run: Run) -> float | None:
         """Returns the seconds of training until the curve reached the threshold; None if never."""
         values, seconds = run.history.get(self.curve), run.history.get("seconds")
-        if self.threshold is None or not values or not seconds:
+        if self.threshold is None or not values or not seconds or None in seconds:
             return None
         sign = 1 if self.curve_rises else -1
         reached = [

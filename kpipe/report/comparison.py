@@ -13,8 +13,7 @@ from .. import files, formatting
 from ..figures import comparison as figures
 from ..figures import style as figure_style
 from ..records import Cell, Comparison, Pair, Record
-from ..records.comparing import rises
-from ..records.comparison import NOT_TESTED, OVER_SEEDS
+from ..records.comparison import NOT_TESTED, OVER_SEEDS, epoch_seconds
 from . import style
 from .tables import Section, code, escape, section, section_of, table, text
 
@@ -92,6 +91,11 @@ def _lead(comparison: Comparison) -> list[str]:
         return []
     best = comparison.cells[ranked[0]].name
     of_best = [pair for pair in comparison.pairs if pair.first == ranked[0]]
+    if turned := [comparison.cells[pair.second].name for pair in of_best if pair.turned]:
+        better = (
+            f"{'; '.join(turned)} {'are' if len(turned) > 1 else 'is'} better by what is tested"
+        )
+        return [f"{best} has the best mean, but {better}, see below."]
     same = [comparison.cells[pair.second].name for pair in of_best if not pair.differ]
     if not same:
         return [f"{best} is better than all others."]
@@ -111,8 +115,7 @@ def sentence(comparison: Comparison, pair: Pair) -> str:
         reason = pair.reason or "the difference is not finite"
         return f"{first.name} and {second.name} are not tested: {reason} ({values})."
     change = {"value": test.value, "low": test.low, "high": test.high}
-    up = comparison.rises if metric == comparison.metric else rises(metric)
-    if pair.differ and (test.value > 0) != up:  # the better one by what is tested
+    if pair.turned:
         first, second = second, first
         change = {"value": -test.value, "low": _minus(test.high), "high": _minus(test.low)}
     where = _where(pair)
@@ -161,15 +164,14 @@ def comparison_rows(comparison: Comparison, place: pathlib.Path) -> list[dict[st
     """
     rows = []
     for i, seed, run in comparison.runs:
-        times = run.history.get("seconds", ())
         rows.append(
             {
                 **comparison.cells[i].keys,
                 "seed": seed,
                 **{name: entry.get("value") for name, entry in run.metrics.items()},
                 "parameters": run.record.model.parameters if run.record.model else None,
-                "epochs": len(times),
-                "seconds_per_epoch": statistics.median(times) if times else None,
+                "epochs_trained": len(run.history.get("epoch", ())),  # `epochs` can be a key
+                "seconds_per_epoch": epoch_seconds(run),
                 "seconds": run.record.times.get("train"),
                 "seconds_to_value": comparison.time_to(run),
                 "folder": os.path.relpath(run.folder, place),
@@ -186,7 +188,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
     path = folder / "comparison.html"
     first = comparison.runs[0][2].record
     names = dict.fromkeys(run.name for _, _, run in comparison.runs)
-    keys = ", ".join(comparison.cells[0].keys)
+    keys = ", ".join(dict.fromkeys(key for cell in comparison.cells for key in cell.keys))
     title = f"{', '.join(names)}: comparison" + (f" of {keys}" if keys else " over seeds")
     head, rows = comparison_table(comparison)
     lines = comparison_lines(comparison)

@@ -148,17 +148,38 @@ def searched(space: keras_tuner.HyperParameters) -> list[str]:
 
 def active(space: keras_tuner.HyperParameters, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values of a trial's searched keys that are active in it."""
-    names = {
-        p.name for p in space.space if not isinstance(p, hp_types.Fixed) and _is_active(p, values)
-    }
+    every = _with_fixed(space, values)
+    names = {p.name for p in space.space if _is_active(p, every)}
     return {name: values[name] for name in searched(space) if name in names}
 
 
 def without_effect(space: keras_tuner.HyperParameters, values: Mapping[str, Any]) -> set[str]:
     """Returns the keys with one value that are not active in a trial."""
     fixed = [p for p in space.space if isinstance(p, hp_types.Fixed)]
-    every = {p.name: p.value for p in fixed} | dict(values)
+    every = _with_fixed(space, values)
     return {p.name for p in fixed} - {p.name for p in fixed if _is_active(p, every)}
+
+
+def _with_fixed(space: keras_tuner.HyperParameters, values: Mapping[str, Any]) -> dict[str, Any]:
+    fixed = {p.name: p.value for p in space.space if isinstance(p, hp_types.Fixed)}
+    return fixed | dict(values)
+
+
+def overrides_of(
+    space: keras_tuner.HyperParameters, fixed: Mapping[str, object], values: Mapping[str, object]
+) -> dict[str, Any]:
+    """Returns all overrides of a trial, or of a cell of a comparison.
+
+    Args:
+        space: The space.
+        fixed: The given keys with one value; those without effect in this trial are left out.
+        values: The values of the searched keys.
+    """
+    idle = without_effect(space, values)  # such as the momentum of another optimizer
+    given = {k: v for k, v in fixed.items() if k not in idle} | dict(values)
+    # A schedule takes the place of the pipeline's reduce-on-plateau.
+    schedule = values.get("schedule", "constant")
+    return given if schedule == "constant" else {"reduce_lr_patience": 0, **given}
 
 
 def ranges(space: keras_tuner.HyperParameters) -> dict[str, str]:

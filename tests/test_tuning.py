@@ -112,6 +112,7 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
     hp = hp or space()
     of_machine = {k: options.pop(k) for k in ("order", "kill_after") if k in options}
     jobs, budget = options.get("jobs", 1), options.pop("budget", None)
+    max_epochs = options.pop("max_epochs", 4)
     objective = keras_tuner.Objective("val_loss", "min")
     machine = Machine(value, jobs, **of_machine)
     study = Study(
@@ -125,7 +126,7 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
     )
     if tuner == "hyperband":
         trials = None
-    oracle = make_oracle(tuner, hp, objective, 0, max_epochs=4, trials=trials)
+    oracle = make_oracle(tuner, hp, objective, 0, max_epochs=max_epochs, trials=trials)
     template = Part(None, "", {}, folder, 0, 0, 0, study.folds, "val_loss")
     driver = Driver(
         study, oracle, machine, folder, template, dict, trials, budget, lambda: None, lambda: None
@@ -308,6 +309,22 @@ def test_checkpoints_of_the_best_trials_are_kept(tmp_path):
 
     study, _ = search(tmp_path, trials=8, value=value)
     kept = {int(path.parent.parent.name) for path in tmp_path.glob("*/*/checkpoints")}
+    assert kept == {trial.trial for trial in study.ranked[:3]}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_trial_that_another_continues_keeps_its_checkpoints_until_then(jobs, tmp_path):
+    def value(part):
+        assert not part.continues or (part.continues / "checkpoints").is_dir()
+        for name in ("checkpoints", "fine_tuning/checkpoints"):
+            (part.folder / name).mkdir(parents=True)
+        if part.overrides["width"] > 6 or part.overrides["rate"] > 0.3:
+            return {"error": f"too wide: {part.folder}"}  # leaves rounds that are never full
+        return bowl(part)
+
+    hp = space("width", "rate")
+    study, _ = search(tmp_path, "hyperband", hp, value, jobs=jobs, max_epochs=9)
+    kept = {int(path.relative_to(tmp_path).parts[0]) for path in tmp_path.rglob("checkpoints")}
     assert kept == {trial.trial for trial in study.ranked[:3]}
 
 

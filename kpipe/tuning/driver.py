@@ -88,6 +88,7 @@ class Driver:
         self.queue: list[tuple[Trial, Part]] = []
         self.running: dict[str, tuple[Trial, Part]] = {}
         self.exhausted = self.begun = False
+        self.pruned: set[int] = set()
         before = len([*folder.glob(f"*/{TRIAL}")])
         self.limit = None if limit is None else max(limit, before)
         oracle.known, self.ended_before = read_trials(folder)
@@ -119,6 +120,7 @@ class Driver:
             while self.queue and len(self.running) < self.engine.slots:
                 self._submit(*self.queue.pop(0))
             if not self.running:
+                self._prune()  # nothing is continued any more
                 return
             self._collect()
 
@@ -313,12 +315,14 @@ class Driver:
     def _prune(self) -> None:
         """Removes checkpoints: those of the best trials remain, and those that may be continued."""
         kept = {trial.trial for trial in self.study.ranked[:KEPT]}
-        kept |= {trial.record.trial for trial in self.open}
+        for trial in self.open:  # it may not have begun to continue another one
+            others = (int(part.continues.parent.name) for part in trial.parts if part.continues)
+            kept |= {trial.record.trial, *others}
         kept |= {int(name) + 1 for name in getattr(self.oracle, "needed", ())}
-        for trial in self.study.trials:
-            if trial.trial not in kept:
-                for path in (self.folder / f"{trial.trial:04d}").glob("*/checkpoints"):
-                    shutil.rmtree(path, ignore_errors=True)
+        for number in {trial.trial for trial in self.study.trials} - kept - self.pruned:
+            self.pruned.add(number)
+            for path in (self.folder / f"{number:04d}").glob("*/**/checkpoints"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def read_trials(folder: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[int, float]]:

@@ -80,11 +80,18 @@ class Bayesian(_Oracle, oracles.BayesianOptimizationOracle):
 class Hyperband(_Oracle, oracles.HyperbandOracle):
     """Hyperband."""
 
+    ended = False
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        response = super().populate_space(trial_id)
+        self.ended = response["status"] == STOPPED
+        return response
+
     @property
     def needed(self) -> set[str]:
         """Trials that may still be continued by others."""
         waiting: set[str] = set()
-        for bracket in self._brackets:
+        for bracket in [] if self.ended else self._brackets:
             for past, following in itertools.pairwise(bracket["rounds"]):
                 selected = {entry["past_id"] for entry in following}
                 waiting |= {entry["id"] for entry in past} - selected

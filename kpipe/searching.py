@@ -11,6 +11,7 @@ import keras_tuner
 from . import files, formatting, report
 from .engines import Engine, open_engine
 from .errors import RunError, UserError, resumable
+from .experiments import keys
 from .experiments.describing import arguments, check_same, check_same_bits, new_record
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
@@ -25,7 +26,7 @@ from .tuning.driver import Driver
 from .tuning.options import TUNERS, Options, objective_of
 from .tuning.oracles import ADAPTIVE, make_oracle
 from .tuning.refit import Refit, about, result
-from .tuning.space import make_space, ranges, scales, size, without_effect
+from .tuning.space import active, make_space, ranges, scales, size, without_effect
 from .tuning.trials import Part
 
 __all__ = ["TUNERS", "search"]
@@ -204,6 +205,7 @@ class _Search:
                 engine,
                 self.folder / "trials",
                 template,
+                self._active,
                 self._overrides,
                 trials,
                 given.budget,
@@ -276,6 +278,18 @@ class _Search:
                 f"trials of {self.given.tuner} depend, not {self.study.jobs}; use --jobs {jobs}, "
                 "or start over with --fresh, which keeps it"
             )
+
+    def _active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the values of the searched keys that a trial has.
+
+        A pipeline may declare some for certain values only, by `if` instead of a conditional scope.
+        """
+        found = active(self.space, values)
+        try:
+            known = keys.known(self.experiment.module, self._overrides(found))
+        except Exception:  # the trial fails by it in its own place
+            return found
+        return {name: value for name, value in found.items() if name in known}
 
     def _overrides(self, values: Mapping[str, object]) -> dict[str, Any]:
         """Returns all overrides of a trial with these values of the searched keys."""

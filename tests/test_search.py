@@ -318,6 +318,17 @@ def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_spac
     ]
 
 
+def test_a_trial_has_only_the_keys_that_its_pipeline_declares_for_its_values(
+    own, tmp_path, failing
+):
+    layers = "[hp.Int(f'width_{i}', 1, 2) for i in range(hp.Int('layers', 1, 2))]"
+    own.write_text(OWN.replace('(hp.Int("width", 1, 9),)', layers))
+    with pytest.raises(RunError, match="3 trials failed for the same reason: the loss became NaN"):
+        search(own, out=tmp_path, gate="and")
+    rows = trials(tmp_path)
+    assert {row["layers"]: bool(row["width_1"]) for row in rows} == {"1": False, "2": True}
+
+
 @pytest.mark.parametrize("how", ["best", "retrain", "train+val"])
 def test_the_run_of_the_best_trial_says_how_it_got_its_weights(how, own, tmp_path, monkeypatch):
     trained, fit = [], Trainer.fit

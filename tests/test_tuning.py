@@ -1,6 +1,7 @@
 """The driver of a search with keras-tuner's oracles, without any training."""
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -19,7 +20,7 @@ from kpipe.errors import RunError, UserError
 from kpipe.records.study import Study
 from kpipe.tuning.driver import Driver, estimate
 from kpipe.tuning.oracles import Bayesian, make_oracle
-from kpipe.tuning.space import combinations, ranges, searched, size
+from kpipe.tuning.space import active, combinations, ranges, searched, size
 from kpipe.tuning.trials import Part
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -128,8 +129,10 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
         trials = None
     oracle = make_oracle(tuner, hp, objective, 0, max_epochs=max_epochs, trials=trials)
     template = Part(None, "", {}, folder, 0, 0, 0, study.folds, "val_loss")
+    own = functools.partial(active, hp)
+    nothing = lambda: None  # noqa: E731
     driver = Driver(
-        study, oracle, machine, folder, template, dict, trials, budget, lambda: None, lambda: None
+        study, oracle, machine, folder, template, own, dict, trials, budget, nothing, nothing
     )
     with contextlib.suppress(Killed):
         driver.run()
@@ -297,6 +300,9 @@ def test_a_budget_ends_a_search_and_a_larger_one_resumes_it(tmp_path):
     (tmp_path / "clock.json").write_text(json.dumps({"seconds": 100.0}))
     study, done = search(tmp_path, trials=8, budget=50.0)
     assert len(study.trials) == 3 and not done
+    (tmp_path / "0002" / "trial.json").write_bytes(b"")
+    study, done = search(tmp_path, trials=8, budget=50.0)
+    assert len(study.trials) == 3 and not done  # a damaged file does not hide later trials
     study, done = search(tmp_path, trials=4, budget=200.0)
     assert len(study.trials) == 4 and len(done) == 1
     assert study.trials[3].ended >= 100

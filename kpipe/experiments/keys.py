@@ -136,6 +136,17 @@ def load_dataset(
     return dataset
 
 
+def known(module: types.ModuleType, overrides: Mapping[str, object]) -> set[str]:
+    """Returns the names that can be overridden together with these values.
+
+    Raises:
+        Exception: Whatever the pipeline raises.
+    """
+    keys = _Keys(overrides, {})
+    _declare(module, keys)
+    return {*keys.active, *(field.name for field in _settable())}
+
+
 def resolve(
     module: types.ModuleType, overrides: Mapping[str, object], *, sample: bool = False
 ) -> Settings:

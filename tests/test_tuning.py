@@ -203,6 +203,16 @@ def test_a_finite_space_is_searched_to_its_end_and_no_further(tuner, tmp_path):
     assert size(hp) == 27 and len(tried) == 27 and len(set(tried)) == 27
 
 
+def test_a_space_without_end_is_not_left_because_its_choices_were_tried():
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("optimizer", [*"abcdefghij"])
+    with hp.conditional_scope("optimizer", ["a"]):
+        hp.Float("momentum", 0, 1)
+    objective = keras_tuner.Objective("val_loss", "min")
+    oracle = make_oracle("random", hp, objective, 0, max_epochs=1, trials=None)
+    assert {oracle.create_trial(str(number)).status for number in range(60)} == {"RUNNING"}
+
+
 def test_conditional_keys_are_counted_and_combined_only_where_they_are_active():
     hp = space("shape", "radius")
     assert size(hp) == 5

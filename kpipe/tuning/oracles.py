@@ -22,6 +22,7 @@ from ..errors import UserError
 from .space import LARGEST_GRID, combinations, searched, size
 
 STOPPED, IDLE, RUNNING = "STOPPED", "IDLE", "RUNNING"
+DRAWS = 100  # of 20 values, in a space without an end whose choices are few
 ADAPTIVE = ("bayesian", "hyperband")  # whose trials depend on the results of earlier ones
 
 
@@ -39,9 +40,12 @@ class _Oracle(keras_tuner.Oracle):
     def _random_values(self) -> dict[str, Any] | None:
         """Draws values that were not tried; None only if there are none."""
         values = super()._random_values()
-        if values is not None or size(self.hyperparameters) is None:
+        if values is not None:
             return values
         # keras-tuner gives up after 20 draws of values that were tried.
+        if size(self.hyperparameters) is None:
+            draws = (super(_Oracle, self)._random_values() for _ in range(DRAWS))
+            return next((values for values in draws if values is not None), None)
         left = [
             one
             for one in combinations(self.hyperparameters, exact=True)

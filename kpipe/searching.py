@@ -114,7 +114,7 @@ def search(
         several=True,
     )
     experiment.fingerprint()  # fails early on a bad embeddings path
-    given.check(experiment)
+    given.check(experiment, overrides)
     space = make_space(experiment, overrides, given.over)
     folder = run_folder(
         pathlib.Path(out),

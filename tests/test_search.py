@@ -2,10 +2,11 @@ import csv
 import dataclasses
 import random
 import shutil
+import types
 
 import pytest
 
-from kpipe import Trainer
+from kpipe import Trainer, files
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
@@ -13,6 +14,7 @@ from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
 from kpipe.searching import TUNERS, _Search, search
 from kpipe.tuning.options import Options, objective_of
+from kpipe.tuning.refit import Refit, result
 from kpipe.tuning.space import make_space, searched, size
 from kpipe.tuning.trials import Part, train
 
@@ -220,6 +222,8 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
         ({"trials": 0}, "trials=0: expected an integer from 1 to"),
         ({"folds": "x"}, "folds=x: expected an integer from 1 to"),
         ({"refit": "test"}, "--refit test: expected best, retrain, train.val"),
+        ({"refit": "train+val", "reduce_lr_patience": 2}, "retrain=true and reduce_lr_patience=2"),
+        ({"tuner": "hyperband", "epochs": "2,4"}, "hyperband and several values of epochs exclude"),
         ({"refit": "best", "folds": 2}, "--refit best and --folds contradict each other"),
         ({"over": "lerning_rate"}, "--over lerning_rate: no such key; did you mean 'learning_ra"),
         ({"over": "batch_size"}, "--over batch_size: it has no range; give values, batch_size=4,"),
@@ -254,6 +258,14 @@ def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "fit", must_not_train)
     assert search(own, **options).folder == first.folder
+
+
+@pytest.mark.parametrize("found", [None, {"how": "retrain"}])
+def test_a_run_that_was_there_before_is_not_said_to_have_the_trials_weights(found, tmp_path):
+    record = types.SimpleNamespace(search=found, training=None, trainer={"retrain": False})
+    run = types.SimpleNamespace(record=record, history={}, folder=tmp_path)
+    asked = Refit("best", {"objective": "val_loss", "value": 1.0}, tmp_path, {})
+    assert result(run, asked)["how"] == "retrain"
 
 
 def test_a_full_disk_is_no_trials_fault_whoever_writes(own, tmp_path, monkeypatch):
@@ -366,6 +378,26 @@ def test_damaged_weights_of_an_earlier_trial_fail_the_trial_and_are_named(own, t
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     shutil.rmtree(child)
     assert f"{damaged} is damaged or chan" in train(going_on)["error"]
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(None, 107.0), (60.0, 60.0)])
+def test_what_a_search_has_left_is_not_spent_by_what_was_trained_before(
+    budget, expected, own, tmp_path, monkeypatch
+):
+    given = []
+
+    def fail(*_, budget, **__):
+        given.append(budget)
+        raise RunError("the loss became NaN")
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    part = Part(experiment, "", {}, tmp_path, 0, 0, 0, 1, "val_loss", budget=budget, left=5.0)
+    commit = tmp_path / "checkpoints" / "step-000000000009"
+    commit.mkdir(parents=True)
+    files.write_json(commit / "state.json", {"history": {"seconds": 100.0}, "epoch_seconds": 2.0})
+    train(part)
+    assert given == [expected]
 
 
 def test_folds_train_on_all_others_and_never_on_test(own, tmp_path, failing):

@@ -211,8 +211,7 @@ class Driver:
             self.on_begin()
             self.begun = True
         if self.budget:
-            left = max(1.0, self.budget - self.seconds)
-            part = dataclasses.replace(part, budget=min(left, part.budget or left))
+            part = dataclasses.replace(part, left=max(1.0, self.budget - self.seconds))
         name = f"trial {number}"
         if len(trial.parts) > 1:
             name += f", {part.folder.name}"

@@ -313,6 +313,12 @@ def test_a_given_key_is_left_out_of_trials_where_it_has_no_effect(tmp_path):
     assert adam == {"optimizer": "adam"} and vary(experiment, adam, 0).settings.overrides
 
 
+def test_a_value_that_is_given_twice_is_searched_once(own):
+    given = {"width": "1,2,01", "batch_size": "4,4"}
+    experiment = open_experiment(own, given, data="auto", data_dir=None, seed=0, several=True)
+    assert experiment.settings.choices == {"width": [1, 2]}
+
+
 def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_space(tmp_path):
     path = tmp_path / "mine.py"
     layers = "[hp.Int(f'width_{i}', 1, 9) for i in range(hp.Int('layers', 1, 3))]"

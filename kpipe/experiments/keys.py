@@ -75,7 +75,8 @@ class _Keys(keras_tuner.HyperParameters):
         if name in self.given:
             given = self.given[name]
             several = [given] if _is_text(parameter) else _several(given)
-            self.parsed[name] = [_parse_parameter(parameter, one) for one in several]
+            parsed = [_parse_parameter(parameter, one) for one in several]
+            self.parsed[name] = [*dict.fromkeys(parsed)]
             self.values[name] = self.parsed[name][0]
         elif name in self.defaults:
             self.values[name] = _parse_parameter(parameter, self.defaults[name])
@@ -182,7 +183,8 @@ def resolve(
         if key not in fields:
             raise _unknown(key, keys, [*active, *fields])
     for key in (key for key in overrides if key not in keys.parsed):
-        parsed = [_parse_field(fields[key], value) for value in _several(overrides[key])]
+        several = [_parse_field(fields[key], value) for value in _several(overrides[key])]
+        parsed = [*dict.fromkeys(several)]
         of_trainer[key] = parsed[0]
         if len(parsed) > 1:
             choices[key] = parsed

@@ -203,7 +203,7 @@ class _Search:
                 study,
                 oracle,
                 engine,
-                self.folder / "trials",
+                self.folder.absolute() / "trials",  # a machine of a cluster has its own folder
                 template,
                 self._active,
                 self._overrides,
@@ -219,7 +219,11 @@ class _Search:
 
     def _begin(self) -> Record:
         """Writes search.json, a run's record, or compares an existing one with this search."""
-        path, record = self.folder / "search.json", new_record(self.experiment, "search")
+        path = self.folder / "search.json"
+        given, trial_budget = self.given, self.experiment.budget
+        options = vars(given) | {"over": ",".join(given.over), "trial_budget": trial_budget}
+        options |= {k: n for k in ("folds", "repeats") if (n := options.pop(k)) > 1}
+        record = new_record(self.experiment, "search", **options)
         self.now = record
         record.data.fingerprint = self.experiment.fingerprint()
         record.machine |= self.machine

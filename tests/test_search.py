@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from kpipe import Trainer, files
+from kpipe import Trainer, files, searching
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
@@ -190,6 +190,16 @@ def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, fa
     labels = [data.train.labels[:4].tolist() for data in failing]
     assert labels == [[0, 0, 0, 1], [0, 1, 1, 0]]
     assert len(built) == 2  # none to look for conditional keys: the choices are the space
+
+
+def test_other_machines_write_where_the_search_reads(own, tmp_path, monkeypatch):
+    def driver(study, oracle, engine, folder, *_, **__):
+        raise RunError(f"folder {folder}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(searching, "Driver", driver)
+    with pytest.raises(RunError, match=f"^folder {tmp_path}/out/.*trials$"):
+        search(own, out="out")
 
 
 def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):

@@ -274,7 +274,9 @@ def test_an_accuracy_of_one_training_has_wilsons_interval(tmp_path):
     study, _ = search(tmp_path, trials=1, value=lambda part: trained(0.9, part))
     estimate(study.trials[0], "val_accuracy")
     assert study.trials[0].low == pytest.approx(0.8256, abs=1e-4)
-    estimate(study.trials[0], "val_loss")
+    study.trials[0].low, study.trials[0].parts[0].value = None, 90.0
+    estimate(study.trials[0], "val_accuracy")  # a metric of the user's own, in percent
+    assert study.trials[0].value == 90 and study.trials[0].low is None
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path, capsys):

@@ -364,7 +364,7 @@ def estimate(record: TrialRecord, objective: str) -> None:
         half = stats.t.ppf(0.5 + intervals.CONFIDENCE / 2, len(values) - 1)
         half = float(half * values.std(ddof=1) / np.sqrt(len(values)))
         record.low, record.high = record.value - half, record.value + half
-    elif objective.endswith("accuracy"):
+    elif objective.endswith("accuracy") and 0 <= record.value <= 1:  # not in percent
         n = record.parts[0].examples
         found = intervals.proportion(round(record.value * n), n)
         record.low, record.high = found["low"], found["high"]

@@ -156,6 +156,14 @@ def test_a_search_killed_after_any_training_repeats_and_loses_none(tuner, jobs, 
         assert sorted(before + after) == sorted(trained_once)
 
 
+def test_a_resumed_search_has_all_trials_that_had_ended_before_it_trains(tmp_path):
+    before, _ = search(tmp_path, jobs=4, kill_after=3, order=5)
+    ended = {t.trial for t in before.trials if t.ended is not None}
+    assert ended == {1, 3, 4}
+    resumed, _ = search(tmp_path, kill_after=0)
+    assert {t.trial for t in resumed.trials if t.ended is not None} == ended
+
+
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_trials_do_not_depend_on_which_of_them_ends_first(tuner, tmp_path):
     first, second = (

@@ -132,8 +132,7 @@ class Driver:
 
     def _begin_trials(self) -> None:
         """Asks the oracle for trials while there is a place."""
-        while not self.exhausted and self._has_place():
-            number = len(self.study.trials) + 1
+        while not self.exhausted and self._has_place(number := len(self.study.trials) + 1):
             if self.limit is not None and number > self.limit:
                 return
             is_new = number > self.begun_before
@@ -149,9 +148,11 @@ class Driver:
                 return
             self._begin(number, chosen)
 
-    def _has_place(self) -> bool:
+    def _has_place(self, number: int) -> bool:
         if self.adaptive:
             return len(self.open) < self.width
+        if number in self.ended_before:  # the tables have it at once, whatever trains before it
+            return True
         return len(self.queue) + len(self.running) < self.engine.slots
 
     def _begin(self, number: int, chosen: Any) -> None:

@@ -11,6 +11,7 @@ import keras_tuner
 from . import files, formatting, report
 from .engines import Engine, open_engine
 from .errors import RunError, UserError, resumable
+from .experiments import catalogue, keys
 from .experiments.describing import arguments, check_same, check_same_bits, new_record
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
@@ -25,7 +26,7 @@ from .tuning.driver import Driver
 from .tuning.options import TUNERS, Options, objective_of
 from .tuning.oracles import ADAPTIVE, make_oracle
 from .tuning.refit import Refit, about, result
-from .tuning.space import make_space, overrides_of, ranges, scales, size
+from .tuning.space import active, make_space, overrides_of, ranges, scales, size
 from .tuning.trials import Part
 
 __all__ = ["TUNERS", "search"]
@@ -113,7 +114,7 @@ def search(
         several=True,
     )
     experiment.fingerprint()  # fails early on a bad embeddings path
-    given.check(experiment)
+    given.check(experiment, overrides)
     space = make_space(experiment, overrides, given.over)
     folder = run_folder(
         pathlib.Path(out),
@@ -202,8 +203,9 @@ class _Search:
                 study,
                 oracle,
                 engine,
-                (self.folder / "trials").absolute(),  # other processes may be elsewhere
+                self.folder.absolute() / "trials",  # a machine of a cluster has its own folder
                 template,
+                self._active,
                 self._overrides,
                 trials,
                 given.budget,
@@ -217,7 +219,11 @@ class _Search:
 
     def _begin(self) -> Record:
         """Writes search.json, a run's record, or compares an existing one with this search."""
-        path, record = self.folder / "search.json", new_record(self.experiment, "search")
+        path = self.folder / "search.json"
+        given, trial_budget = self.given, self.experiment.budget
+        options = vars(given) | {"over": ",".join(given.over), "trial_budget": trial_budget}
+        options |= {k: n for k in ("folds", "repeats") if (n := options.pop(k)) > 1}
+        record = new_record(self.experiment, "search", **options)
         self.now = record
         record.data.fingerprint = self.experiment.fingerprint()
         record.machine |= self.machine
@@ -276,6 +282,20 @@ class _Search:
                 f"trials of {self.given.tuner} depend, not {self.study.jobs}; use --jobs {jobs}, "
                 "or start over with --fresh, which keeps it"
             )
+
+    def _active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the values of the searched keys that a trial has.
+
+        A pipeline may declare some for certain values only, by `if` instead of a conditional scope.
+        """
+        found = active(self.space, values)
+        if self.experiment.name in catalogue.names():  # they declare all keys in scopes
+            return found
+        try:
+            known = keys.known(self.experiment.module, self._overrides(found))
+        except Exception:  # the trial fails by it in its own place
+            return found
+        return {name: value for name, value in found.items() if name in known}
 
     def _overrides(self, values: Mapping[str, object]) -> dict[str, Any]:
         """Returns all overrides of a trial with these values of the searched keys."""

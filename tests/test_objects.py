@@ -16,7 +16,9 @@ from kpipe.errors import Interrupted, RunError, UserError, resumable
 from kpipe.experiments import catalogue, describing, modules, objects, running
 from kpipe.experiments.identity import code_of, sha256_of
 from kpipe.experiments.running import open_experiment
-from kpipe.searching import search
+from kpipe.searching import _Search, search
+from kpipe.tuning.options import Options
+from kpipe.tuning.space import make_space
 
 CELL = '''
 from kpipe import Trainer, datasets, models
@@ -278,13 +280,18 @@ def test_the_recorded_call_can_be_typed_again(imported, monkeypatch, given, show
     assert describing.new_record(experiment).command == shown.format(imported.__file__)
 
 
-def test_a_search_is_recorded_as_one(monkeypatch):
+def test_a_search_is_recorded_as_one(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["-c"])
     experiment = open_experiment(
         pipeline(), {"gate": "and,xor"}, data="auto", data_dir=None, seed=3, several=True
     )
-    command = describing.new_record(experiment, "search").command
-    assert command == "kpipe.search(notebook, gate='and,xor', seed=3)"
+    given = Options("grid", 4, (), 2, 1, None, 60.0)
+    space = make_space(experiment, {"gate": "and,xor"}, ())
+    hunt = _Search(experiment, {"gate": "and,xor"}, given, space, tmp_path)
+    assert hunt._begin().command == (
+        "kpipe.search(notebook, gate='and,xor', seed=3, budget=60.0, tuner='grid', trials=4, "
+        "folds=2)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ import csv
 import dataclasses
 import random
 import shutil
+import types
 
 import pytest
 
-from kpipe import Trainer
+from kpipe import Trainer, files, searching
 from kpipe.commands import run as commands_run
 from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
@@ -13,6 +14,7 @@ from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
 from kpipe.searching import TUNERS, _Search, search
 from kpipe.tuning.options import Options, objective_of
+from kpipe.tuning.refit import Refit, result
 from kpipe.tuning.space import make_space, searched, size
 from kpipe.tuning.trials import Part, train
 
@@ -190,6 +192,16 @@ def test_trials_are_trained_on_the_data_that_their_keys_choose(own, tmp_path, fa
     assert len(built) == 2  # none to look for conditional keys: the choices are the space
 
 
+def test_other_machines_write_where_the_search_reads(own, tmp_path, monkeypatch):
+    def driver(study, oracle, engine, folder, *_, **__):
+        raise RunError(f"folder {folder}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(searching, "Driver", driver)
+    with pytest.raises(RunError, match=f"^folder {tmp_path}/out/.*trials$"):
+        search(own, out="out")
+
+
 def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
     def again(**options):
         with pytest.raises((RunError, UserError)) as caught:
@@ -220,6 +232,8 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
         ({"trials": 0}, "trials=0: expected an integer from 1 to"),
         ({"folds": "x"}, "folds=x: expected an integer from 1 to"),
         ({"refit": "test"}, "--refit test: expected best, retrain, train.val"),
+        ({"refit": "train+val", "reduce_lr_patience": 2}, "retrain=true and reduce_lr_patience=2"),
+        ({"tuner": "hyperband", "epochs": "2,4"}, "hyperband and several values of epochs exclude"),
         ({"refit": "best", "folds": 2}, "--refit best and --folds contradict each other"),
         ({"over": "lerning_rate"}, "--over lerning_rate: no such key; did you mean 'learning_ra"),
         ({"over": "batch_size"}, "--over batch_size: it has no range; give values, batch_size=4,"),
@@ -254,6 +268,14 @@ def test_a_finished_search_is_not_repeated(own, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "fit", must_not_train)
     assert search(own, **options).folder == first.folder
+
+
+@pytest.mark.parametrize("found", [None, {"how": "retrain"}])
+def test_a_run_that_was_there_before_is_not_said_to_have_the_trials_weights(found, tmp_path):
+    record = types.SimpleNamespace(search=found, training=None, trainer={"retrain": False})
+    run = types.SimpleNamespace(record=record, history={}, folder=tmp_path)
+    asked = Refit("best", {"objective": "val_loss", "value": 1.0}, tmp_path, {})
+    assert result(run, asked)["how"] == "retrain"
 
 
 def test_a_full_disk_is_no_trials_fault_whoever_writes(own, tmp_path, monkeypatch):
@@ -301,6 +323,12 @@ def test_a_given_key_is_left_out_of_trials_where_it_has_no_effect(tmp_path):
     assert adam == {"optimizer": "adam"} and vary(experiment, adam, 0).settings.overrides
 
 
+def test_a_value_that_is_given_twice_is_searched_once(own):
+    given = {"width": "1,2,01", "batch_size": "4,4"}
+    experiment = open_experiment(own, given, data="auto", data_dir=None, seed=0, several=True)
+    assert experiment.settings.choices == {"width": [1, 2]}
+
+
 def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_space(tmp_path):
     path = tmp_path / "mine.py"
     layers = "[hp.Int(f'width_{i}', 1, 9) for i in range(hp.Int('layers', 1, 3))]"
@@ -316,6 +344,17 @@ def test_keys_that_a_pipeline_declares_for_some_values_only_are_part_of_the_spac
         "width_1",
         "width_2",
     ]
+
+
+def test_a_trial_has_only_the_keys_that_its_pipeline_declares_for_its_values(
+    own, tmp_path, failing
+):
+    layers = "[hp.Int(f'width_{i}', 1, 2) for i in range(hp.Int('layers', 1, 2))]"
+    own.write_text(OWN.replace('(hp.Int("width", 1, 9),)', layers))
+    with pytest.raises(RunError, match="3 trials failed for the same reason: the loss became NaN"):
+        search(own, out=tmp_path, gate="and")
+    rows = trials(tmp_path)
+    assert {row["layers"]: bool(row["width_1"]) for row in rows} == {"1": False, "2": True}
 
 
 @pytest.mark.parametrize("how", ["best", "retrain", "train+val"])
@@ -355,6 +394,26 @@ def test_damaged_weights_of_an_earlier_trial_fail_the_trial_and_are_named(own, t
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     shutil.rmtree(child)
     assert f"{damaged} is damaged or chan" in train(going_on)["error"]
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(None, 107.0), (60.0, 60.0)])
+def test_what_a_search_has_left_is_not_spent_by_what_was_trained_before(
+    budget, expected, own, tmp_path, monkeypatch
+):
+    given = []
+
+    def fail(*_, budget, **__):
+        given.append(budget)
+        raise RunError("the loss became NaN")
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    part = Part(experiment, "", {}, tmp_path, 0, 0, 0, 1, "val_loss", budget=budget, left=5.0)
+    commit = tmp_path / "checkpoints" / "step-000000000009"
+    commit.mkdir(parents=True)
+    files.write_json(commit / "state.json", {"history": {"seconds": 100.0}, "epoch_seconds": 2.0})
+    train(part)
+    assert given == [expected]
 
 
 def test_folds_train_on_all_others_and_never_on_test(own, tmp_path, failing):

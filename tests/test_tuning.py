@@ -1,6 +1,7 @@
 """The driver of a search with keras-tuner's oracles, without any training."""
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -19,7 +20,7 @@ from kpipe.errors import RunError, UserError
 from kpipe.records.study import Study
 from kpipe.tuning.driver import Driver, estimate
 from kpipe.tuning.oracles import Bayesian, make_oracle
-from kpipe.tuning.space import combinations, ranges, searched, size
+from kpipe.tuning.space import active, combinations, ranges, searched, size
 from kpipe.tuning.trials import Part
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -112,6 +113,7 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
     hp = hp or space()
     of_machine = {k: options.pop(k) for k in ("order", "kill_after") if k in options}
     jobs, budget = options.get("jobs", 1), options.pop("budget", None)
+    max_epochs = options.pop("max_epochs", 4)
     objective = keras_tuner.Objective("val_loss", "min")
     machine = Machine(value, jobs, **of_machine)
     study = Study(
@@ -125,10 +127,12 @@ def search(folder, tuner="random", hp=None, value=bowl, trials=8, **options):
     )
     if tuner == "hyperband":
         trials = None
-    oracle = make_oracle(tuner, hp, objective, 0, max_epochs=4, trials=trials)
+    oracle = make_oracle(tuner, hp, objective, 0, max_epochs=max_epochs, trials=trials)
     template = Part(None, "", {}, folder, 0, 0, 0, study.folds, "val_loss")
+    own = functools.partial(active, hp)
+    nothing = lambda: None  # noqa: E731
     driver = Driver(
-        study, oracle, machine, folder, template, dict, trials, budget, lambda: None, lambda: None
+        study, oracle, machine, folder, template, own, dict, trials, budget, nothing, nothing
     )
     with contextlib.suppress(Killed):
         driver.run()
@@ -150,6 +154,14 @@ def test_a_search_killed_after_any_training_repeats_and_loses_none(tuner, jobs, 
         resumed, after = search(folder, tuner, jobs=jobs, order=1)
         assert table(resumed) == table(whole)
         assert sorted(before + after) == sorted(trained_once)
+
+
+def test_a_resumed_search_has_all_trials_that_had_ended_before_it_trains(tmp_path):
+    before, _ = search(tmp_path, jobs=4, kill_after=3, order=5)
+    ended = {t.trial for t in before.trials if t.ended is not None}
+    assert ended == {1, 3, 4}
+    resumed, _ = search(tmp_path, kill_after=0)
+    assert {t.trial for t in resumed.trials if t.ended is not None} == ended
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -197,6 +209,16 @@ def test_a_finite_space_is_searched_to_its_end_and_no_further(tuner, tmp_path):
         assert len(study.trials) < 30
         return
     assert size(hp) == 27 and len(tried) == 27 and len(set(tried)) == 27
+
+
+def test_a_space_without_end_is_not_left_because_its_choices_were_tried():
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("optimizer", [*"abcdefghij"])
+    with hp.conditional_scope("optimizer", ["a"]):
+        hp.Float("momentum", 0, 1)
+    objective = keras_tuner.Objective("val_loss", "min")
+    oracle = make_oracle("random", hp, objective, 0, max_epochs=1, trials=None)
+    assert {oracle.create_trial(str(number)).status for number in range(60)} == {"RUNNING"}
 
 
 def test_conditional_keys_are_counted_and_combined_only_where_they_are_active():
@@ -260,7 +282,9 @@ def test_an_accuracy_of_one_training_has_wilsons_interval(tmp_path):
     study, _ = search(tmp_path, trials=1, value=lambda part: trained(0.9, part))
     estimate(study.trials[0], "val_accuracy")
     assert study.trials[0].low == pytest.approx(0.8256, abs=1e-4)
-    estimate(study.trials[0], "val_loss")
+    study.trials[0].low, study.trials[0].parts[0].value = None, 90.0
+    estimate(study.trials[0], "val_accuracy")  # a metric of the user's own, in percent
+    assert study.trials[0].value == 90 and study.trials[0].low is None
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path, capsys):
@@ -296,6 +320,9 @@ def test_a_budget_ends_a_search_and_a_larger_one_resumes_it(tmp_path):
     (tmp_path / "clock.json").write_text(json.dumps({"seconds": 100.0}))
     study, done = search(tmp_path, trials=8, budget=50.0)
     assert len(study.trials) == 3 and not done
+    (tmp_path / "0002" / "trial.json").write_bytes(b"")
+    study, done = search(tmp_path, trials=8, budget=50.0)
+    assert len(study.trials) == 3 and not done  # a damaged file does not hide later trials
     study, done = search(tmp_path, trials=4, budget=200.0)
     assert len(study.trials) == 4 and len(done) == 1
     assert study.trials[3].ended >= 100
@@ -308,6 +335,22 @@ def test_checkpoints_of_the_best_trials_are_kept(tmp_path):
 
     study, _ = search(tmp_path, trials=8, value=value)
     kept = {int(path.parent.parent.name) for path in tmp_path.glob("*/*/checkpoints")}
+    assert kept == {trial.trial for trial in study.ranked[:3]}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_trial_that_another_continues_keeps_its_checkpoints_until_then(jobs, tmp_path):
+    def value(part):
+        assert not part.continues or (part.continues / "checkpoints").is_dir()
+        for name in ("checkpoints", "fine_tuning/checkpoints"):
+            (part.folder / name).mkdir(parents=True)
+        if part.overrides["width"] > 6 or part.overrides["rate"] > 0.3:
+            return {"error": f"too wide: {part.folder}"}  # leaves rounds that are never full
+        return bowl(part)
+
+    hp = space("width", "rate")
+    study, _ = search(tmp_path, "hyperband", hp, value, jobs=jobs, max_epochs=9)
+    kept = {int(path.relative_to(tmp_path).parts[0]) for path in tmp_path.rglob("checkpoints")}
     assert kept == {trial.trial for trial in study.ranked[:3]}
 
 

@@ -30,8 +30,12 @@ def new_record(
     experiment: Experiment,
     function: str = "run",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options: object,
 ) -> Record:
-    """Returns the record of what begins now: a run, or what another function of kpipe does."""
+    """Returns the record of what begins now: a run, or what another function of kpipe does.
+
+    `options` are those of the function that a run has not, or that mean something else there.
+    """
     entry = objects.entry(experiment.module)
     added = callback_names(callbacks)
     dataset, source = experiment.dataset, experiment.source
@@ -39,7 +43,7 @@ def new_record(
         pipeline=experiment.name,
         task=tasks.name_of(experiment.task),
         title=entry.title,
-        command=environment.command() or _call(experiment, function, added),
+        command=environment.command() or _call(experiment, function, added, options),
         headline=experiment.task.HEADLINE,
         overrides=experiment.settings.overrides,
         hyperparameters=experiment.hyperparameters,
@@ -127,16 +131,19 @@ def arguments(experiment: Experiment, overrides: Mapping[str, object]) -> dict[s
     }
 
 
-def _call(experiment: Experiment, function: str, callbacks: Sequence[str]) -> str:
+def _call(
+    experiment: Experiment, function: str, callbacks: Sequence[str], more: dict[str, object]
+) -> str:
     """Writes the call of a function of kpipe, as it is recorded outside the command line."""
     settings = experiment.settings
     several = {key: ",".join(map(str, values)) for key, values in settings.choices.items()}
+    options: dict[str, object]
     options = {"seed": experiment.seed, "plan": experiment.plan, "budget": experiment.budget}
     options["data"] = "sample" if experiment.source.kind == "sample" else None
     options["shards"] = experiment.shards
     corrections = experiment.dataset.corrections
     options["corrections"] = str(corrections.path) if corrections else None
-    given = {**settings.overrides, **several, **{k: v for k, v in options.items() if v}}
+    given = {**settings.overrides, **several, **{k: v for k, v in (options | more).items() if v}}
     said = "".join(f", {key}={value!r}" for key, value in given.items())
     if callbacks:
         said += f", callbacks=[{', '.join(f'{name}(...)' for name in callbacks)}]"

@@ -81,7 +81,8 @@ class _Keys(keras_tuner.HyperParameters):
     def _parse(self, parameter: Any) -> None:
         given = self.given[parameter.name]
         several = [given] if _is_text(parameter) else _several(given)
-        self.parsed[parameter.name] = [_parse_parameter(parameter, one) for one in several]
+        parsed = [_parse_parameter(parameter, one) for one in several]
+        self.parsed[parameter.name] = [*dict.fromkeys(parsed)]
         self.values[parameter.name] = self.parsed[parameter.name][0]
 
     def parse_inactive(self, choices: dict[str, list]) -> None:
@@ -151,6 +152,17 @@ def load_dataset(
     return dataset
 
 
+def known(module: types.ModuleType, overrides: Mapping[str, object]) -> set[str]:
+    """Returns the names that can be overridden together with these values.
+
+    Raises:
+        Exception: Whatever the pipeline raises.
+    """
+    keys = _Keys(overrides, {})
+    _declare(module, keys)
+    return {*keys.active, *(field.name for field in _settable())}
+
+
 def resolve(
     module: types.ModuleType, overrides: Mapping[str, object], *, sample: bool = False
 ) -> Settings:
@@ -188,7 +200,8 @@ def resolve(
         if key not in fields:
             raise _unknown(key, keys, [*active, *fields])
     for key in (key for key in overrides if key not in keys.parsed):
-        parsed = [_parse_field(fields[key], value) for value in _several(overrides[key])]
+        several = [_parse_field(fields[key], value) for value in _several(overrides[key])]
+        parsed = [*dict.fromkeys(several)]
         of_trainer[key] = parsed[0]
         if len(parsed) > 1:
             choices[key] = parsed

@@ -16,7 +16,6 @@ from ..errors import RunError, UserError
 from ..measures import intervals
 from ..records.study import COMPLETED, FAILED, PartRecord, Study, TrialRecord
 from . import oracles
-from .space import active
 from .trials import Part, train
 
 KEPT = 3  # trials whose checkpoints are kept
@@ -59,6 +58,7 @@ class Driver:
         engine: Where parts are trained.
         folder: The search's folder.
         template: A part with everything that all of them share.
+        active_of: Selects, of the oracle's values, those of the keys that a trial has.
         overrides_of: Makes all overrides of a trial from the values of its keys.
         limit: Largest number of trials; None for no limit.
         budget: Seconds after which no trial begins.
@@ -73,6 +73,7 @@ class Driver:
         engine: Engine,
         folder: pathlib.Path,
         template: Part,
+        active_of: Callable[[dict[str, Any]], dict[str, Any]],
         overrides_of: Callable[[dict[str, Any]], dict[str, Any]],
         limit: int | None,
         budget: float | None,
@@ -80,7 +81,8 @@ class Driver:
         on_change: Callable[[], None],
     ):
         self.study, self.oracle, self.engine = study, oracle, engine
-        self.folder, self.template, self.overrides_of = folder, template, overrides_of
+        self.folder, self.template = folder, template
+        self.active_of, self.overrides_of = active_of, overrides_of
         self.budget, self.on_begin, self.on_change = budget, on_begin, on_change
         self.adaptive = study.tuner in oracles.ADAPTIVE
         self.width = max(1, -(-study.jobs // (study.folds * study.repeats)))
@@ -88,10 +90,13 @@ class Driver:
         self.queue: list[tuple[Trial, Part]] = []
         self.running: dict[str, tuple[Trial, Part]] = {}
         self.exhausted = self.begun = False
-        before = len([*folder.glob(f"*/{TRIAL}")])
-        self.limit = None if limit is None else max(limit, before)
-        oracle.known, self.ended_before = read_trials(folder)
-        if known := len(oracle.known):
+        self.pruned: set[int] = set()
+        self.begun_before = len([*folder.glob(f"*/{TRIAL}")])
+        self.limit = None if limit is None else max(limit, self.begun_before)
+        self.before = read_trials(folder)
+        oracle.known = {f"{number - 1:04d}": c["values"] for number, c in self.before.items()}
+        self.ended_before = {n: c["ended"] for n, c in self.before.items() if "ended" in c}
+        if known := len(self.before):
             print(
                 f"resuming: {known - len(self.ended_before)} of "
                 f"{formatting.counted(known, 'trial')} had not ended",
@@ -119,6 +124,7 @@ class Driver:
             while self.queue and len(self.running) < self.engine.slots:
                 self._submit(*self.queue.pop(0))
             if not self.running:
+                self._prune()  # nothing is continued any more
                 return
             self._collect()
 
@@ -126,11 +132,10 @@ class Driver:
 
     def _begin_trials(self) -> None:
         """Asks the oracle for trials while there is a place."""
-        while not self.exhausted and self._has_place():
-            number = len(self.study.trials) + 1
+        while not self.exhausted and self._has_place(number := len(self.study.trials) + 1):
             if self.limit is not None and number > self.limit:
                 return
-            is_new = f"{number - 1:04d}" not in self.oracle.known
+            is_new = number > self.begun_before
             if is_new and self.budget and self.seconds >= self.budget:
                 print(f"the budget of {formatting.duration(self.budget)} is spent", flush=True)
                 self.exhausted = True
@@ -143,14 +148,15 @@ class Driver:
                 return
             self._begin(number, chosen)
 
-    def _has_place(self) -> bool:
+    def _has_place(self, number: int) -> bool:
         if self.adaptive:
             return len(self.open) < self.width
+        if number in self.ended_before:  # the tables have it at once, whatever trains before it
+            return True
         return len(self.queue) + len(self.running) < self.engine.slots
 
     def _begin(self, number: int, chosen: Any) -> None:
         values = chosen.hyperparameters.values
-        record = TrialRecord(trial=number, values=active(self.oracle.hyperparameters, values))
         folder = self.folder / f"{number:04d}"
         known = self.oracle.known.get(chosen.trial_id)
         if known is not None and known != values:
@@ -160,12 +166,15 @@ class Driver:
                 f"{folder}: the search cannot be resumed, its trial {number} would have another "
                 f"{key}: {values.get(key)}, not {known.get(key)}; --fresh starts over and keeps it"
             )
+        used = self.before.get(number, {}).get("used")  # known without building a model
+        own = self.active_of(values) if used is None else {name: values[name] for name in used}
+        record = TrialRecord(trial=number, values=own)
         trial = Trial(chosen, record, folder, self._parts(folder, record.values, values))
         self.study.trials.append(record)
         self.open.append(trial)
         files.make_folder(folder)
         if known is None:
-            files.write_json(folder / TRIAL, {"values": dict(values)})
+            self._write_trial(trial)
         for part in trial.parts:
             result = part.result
             if result is None:
@@ -203,8 +212,7 @@ class Driver:
             self.on_begin()
             self.begun = True
         if self.budget:
-            left = max(1.0, self.budget - self.seconds)
-            part = dataclasses.replace(part, budget=min(left, part.budget or left))
+            part = dataclasses.replace(part, left=max(1.0, self.budget - self.seconds))
         name = f"trial {number}"
         if len(trial.parts) > 1:
             name += f", {part.folder.name}"
@@ -251,7 +259,7 @@ class Driver:
         return False
 
     def _end(self, trial: Trial) -> None:
-        record, path = trial.record, trial.folder / TRIAL
+        record = trial.record
         record.parts = [trial.results[key] for key in sorted(trial.results)]
         record.status, record.error = (FAILED if trial.failed else COMPLETED), trial.failed
         if not trial.failed:
@@ -260,8 +268,7 @@ class Driver:
         before = self.ended_before.get(record.trial)
         record.ended = round(self.seconds, 2) if before is None else before
         if before is None:
-            content = {"values": dict(trial.chosen.hyperparameters.values), "ended": record.ended}
-            files.write_json(path, content)
+            self._write_trial(trial)
             self._write_clock()
             print(self._line(record), flush=True)
         ranked = self.study.ranked
@@ -300,6 +307,15 @@ class Driver:
 
     # --- the folder -----------------------------------------------------------------------------
 
+    def _write_trial(self, trial: Trial) -> None:
+        """Writes what the oracle chose, the keys that the trial has, and when it ended."""
+        content = {
+            "values": dict(trial.chosen.hyperparameters.values),
+            "used": [*trial.record.values],
+        }
+        ended = {} if trial.record.ended is None else {"ended": trial.record.ended}
+        files.write_json(trial.folder / TRIAL, content | ended)
+
     def _write_clock(self) -> None:
         files.write_json(self.clock, {"seconds": round(self.seconds, 2)})
 
@@ -313,33 +329,28 @@ class Driver:
     def _prune(self) -> None:
         """Removes checkpoints: those of the best trials remain, and those that may be continued."""
         kept = {trial.trial for trial in self.study.ranked[:KEPT]}
-        kept |= {trial.record.trial for trial in self.open}
+        for trial in self.open:  # it may not have begun to continue another one
+            others = (int(part.continues.parent.name) for part in trial.parts if part.continues)
+            kept |= {trial.record.trial, *others}
         kept |= {int(name) + 1 for name in getattr(self.oracle, "needed", ())}
-        for trial in self.study.trials:
-            if trial.trial not in kept:
-                for path in (self.folder / f"{trial.trial:04d}").glob("*/checkpoints"):
-                    shutil.rmtree(path, ignore_errors=True)
+        for number in {trial.trial for trial in self.study.trials} - kept - self.pruned:
+            self.pruned.add(number)
+            for path in (self.folder / f"{number:04d}").glob("*/**/checkpoints"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
-def read_trials(folder: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[int, float]]:
-    """Reads the trials of earlier sessions.
+def read_trials(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """Reads the trials of earlier sessions, by their numbers; see `Driver._write_trial`.
 
-    Returns:
-        Their values, by the oracle's names; and by their numbers the seconds of search until they
-        ended. A damaged file is left out: the oracle chooses the same values again.
+    A damaged file is left out: the oracle chooses the same values again.
     """
-    known, ended = {}, {}
+    found: dict[int, Any] = {}
     for path in sorted(folder.glob(f"*/{TRIAL}")):
-        number = int(path.parent.name)
         try:
-            content: Any = files.read_json(path)
+            found[int(path.parent.name)] = files.read_json(path)
         except UserError as error:
             print(f"{str(error).partition('; run again')[0]}: it is written again", flush=True)
-            continue
-        known[f"{number - 1:04d}"] = content["values"]
-        if "ended" in content:
-            ended[number] = content["ended"]
-    return known, ended
+    return found
 
 
 def estimate(record: TrialRecord, objective: str) -> None:
@@ -354,7 +365,7 @@ def estimate(record: TrialRecord, objective: str) -> None:
         half = stats.t.ppf(0.5 + intervals.CONFIDENCE / 2, len(values) - 1)
         half = float(half * values.std(ddof=1) / np.sqrt(len(values)))
         record.low, record.high = record.value - half, record.value + half
-    elif objective.endswith("accuracy"):
+    elif objective.endswith("accuracy") and 0 <= record.value <= 1:  # not in percent
         n = record.parts[0].examples
         found = intervals.proportion(round(record.value * n), n)
         record.low, record.high = found["low"], found["high"]

@@ -1,7 +1,7 @@
 """The options of a search, and the metric that ranks its trials."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras_tuner
 from keras_tuner.src.engine.objective import create_objective
@@ -9,6 +9,7 @@ from keras_tuner.src.engine.objective import create_objective
 from ..errors import UserError
 from ..experiments.experiment import Experiment
 from ..experiments.keys import parse_number
+from ..experiments.running import vary
 from .refit import HOW
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -48,7 +49,7 @@ class Options:
                 "fold; use --refit retrain or train+val"
             )
 
-    def check(self, experiment: Experiment) -> None:
+    def check(self, experiment: Experiment, overrides: Mapping[str, object]) -> None:
         """Refuses data and settings that a search does not work with, before any training."""
         dataset, source = experiment.dataset, experiment.source
         if self.folds == 1 and not dataset.val_fraction and "val" not in source.examples:
@@ -61,6 +62,13 @@ class Options:
                 f"--folds: {dataset.name} is divided by time, and folds would train on the future "
                 "of what they are compared on; leave it out"
             )
+        if self.tuner == "hyperband" and "epochs" in experiment.settings.choices:
+            raise UserError(
+                "hyperband and several values of epochs exclude each other: it chooses the epochs "
+                "of its trials; give the largest number, epochs=N"
+            )
+        if self.refit == "train+val":  # what it excludes is said now, not after the search
+            vary(experiment, {**overrides, "retrain": True}, experiment.seed)
         if self.tuner == "hyperband" and experiment.trainer.fine_tune:
             raise UserError(
                 "hyperband and fine_tune=true exclude each other: its trials are continued for "

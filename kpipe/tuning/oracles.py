@@ -22,6 +22,7 @@ from ..errors import UserError
 from .space import LARGEST_GRID, combinations, searched, size
 
 STOPPED, IDLE, RUNNING = "STOPPED", "IDLE", "RUNNING"
+DRAWS = 100  # of 20 values, in a space without an end whose choices are few
 ADAPTIVE = ("bayesian", "hyperband")  # whose trials depend on the results of earlier ones
 
 
@@ -39,9 +40,12 @@ class _Oracle(keras_tuner.Oracle):
     def _random_values(self) -> dict[str, Any] | None:
         """Draws values that were not tried; None only if there are none."""
         values = super()._random_values()
-        if values is not None or size(self.hyperparameters) is None:
+        if values is not None:
             return values
         # keras-tuner gives up after 20 draws of values that were tried.
+        if size(self.hyperparameters) is None:
+            draws = (super(_Oracle, self)._random_values() for _ in range(DRAWS))
+            return next((values for values in draws if values is not None), None)
         left = [
             one
             for one in combinations(self.hyperparameters, exact=True)
@@ -80,11 +84,18 @@ class Bayesian(_Oracle, oracles.BayesianOptimizationOracle):
 class Hyperband(_Oracle, oracles.HyperbandOracle):
     """Hyperband."""
 
+    ended = False
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        response = super().populate_space(trial_id)
+        self.ended = response["status"] == STOPPED
+        return response
+
     @property
     def needed(self) -> set[str]:
         """Trials that may still be continued by others."""
         waiting: set[str] = set()
-        for bracket in self._brackets:
+        for bracket in [] if self.ended else self._brackets:
             for past, following in itertools.pairwise(bracket["rounds"]):
                 selected = {entry["past_id"] for entry in following}
                 waiting |= {entry["id"] for entry in past} - selected

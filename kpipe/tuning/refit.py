@@ -73,5 +73,8 @@ def result(run: Run, refit: Refit) -> dict[str, Any]:
     """Returns the field `refit` of a study: the run, and its objective beside that of the trial."""
     training, values = run.record.training, run.history.get(refit.about["objective"])
     value = values[run.history["epoch"].index(training.best_epoch)] if values and training else None
-    about = {"how": refit.how, "folder": str(run.folder)}
+    # An existing run of the same settings is what it was: of another search, or of none.
+    retrained = "train+val" if run.record.trainer["retrain"] else "retrain"
+    how = (run.record.search or {}).get("how", retrained)
+    about = {"how": how, "folder": str(run.folder)}
     return {**about, "run": value, "trial": refit.about["value"]}

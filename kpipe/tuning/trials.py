@@ -44,6 +44,7 @@ class Part:
         epochs: Number of epochs, if not that of the Trainer: of Hyperband.
         continues: Folder of the part that it continues: of Hyperband.
         budget: Seconds of training.
+        left: Seconds of training from now on, whatever was trained before: of the search's budget.
     """
 
     opening: Experiment | dict[str, Any]
@@ -58,6 +59,7 @@ class Part:
     epochs: int | None = None
     continues: pathlib.Path | None = None
     budget: float | None = None
+    left: float | None = None
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -139,13 +141,14 @@ def _train(part: Part, base: Experiment) -> PartRecord:
     plan = experiment.plan or choose_plan(model, count, trainer.batch_size, trainer.epochs)
     if part.continues:
         _continue(part)
+    limits = [part.budget, part.left and _trained(part.folder) + part.left]
     history = trainer.fit(
         model,
         prepared,
         seed=experiment.seed,
         plan=plan,
         folder=part.folder,
-        budget=part.budget,
+        budget=min((limit for limit in limits if limit is not None), default=None),
         epochs=part.epochs,
     )
     return PartRecord(
@@ -160,6 +163,16 @@ def _train(part: Part, base: Experiment) -> PartRecord:
         examples=len(prepared.val),
         curves={name: values for name, values in history.columns.items() if name != "step"},
     )
+
+
+def _trained(folder: pathlib.Path) -> float:
+    """Returns the seconds of a training that is resumed, which its budget counts too."""
+    commits = sorted(folder.glob("**/checkpoints/step-*"))
+    try:
+        state: Any = files.read_json(commits[-1] / "state.json")
+        return float(state["history"]["seconds"] + state["epoch_seconds"])
+    except (IndexError, UserError):  # a new one; or damaged, which is said when it is read
+        return 0.0
 
 
 def _value(part: Part, history: History) -> float:

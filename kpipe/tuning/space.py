@@ -102,8 +102,8 @@ def _check_over(
 def _all_keys(experiment: Experiment, overrides: Mapping[str, object]) -> list[Any]:
     """Returns all keys, also those that a pipeline declares for certain values of others.
 
-    Bundled pipelines declare all of them in any case, within `hp.conditional_scope`. Of others,
-    each choice, each switch and the largest number are tried, one at a time.
+    The defaults of bundled pipelines declare all of them. Of others, each choice, each switch and
+    the largest number are tried, one at a time.
     """
     module, settings = experiment.module, experiment.settings
     found = {(p.name, str(p.conditions)): p for p in settings.hp.space}

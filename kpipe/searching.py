@@ -11,7 +11,7 @@ import keras_tuner
 from . import files, formatting, report
 from .engines import Engine, open_engine
 from .errors import RunError, UserError, resumable
-from .experiments import catalogue, keys
+from .experiments import keys
 from .experiments.describing import arguments, check_same, check_same_bits, new_record
 from .experiments.execution import Execution
 from .experiments.experiment import Experiment
@@ -289,8 +289,6 @@ class _Search:
         A pipeline may declare some for certain values only, by `if` instead of a conditional scope.
         """
         found = active(self.space, values)
-        if self.experiment.name in catalogue.names():  # they declare all keys in scopes
-            return found
         try:
             known = keys.known(self.experiment.module, self._overrides(found))
         except Exception:  # the trial fails by it in its own place

@@ -276,7 +276,7 @@ class _Search:
                     f"{is_now}; --fresh starts over and keeps it, --out DIR uses another folder"
                 )
         jobs = existing.details.get("jobs", self.study.jobs)
-        if jobs != self.study.jobs:
+        if self.study.width(jobs) != self.study.width(self.study.jobs):
             raise UserError(
                 f"{self.folder} was begun with {formatting.counted(jobs, 'job')}, on which the "
                 f"trials of {self.given.tuner} depend, not {self.study.jobs}; use --jobs {jobs}, "

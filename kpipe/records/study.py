@@ -102,6 +102,10 @@ class Study:
     best: int | None = None
     refit: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def width(self, jobs: int) -> int:
+        """Returns how many trials are under way at a time, if the tuner depends on results."""
+        return max(1, -(-jobs // (self.folds * self.repeats)))
+
     @property
     def ranked(self) -> list[TrialRecord]:
         """The completed trials, the best first."""

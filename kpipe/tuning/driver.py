@@ -85,7 +85,7 @@ class Driver:
         self.active_of, self.overrides_of = active_of, overrides_of
         self.budget, self.on_begin, self.on_change = budget, on_begin, on_change
         self.adaptive = study.tuner in oracles.ADAPTIVE
-        self.width = max(1, -(-study.jobs // (study.folds * study.repeats)))
+        self.width = study.width(study.jobs)
         self.open: list[Trial] = []  # begun, and the oracle was not told of their end
         self.queue: list[tuple[Trial, Part]] = []
         self.running: dict[str, tuple[Trial, Part]] = {}
@@ -302,7 +302,7 @@ class Driver:
         if len(ended) >= ALIKE and len(reasons) == 1 and "" not in reasons:
             raise RunError(
                 f"search stopped: the first {len(ended)} trials failed for the same reason: "
-                f"{reasons.pop()}"
+                f"{reasons.pop()}; once that is mended, --fresh starts over"
             )
 
     # --- the folder -----------------------------------------------------------------------------

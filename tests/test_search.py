@@ -224,6 +224,22 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
     assert "contains a search by an older kpipe, which cannot be resumed" in again()
 
 
+def test_a_search_that_depends_on_results_goes_on_with_as_many_trials_at_a_time(own, tmp_path):
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    given = Options("bayesian", None, "width", 1, 2, None, None)
+
+    def begin(jobs):
+        hunt = _Search(experiment, {}, given, make_space(experiment, {}, ["width"]), tmp_path)
+        hunt.study.jobs = jobs
+        return hunt._begin()
+
+    begin(2)
+    (tmp_path / "trials" / "0001").mkdir()
+    begin(1)  # two repeats are one trial at a time
+    with pytest.raises(UserError, match="was begun with 2 jobs, on which the trials of bayesian"):
+        begin(3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -249,22 +265,6 @@ def test_a_search_of_an_edited_pipeline_is_not_resumed(own, tmp_path, failing):
         ({"plan": 8}, "plan 8: expected graph, or fused:K"),
     ],
 )
-def test_a_search_that_depends_on_results_goes_on_with_as_many_trials_at_a_time(own, tmp_path):
-    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
-    given = Options("bayesian", None, "width", 1, 2, None, None)
-
-    def begin(jobs):
-        hunt = _Search(experiment, {}, given, make_space(experiment, {}, ["width"]), tmp_path)
-        hunt.study.jobs = jobs
-        return hunt._begin()
-
-    begin(2)
-    (tmp_path / "trials" / "0001").mkdir()
-    begin(1)  # two repeats are one trial at a time
-    with pytest.raises(UserError, match="was begun with 2 jobs, on which the trials of bayesian"):
-        begin(3)
-
-
 def test_a_wrong_argument_of_a_function_is_one_line_too(options, message, tmp_path):
     with pytest.raises(UserError, match=f"^{message}"):
         search("logic_gates", out=tmp_path, **options)

@@ -18,10 +18,11 @@ from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
 from .devices import Devices
 from .diagnosis import fault_of_steps, fault_of_val, finite
+from .divisible import check_mean
 from .history import History, metrics_of, numbers
 from .optimizing import final_weights, learning_rates
 from .progress import Progress
-from .shards import check_mean, make_sharded_train_function
+from .shards import make_sharded_train_function
 from .signals import Flag, flagged
 from .steps import make_test_function, make_train_function
 from .weighting import Weigh

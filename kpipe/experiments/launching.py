@@ -53,8 +53,8 @@ def connected(
     if hosts and not 0 <= host_index < len(hosts):
         raise UserError(f"host index {host_index}: expected 0 to {len(hosts) - 1} of {len(hosts)}")
     processes = count * max(1, len(hosts))
-    shards = shards or processes
-    if shards == 1:
+    shards = processes if shards is None else shards
+    if shards == processes == 1:
         yield None
         return
     addresses = _addresses(count, hosts) if processes > 1 else []

@@ -50,6 +50,8 @@ class Devices:
     _key: int = 0
 
     def __post_init__(self) -> None:
+        if self.shards < 1:
+            raise UserError(f"shards={self.shards}: expected a number from 1")
         if self.shards % self.processes:
             fits = [n for n in range(1, self.shards + 1) if self.shards % n == 0]
             raise UserError(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe.errors import UserError
+from kpipe.errors import RunError, UserError
 from kpipe.training import Devices, make_train_function
 from kpipe.training.divisible import check, check_mean
 from kpipe.training.shards import make_sharded_train_function, sizes_of
@@ -255,6 +255,21 @@ def test_another_gpu_of_a_machine_is_no_other_machine(monkeypatch):
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, gpu=gpu: [gpu])
         seen.append(environment.machine()["gpus"])
     assert seen[0] == seen[1] == ["/physical_device:GPU:0"]
+
+
+def test_who_is_still_sent_the_end_takes_nobody_for_killed(monkeypatch):
+    parts = [tf.zeros(1), RunError("the process of device 1 ended")]
+
+    def gather(devices, part):
+        result = parts.pop(0)
+        if isinstance(result, RunError):
+            raise result
+
+    monkeypatch.setattr(Devices, "gather", gather)
+    Devices(2).leave()
+    parts.append(RunError("the process of device 1 ended"))
+    with pytest.raises(RunError):  # it has not come that far
+        Devices(2).leave()
 
 
 # --- processes ------------------------------------------------------------------------------------

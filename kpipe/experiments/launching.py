@@ -65,9 +65,11 @@ def connected(
         for local in range(1, count):
             stack.enter_context(_process(group, first + local, local, len(hosts)))
         use_device(0, count)
+        if hosts:
+            print(f"connecting {', '.join(hosts)} as host {host_index}", flush=True)
         group.connect()
         yield group
-        group.gather(tf.zeros(1))  # all end together: TensorFlow reports who ends before others
+        group.leave()
 
 
 def _count(devices: int | str | None) -> int:

@@ -6,6 +6,7 @@ processes: gradients are gathered and added in the order of the shards, since th
 TensorFlow's own all-reduce follows the number of processes.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -19,6 +20,8 @@ from tensorflow.python.eager import context
 
 from ..errors import RunError, UserError
 from .signals import Flag
+
+WAIT = 300  # seconds for all processes to be started; TensorFlow's own is an hour
 
 
 @dataclasses.dataclass
@@ -94,7 +97,10 @@ class Devices:
             name="worker", num_tasks=self.processes
         )
         eager.configure_coordination_service(
-            service_type="standalone", service_leader=leader, coordinated_jobs=[job]
+            service_type="standalone",
+            service_leader=leader,
+            coordinated_jobs=[job],
+            cluster_register_timeout_in_ms=1000 * WAIT,
         )
         cluster = tf.train.ClusterSpec({"worker": list(self.addresses)})
         server = tensorflow_server_pb2.ServerDef(
@@ -112,7 +118,7 @@ class Devices:
             raise UserError(
                 f"{self.addresses[self.rank]}: the processes cannot be connected "
                 f"({error.message.splitlines()[0]}); expected an address of this machine with a "
-                "free port, and every process started within minutes"
+                f"free port, and every process started within {WAIT // 60} minutes"
             ) from None
         # Private: else every exported graph would contain them.
         eager._collective_leader = eager._coordination_service_config = None
@@ -162,6 +168,17 @@ class Devices:
         if self.processes == 1:
             return part
         return self._run(tf.raw_ops.CollectiveGatherV2, part)
+
+    def leave(self) -> None:
+        """Ends together with all others, so that none is taken for one that was killed.
+
+        Raises:
+            RunError: A process ended before it came here.
+        """
+        self.gather(tf.zeros(1))
+        # Now all have come. Who receives the last part first ends, perhaps while it is still sent.
+        with contextlib.suppress(RunError):
+            self.gather(tf.zeros(1))
 
     def add_up(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Returns the sum of a vector of each shard, in the order of the shards.

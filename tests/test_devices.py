@@ -272,6 +272,18 @@ def test_who_is_still_sent_the_end_takes_nobody_for_killed(monkeypatch):
         Devices(2).leave()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_waits_for_another_machine_can_be_stopped(number, tmp_path):
+    process = start(tmp_path, "--hosts", "127.0.0.1:24391,127.0.0.1:24392")
+    for line in process.stdout:
+        if line.startswith("connecting"):
+            break
+    time.sleep(2)
+    process.send_signal(number)
+    assert process.wait(20) == -number
+
+
 # --- processes ------------------------------------------------------------------------------------
 
 OPTIONS = ["mnist_mlp", "--data", "sample", "epochs=4", "num_layers=1", "units_1=64"]

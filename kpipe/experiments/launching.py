@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tensorflow.python.eager import context
 
 from .. import environment, files
 from ..errors import UserError
+from ..quiet import in_kernel
 from ..records import Record
 from ..training import Devices
 
@@ -67,9 +69,25 @@ def connected(
         use_device(0, count)
         if hosts:
             print(f"connecting {', '.join(hosts)} as host {host_index}", flush=True)
-        group.connect()
+        with _ended_by_signals():
+            group.connect()
         yield group
         group.leave()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end this process while it waits for others, outside of Python."""
+    if in_kernel() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _count(devices: int | str | None) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -149,6 +150,7 @@ class Devices:
                 )
                 return result
         except tf.errors.OpError as error:
+            time.sleep(1)  # who started the lost process may learn of its end, and why, a bit later
             raise self.ended(error) from None
 
     def ended(self, error: tf.errors.OpError | None = None) -> RunError:

@@ -228,8 +228,7 @@ class Loop:
                 ends = self.stopping or history.step == (epoch + 1) * per_epoch
                 self._commit_if_due(val_share * self.epoch_seconds if ends else 0.0)
             results = model.get_metrics_result()
-            # A custom train_step may return other logs.
-            own = self.logs and self.logs.keys() != results.keys()
+            own = self.logs and self.logs.keys() != results.keys()  # of a custom train_step
             logs = numbers(self.logs if own else results)
             try:
                 with final_weights(model):

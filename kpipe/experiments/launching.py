@@ -77,7 +77,10 @@ def connected(
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM end this process while it waits for others, outside of Python."""
+    """Lets Ctrl-C end this process while it waits for others, outside of Python.
+
+    Both handlers are there again afterwards: TensorFlow replaces that of SIGTERM.
+    """
     if in_kernel() or threading.current_thread() is not threading.main_thread():
         yield
         return

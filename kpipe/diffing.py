@@ -134,7 +134,7 @@ def find_causes(a: Record, b: Record) -> Iterator[Cause]:
     for then, now in ((a.hyperparameters, b.hyperparameters), (a.trainer, b.trainer)):
         for key in then | now:
             yield from compare("settings", key, then.get(key, ...), now.get(key, ...))
-    for key in ("seed", "plan", "budget", "dtype_policy", "callbacks", "continued_from"):
+    for key in ("seed", "shards", "plan", "budget", *LATER, "continued_from"):
         one, other = getattr(a, key), getattr(b, key)
         if None not in (one, other) or key not in (*LATER, "plan"):
             yield from compare("settings", key, one, other)

@@ -114,7 +114,10 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(aliased=True, terse=True),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
-        "gpus": [device.name for device in tf.config.get_visible_devices("GPU")],
+        # Numbered among those that this process sees: which one of a machine changes no bit.
+        "gpus": [
+            f"/physical_device:GPU:{i}" for i, _ in enumerate(tf.config.get_visible_devices("GPU"))
+        ],
         "intra_op_threads": threading.get_intra_op_parallelism_threads() or usable,
         "inter_op_threads": threading.get_inter_op_parallelism_threads() or usable,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",

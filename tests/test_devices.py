@@ -7,43 +7,52 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from kpipe.errors import UserError
-from kpipe.training import Devices, Trainer
-from kpipe.training.shards import check_mean, sizes_of
+from kpipe.errors import RunError, UserError
+from kpipe.training import Devices, make_train_function
+from kpipe.training.divisible import check, check_mean
+from kpipe.training.shards import make_sharded_train_function, sizes_of
 
-STEPS = {"epochs": 1, "batch_size": 64, "patience": 0}
-
-
-@pytest.fixture(scope="module")
-def few(digits):
-    """67 training examples: a batch of 64 and one of 3."""
-    import dataclasses
-
-    train = digits.train.at(np.arange(67))
-    val = digits.val.at(np.arange(20))
-    return dataclasses.replace(digits, splits={**digits.splits, "train": train, "val": val})
+CROSSENTROPY = "sparse_categorical_crossentropy"
 
 
-def network(
-    layers=lambda: [], metrics=("accuracy",), loss="sparse_categorical_crossentropy", **options
-):
+def network(*layers, optimizer="sgd", loss=CROSSENTROPY, metrics=(), outputs=2, **options):
+    """A small compiled network; `layers` are functions, called after the seed is set."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    first = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
-    model = keras.Sequential([*first, *layers(), keras.layers.Dense(10, "softmax")])
-    model.compile("sgd", loss, metrics=list(metrics), **options)
+    own = [layer() for layer in layers]
+    activation = "softmax" if outputs > 1 else "sigmoid"
+    last = keras.layers.Dense(outputs, activation, dtype="float32")
+    model = keras.Sequential([keras.Input((3,)), *own, last])
+    model.compile(optimizer, loss, metrics=list(metrics), **options)
     return model
 
 
-def trained(few, model, devices=None, **settings):
-    trainer = Trainer(**{**STEPS, **settings})
-    history = trainer.fit(model, few, devices=devices, plan="graph")
-    return model.get_weights(), history.rows[-1]
+def trained(model, shards=0, examples=(8, 3), weighted=False):
+    """Trains for a step on as many examples each, all but the last a batch; returns values."""
+    random = np.random.default_rng(0)
+    types = (tf.float32, tf.int32, tf.float32)[: 2 + weighted]
+    spec = [tf.TensorSpec((1, None, 3)[: 3 - (i > 0)], kind) for i, kind in enumerate(types)]
+    model.build((None, 3))
+    model.optimizer.build(model.trainable_variables)
+    model._symbolic_build(data_batch=(np.zeros((1, 3), "f"), np.zeros(1, "i")))
+    if shards:
+        check(model, shards, examples[0])
+        step = make_sharded_train_function(model, Devices(shards), spec, examples[0])
+    else:
+        step = make_train_function(model, 1, spec, examples[0])
+    for count in examples:
+        x, y = random.normal(size=(1, count, 3)), random.integers(0, 2, (1, count))
+        weight = random.uniform(size=(1, count))
+        logs = step(*(tf.constant(v, t) for v, t in zip((x, y, weight), types, strict=False)))
+    variables = model.variables + model.optimizer.variables + model.metrics_variables
+    return [v.numpy().astype("float64") for v in variables if "seed" not in v.path], logs
 
 
 def test_sizes_differ_by_at_most_one_and_the_larger_ones_come_first():
@@ -51,48 +60,98 @@ def test_sizes_differ_by_at_most_one_and_the_larger_ones_come_first():
     assert sizes_of(2, 4) == [1, 1, 0, 0]
 
 
-def test_a_step_in_shards_equals_the_undivided_one_up_to_rounding(few):
-    shards = 4  # the last batch of 3 leaves one empty
+def regularized():
+    return keras.layers.Dense(4, "relu", kernel_regularizer="l2", activity_regularizer="l2")
 
-    def build():
-        l2 = {"kernel_regularizer": "l2", "activity_regularizer": "l2"}
 
-        def layers():
-            return [keras.layers.Dense(8, "relu", **l2)]
+def averaging():
+    options = {"global_clipnorm": 0.5, "weight_decay": 0.1, "gradient_accumulation_steps": 2}
+    return keras.optimizers.SGD(0.1, 0.9, use_ema=True, **options)
 
-        top5 = keras.metrics.SparseTopKCategoricalAccuracy(5)
-        model = network(layers, metrics=["accuracy", top5], weighted_metrics=["accuracy"])
-        model.optimizer.global_clipnorm = 0.5
-        return model
 
-    weights = {"class_weight": {0: 1.0, 1: 5.0, 7: 0.0}}
-    whole, row = trained(few, build(), **weights)
-    divided, other = trained(few, build(), Devices(shards), **weights)
+def assert_equal_up_to_rounding(build, atol=1e-6, **options):
+    whole, logs = trained(build(), **options)
+    divided, others = trained(build(), 4, **options)  # the last batch of 3 leaves one empty
     for a, b in zip(whole, divided, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-    for name in row.keys() - {"seconds"}:
-        assert other[name] == pytest.approx(row[name], rel=1e-5), name
+        np.testing.assert_allclose(a, b, atol=atol)
+    for name, value in logs.items():
+        assert float(others[name]) == pytest.approx(float(value), rel=1e-5, abs=atol), name
 
 
-def test_moving_statistics_are_the_mean_over_the_shards_and_dropout_differs_between_them(few):
-    def after(devices):
-        model = network(lambda: [keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)])
-        weights, row = trained(few, model, devices, batch_size=128)  # one step
+def test_a_step_in_shards_equals_the_undivided_one_up_to_rounding():
+    def build():
+        entropy = keras.metrics.SparseCategoricalCrossentropy()
+        options = {"optimizer": averaging(), "weighted_metrics": ["accuracy"]}
+        return network(regularized, metrics=["accuracy", entropy], **options)
+
+    assert_equal_up_to_rounding(build, weighted=True)
+
+
+@pytest.mark.slow
+def test_mixed_precision_and_auc_equal_those_of_the_undivided_step():
+    def mixed():
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+        return network(
+            lambda: keras.layers.Dense(4, "relu", dtype="mixed_float16"), optimizer=optimizer
+        )
+
+    def auc():
+        metrics = [keras.metrics.AUC()]
+        return network(outputs=1, loss="binary_crossentropy", metrics=metrics)
+
+    assert_equal_up_to_rounding(mixed, atol=1e-3)
+    assert_equal_up_to_rounding(auc)
+
+
+def test_moving_statistics_are_the_mean_over_the_shards_and_dropout_differs_between_them():
+    def after(shards):
+        model = network(keras.layers.BatchNormalization, lambda: keras.layers.Dropout(0.5))
+        _, logs = trained(model, shards, examples=(8,))
         seeds = [v.numpy() for v in model.non_trainable_variables if "seed" in v.path]
-        return weights, row, seeds
+        return model.layers[0], float(logs["loss"]), seeds
 
-    (whole, row, seeds), (divided, other, same) = after(None), after(Devices(2))
+    (whole, loss, seeds), (divided, other, same) = after(0), after(2)
     np.testing.assert_array_equal(seeds, same)  # counts of draws do not depend on shards
-    assert row["loss"] != other["loss"]
-    mean, variance = 2, 3  # gamma, beta, moving mean, moving variance
-    np.testing.assert_allclose(whole[mean], divided[mean], atol=1e-6)
-    np.testing.assert_allclose(whole[variance], divided[variance], atol=0.02)
+    assert loss != other
+    np.testing.assert_allclose(whole.moving_mean, divided.moving_mean, atol=1e-6)
+    np.testing.assert_allclose(whole.moving_variance, divided.moving_variance, atol=0.02)
+    assert not np.array_equal(whole.moving_variance, divided.moving_variance)
 
 
-class SumOverBatch(keras.layers.Layer):
+class Changes(keras.layers.Layer):
+    """Does in the forward pass what a function of layer and inputs says."""
+
+    def __init__(self, what, dtype="float32"):
+        super().__init__()
+        self.what = what
+        self.state = self.add_weight(dtype=dtype, initializer="zeros", trainable=False)
+
     def call(self, x):
-        self.add_loss(keras.ops.sum(x))
-        return x
+        return self.what(self, x)
+
+
+def adds_sum(layer, x):
+    layer.add_loss(keras.ops.sum(x))
+    return x
+
+
+def counts(layer, x):
+    layer.state.assign(layer.state + 1)
+    return x
+
+
+def draws(layer, x):
+    return x + tf.random.normal(tf.shape(x))
+
+
+class Examples:
+    """Three examples, as a split gives them."""
+
+    def __len__(self):
+        return 3
+
+    def take_pairs(self, rows):
+        return np.eye(3, dtype="float32")[rows], np.array([0, 1, 1])[rows]
 
 
 class OwnStep(keras.Sequential):
@@ -100,22 +159,47 @@ class OwnStep(keras.Sequential):
         return super().train_step(data)
 
 
-def test_what_would_train_another_network_is_refused_in_one_line(few):
+@pytest.mark.parametrize(
+    ("message", "layers"),
+    [
+        ("variable of type float64, expected float32", [lambda: Changes(counts, "float64")]),
+        ("with RandomStandardNormal, which no shard can", [lambda: Changes(draws)]),
+        (
+            r"batch_norm\w* is synchronized",
+            [lambda: keras.layers.BatchNormalization(synchronized=True)],
+        ),
+    ],
+)
+def test_what_shards_would_silently_compute_otherwise_is_refused(message, layers):
+    with pytest.raises(UserError, match=f"{message}.* without --devices and --shards"):
+        trained(network(*layers), 2)
+
+
+def test_outputs_that_float32_does_not_contain_are_refused():
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(1)(inputs)
+    model = keras.Model(inputs, keras.ops.cast(outputs, "float64"))
+    model.compile("sgd", "mse")
+    with pytest.raises(UserError, match="outputs of type float64, expected float32"):
+        trained(model, 2)
+
+
+def test_what_would_train_another_network_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"is not the mean of its parts.*without --devices"):
-        trained(few, network(lambda: [SumOverBatch()]), Devices(2))
+        check_mean(network(lambda: Changes(adds_sum)), Examples(), None)
     loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
-    model = network(loss=loss)
-    model.test_on_batch(np.zeros((1, 28, 28, 1)), np.zeros(1))
     with pytest.raises(UserError, match="not the mean of its parts"):
-        check_mean(model, few.train, lambda inputs, targets: targets)
+        check_mean(network(loss=loss), Examples(), lambda inputs, targets: targets)
     with pytest.raises(UserError, match="batch_size=64 is no multiple of 3 shards; use 63 or 66"):
-        trained(few, network(), Devices(3))
-    own = OwnStep([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
-    own.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(UserError, match="train_step of its own"):
-        trained(few, own, Devices(2))
+        check(network(), 3, 64)
+    own, on_object = OwnStep([keras.Input((3,)), keras.layers.Dense(2)]), network()
+    own.compile("sgd", CROSSENTROPY)
+    on_object.train_step = on_object.test_step
+    for model in (own, on_object):
+        with pytest.raises(UserError, match="train_step of its own"):
+            check(model, 2, 64)
     with pytest.raises(UserError, match="plan fused:8: steps that are divided"):
-        Trainer(**STEPS).fit(network(), few, devices=Devices(2), plan="fused:8")
+        check(network(), 2, 64, "fused:8")
     with pytest.raises(UserError, match="3 devices cannot divide 4 shards equally; use 1, 2, 4"):
         Devices(4, addresses=["a:1", "b:1", "c:1"])
 
@@ -136,6 +220,66 @@ def test_a_run_in_shards_has_a_folder_and_a_record_of_its_own(tmp_path):
         kpipe.run("mnist_mlp", data="sample", out=tmp_path, devices="all")
     with pytest.raises(UserError, match="devices: other processes cannot have callbacks"):
         kpipe.run({}, out=tmp_path, devices=2)
+    for options in ({"devices": 2}, {"hosts": ["a", "b"]}):
+        with pytest.raises(UserError, match="2 devices cannot divide 1 shards equally"):
+            kpipe.run("mnist_mlp", out=tmp_path, shards=1, **options)
+    with pytest.raises(UserError, match="shards=-2: expected a number from 1"):
+        kpipe.run("mnist_mlp", out=tmp_path, shards=-2)
+
+
+def test_a_continued_run_has_no_callbacks_on_devices_either(monkeypatch):
+    import kpipe
+    from kpipe.experiments import running
+
+    again = {"name": "mnist_mlp", "overrides": {}, "data_dir": None, "shards": 2}
+    monkeypatch.setattr(running, "open_continuation", lambda folder: mock.Mock())
+    monkeypatch.setattr(running, "arguments_of", lambda *run: again)
+    with pytest.raises(UserError, match="devices: other processes cannot have callbacks"):
+        kpipe.run(continue_from="run", devices=2, callbacks=[keras.callbacks.Callback()])
+
+
+def test_processes_are_told_what_was_set_in_process_0():
+    from kpipe.experiments.running import _found, open_experiment
+
+    given = {"data": "auto", "data_dir": None, "seed": 0}
+    experiment = open_experiment("mnist_mlp", {}, dtype_policy="mixed_float16", **given)
+    keras.config.set_dtype_policy("float32")
+    assert _found(experiment) == {"data": "sample", "dtype_policy": "mixed_float16"}
+
+
+def test_another_gpu_of_a_machine_is_no_other_machine(monkeypatch):
+    from kpipe import environment
+
+    seen = []
+    for number in (0, 1):
+        gpu = tf.config.PhysicalDevice(f"/physical_device:GPU:{number}", "GPU")
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, gpu=gpu: [gpu])
+        seen.append(environment.machine()["gpus"])
+    assert seen[0] == seen[1] == ["/physical_device:GPU:0"]
+
+
+def test_who_is_still_sent_the_end_takes_nobody_for_killed(monkeypatch):
+    parts = [tf.zeros(1), RunError("the process of device 1 ended")]
+
+    def gather(devices, part):
+        result = parts.pop(0)
+        if isinstance(result, RunError):
+            raise result
+
+    monkeypatch.setattr(Devices, "gather", gather)
+    Devices(2).leave()
+    parts.append(RunError("the process of device 1 ended"))
+    with pytest.raises(RunError):  # it has not come that far
+        Devices(2).leave()
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_another_machine_can_be_interrupted(tmp_path):
+    with start(tmp_path, "--hosts", "127.0.0.1:24391,127.0.0.1:24392") as process:
+        assert any(line.startswith("connecting") for line in process.stdout)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
 
 
 # --- processes ------------------------------------------------------------------------------------

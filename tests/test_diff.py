@@ -90,6 +90,10 @@ OTHER = "0" * 64
             "same weights",
         ),
         (
+            {"record": {"shards": 2}, "weights": OTHER},
+            "first difference: shards 0, 2; the curves are equal, other weights",
+        ),
+        (
             {"weights": OTHER},
             "same settings, data, versions and machine; the curves are equal, other weights",
         ),

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tensorflow.python.eager import context
 
 from .. import environment, files
 from ..errors import UserError
+from ..quiet import in_kernel
 from ..records import Record
 from ..training import Devices
 
@@ -53,8 +55,8 @@ def connected(
     if hosts and not 0 <= host_index < len(hosts):
         raise UserError(f"host index {host_index}: expected 0 to {len(hosts) - 1} of {len(hosts)}")
     processes = count * max(1, len(hosts))
-    shards = shards or processes
-    if shards == 1:
+    shards = processes if shards is None else shards
+    if shards == processes == 1:
         yield None
         return
     addresses = _addresses(count, hosts) if processes > 1 else []
@@ -65,9 +67,30 @@ def connected(
         for local in range(1, count):
             stack.enter_context(_process(group, first + local, local, len(hosts)))
         use_device(0, count)
-        group.connect()
+        if hosts:
+            print(f"connecting {', '.join(hosts)} as host {host_index}", flush=True)
+        with _ended_by_signals():
+            group.connect()
         yield group
-        group.gather(tf.zeros(1))  # all end together: TensorFlow reports who ends before others
+        group.leave()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Lets Ctrl-C end this process while it waits for others, outside of Python.
+
+    Both handlers are there again afterwards: TensorFlow replaces that of SIGTERM.
+    """
+    if in_kernel() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _count(devices: int | str | None) -> int:

@@ -98,9 +98,8 @@ def run(
         again = arguments_of(continued.record, continued.folder, name)
         given = again | {"overrides": again["overrides"] | overrides}
         given["data_dir"] = data_dir or again["data_dir"]
-    if continued:
         shards = given["shards"] or None if shards is None else shards
-    elif (devices or hosts) and (callbacks or not isinstance(given["name"], (str, os.PathLike))):
+    if (devices or hosts) and (callbacks or not isinstance(given["name"], (str, os.PathLike))):
         raise UserError(
             "devices: other processes cannot have callbacks or what is in memory; expected the "
             "name of a pipeline or a path"
@@ -120,13 +119,15 @@ def run(
                 set_aside if fresh else None,
                 continued,
                 group,
-                lambda record: tell(group, {**given, "data": _kind(experiment)}, record),
+                lambda record: tell(group, {**given, **_found(experiment)}, record),
             ).run()
 
 
-def _kind(experiment: Experiment) -> str:
+def _found(experiment: Experiment) -> dict[str, Any]:
+    """Returns what an experiment has that was not given, or is this process' own."""
     kind = experiment.source.kind
-    return kind if kind in ("real", "sample") else "auto"
+    data = kind if kind in ("real", "sample") else "auto"
+    return {"data": data, "dtype_policy": experiment.dtype_policy}
 
 
 def open_experiment(

@@ -6,9 +6,11 @@ processes: gradients are gathered and added in the order of the shards, since th
 TensorFlow's own all-reduce follows the number of processes.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,8 @@ from tensorflow.python.eager import context
 
 from ..errors import RunError, UserError
 from .signals import Flag
+
+WAIT = 300  # seconds for all processes to be started; TensorFlow's own is an hour
 
 
 @dataclasses.dataclass
@@ -50,6 +54,8 @@ class Devices:
     _key: int = 0
 
     def __post_init__(self) -> None:
+        if self.shards < 1:
+            raise UserError(f"shards={self.shards}: expected a number from 1")
         if self.shards % self.processes:
             fits = [n for n in range(1, self.shards + 1) if self.shards % n == 0]
             raise UserError(
@@ -92,7 +98,10 @@ class Devices:
             name="worker", num_tasks=self.processes
         )
         eager.configure_coordination_service(
-            service_type="standalone", service_leader=leader, coordinated_jobs=[job]
+            service_type="standalone",
+            service_leader=leader,
+            coordinated_jobs=[job],
+            cluster_register_timeout_in_ms=1000 * WAIT,
         )
         cluster = tf.train.ClusterSpec({"worker": list(self.addresses)})
         server = tensorflow_server_pb2.ServerDef(
@@ -110,7 +119,7 @@ class Devices:
             raise UserError(
                 f"{self.addresses[self.rank]}: the processes cannot be connected "
                 f"({error.message.splitlines()[0]}); expected an address of this machine with a "
-                "free port, and every process started within minutes"
+                f"free port, and every process started within {WAIT // 60} minutes"
             ) from None
         # Private: else every exported graph would contain them.
         eager._collective_leader = eager._coordination_service_config = None
@@ -141,6 +150,7 @@ class Devices:
                 )
                 return result
         except tf.errors.OpError as error:
+            time.sleep(1)  # who started the lost process may learn of its end, and why, a bit later
             raise self.ended(error) from None
 
     def ended(self, error: tf.errors.OpError | None = None) -> RunError:
@@ -160,6 +170,17 @@ class Devices:
         if self.processes == 1:
             return part
         return self._run(tf.raw_ops.CollectiveGatherV2, part)
+
+    def leave(self) -> None:
+        """Ends together with all others, so that none is taken for one that was killed.
+
+        Raises:
+            RunError: A process ended before it came here.
+        """
+        self.gather(tf.zeros(1))
+        # Now all have come. Who receives the last part first ends, perhaps while it is still sent.
+        with contextlib.suppress(RunError):
+            self.gather(tf.zeros(1))
 
     def add_up(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Returns the sum of a vector of each shard, in the order of the shards.

@@ -18,10 +18,11 @@ from .batches import Schedule, training_batches
 from .checkpoint import Checkpoints
 from .devices import Devices
 from .diagnosis import fault_of_steps, fault_of_val, finite
+from .divisible import check_mean
 from .history import History, metrics_of, numbers
 from .optimizing import final_weights, learning_rates
 from .progress import Progress
-from .shards import check_mean, make_sharded_train_function
+from .shards import make_sharded_train_function
 from .signals import Flag, flagged
 from .steps import make_test_function, make_train_function
 from .weighting import Weigh
@@ -227,8 +228,7 @@ class Loop:
                 ends = self.stopping or history.step == (epoch + 1) * per_epoch
                 self._commit_if_due(val_share * self.epoch_seconds if ends else 0.0)
             results = model.get_metrics_result()
-            # A custom train_step may return other logs.
-            own = self.logs and self.logs.keys() != results.keys()
+            own = self.logs and self.logs.keys() != results.keys()  # of a custom train_step
             logs = numbers(self.logs if own else results)
             try:
                 with final_weights(model):

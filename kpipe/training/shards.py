@@ -20,17 +20,17 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
-from ..data import Split
 from ..errors import UserError
-from ..layers import Divergence
 from .devices import Devices
+from .divisible import ELSE, check_random, inner_metrics, stateless_loss
 from .steps import as_written, forget_custom_gradients, run_program
-from .weighting import Weigh
 
 # Two shards have different random seeds: the next one's is larger by this odd number, modulo 2^32.
 SHIFT = 0x9E3779B9
 DISAGREE = "the shards count differently, which cannot be combined:"
-ELSE = "train without --devices and --shards"
+# What float32, in which processes tell one another everything, contains without a loss.
+FLOATS = (tf.float32, tf.float16, tf.bfloat16)
+STATES = (*FLOATS, tf.int32, tf.uint32, tf.int64, tf.uint64)  # integers bit by bit
 
 
 def sizes_of(examples: int, shards: int) -> list[int]:
@@ -41,105 +41,6 @@ def sizes_of(examples: int, shards: int) -> list[int]:
     """
     size, larger = divmod(examples, shards)
     return [size + (shard < larger) for shard in range(shards)]
-
-
-def check(model: keras.Model, shards: int, batch_size: int, plan: str = "graph") -> None:
-    """Refuses models whose step cannot be divided.
-
-    Raises:
-        UserError: The message says why.
-    """
-    if plan != "graph":
-        raise UserError(f"plan {plan}: steps that are divided into shards need the plan graph")
-    if batch_size % shards:
-        below = batch_size // shards * shards
-        near = " or ".join(str(n) for n in (below, below + shards) if n)
-        raise UserError(f"batch_size={batch_size} is no multiple of {shards} shards; use {near}")
-    for name in ("train_step", "compute_loss", "compute_metrics"):
-        if getattr(type(model), name) is not getattr(keras.Model, name):
-            raise UserError(
-                f"{model.name} has a {name} of its own, which cannot be divided into shards; {ELSE}"
-            )
-    if model.run_eagerly:
-        raise UserError(f"{model.name} is compiled with run_eagerly=True: {ELSE}")
-    if not model.trainable_variables:
-        raise UserError(f"{model.name} has no trainable weights: {ELSE}")
-    if any(v.overwrite_with_gradient for v in model.trainable_variables):
-        raise UserError(f"{model.name} has weights that are set by their gradients: {ELSE}")
-    if any(v.dtype == "float64" for v in model.trainable_variables):
-        raise UserError(f"{model.name} has weights of type float64, expected float32: {ELSE}")
-    for metric in _inner_metrics(model):
-        if type(metric) not in (keras.metrics.Mean, keras.metrics.Sum, Divergence):
-            raise UserError(
-                f"{model.name} has a metric {metric.name} ({type(metric).__name__}) in a layer; "
-                f"expected Mean or Sum, which can be added over shards; {ELSE}"
-            )
-
-
-def check_mean(model: keras.Model, train: Split, weigh: Weigh | None) -> None:
-    """Checks that the loss of examples is the mean of the losses of its parts.
-
-    Three examples are evaluated together, and divided into two and one. This refuses sums over the
-    batch, and what compares examples with one another.
-
-    Args:
-        model: Compiled model with built variables.
-        train: The training examples.
-        weigh: Weights of examples, or None.
-
-    Raises:
-        UserError: The loss is something else.
-    """
-    examples = train.take_pairs(np.arange(min(3, len(train))))
-    # Unequal, so that a mean over weights is found out.
-    weights = [np.array([0.5, 1.0, 2.0], np.float32)[: len(train)]] if weigh else []
-
-    def loss(begin: int, end: int) -> float:
-        batch = [tf.constant(part[begin:end]) for part in (*examples, *weights)]
-        return float(_loss(model, *batch, training=False)[1])
-
-    if len(train) < 3:
-        return
-    whole, divided = loss(0, 3), (2 * loss(0, 2) + loss(2, 3)) / 3
-    if not np.isclose(whole, divided, rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise UserError(
-            f"{model.name}: the loss of three examples ({whole:.6g}) is not the mean of its parts "
-            f"({divided:.6g}), so that shards would train another network: a loss or a layer's "
-            f"add_loss sums over the batch, is masked, or compares its examples; {ELSE}"
-        )
-
-
-def _loss(
-    model: keras.Model,
-    x: Any,
-    y: Any,
-    weights: Any = None,
-    *,
-    training: bool,
-    mapping: Sequence[tuple[Any, Any]] = (),
-) -> tuple[Any, tf.Tensor, Callable[[Any], Any]]:
-    """Returns outputs, loss and a function: the new value of a variable, None if it has none."""
-    # Keras looks for regularized weights in the scope only.
-    regularized = [v for v in model.trainable_variables if v.regularizer is not None]
-    mapping = [*mapping, *((v, tf.convert_to_tensor(v.value)) for v in regularized)]
-    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-        before = dict(scope.state_mapping)
-        outputs = model(x, training=training) if model._call_has_training_arg else model(x)
-        loss = model._compute_loss(
-            x=x, y=y, y_pred=outputs, sample_weight=weights, training=training
-        )
-
-    def new(variable: Any) -> Any:
-        value = scope.get_current_value(variable)
-        return None if value is before.get(id(variable)) else value
-
-    return outputs, loss, new
-
-
-def _inner_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
-    """The metrics that are updated during the forward pass: those of layers, of several losses."""
-    outer = (model._loss_tracker, model._compile_metrics)
-    return [metric for metric in model.metrics if not any(metric is other for other in outer)]
 
 
 def make_sharded_train_function(
@@ -172,7 +73,7 @@ class _Step:
         self.full = sizes_of(batch_size, devices.shards)[0]
         self.trainable = model.trainable_variables
         self.seeds = [v for v in model.non_trainable_variables if _is_seed(v)]
-        self.counted = [v for metric in _inner_metrics(model) for v in metric.variables]
+        self.counted = [v for metric in inner_metrics(model) for v in metric.variables]
         self.changed: list[Any] = []  # variables that layers change, in the order of a row
         self.updated: list[bool] = []  # whether a trainable variable has a gradient
         self.outputs: Any = None  # structure of the model's outputs
@@ -239,7 +140,9 @@ class _Step:
             ]
             shard = tf.autograph.experimental.do_not_convert(self._shard)
             function = tf.function(shard, jit_compile=self.model.jit_compile)
-            self.shard_programs[is_full] = function.get_concrete_function(*specs)
+            program = function.get_concrete_function(*specs)
+            check_random(self.model, program.graph.as_graph_def())
+            self.shard_programs[is_full] = program
         return self.shard_programs[is_full]
 
     def _shard(self, offset: tf.Tensor, fraction: tf.Tensor, *batch: tf.Tensor) -> list[tf.Tensor]:
@@ -248,7 +151,7 @@ class _Step:
         mapping += [(v, _shifted(v.value, offset)) for v in self.seeds]
         random = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         with tf.GradientTape() as tape:
-            outputs, loss, new = _loss(model, *batch, training=True, mapping=mapping)
+            outputs, loss, new = stateless_loss(model, *batch, training=True, mapping=mapping)
             scaled = model.optimizer.scale_loss(loss * tf.cast(fraction, loss.dtype))
         gradients = tape.gradient(scaled, self.trainable)
 
@@ -260,18 +163,23 @@ class _Step:
             )
         if any(new(v) is not None for v in self.trainable):
             raise UserError(f"{model.name} sets weights during the forward pass; {ELSE}")
-        if any(getattr(out, "_keras_mask", None) is not None for out in tf.nest.flatten(outputs)):
+        flat = tf.nest.flatten(outputs)
+        if any(getattr(out, "_keras_mask", None) is not None for out in flat):
             raise UserError(f"{model.name} has outputs with a mask; {ELSE}")
         candidates = [*model.non_trainable_variables, *self.counted]
         self.changed = [v for v in candidates if new(v) is not None]
         self.updated = [gradient is not None for gradient in gradients]
         self.outputs = outputs
+        wrong = [f"{v.path} of type {v.dtype}" for v in self.changed if v.dtype not in STATES]
+        wrong += [f"outputs of type {out.dtype.name}" for out in flat if out.dtype not in FLOATS]
+        if wrong:
+            raise UserError(f"{model.name} has {wrong[0]}, expected float32; {ELSE}")
         states = [_shifted(new(v), -offset) if _is_seed(v) else new(v) for v in self.changed]
         dense = [tf.convert_to_tensor(g) for g in gradients if g is not None]
         gradient = tf.concat([tf.reshape(tf.cast(g, tf.float32), [-1]) for g in dense], 0)
         row = tf.concat([_to_row(part) for part in (loss, *states)], 0)
         forget_custom_gradients()
-        outs = [tf.cast(out, tf.float32) for out in tf.nest.flatten(outputs)]
+        outs = [tf.cast(out, tf.float32) for out in flat]
         return [gradient, row, *outs]
 
     def _apply_program(self, sizes: Sequence[int], length: int) -> Callable[..., dict]:

@@ -16,7 +16,7 @@ from ..data import Data, Split
 from ..errors import UserError
 from ..formatting import duration
 from . import callbacks as hooks
-from . import features, shards, weighting
+from . import divisible, features, weighting
 from .batches import Schedule
 from .devices import Devices
 from .history import History, times_faster
@@ -237,7 +237,7 @@ class Trainer:
         folder = pathlib.Path(folder) if folder else None
         epochs = epochs or self.epochs
         if devices:
-            shards.check(model, devices.shards, self.batch_size, plan or "graph")
+            divisible.check(model, devices.shards, self.batch_size, plan or "graph")
             plan = "graph"
         plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
 

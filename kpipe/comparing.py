@@ -95,10 +95,6 @@ def compare(
     Raises:
         UserError: An argument is wrong, or runs cannot be compared.
         RunError: All trainings failed.
-
-    Example:
-        kpipe.compare("emotion_rnn", architecture="lstm,gru", seeds=3)
-        kpipe.compare(["saved_models/gmm", "saved_models/gmm,recipe=wide"])
     """
     if isinstance(name, (list, tuple)):
         if overrides or (seeds, jobs, cluster) != (1, None, None):

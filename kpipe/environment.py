@@ -1,5 +1,6 @@
 """The environment of a run: versions, machine, threads, Keras' settings, the command line."""
 
+import contextlib
 import os
 import pathlib
 import platform
@@ -89,6 +90,11 @@ def fix_threads(shares: int = 1) -> None:
         shares: Number of processes that could divide the processors; each gets an equal share, and
             at least one thread.
     """
+    if share := os.environ.get("KPIPE_GPU_MEMORY"):  # of a GPU that several jobs use
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # it is in use
+                tf.config.set_logical_device_configuration(gpu, [limit])
     usable, threading = max(1, usable_processors() // shares), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
@@ -99,10 +105,6 @@ def fix_threads(shares: int = 1) -> None:
             threading.set_inter_op_parallelism_threads(
                 int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
             )
-        if share := os.environ.get("KPIPE_GPU_MEMORY"):  # of a GPU that several jobs use
-            limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
-            for gpu in tf.config.list_physical_devices("GPU"):
-                tf.config.set_logical_device_configuration(gpu, [limit])
     except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 

@@ -270,12 +270,13 @@ def test_a_wrong_number_of_jobs_is_refused(jobs):
 
 # A script without `if __name__ == "__main__"`, as users write them.
 DRIVER = """
-import sys
+import signal
 import engine_jobs
 from kpipe.engines import Job, open_engine
 from kpipe.errors import resumable
 
 print("imported once")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 with resumable(), open_engine(jobs=2) as engine:
     for name in "ab":
         engine.submit(Job(name, engine_jobs.{function}, {arguments}))

@@ -57,8 +57,9 @@ def open_engine(
 
     Example:
         with open_engine(jobs=2) as engine:
-            engine.submit(Job("trial 1", trials.train, {"seed": 0}, folder / "trial_1.log"))
+            engine.submit(Job("first", dict, {"seed": 0}))
             outcome = engine.wait()
+        outcome.result  # {"seed": 0}
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs={jobs}; expected a number of processes, 1 or more")

@@ -40,7 +40,7 @@ class Devices:
         UserError: The processes cannot divide the shards equally among themselves.
 
     Example:
-        Trainer().fit(model, data, devices=Devices(shards=4))  # the bits of four processes
+        kpipe.Trainer(epochs=5).fit(model, data, devices=Devices(shards=4))
     """
 
     shards: int

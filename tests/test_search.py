@@ -373,7 +373,9 @@ def test_a_trial_has_only_the_keys_that_its_pipeline_declares_for_its_values(
     assert {row["layers"]: bool(row["width_1"]) for row in rows} == {"1": False, "2": True}
 
 
-@pytest.mark.parametrize("how", ["best", "retrain", "train+val"])
+@pytest.mark.parametrize(
+    "how", ["best", pytest.param("retrain", marks=pytest.mark.slow), "train+val"]
+)
 def test_the_run_of_the_best_trial_says_how_it_got_its_weights(how, own, tmp_path, monkeypatch):
     trained, fit = [], Trainer.fit
 

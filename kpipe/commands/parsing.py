@@ -19,6 +19,9 @@ MAX_WIDTH = 100  # columns of a help text or a table
 IN_PYTHON = ("callbacks", "tuner")
 
 
+Group = argparse._ArgumentGroup | argparse.ArgumentParser  # what takes options
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a command's options; a mistake raises a UserError that suggests a fix."""
 
@@ -171,7 +174,7 @@ def add_corrections(parser: Parser) -> None:
     )
 
 
-def add_to(parser: Parser) -> None:
+def add_to(parser: Group) -> None:
     parser.add_argument(
         "--to",
         type=number,

@@ -11,6 +11,7 @@ from ..disk import refuse_same_command
 from ..errors import UserError
 from ..experiments import catalogue, key_table
 from .parsing import (
+    Group,
     Parser,
     add_corrections,
     add_pipeline,
@@ -177,17 +178,46 @@ def _run_parser() -> Parser:
         "its folder, NAME is left out",
     )
     add(
+        "--plan",
+        metavar="PLAN",
+        help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
+    )
+    add("--list", action="store_true", help="list the pipelines with their last results in --out")
+    add_corrections(parser)
+    add_verbose(parser)
+    add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
+    _add_search(parser.add_argument_group("search"))
+    _add_comparison(parser.add_argument_group("comparison, seeds, learning curve"))
+    _add_places(parser.add_argument_group("several processes, devices, machines"))
+    return parser
+
+
+def _add_search(group: Group) -> None:
+    add = group.add_argument
+    add(
         "--search",
         metavar="TUNER",
         help=f"search over the keys, then run the best: {', '.join(TUNERS)}",
     )
-    _add_search(parser)
     add(
-        "--learning-curve",
-        action="store_true",
-        help="also train on 10, 25 and 50 %% of the training examples, and say what twice the data "
-        "would bring",
+        "--trials",
+        type=positive,
+        metavar="N",
+        help="number of trials (default 10; of a grid all); it can be raised later",
     )
+    add("--over", metavar="KEYS", help="search over these keys only, such as learning_rate,units_1")
+    add("--folds", type=positive, metavar="K", help="train each trial K times, on K folds")
+    add("--repeats", type=positive, metavar="N", help="train each trial with N seeds")
+    add(
+        "--refit",
+        metavar="HOW",
+        help="the run of the best trial: best (its weights), retrain (again on train), train+val",
+    )
+    add("--trial-budget", type=seconds, metavar="TIME", help="stop each training after 20m, ...")
+
+
+def _add_comparison(group: Group) -> None:
+    add = group.add_argument
     add(
         "--compare",
         action="store_true",
@@ -200,7 +230,17 @@ def _run_parser() -> Parser:
         metavar="N",
         help="run N seeds, from --seed on, of a comparison, a learning curve (default 1), or alone",
     )
-    add_to(parser)
+    add_to(group)
+    add(
+        "--learning-curve",
+        action="store_true",
+        help="also train on 10, 25 and 50 %% of the training examples, and say what twice the data "
+        "would bring",
+    )
+
+
+def _add_places(group: Group) -> None:
+    add = group.add_argument
     add(
         "--jobs",
         type=positive,
@@ -214,14 +254,9 @@ def _run_parser() -> Parser:
         "kpipe[cluster])",
     )
     add(
-        "--plan",
-        metavar="PLAN",
-        help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
-    )
-    add(
         "--devices",
         metavar="N",
-        help="train on N devices, a process each, which divide every batch; all: every GPU",
+        help="one run on N devices, a process each, which divide every batch; all: every GPU",
     )
     add(
         "--shards",
@@ -233,34 +268,9 @@ def _run_parser() -> Parser:
     add(
         "--hosts",
         metavar="A,B",
-        help="train on several machines, each as HOST or HOST:PORT; the same command on each",
+        help="one run on several machines, HOST or HOST:PORT each; the same command on each",
     )
     add("--host-index", type=index, metavar="I", help="which of them this is, from 0")
-    add("--list", action="store_true", help="list the pipelines with their last results in --out")
-    add_corrections(parser)
-    add_verbose(parser)
-    add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")
-    return parser
-
-
-def _add_search(parser: Parser) -> None:
-    """Adds the options of a search."""
-    add = parser.add_argument
-    add(
-        "--trials",
-        type=positive,
-        metavar="N",
-        help="number of trials of a search (default 10; of a grid all); it can be raised later",
-    )
-    add("--over", metavar="KEYS", help="search over these keys only, such as learning_rate,units_1")
-    add("--folds", type=positive, metavar="K", help="train each trial K times, on K folds")
-    add("--repeats", type=positive, metavar="N", help="train each trial with N seeds")
-    add(
-        "--refit",
-        metavar="HOW",
-        help="the run of the best trial: best (its weights), retrain (again on train), train+val",
-    )
-    add("--trial-budget", type=seconds, metavar="TIME", help="stop each training after 20m, ...")
 
 
 def _describe(path: pathlib.Path, verbose: bool) -> None:

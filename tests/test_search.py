@@ -112,12 +112,13 @@ def test_a_searched_schedule_takes_the_place_of_reduce_on_plateau(own, tmp_path)
     text = OWN.replace("datasets, models", "datasets, models, optimizers")
     text = text.replace('"adam", "sparse', f'{optimizer}, "sparse')
     own.write_text(text.replace("epochs=1", "epochs=1, reduce_lr_patience=2"))
-    run = search(own, trials=3, seed=1, out=tmp_path)  # the whole space
-    rows = trials(tmp_path)
-    assert {row["status"] for row in rows} == {"completed"}
-    assert len({row["schedule"] for row in rows}) > 1
-    constant = run.record.hyperparameters["schedule"] == "constant"
-    assert run.record.trainer["reduce_lr_patience"] == (2 if constant else 0)
+    experiment = open_experiment(own, {}, data="auto", data_dir=None, seed=0)
+    options = Options("random", 3, "schedule", 1, 1, None, None)
+    space = make_space(experiment, {}, ["schedule"])
+    hunt = _Search(experiment, {}, options, space, tmp_path)
+    for schedule, patience in (("constant", 2), ("cosine", 0)):
+        trial = vary(experiment, hunt._overrides({"schedule": schedule}), 0)
+        assert trial.trainer.reduce_lr_patience == patience
 
 
 def test_defaults_that_depend_on_a_searched_key_follow_it():

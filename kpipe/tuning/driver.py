@@ -16,7 +16,7 @@ from ..errors import RunError, UserError
 from ..measures import intervals
 from ..records.study import COMPLETED, FAILED, PartRecord, Study, TrialRecord
 from . import oracles
-from .trials import Part, train
+from .trials import RESULT, Part, train
 
 KEPT = 3  # trials whose checkpoints are kept
 ALIKE = 3  # trials that fail for the same reason before any other succeeds: the pipeline's fault
@@ -236,7 +236,7 @@ class Driver:
         if outcome.lost:  # noted, so that a resumed search does not lose its processes again
             result = {"error": outcome.lost}
             files.make_folder(part.folder)
-            files.write_json(part.folder / "result.json", result)
+            files.write_json(part.folder / RESULT, result)
         self._note(trial, part, result)
         if trial.failed:  # its other parts need not begin
             self.queue = [entry for entry in self.queue if entry[0] is not trial]

@@ -196,10 +196,7 @@ def ranges(space: keras_tuner.HyperParameters) -> dict[str, str]:
 
 
 def scales(space: keras_tuner.HyperParameters) -> dict[str, str]:
-    """Returns the scale of each searched key: "linear", "log" or "choice".
-
-    Choices of numbers that grow by factors, such as 16, 64 and 256, are on a logarithmic scale.
-    """
+    """Returns the scale of each searched key: "linear", "log" or "choice"."""
     return {p.name: _scale(p) for p in space.space if not isinstance(p, hp_types.Fixed)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 
 from . import files, formatting, report
-from .engines import Engine, open_engine
+from .engines import Engine, open_engine, thread_settings
 from .errors import RunError, UserError, resumable
 from .experiments import keys
 from .experiments.describing import arguments, check_same, check_same_bits, new_record
@@ -137,6 +137,14 @@ def search(
         return searching.refit(best, pathlib.Path(out), fresh)
 
 
+def threads_of(engine: Engine) -> dict[str, int]:
+    """Returns the threads of an engine's processes, as the record of a machine names them."""
+    settings = thread_settings(engine.threads)
+    names = ("intra_op_threads", "inter_op_threads")
+    values = (settings[f"TF_NUM_{kind}_THREADS"] for kind in ("INTRAOP", "INTEROP"))
+    return dict(zip(names, map(int, values), strict=True))
+
+
 class _Search:
     """A search: its study, its folder, and the run of its best trial."""
 
@@ -170,8 +178,8 @@ class _Search:
         """Searches, or completes a search; the study then has all trials."""
         experiment, given, study = self.experiment, self.given, self.study
         study.jobs = engine.slots
-        # With the machine of this process, unless others train.
-        self.machine = {"intra_op_threads": engine.threads} if opening else {}
+        # With the threads of this process, unless others train.
+        self.machine = threads_of(engine) if opening else {}
         self.record = self._begin()
         trials = given.trials
         if given.tuner in ("random", "bayesian"):

@@ -12,7 +12,7 @@ from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
-from kpipe.searching import TUNERS, _Search, search
+from kpipe.searching import TUNERS, _Search, search, threads_of
 from kpipe.tuning.options import Options, objective_of
 from kpipe.tuning.refit import Refit, result
 from kpipe.tuning.space import make_space, searched, size
@@ -328,6 +328,15 @@ def test_a_search_over_a_conditional_key_includes_what_it_requires(tmp_path):
     assert float(capacity(400)) == pytest.approx(3.0) and float(capacity(200)) < 2
     objective = objective_of(experiment)
     assert (objective.name, objective.direction) == ("val_reconstruction", "min")
+
+
+def test_a_search_records_both_kinds_of_threads_of_the_processes_that_train(monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    engine = types.SimpleNamespace(threads=3)
+    assert threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 3}
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")  # handed on to them
+    assert threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 1}
 
 
 def test_a_given_key_is_left_out_of_trials_where_it_has_no_effect(tmp_path):

@@ -11,9 +11,18 @@ from typing import Protocol
 
 from ..errors import UserError
 from .jobs import ATTEMPTS, Fault, Job, Outcome
-from .processors import usable_processors
+from .processors import thread_settings, usable_processors
 
-__all__ = ["ATTEMPTS", "Engine", "Fault", "Job", "Outcome", "open_engine", "usable_processors"]
+__all__ = [
+    "ATTEMPTS",
+    "Engine",
+    "Fault",
+    "Job",
+    "Outcome",
+    "open_engine",
+    "thread_settings",
+    "usable_processors",
+]
 
 
 class Engine(Protocol):

@@ -137,7 +137,7 @@ def search(
         return searching.refit(best, pathlib.Path(out), fresh)
 
 
-def threads_of(engine: Engine) -> dict[str, int]:
+def _threads_of(engine: Engine) -> dict[str, int]:
     """Returns the threads of an engine's processes, as the record of a machine names them."""
     settings = thread_settings(engine.threads)
     names = ("intra_op_threads", "inter_op_threads")
@@ -179,7 +179,7 @@ class _Search:
         experiment, given, study = self.experiment, self.given, self.study
         study.jobs = engine.slots
         # With the threads of this process, unless others train.
-        self.machine = threads_of(engine) if opening else {}
+        self.machine = _threads_of(engine) if opening else {}
         self.record = self._begin()
         trials = given.trials
         if given.tuner in ("random", "bayesian"):

@@ -12,7 +12,7 @@ from kpipe.errors import RunError, UserError, WriteError
 from kpipe.experiments.describing import arguments
 from kpipe.experiments.experiment import Experiment
 from kpipe.experiments.running import open_experiment, vary
-from kpipe.searching import TUNERS, _Search, search, threads_of
+from kpipe.searching import TUNERS, _Search, _threads_of, search
 from kpipe.tuning.options import Options, objective_of
 from kpipe.tuning.refit import Refit, result
 from kpipe.tuning.space import make_space, searched, size
@@ -334,9 +334,9 @@ def test_a_search_records_both_kinds_of_threads_of_the_processes_that_train(monk
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     engine = types.SimpleNamespace(threads=3)
-    assert threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 3}
+    assert _threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 3}
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")  # handed on to them
-    assert threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 1}
+    assert _threads_of(engine) == {"intra_op_threads": 3, "inter_op_threads": 1}
 
 
 def test_a_given_key_is_left_out_of_trials_where_it_has_no_effect(tmp_path):

@@ -10,6 +10,7 @@ import random
 import types
 
 import keras_tuner
+import numpy as np
 import pytest
 import scipy.optimize
 import sklearn.gaussian_process
@@ -244,6 +245,20 @@ def test_bayesian_search_uses_what_it_learned(tmp_path, real_fits):
         study, _ = search(tmp_path / tuner, tuner, space("width", "rate"), smooth, trials=16)
         best[tuner] = study.ranked[0].value
     assert best["bayesian"] < best["random"] / 1.5
+
+
+def test_the_ends_of_ranges_are_values_that_the_pipeline_accepts():
+    hp = keras_tuner.HyperParameters()
+    hp.Int("units", 2, 512, sampling="log")
+    hp.Int("layers", 1, 4)
+    hp.Float("rate", 3e-5, 0.7, sampling="log")
+    objective = keras_tuner.Objective("val_loss", "min")
+    oracle = make_oracle("bayesian", hp, objective, 0, max_epochs=1, trials=None)
+    assert oracle._vector_to_values(np.ones(3)) == {"units": 512, "layers": 4, "rate": 0.7}
+    assert oracle._vector_to_values(np.zeros(3)) == {"units": 2, "layers": 1, "rate": 3e-5}
+    # If this fails, keras-tuner was mended, and `Bayesian._vector_to_values` can go.
+    decode = keras_tuner.oracles.BayesianOptimizationOracle._vector_to_values
+    assert decode(oracle, np.ones(3))["units"] == 513
 
 
 def test_hyperband_continues_the_better_trials_for_more_epochs(tmp_path):

@@ -80,6 +80,18 @@ class Bayesian(_Oracle, oracles.BayesianOptimizationOracle):
             response = {"status": RUNNING if values else STOPPED, "values": values}
         return response
 
+    def _vector_to_values(self, vector: np.ndarray) -> dict[str, Any]:
+        """Decodes a point of the unit cube; at its faces keras-tuner leaves a range by rounding.
+
+        Of 2 to 512 on a log scale it has 513, and the best point often lies at a face.
+        """
+        values: dict[str, Any] = super()._vector_to_values(vector)
+        for parameter in self.hyperparameters.space:
+            name = parameter.name
+            if name in values and hasattr(parameter, "max_value"):
+                values[name] = min(max(values[name], parameter.min_value), parameter.max_value)
+        return values
+
 
 class Hyperband(_Oracle, oracles.HyperbandOracle):
     """Hyperband."""

@@ -334,7 +334,8 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     found = records.compare(cells)
     page = report.write_comparison(found, tmp_path, "kpipe run mine --compare").read_text()
     assert page.count("data:image/png") == 3 and "kpipe" in page
-    for part in ("width=0", "width=0.2", "loss is &lt;NaN&gt;", "width=0.2, seed 2", "Holm"):
+    parts = ("width=0", "width=0.2", "loss is &lt;NaN&gt;", "width=0.2, seed 2", "Holm")
+    for part in (*parts, "p with seed 0, 1, 2", ">&lt;\N{NO-BREAK SPACE}0.001, &lt;"):
         assert part in page, part
     head, rows = report.comparison_table(found)
     assert [row[0] for row in rows] == ["width=0", "width=0.2", "width=99"]
@@ -345,6 +346,16 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     lines = report.comparison_rows(found, tmp_path)
     assert [line["seed"] for line in lines] == [0, 1, 2, 0, 1, 2, 0, 1]
     assert lines[-1] == {"width": 99, "seed": 1, "error": "loss is <NaN>"}
+
+
+def test_the_page_names_the_seeds_of_each_pair_that_has_others(tmp_path):
+    runs = [
+        make_run(s, 0.9 - w, width=w)
+        for w, seeds in ((0, 3), (0.2, 3), (0.4, 2))
+        for s in range(seeds)
+    ]
+    page = report.write_comparison(compare(*runs), tmp_path, "kpipe run mine --compare").read_text()
+    assert "p by seed" in page and ">0: &lt;\N{NO-BREAK SPACE}0.001, 1: &lt;" in page
 
 
 def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):

@@ -219,7 +219,7 @@ _STYLE = """
 .cells :is(td, th):nth-child(3) { white-space: normal; min-width: 11rem; }
 .cells tbody th { min-width: 9rem; }
 .cells thead th { white-space: normal !important; }
-.pairs td:nth-child(n+3) { white-space: nowrap; }
+.pairs td:nth-child(n+3):not(:last-child) { white-space: nowrap; }
 .pairs :is(th, td):first-child, .pairs td:nth-child(2) { min-width: 8rem; }
 """
 
@@ -253,10 +253,14 @@ def _figures(comparison: Comparison) -> str:
 def _pairs(comparison: Comparison) -> Section:
     """The table of all pairs, with the test within each seed."""
     rows = []
+    seeds = {tuple(pair.within) for pair in comparison.pairs if pair.within}
+    alike = len(seeds) == 1  # then the column's name has the seeds, and its cells need not
     for pair in comparison.pairs:
         test = pair.test
         entry = test._asdict() if test else {}
-        within = ", ".join(f"{s}: {p_value(t.p)}" for s, t in pair.within.items())
+        within = [
+            ("" if alike else f"{seed}: ") + p_value(one.p) for seed, one in pair.within.items()
+        ]
         rows.append(
             (
                 comparison.cells[pair.first].name,
@@ -265,11 +269,12 @@ def _pairs(comparison: Comparison) -> Section:
                 p_value(test.p if test else None),
                 p_value(pair.corrected),
                 _verdict(pair),
-                within or formatting.MISSING,
+                ", ".join(within) or formatting.MISSING,
             )
         )
     change = f"difference of {formatting.words(comparison.metric)}"
-    tested = ("p", "p after Holm", "verdict at 5 %", "p within each seed")
+    with_seed = f"p with seed {', '.join(map(str, seeds.pop()))}" if alike else "p by seed"
+    tested = ("p", "p after Holm", "verdict at 5 %", with_seed)
     return Section(
         "Pairs", ("", "against", change, *tested), rows, _about_tests(comparison), look="pairs"
     )

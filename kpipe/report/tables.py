@@ -102,7 +102,7 @@ def settings(
 def text(content: object) -> str:
     """Escapes text; numbers are not separated from their units, nor intervals broken."""
     escaped = escape(content)
-    escaped = re.sub(r"(?<=\d) (?=(%|dB|nats|s|min|h)\b|%)", _SPACE, escaped)
+    escaped = re.sub(r"(?<=\d) (?=(%|dB|nats|s|min|h)\b|%)|(?<=&lt;) (?=\d)", _SPACE, escaped)
     return re.sub(r"\[\S+?, \S+?\]", lambda found: found[0].replace(" ", _SPACE), escaped)
 
 

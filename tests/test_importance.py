@@ -28,7 +28,7 @@ def trials(count, seed=0):
         for _ in range(count)
     ]
     objective = [
-        -abs(np.log10(t["rate"]) + 3) + 1.5 * (t["kind"] == "b") + 0.4 * t["slope"] for t in drawn
+        -abs(np.log10(t["rate"]) + 3) + 1.5 * (t["kind"] == "b") + t["slope"] for t in drawn
     ]
     for trial in drawn:
         if trial["kind"] == "a":
@@ -43,6 +43,17 @@ def test_what_matters_is_told_from_what_does_not():
     for key, (value, _) in found.keys.items():
         assert abs(value) < 0.05 if key in ("useless", "width") else value > 0.1
     assert found.is_known
+
+
+def test_that_a_key_is_not_active_counts_for_the_key_that_it_depends_on():
+    rng = np.random.default_rng(0)
+    drawn = [{"layers": int(n), "units": int(rng.integers(2, 512))} for n in rng.integers(0, 4, 60)]
+    objective = [0.95 if t["layers"] else 0.5 for t in drawn] + 0.01 * rng.random(60)
+    for trial in drawn:
+        if not trial["layers"]:
+            del trial["units"]
+    found = importance(drawn, {"layers": "linear", "units": "log"}, objective).keys
+    assert found["layers"][0] > 0.5 > 0.1 > found["units"][0]
 
 
 def test_it_is_the_same_at_each_call_and_does_not_depend_on_the_direction():

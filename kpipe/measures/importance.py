@@ -37,9 +37,10 @@ def importance(
 
     The forest predicts the rank of a trial's objective, so that a few trials that diverged do not
     outweigh all others. Each key is one input: a number, its logarithm, or the number of a choice.
-    A key that is not active in a trial has a value of its own there; so it shares the importance of
-    the key that it depends on. Every score is out of bag (Breiman, 2001): a trial is predicted by
-    those trees alone that were not trained on it, so that the importance of noise is about 0.
+    A key that is not active in a trial has the median of the others there: that it is not active is
+    the importance of the key that it depends on. Every score is out of bag (Breiman, 2001): a trial
+    is predicted by those trees alone that were not trained on it, so that the importance of noise
+    is about 0.
 
     Args:
         trials: Values of the active keys of each trial.
@@ -78,16 +79,20 @@ def importance(
 
 
 def _encode(values: Sequence[Any], scale: str) -> np.ndarray:
-    """Returns a column for the forest; None, of a key that is not active, is below all others."""
+    """Returns a column for the forest; None is the lower median of the others."""
     given = [value for value in values if value is not None]
-    if scale == "choice" or not all(isinstance(value, (int, float)) for value in given):
-        place = {value: i for i, value in enumerate(in_order(given))}
-        return np.array([-1 if value is None else place[value] for value in values], float)
-    if scale == "log" and min(given, default=0) > 0:
-        values = [None if value is None else math.log(value) for value in values]
-        given = [value for value in values if value is not None]
-    below = min(given, default=0) - 1
-    return np.array([below if value is None else value for value in values], float)
+    if not given:
+        return np.zeros(len(values))
+    is_numeric = all(isinstance(value, (int, float)) for value in given)
+    if scale == "choice" or not is_numeric:
+        place: dict[Any, float] = {value: i for i, value in enumerate(in_order(given))}
+    elif scale == "log" and min(given) > 0:
+        place = {value: math.log(value) for value in given}
+    else:
+        place = {value: value for value in given}
+    ordered = sorted(place[value] for value in given)
+    place[None] = ordered[(len(ordered) - 1) // 2]
+    return np.array([place[value] for value in values], float)
 
 
 def in_order(choices: Sequence[Any]) -> list[Any]:

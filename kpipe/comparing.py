@@ -95,6 +95,9 @@ def compare(
     Raises:
         UserError: An argument is wrong, or runs cannot be compared.
         RunError: All trainings failed.
+
+    Example:
+        kpipe.compare("mnist_mlp", loss="likelihood,squared", seeds=3)
     """
     if isinstance(name, (list, tuple)):
         if overrides or (seeds, jobs, cluster) != (1, None, None):

@@ -67,6 +67,9 @@ QUICKER = {
     '"ag_news_mlp", recipe="overfit"': (
         '"ag_news_mlp", recipe="overfit", train_examples=120, vocabulary_size=1000, units_1=16'
     ),
+    'compare("mnist_mlp", loss="likelihood,squared", seeds=3)': (
+        'compare("mnist_mlp", loss="likelihood,squared", num_layers=0, epochs=1, retrain=False)'
+    ),
     '"saved_models/mnist_mlp,seed=1"': '"saved_models/imdb_sentiment"',
     "epochs=30": "epochs=15",
     "cv=3": "cv=2",

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from . import __version__
-from .engines import usable_processors
+from .engines import threads_or, usable_processors
 from .errors import UserError
 
 
@@ -89,6 +89,9 @@ def fix_threads(shares: int = 1) -> None:
     Args:
         shares: Number of processes that could divide the processors; each gets an equal share, and
             at least one thread.
+
+    Raises:
+        UserError: One of these variables is no number of threads.
     """
     if share := os.environ.get("KPIPE_GPU_MEMORY"):  # of a GPU that several jobs use
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
@@ -98,13 +101,9 @@ def fix_threads(shares: int = 1) -> None:
     usable, threading = max(1, usable_processors() // shares), tf.config.threading
     try:
         if not threading.get_intra_op_parallelism_threads():
-            threading.set_intra_op_parallelism_threads(
-                int(os.environ.get("TF_NUM_INTRAOP_THREADS", usable))
-            )
+            threading.set_intra_op_parallelism_threads(threads_or(usable))
         if not threading.get_inter_op_parallelism_threads():
-            threading.set_inter_op_parallelism_threads(
-                int(os.environ.get("TF_NUM_INTEROP_THREADS", usable))
-            )
+            threading.set_inter_op_parallelism_threads(threads_or(usable, "TF_NUM_INTEROP_THREADS"))
     except RuntimeError:  # TensorFlow has already run ops, as in a notebook: counts stay
         pass
 

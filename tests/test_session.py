@@ -1,6 +1,7 @@
 """The caller's session and random states, and the settings that the caller made."""
 
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 
 import kpipe
-from kpipe import checking, environment
+from kpipe import checking, engines, environment
 from kpipe.errors import UserError
 from kpipe.experiments.session import own_session
 
@@ -109,6 +110,26 @@ def test_threads_that_the_caller_chose_are_kept(chosen, expected, monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "3")
     environment.fix_threads()
     assert counts == {"intra": expected, "inter": expected}
+
+
+@pytest.mark.parametrize("given", ["", "0", " "])
+def test_a_variable_without_a_number_of_threads_leaves_them_to_kpipe(given, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
+    assert engines.threads_or(7) == 7
+    assert engines.thread_settings(2)["TF_NUM_INTRAOP_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("given", ["many", "-1", "1.5", "99999999999"])
+@pytest.mark.parametrize("name", ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"])
+def test_what_is_no_number_of_threads_is_refused_in_one_line(name, given, monkeypatch):
+    monkeypatch.setenv(name, given)
+    with pytest.raises(UserError, match=f"{name}={re.escape(given)}; expected a number of threads"):
+        engines.thread_settings(2)
+    unset = {f"get_{k}_op_parallelism_threads": lambda: 0 for k in ("intra", "inter")}
+    unset |= {f"set_{k}_op_parallelism_threads": lambda n: None for k in ("intra", "inter")}
+    monkeypatch.setattr(environment.tf.config, "threading", types.SimpleNamespace(**unset))
+    with pytest.raises(UserError, match=name):
+        environment.fix_threads()
 
 
 SETTINGS = """

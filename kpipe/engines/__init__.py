@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..errors import UserError
 from .jobs import ATTEMPTS, Fault, Job, Outcome
-from .processors import thread_settings, usable_processors
+from .processors import thread_settings, threads_or, usable_processors
 
 __all__ = [
     "ATTEMPTS",
@@ -21,6 +21,7 @@ __all__ = [
     "Outcome",
     "open_engine",
     "thread_settings",
+    "threads_or",
     "usable_processors",
 ]
 

@@ -4,6 +4,10 @@ import math
 import os
 import subprocess
 
+from ..errors import UserError
+
+_MOST_THREADS = 4096  # of what is no mistake
+
 
 def usable_processors() -> int:
     """Returns the number of processors that this process may use."""
@@ -12,15 +16,26 @@ def usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def threads_or(default: int) -> int:
-    """Returns the threads of a job: $TF_NUM_INTRAOP_THREADS if it is set, else the default."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", default))
+def threads_or(default: int, name: str = "TF_NUM_INTRAOP_THREADS") -> int:
+    """Returns the threads that an environment variable says; if it is unset or 0, the default.
+
+    Raises:
+        UserError: The variable is no number of threads.
+    """
+    text = os.environ.get(name, "").strip() or "0"
+    if not text.isdecimal() or int(text) > _MOST_THREADS:
+        raise UserError(
+            f"{name}={text}; expected a number of threads, at most {_MOST_THREADS}, or 0 for "
+            "kpipe's own choice"
+        )
+    return int(text) or default
 
 
 def thread_settings(threads: int) -> dict[str, str]:
     """Returns the environment of a process with so many threads; what the user has set remains."""
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    return {name: os.environ.get(name, str(threads)) for name in names}
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    settings = {name: str(threads_or(threads, name)) for name in names}
+    return settings | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
 
 def gpu_settings(processes: int) -> list[dict[str, str]]:

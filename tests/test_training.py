@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from kpipe import Trainer
-from kpipe.errors import RunError, UserError
+from kpipe import Trainer, files
+from kpipe.errors import RunError, UserError, WriteError
 from kpipe.training import (
     Schedule,
     choose_plan,
@@ -352,3 +352,25 @@ def test_history_csv_has_the_promised_columns(trained):
     lines = history.to_csv().splitlines()
     assert lines[0].split(",")[:4] == ["epoch", "step", "seconds", "learning_rate"]
     assert [line.split(",")[:2] for line in lines[1:]] == [["1", "7"], ["2", "14"], ["3", "21"]]
+
+
+@pytest.mark.parametrize("failing", [1, 2])  # after the epoch, and after the training
+def test_history_csv_that_could_not_be_written_is_written_when_the_training_is_resumed(
+    tmp_path, few, small_model, monkeypatch, failing
+):
+    write, written = files.write_bytes, []
+
+    def fill_up(path, content):
+        written.append(path)
+        if len(written) == failing:
+            raise WriteError("the disk is full")
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", fill_up)
+        with pytest.raises(WriteError):
+            train(small_model(), few, tmp_path, epochs=1)
+    (tmp_path / "history.csv").unlink(missing_ok=True)
+    history = train(small_model(), few, tmp_path, epochs=1)
+    assert (tmp_path / "history.csv").read_text() == history.to_csv()
+    assert written[failing - 1] == tmp_path / "history.csv"

@@ -378,9 +378,9 @@ class Loop:
             "logs": numbers(self.logs),
             "stopping": self.stopping,
         }
-        self.checkpoints.save(self.history.step, state)
-        if self.history.rows:
+        if self.history.rows:  # before the checkpoint: what ends in between is trained again
             files.write_bytes(self.folder / "history.csv", self.history.to_csv().encode())
+        self.checkpoints.save(self.history.step, state)
         self.committed = time.monotonic()
         self.commit_seconds = self.committed - started
 

@@ -32,7 +32,8 @@ class Compared(Comparison):
 
     def __repr__(self) -> str:
         head, rows = report.comparison_table(self)
-        return "\n".join([catalogue.align([head, *rows]), "", *report.comparison_lines(self)])
+        said = [*report.comparison_lines(self), report.about_data(self.runs[0][2].record)]
+        return "\n".join([catalogue.align([head, *rows]), "", *filter(None, said)])
 
 
 @dataclasses.dataclass

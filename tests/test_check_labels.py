@@ -198,6 +198,7 @@ def test_the_page_shows_the_surest_suspects_and_takes_no_html_from_them(check, t
         assert page.count("&lt;i&gt;cat → dog") == SHOWN
         assert page.count("<img") == len(some or ())
         assert "<b>name" not in page and "<i>" not in page and "<s>" not in page
+        assert "NOT THE OFFICIAL DATA:" in page  # the dataset of this test is none
     assert "&lt;s&gt;text" in page
 
 

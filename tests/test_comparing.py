@@ -2,9 +2,11 @@
 
 import csv
 import dataclasses
+import html
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import keras
 import numpy as np
 import pytest
 from scipy import stats
+from studies import make_record, make_study
 
 import kpipe
 from kpipe import cli, comparing, files, report
@@ -358,6 +361,45 @@ def test_the_page_names_the_seeds_of_each_pair_that_has_others(tmp_path):
     assert "p by seed" in page and ">0: &lt;\N{NO-BREAK SPACE}0.001, 1: &lt;" in page
 
 
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"kind": "sample"}, "SAMPLE DATA: these numbers show that the code runs"),
+        ({"kind": "real", "official": False}, "NOT THE OFFICIAL DATA: these data are not blobs as"),
+        ({"kind": "real", "official": True}, ""),
+        ({"kind": "own", "official": False}, ""),
+    ],
+)
+def test_pages_and_terminal_say_whether_the_data_are_the_official_ones(tmp_path, about, said):
+    runs = make_run(), make_run(width=16)
+    for run in runs:
+        run.record.data = dataclasses.replace(run.record.data, **about)
+    found = compare(*runs)
+    pages = [
+        report.write_comparison(found, tmp_path, ""),
+        report.write_search(make_study(2), make_record(data={"name": "blobs", **about}), tmp_path),
+    ]
+    for page in pages:
+        body = page.read_text().partition("<body>")[2]
+        text = " ".join(html.unescape(re.sub("<[^>]+>", "", body)).split())
+        assert said in text and (said != "") == (" DATA: these" in text), page
+    shown = repr(comparing.Compared(**vars(found), folder=tmp_path))
+    assert said in shown and (said != "") == (" DATA: these" in shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("optimizer=sgd, learning_rate=0.1", ["optimizer=sgd,", "learning_rate=0.1"]),
+        ("a=1, b=2, c=3", ["a=1, b=2, c=3"]),
+        ("optimizer=sgd, momentum=0.9, units=64", ["optimizer=sgd,", "momentum=0.9, units=64"]),
+        ("first_key=1, second_key=1000, third_key=1", ["first_key=1,", "second_key=1000, third_…"]),
+    ],
+)
+def test_a_long_name_of_a_cell_is_broken_between_its_keys(name, lines):
+    assert figures._two_lines(name) == lines
+
+
 def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):
     found = compare(make_run(epochs=9), make_run(epochs=20))
     rows = report.comparison_rows(found, tmp_path)
@@ -370,9 +412,10 @@ def test_figures_show_every_seed_and_have_colours_for_the_best():
     assert len(axes.lines) == 18
     assert [len(line.get_xdata()) for line in axes.lines[:2]] == [3, 4]  # of any length
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == [f"width={i}" for i in range(7)] + ["others"]
+    assert names == [*"0123456", "others"]
+    assert axes.get_legend().get_title().get_text() == "width"
     dots = figures.metric_by_cell(many).axes[0]
-    assert dots.get_yticklabels()[0].get_text() == "width=0"
+    assert dots.get_yticklabels()[0].get_text() == "0"
     bare = make_run(width=16)
     bare.history = {}
     found = compare(make_run(), bare)

@@ -15,6 +15,7 @@ from .style import GREY, INK
 COLORED = 7  # cells; with more the best have colours
 NAMED = 46  # characters of a cell's name
 BESIDE = 20  # characters of names that fit side by side
+LINE = 24  # characters of a line beside a row
 
 
 def metric_by_cell(comparison: Comparison) -> Figure | None:
@@ -33,10 +34,8 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
         axes.plot(mean, row, "|", color=INK, markersize=13, markeredgewidth=2, zorder=3)
         look: Any = {"color": colors[i], "markersize": 5, "markeredgecolor": "white"}
         axes.plot(list(values.values()), [row] * len(values), "o", zorder=2, alpha=0.85, **look)
-    names = [
-        "\n".join(map(style.escape, style.break_lines(comparison.cells[i].name, 24)[:2]))
-        for i in ranked
-    ]
+    cells, _ = _names(comparison)
+    names = ["\n".join(map(style.escape, _two_lines(cells[i]))) for i in ranked]
     style.list_rows(axes, names, 9 if len(ranked) <= 20 else 7)
     share = formatting.is_share(metric)
     if share:
@@ -69,10 +68,10 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
     if not name:
         return None
     colors, labelled = _colors(comparison), set()
-    longest = max(len(cell.name) for cell in comparison.cells)
-    columns = 2 if longest <= BESIDE else 1
+    names, key = _names(comparison)
+    columns = 2 if max(map(len, names)) <= BESIDE else 1
     rows = -(-min(len(comparison.cells), COLORED + 1) // columns)
-    figure = style.new_figure(3.3 + 0.18 * rows)
+    figure = style.new_figure(3.3 + 0.18 * (rows + (key is not None)))
     axes = figure.subplots()
     order = {i: rank for rank, i in enumerate(comparison.ranked)}
     for i, _, run in sorted(comparison.runs, key=lambda item: -order.get(item[0], len(order))):
@@ -81,7 +80,7 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
         if x is None:
             continue
         grey = colors[i] == GREY
-        label = "others" if grey else style.shorten(comparison.cells[i].name, NAMED)
+        label = "others" if grey else style.shorten(names[i], NAMED)
         marker: Any = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
         axes.plot(
             x,
@@ -105,6 +104,9 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
             loc="lower left",
             bbox_to_anchor=(0, 1),
             ncols=columns,
+            title=key and style.escape(key),
+            title_fontsize=8,
+            alignment="left",
             fontsize=8,
             frameon=False,
             borderaxespad=0.2,
@@ -136,6 +138,24 @@ def _finish(axes: Axes, comparison: Comparison, by: str) -> None:
         if comparison.threshold is not None:
             axes.axhline(comparison.threshold, color=GREY, linestyle=":", linewidth=1.2)
     axes.grid(color=style.GRID)
+
+
+def _names(comparison: Comparison) -> tuple[list[str], str | None]:
+    """Returns the cells' names and, if all differ in one key only, their values and the key."""
+    keys = {key for cell in comparison.cells for key in cell.keys}
+    if len(keys) == 1 and all(cell.keys for cell in comparison.cells):
+        return [str(value) for cell in comparison.cells for value in cell.keys.values()], *keys
+    return [cell.name for cell in comparison.cells], None
+
+
+def _two_lines(name: str) -> list[str]:
+    """Breaks a cell's name between two of its keys, or else where a word ends."""
+    first, *rest = name.split(", ")
+    while rest and len(f"{first}, {rest[0]}") <= LINE:
+        first += f", {rest.pop(0)}"
+    if not rest:
+        return style.break_lines(first, LINE)[:2]
+    return [style.truncate(f"{first},", LINE), style.truncate(", ".join(rest), LINE)]
 
 
 def _colors(comparison: Comparison) -> list[Any]:

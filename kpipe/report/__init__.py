@@ -1,5 +1,6 @@
 """The report of a finished run: one HTML file that needs no network, script or other file."""
 
+from .banner import about_data
 from .comparison import (
     comparison_lines,
     comparison_rows,
@@ -24,6 +25,7 @@ from .tables import Section
 __all__ = [
     "LEARNING_CURVE",
     "Section",
+    "about_data",
     "as_metric",
     "comparison_lines",
     "comparison_rows",

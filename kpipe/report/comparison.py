@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from .. import files, formatting
 from ..figures import comparison as figures
 from ..figures import style as figure_style
-from ..records import Cell, Comparison, Pair, Record
+from ..records import Cell, Comparison, Pair
 from ..records.comparison import NOT_TESTED, OVER_SEEDS, epoch_seconds
 from . import style
+from .banner import data_banner
 from .tables import Section, code, escape, section, section_of, table, text
 
 FEW = 10  # pairs, all of which are said on the terminal
@@ -196,7 +197,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
     parts = [
         f"<header><h1>{text(title)}</h1>\n<p class='lead'>{text(shown[0]) if shown else ''}</p>"
         f"<p class='quiet'>Data: {text(first.data.description)}</p></header>",
-        _banner(first),
+        data_banner(first),
         section("Cells" if len(comparison.cells) > 1 else "Result", table(head, rows, "cells")),
         "".join(f"<p>{text(note)}</p>" for note in comparison.notes),
         _figures(comparison),
@@ -222,15 +223,6 @@ _STYLE = """
 .pairs td:nth-child(n+3):not(:last-child) { white-space: nowrap; }
 .pairs :is(th, td):first-child, .pairs td:nth-child(2) { min-width: 8rem; }
 """
-
-
-def _banner(record: Record) -> str:
-    if record.data.kind != "sample":
-        return ""
-    return (
-        '<aside class="banner"><strong>SAMPLE DATA</strong> These are generated examples: '
-        f"nothing here says anything about {text(record.data.name)}.</aside>"
-    )
 
 
 def _figures(comparison: Comparison) -> str:

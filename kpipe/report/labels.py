@@ -14,6 +14,7 @@ from ..datasets.corrections import Suspect
 from ..formatting import percent
 from ..records import Record
 from . import style
+from .banner import data_banner
 from .tables import escape, section, table, text
 
 SHOWN = 96  # suspects
@@ -88,7 +89,7 @@ def write_labels(
     title = f"{record.pipeline}: check of the labels"
     parts = [
         f"<header><h1>{text(title)}</h1>\n<p class='lead'>{text(sentence(found))}.</p></header>",
-        _sample(record),
+        data_banner(record),
         _facts(record, found),
         section("Given and suggested label", _pairs(found)) if found["pairs"] else "",
         f'<section><figure class="drawing">{_image(drawing)}</figure></section>' if drawing else "",
@@ -103,15 +104,6 @@ def write_labels(
     )
     files.write_bytes(path, page.encode())
     return path
-
-
-def _sample(record: Record) -> str:
-    if record.data.kind != "sample":
-        return ""
-    return (
-        '<aside class="banner"><strong>SAMPLE DATA</strong> These are generated examples: '
-        "nothing here says anything about the real data.</aside>"
-    )
 
 
 def _facts(record: Record, found: Mapping[str, Any]) -> str:

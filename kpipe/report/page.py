@@ -10,6 +10,7 @@ from .. import files, formatting
 from ..measures import trust
 from ..records import ProofRecord, Record, Run
 from . import look, pictures, style, training
+from .banner import data_banner
 from .tables import (
     Section,
     code,
@@ -68,7 +69,7 @@ def write(
     found = getattr(run.data, "look", None)
     body = (
         f'<aside class="alert">{text(alert)}</aside>' if alert else "",
-        _banner(run.record),
+        data_banner(run.record, get_real=run.record.data.get_real),
         _header(run),
         _verdict(run, facts),
         look.sections(found) if found else "",
@@ -98,19 +99,6 @@ def write(
 def _title(run: Run) -> str:
     sample = ", sample data" if run.record.data.kind == "sample" else ""
     return f"{run.name}{sample}, seed {run.record.seed}"
-
-
-def _banner(record: Record) -> str:
-    data = record.data
-    if data.kind == "sample":
-        return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show that the
-code runs; they say nothing about {text(data.name)}. With the real data:
-<pre>{code(data.get_real)}</pre></aside>"""
-    if data.kind not in ("", "own") and not data.official:
-        return f"""<aside class="banner"><strong>NOT THE OFFICIAL DATA:</strong> these data are not
-{text(data.name)} as published, so the numbers cannot be compared with published
-ones.</aside>"""
-    return ""
 
 
 def _header(run: Run) -> str:

@@ -15,6 +15,7 @@ from ..measures.importance import Importance, importance
 from ..records import Record
 from ..records.study import COMPLETED, FAILED, RUNNING, Study, TrialRecord
 from . import pictures, style
+from .banner import data_banner
 from .search_words import refit, sentences, unfinished, value_of, values_of
 from .tables import code, escape, paragraph, section, table, text
 
@@ -64,7 +65,7 @@ def write_search(study: Study, record: Record, folder: pathlib.Path) -> pathlib.
     title = f"{record.pipeline}: {study.tuner} search"
     says = "".join(f"<li>{_unbroken(sentence)}</li>" for sentence in sentences(study, found))
     parts = [
-        _banner(record),
+        data_banner(record, get_real=record.data.get_real),
         _state(study, record),
         _header(title, record),
         _headline(study, folder),
@@ -98,14 +99,6 @@ def _unbroken(sentence: str) -> str:
 
 
 # Sections, in the order of the page. Each returns HTML, or "" if it has no content.
-
-
-def _banner(record: Record) -> str:
-    if record.data.kind != "sample":
-        return ""
-    return f"""<aside class="banner"><strong>SAMPLE DATA:</strong> these numbers show that the
-search runs; they say nothing about {text(record.data.name)}. With the real data:
-<pre>{code(record.data.get_real)}</pre></aside>"""
 
 
 def _state(study: Study, record: Record) -> str:

@@ -216,6 +216,7 @@ def write_comparison(comparison: Comparison, folder: pathlib.Path, command: str)
 
 
 _STYLE = """
+.banner { margin-top: 1rem; }
 .cells :is(th, td):nth-child(n+2) { white-space: nowrap; }
 .cells :is(td, th):nth-child(3) { white-space: normal; min-width: 11rem; }
 .cells tbody th { min-width: 9rem; }

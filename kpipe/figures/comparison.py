@@ -144,7 +144,8 @@ def _names(comparison: Comparison) -> tuple[list[str], str | None]:
     """Returns the cells' names and, if all differ in one key only, their values and the key."""
     keys = {key for cell in comparison.cells for key in cell.keys}
     if len(keys) == 1 and all(cell.keys for cell in comparison.cells):
-        return [str(value) for cell in comparison.cells for value in cell.keys.values()], *keys
+        (key,) = keys
+        return [str(cell.keys[key]) for cell in comparison.cells], key
     return [cell.name for cell in comparison.cells], None
 
 

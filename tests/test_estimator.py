@@ -156,7 +156,7 @@ def test_pipelines_and_keys_that_cannot_be_are_refused_in_a_line(name, keys, sai
 
 @pytest.mark.slow
 def test_fits_of_equal_seeds_are_equal_to_the_bit_and_learn():
-    estimator = kpipe.as_sklearn("diabetes_mlp", epochs=60, batch_size=64)
+    estimator = kpipe.as_sklearn("diabetes_mlp", epochs=60, batch_size=64, patience=0)
     inputs, values = estimator.load_data()
     assert estimator.fit(inputs, values).score(inputs, values) > 0.4
     assert len(estimator.history_["loss"]) == 60

@@ -11,6 +11,7 @@ import pytest
 from kpipe import figures, files
 from kpipe.data import Split
 from kpipe.datasets import Augmentation
+from kpipe.figures import style
 from kpipe.inputs import Rows
 from kpipe.measures import classes as evaluation
 from kpipe.records import Record, Run
@@ -379,3 +380,18 @@ def texts(figure: matplotlib.figure.Figure) -> str:
     figure.draw_without_rendering()
     found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     return "\n".join([" ".join(figure.get_suptitle().split()), *found])
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([0.0, 0.5, 1.0], ["0 %", "50 %", "100 %"]),
+        ([0.45, 0.465, 0.48], ["45.0 %", "46.5 %", "48.0 %"]),
+        ([0.9825, 0.983, 0.9835], ["98.25 %", "98.30 %", "98.35 %"]),
+        ([], []),
+    ],
+)
+def test_ticks_in_percent_have_the_decimals_that_they_need(ticks, labels):
+    formatter = style.PercentTicks()
+    formatter.create_dummy_axis()
+    assert formatter.format_ticks(ticks) == labels

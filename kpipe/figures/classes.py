@@ -173,7 +173,7 @@ def per_class(run: Run) -> Figure | None:
             lowest.append(f"lowest {kind}: {names[worst]} ({formatting.percent(value[worst], 1)})")
     style.list_rows(axes, names, size=6.5 if many else 10)
     axes.set_xlabel("precision and recall, whiskers: 95 % interval")
-    axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    axes.xaxis.set_major_formatter(style.PercentTicks())
     style.legend_above(axes, ncols=2)
     if cut:
         lowest.append(f"shown: the {len(listed)} lowest of {len(run.label_names):,} classes")

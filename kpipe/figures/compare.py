@@ -86,7 +86,7 @@ def architectures(run: Run) -> Figure | None:
     note = f"dotted: {100 * threshold:.1f} %, {100 * BEHIND:g} points below the best"
     axes.set_xlabel(f"seconds of training and validation; {note}")
     axes.set_ylabel("validation accuracy")
-    axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+    axes.yaxis.set_major_formatter(style.PercentTicks())
     axes.grid(color=style.GRID)
     axes.legend(loc="lower right", fontsize=8)
     _draw_table(table, [_row(name, other, threshold) for name, other in rows], threshold, run)
@@ -163,7 +163,7 @@ def regularizers(run: Run) -> Figure | None:
         column[1].set_title(f"gap {gaps[name]:.2f}", fontsize=9, loc="left")
     rows[0, 0].set_ylabel("accuracy")
     rows[1, 0].set_ylabel("loss")
-    rows[0, 0].yaxis.set_major_formatter(style.percent_formatter(rows[0, 0].get_ylim()))
+    rows[0, 0].yaxis.set_major_formatter(style.PercentTicks())
     rows[0, -1].legend(loc="lower right", fontsize=8)
     figure.supxlabel("epoch; dotted: the best epoch, where gaps are measured", fontsize=9)
     widest, narrowest = (choose(gaps, key=lambda name: gaps[name]) for choose in (max, min))

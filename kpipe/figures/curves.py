@@ -42,7 +42,7 @@ def learning_curves(run: Run) -> Figure | None:
             axes.plot(epochs, values, color=VERMILION, marker="s", label="validation", **look)
         axes.set_ylabel(formatting.words(name))
         if name.endswith("accuracy"):
-            axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+            axes.yaxis.set_major_formatter(style.PercentTicks())
         axes.grid(color=style.GRID)
 
     title = f"Training over {len(epochs)} epoch{'s' if len(epochs) > 1 else ''}"

@@ -52,7 +52,7 @@ def label_accuracies(run: Run) -> Figure | None:
     if left_out:
         note += f"\nleft out: {left_out} of {len(run.label_names)} labels, constant in train"
     axes.set_xlabel(note)
-    axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    axes.xaxis.set_major_formatter(style.PercentTicks())
     style.legend_above(axes, ncols=2)
     mean, always = (
         formatting.number("accuracy", run.metrics[key]["value"])

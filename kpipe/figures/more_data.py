@@ -61,7 +61,7 @@ def more_data(run: Run) -> Figure | None:
     room = 0.08 * (max(seen) - min(seen) or 1)  # a wide band must not flatten the points
     axes.set_ylim(max(0, min(seen) - 2 * room), max(seen) + room)
     if share:
-        axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+        axes.yaxis.set_major_formatter(style.PercentTicks())
     axes.set_ylabel("validation error" if share else f"validation {formatting.words(metric)}")
     axes.set_xlabel("training examples")
     axes.grid(color=style.GRID)

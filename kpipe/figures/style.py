@@ -157,9 +157,17 @@ def tile(images: np.ndarray, columns: int, gap: int | None = None) -> np.ndarray
     return canvas
 
 
-def percent_formatter(limits: Sequence[float]) -> PercentFormatter:
-    """Returns a percent formatter, with one decimal if ticks are closer than one percent."""
-    return PercentFormatter(1.0, decimals=1 if limits[1] - limits[0] < 0.06 else 0, symbol=" %")
+class PercentTicks(PercentFormatter):
+    """Writes the ticks of a share in percent, with as many decimals as all of them need."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, decimals=0, symbol=" %")
+
+    def set_locs(self, locs: Any) -> None:
+        super().set_locs(locs)
+        percent = 100 * np.asarray(locs, float)
+        exact = (n for n in range(4) if np.allclose(percent.round(n), percent, rtol=0, atol=1e-6))
+        self.decimals = next(exact, 4)
 
 
 def bounds(metric: Mapping[str, float | None]) -> tuple[float, float, float]:

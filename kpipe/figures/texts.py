@@ -105,7 +105,7 @@ def compare_bag_of_words(run: Run) -> Figure | None:
     axes.set_ylim(2.4, -0.6)
     axes.margins(x=0.12)
     axes.set_xlabel("test accuracy, whiskers: 95 % interval")
-    axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+    axes.xaxis.set_major_formatter(style.PercentTicks())
     above = run.metrics["above_bag_of_words"]
     points = formatting.number("above_bag_of_words", above["value"])
     interval = formatting.interval("above_bag_of_words", above)

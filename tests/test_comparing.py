@@ -394,7 +394,7 @@ def test_pages_and_terminal_say_whether_the_data_are_the_official_ones(tmp_path,
         ({"optimizer": "adam", "width": 9}, "optimizer=adam, width=9"),
         (
             {"optimizer": "adam", "momentum": 0.9, "learning_rate": 0.1},
-            "optimizer=adam,\nmomentum=0.9, learning_…",
+            "optimizer=adam,\nmomentum=0.9,\nlearning_rate=0.1",
         ),
     ],
 )

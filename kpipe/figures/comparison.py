@@ -13,7 +13,7 @@ from . import style
 from .style import GREY, INK
 
 COLORED = 7  # cells; with more the best have colours
-NAMED = 46  # characters of a cell's name
+NAMED = 46  # characters of a line of the legend
 BESIDE = 20  # characters of names that fit side by side
 LINE = 24  # characters of a line beside a row
 
@@ -24,7 +24,9 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
     if not ranked:
         return None
     metric, colors = comparison.metric, _colors(comparison)
-    figure = style.new_figure(1.4 + 0.38 * len(ranked))
+    cells, _ = _names(comparison)
+    names = [_lines(cells[i], LINE) for i in ranked]
+    figure = style.new_figure(1.4 + max(0.38, 0.17 * max(map(len, names))) * len(ranked))
     axes = figure.subplots()
     for row, i in enumerate(ranked):
         cell = comparison.cells[i]
@@ -34,12 +36,10 @@ def metric_by_cell(comparison: Comparison) -> Figure | None:
         axes.plot(mean, row, "|", color=INK, markersize=13, markeredgewidth=2, zorder=3)
         look: Any = {"color": colors[i], "markersize": 5, "markeredgecolor": "white"}
         axes.plot(list(values.values()), [row] * len(values), "o", zorder=2, alpha=0.85, **look)
-    cells, _ = _names(comparison)
-    names = ["\n".join(map(style.escape, _two_lines(cells[i]))) for i in ranked]
-    style.list_rows(axes, names, 9 if len(ranked) <= 20 else 7)
+    style.list_rows(axes, list(map("\n".join, names)), 9 if len(ranked) <= 20 else 7)
     share = formatting.is_share(metric)
     if share:
-        axes.xaxis.set_major_formatter(style.percent_formatter(axes.get_xlim()))
+        axes.xaxis.set_major_formatter(style.PercentTicks())
     axes.xaxis.set_major_locator(MaxNLocator(5))
     seeds = max(len(comparison.cells[i].runs) for i in ranked)
     of = "mean over seeds" if seeds > 1 else "test examples"
@@ -70,8 +70,10 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
     colors, labelled = _colors(comparison), set()
     names, key = _names(comparison)
     columns = 2 if max(map(len, names)) <= BESIDE else 1
-    rows = -(-min(len(comparison.cells), COLORED + 1) // columns)
-    figure = style.new_figure(3.3 + 0.18 * (rows + (key is not None)))
+    broken = ["\n".join(_lines(name, NAMED)) for name in names]
+    shown = sum(label.count("\n") + 1 for label, c in zip(broken, colors, strict=True) if c != GREY)
+    rows = -(-(shown + (GREY in colors)) // columns) + (key is not None)
+    figure = style.new_figure(3.3 + 0.18 * rows)
     axes = figure.subplots()
     order = {i: rank for rank, i in enumerate(comparison.ranked)}
     for i, _, run in sorted(comparison.runs, key=lambda item: -order.get(item[0], len(order))):
@@ -80,7 +82,7 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
         if x is None:
             continue
         grey = colors[i] == GREY
-        label = "others" if grey else style.shorten(names[i], NAMED)
+        label = "others" if grey else broken[i]
         marker: Any = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
         axes.plot(
             x,
@@ -128,7 +130,7 @@ def _finish(axes: Axes, comparison: Comparison, by: str) -> None:
     name = comparison.curve
     axes.set_ylabel(formatting.words(name.replace("val_", "validation ")))
     if formatting.is_share(name):
-        axes.yaxis.set_major_formatter(style.percent_formatter(axes.get_ylim()))
+        axes.yaxis.set_major_formatter(style.PercentTicks())
     if by == "epoch":
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -149,14 +151,16 @@ def _names(comparison: Comparison) -> tuple[list[str], str | None]:
     return [cell.name for cell in comparison.cells], None
 
 
-def _two_lines(name: str) -> list[str]:
-    """Breaks a cell's name between two of its keys, or else where a word ends."""
-    first, *rest = name.split(", ")
-    while rest and len(f"{first}, {rest[0]}") <= LINE:
-        first += f", {rest.pop(0)}"
-    if not rest:
-        return style.break_lines(first, LINE)[:2]
-    return [style.truncate(f"{first},", LINE), style.truncate(", ".join(rest), LINE)]
+def _lines(name: str, width: int) -> list[str]:
+    """Breaks a cell's name between its keys, and a long key where a word of it ends."""
+    lines: list[str] = []
+    for key in name.split(", "):
+        if lines and len(f"{lines[-1]}, {key}") <= width:
+            lines[-1] += f", {key}"
+        else:
+            lines.append(key)
+    lines = [f"{line}," for line in lines[:-1]] + lines[-1:]
+    return [style.escape(part) for line in lines for part in style.break_lines(line, width + 1)]
 
 
 def _colors(comparison: Comparison) -> list[Any]:

@@ -207,8 +207,8 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += attributes
-        self.words += "" if tag in ("span", "strong") else " "
-        if tag not in ("meta", "img", "link"):
+        self.words += "" if tag in ("span", "strong", "wbr") else " "
+        if tag not in ("meta", "img", "link", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):

@@ -73,9 +73,9 @@ def table(
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = ""
     for first, *rest in rows:
-        cells = "".join(f"<td>{text(cell)}</td>" for cell in rest)
+        cells = "".join(f"<td>{_cell(cell)}</td>" for cell in rest)
         row_class = ' class="marked"' if first in marked else ""
-        body += f'<tr{row_class}><th scope="row">{text(first)}</th>{cells}</tr>\n'
+        body += f'<tr{row_class}><th scope="row">{_cell(first)}</th>{cells}</tr>\n'
     return f"""<div class="scroll"><table class="{look}"><thead><tr>{top}</tr></thead>
 <tbody>{body}</tbody></table></div>
 """
@@ -104,6 +104,11 @@ def text(content: object) -> str:
     escaped = escape(content)
     escaped = re.sub(r"(?<=\d) (?=(%|dB|nats|s|min|h)\b|%)|(?<=&lt;) (?=\d)", _SPACE, escaped)
     return re.sub(r"\[\S+?, \S+?\]", lambda found: found[0].replace(" ", _SPACE), escaped)
+
+
+def _cell(content: object) -> str:
+    """Escapes text; key=value may break after the sign, so that long names fit a narrow column."""
+    return re.sub(r"(?<=\w=)(?=\w)", "<wbr>", text(content))
 
 
 def code(command: str) -> str:

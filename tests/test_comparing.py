@@ -337,7 +337,7 @@ def test_the_page_has_every_cell_pair_run_and_failure(tmp_path):
     found = records.compare(cells)
     page = report.write_comparison(found, tmp_path, "kpipe run mine --compare").read_text()
     assert page.count("data:image/png") == 3 and "kpipe" in page
-    assert "<td>width=<wbr>0.2</td>" in page  # a long name fits a narrow column
+    assert "<td>width=<wbr>0.2</td>" in page and "<td>1,234</td>" in page
     page = page.replace("<wbr>", "")
     parts = ("width=0", "width=0.2", "loss is &lt;NaN&gt;", "width=0.2, seed 2", "Holm")
     for part in (*parts, "p with seed 0, 1, 2", ">&lt;\N{NO-BREAK SPACE}0.001, &lt;"):

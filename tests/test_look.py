@@ -56,8 +56,8 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.words.append(" ")
-        if tag not in ("meta", "link"):
+        self.words.append("" if tag == "wbr" else " ")
+        if tag not in ("meta", "link", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):

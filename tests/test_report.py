@@ -15,6 +15,7 @@ import pytest
 from kpipe import figures, report, tasks
 from kpipe.datasets import Augmentation, Look
 from kpipe.records import ProofRecord, Record, Run
+from kpipe.report import tables
 
 ALL_PLOTS = (
     figures.learning_curves,
@@ -480,6 +481,20 @@ def test_the_proof_of_a_run_of_format_1_reads_well(digits):
     assert f"✓ Export verified: {said} {compared}" in write(digits).text
     digits.record.data.examples, digits.record.proof.batches = {}, []
     assert f"{said}." in write(digits).text
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("architecture=gru", "architecture=<wbr>gru"),
+        ("rate=-1, path=a/b,seed=1", "rate=<wbr>-1, path=<wbr>a/<wbr>b,<wbr>seed=<wbr>1"),
+        ("1,234 of 5/6", "1,234 of 5/6"),
+        ("a=<b>/i", "a=<wbr>&lt;b&gt;/<wbr>i"),
+    ],
+)
+def test_names_and_paths_in_tables_may_break_and_numbers_may_not(cell, written):
+    page = tables.table(["name", "value"], [(cell, cell)])
+    assert f'<th scope="row">{written}</th><td>{written}</td>' in page
 
 
 def test_everything_from_outside_is_escaped(tmp_path):

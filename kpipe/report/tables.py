@@ -107,8 +107,8 @@ def text(content: object) -> str:
 
 
 def _cell(content: object) -> str:
-    """Escapes text; key=value may break after the sign, so that long names fit a narrow column."""
-    return re.sub(r"(?<=\w=)(?=\w)", "<wbr>", text(content))
+    """Escapes text; long names and paths may break after = and before words, not in numbers."""
+    return re.sub(r"(?<=\w=)(?=\S)|(?<=[/,])(?=[A-Za-z_])", "<wbr>", text(content))
 
 
 def code(command: str) -> str:

@@ -407,6 +407,18 @@ def test_a_long_name_of_a_cell_is_broken_between_its_keys(keys, label):
     assert dots.get_yticklabels()[0].get_text() == label
 
 
+@pytest.mark.parametrize("path", ["", "_old/vectors.txt"])
+def test_a_value_that_cannot_be_a_label_is_shown_with_its_key(path):
+    found = compare(make_run(embeddings=path), make_run(accuracy=0.8, embeddings="new.txt"))
+    curves = figures.curves_by_epoch(found).axes[0].get_legend()
+    assert [text.get_text() for text in curves.get_texts()] == [
+        f"embeddings={path}",
+        "embeddings=new.txt",
+    ]
+    dots = figures.metric_by_cell(found).axes[0]
+    assert dots.get_yticklabels()[0].get_text().replace("\n", "") == f"embeddings={path}"
+
+
 def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):
     found = compare(make_run(epochs=9), make_run(epochs=20))
     rows = report.comparison_rows(found, tmp_path)

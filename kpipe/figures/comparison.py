@@ -143,11 +143,13 @@ def _finish(axes: Axes, comparison: Comparison, by: str) -> None:
 
 
 def _names(comparison: Comparison) -> tuple[list[str], str | None]:
-    """Returns the cells' names and, if all differ in one key only, their values and the key."""
+    """Returns the cells' names; if all differ in one key only, their values, and the key."""
     keys = {key for cell in comparison.cells for key in cell.keys}
     if len(keys) == 1 and all(cell.keys for cell in comparison.cells):
         (key,) = keys
-        return [str(cell.keys[key]) for cell in comparison.cells], key
+        values = [str(cell.keys[key]) for cell in comparison.cells]
+        if all(value[:1] not in ("", "_") for value in values):  # legends leave such labels out
+            return values, key
     return [cell.name for cell in comparison.cells], None
 
 

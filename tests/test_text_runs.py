@@ -1,4 +1,5 @@
 import dataclasses
+import html
 import json
 import pathlib
 import shutil
@@ -298,11 +299,10 @@ def test_the_report_shows_the_baseline_and_the_mistakes_with_their_text(text_run
     truth, probabilities = text_run.predictions["label"], text_run.predictions["probabilities"]
     wrong = probabilities.argmax(axis=1) != truth
     surest = np.where(wrong, probabilities.max(axis=1), 0).argmax()
-    import html
-
     test = text_run.data.test
     text = " ".join(test.column.strings(test.rows[[surest]])[0].split())
-    assert html.escape(text) in page
+    # Where a long address may break has a tag.
+    assert text in html.unescape(page.replace("<wbr>", ""))
 
 
 def test_a_run_starts_from_word_vectors_and_is_reported_without_them(tmp_path, quick_runs):

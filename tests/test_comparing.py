@@ -407,16 +407,19 @@ def test_a_long_name_of_a_cell_is_broken_between_its_keys(keys, label):
     assert dots.get_yticklabels()[0].get_text() == label
 
 
-@pytest.mark.parametrize("path", ["", "_old/vectors.txt"])
-def test_a_value_that_cannot_be_a_label_is_shown_with_its_key(path):
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("", ["embeddings=", "embeddings=new.txt"]),  # an empty label says nothing
+        ("_old/vectors.txt", ["_old/vectors.txt", "new.txt"]),
+    ],
+)
+def test_every_value_has_a_label(path, names):
     found = compare(make_run(embeddings=path), make_run(accuracy=0.8, embeddings="new.txt"))
     curves = figures.curves_by_epoch(found).axes[0].get_legend()
-    assert [text.get_text() for text in curves.get_texts()] == [
-        f"embeddings={path}",
-        "embeddings=new.txt",
-    ]
+    assert [text.get_text() for text in curves.get_texts()] == names
     dots = figures.metric_by_cell(found).axes[0]
-    assert dots.get_yticklabels()[0].get_text().replace("\n", "") == f"embeddings={path}"
+    assert dots.get_yticklabels()[0].get_text().replace("\n", "") == names[0]
 
 
 def test_a_key_with_the_name_of_a_column_is_kept_in_the_table(tmp_path):

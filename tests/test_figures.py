@@ -1,5 +1,6 @@
 """Figures that ask for more than the answers of one classifier, on runs made up here."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -145,6 +146,19 @@ def test_all_mistakes_are_drawn_and_a_thousand_of_the_rest(limit):
     for drawn in (right, mistakes):  # in the colour of the true class
         colors = np.take(expected, (drawn.get_offsets()[:, 0] > 0.5).astype(int), axis=0)
         np.testing.assert_allclose(drawn.get_facecolors(), colors)
+
+
+def test_a_legend_has_every_class_also_one_whose_name_begins_with_an_underscore():
+    run = make_points(GATE, np.array([0, 0, 1, 1]), lambda x, y: x > 0.5)
+    run.record = dataclasses.replace(
+        run.record, data=dataclasses.replace(run.record.data, label_names=("_none", "some"))
+    )
+    legend = figures.decision_regions(run).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_none", "some"]
+    colors = [marker.get_color() for marker in legend.legend_handles]
+    assert list(map(matplotlib.colors.to_hex, colors)) == [
+        color.lower() for color in figures.style.CLASS_COLORS[:2]
+    ]
 
 
 def test_regions_need_points_of_the_plane_at_hand():

@@ -275,7 +275,9 @@ def test_two_latents_are_shown_themselves():
     points = np.asarray(axes.collections[0].get_offsets())
     assert len(points) == 5000
     colors = axes.collections[0].get_facecolors()[:, :3]
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    legend = axes.get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    handles = dict(zip(names, legend.legend_handles, strict=True))
     assert list(handles) == list(map(str, range(10)))
     assert len({tuple(handle.get_color()) for handle in handles.values()}) == 10
     for point, color in zip(points[:50], colors, strict=False):
@@ -319,7 +321,8 @@ def test_of_several_factors_the_first_colours_the_codes():
     found = np.unique(colors, axis=0, return_counts=True)[1]
     assert sorted(found) == sorted(np.bincount(run.predictions["label"][:, 0]))
     assert "by factor 0, in the plane" in texts(figure)
-    assert figure.axes[0].get_legend_handles_labels()[1] == ["0", "1", "2"]
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["0", "1", "2"]
 
 
 def test_names_of_many_classes_do_not_overlap():

@@ -489,6 +489,7 @@ def test_the_proof_of_a_run_of_format_1_reads_well(digits):
         ("architecture=gru", "architecture=<wbr>gru"),
         ("rate=-1, path=a/b,seed=1", "rate=<wbr>-1, path=<wbr>a/<wbr>b,<wbr>seed=<wbr>1"),
         ("1,234 of 5/6", "1,234 of 5/6"),
+        ("a/été", "a/<wbr>été"),
         ("a=<b>/i", "a=<wbr>&lt;b&gt;/<wbr>i"),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .. import formatting
@@ -67,7 +68,8 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
     name = comparison.curve
     if not name:
         return None
-    colors, labelled = _colors(comparison), set()
+    colors = _colors(comparison)
+    lines: dict[str, Line2D] = {}  # by label, the best last
     names, key = _names(comparison)
     columns = 2 if max(map(len, names)) <= BESIDE else 1
     broken = ["\n".join(_lines(name, NAMED)) for name in names]
@@ -84,25 +86,23 @@ def _curves(comparison: Comparison, by: str) -> Figure | None:
         grey = colors[i] == GREY
         label = "others" if grey else broken[i]
         marker: Any = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
-        axes.plot(
+        (line,) = axes.plot(
             x,
             values,
             color=colors[i],
             linewidth=0.8 if grey else 1.1,
             alpha=0.5 if grey else 0.85,
-            label=None if label in labelled else label,
             zorder=1 if grey else 2,
             **marker,
         )
-        labelled.add(label)
-    if not axes.lines:
+        lines.setdefault(label, line)
+    if not lines:
         return None
     _finish(axes, comparison, by)
-    handles, labels = axes.get_legend_handles_labels()
     if len(comparison.cells) > 1:  # the best first, as in the table
         axes.legend(
-            handles[::-1],
-            labels[::-1],
+            [*lines.values()][::-1],
+            [*lines][::-1],
             loc="lower left",
             bbox_to_anchor=(0, 1),
             ncols=columns,
@@ -148,7 +148,7 @@ def _names(comparison: Comparison) -> tuple[list[str], str | None]:
     if len(keys) == 1 and all(cell.keys for cell in comparison.cells):
         (key,) = keys
         values = [str(cell.keys[key]) for cell in comparison.cells]
-        if all(value[:1] not in ("", "_") for value in values):  # legends leave such labels out
+        if all(values):  # an empty text would be no label
             return values, key
     return [cell.name for cell in comparison.cells], None
 

@@ -93,10 +93,11 @@ def code_scatter(run: Run) -> Figure | None:
         places[shown, 0], places[shown, 1], s=6, c=colors[order[shown]], linewidths=0, alpha=0.7
     )
     if len(values) <= MAX_NUMBERED_CLASSES:
-        for name, color in zip(names, colors, strict=True):
-            axes.plot([], [], "o", color=color, label=style.shorten(name, 18), markersize=5)
         columns = max(1, min(len(names), 54 // (max(map(len, names)) + 4)))
-        style.legend_above(axes, ncols=columns, fontsize=8, handlelength=1, columnspacing=1)
+        classes = [(style.shorten(n, 18), color) for n, color in zip(names, colors, strict=True)]
+        style.legend_above(
+            axes, classes, ncols=columns, fontsize=8, handlelength=1, columnspacing=1
+        )
     across, up = ("first", "second") if dimensions > 2 else ("z1", "z2")
     component = " principal component" if dimensions > 2 else ""
     axes.set(xlabel=across + component, ylabel=up + component)

@@ -16,6 +16,7 @@ MAX_RIGHT_POINTS = 1000  # correct points drawn at most; all mistakes are drawn
 MAX_POINTS = 5000  # points drawn around suspects
 MAX_NAMED_POINTS = 16  # up to here, points are annotated, such as the rows of a truth table
 GRID_SIZE = 400  # cells on a side
+LEGEND: Any = {"handlelength": 1, "handletextpad": 0.3, "columnspacing": 1.2}
 
 
 def decision_regions(run: Run) -> Figure | None:
@@ -39,11 +40,10 @@ def decision_regions(run: Run) -> Figure | None:
     figure = style.new_figure(texts + 0.2 * legend_rows + 4.3 * shape)
     axes = figure.subplots()
     _color_regions(axes, run.model, low, high, colors)
-    for color, name in zip(colors, names, strict=True):
-        axes.plot([], [], "o", color=color, label=name)
     draw = _draw_few if few else _draw_many
     draw(axes, points, truth, wrong, colors, names)
-    style.legend_above(axes, ncols=columns, handlelength=1, handletextpad=0.3, columnspacing=1.2)
+    classes = [*zip(names, colors, strict=True)]
+    style.legend_above(axes, classes, ncols=columns, **LEGEND)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     note = ""
     if (right := int(np.sum(~wrong))) > MAX_RIGHT_POINTS:
@@ -69,10 +69,8 @@ def suspects_in_plane(
     colors, shown = style.class_colors(len(names)), [style.shorten(name, 18) for name in names]
     figure = style.new_figure(6.0)
     axes = figure.subplots()
-    for color, name in zip(colors, shown, strict=True):
-        axes.plot([], [], "o", color=color, label=name)
     _draw_many(axes, points, labels, wrong, colors, shown, "suspect", MAX_POINTS)
-    style.legend_above(axes, ncols=6, handlelength=1, handletextpad=0.3, columnspacing=1.2)
+    style.legend_above(axes, [*zip(shown, colors, strict=True)], ncols=6, **LEGEND)
     axes.set(xlabel="first input", ylabel="second input")
     others = min(MAX_POINTS, len(points) - len(suspects))
     style.set_title(figure, f"All {len(suspects):,} suspects, circled, and {others:,} other points")

@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import Bbox
 
@@ -51,15 +52,25 @@ def set_title(figure: Figure, text: str) -> int:
     return len(lines)
 
 
-def legend_above(axes: Axes, **options: Any) -> None:
-    """Draws a legend between the title and the axes."""
+def legend_above(axes: Axes, classes: Sequence[tuple[str, Any]] = (), **options: Any) -> None:
+    """Draws a legend between the title and the axes.
+
+    Args:
+        axes: The axes.
+        classes: Name and color of each class; after them comes what was drawn with a label.
+        options: Options of Matplotlib's legend.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    # Not by label=, since Matplotlib leaves out labels that begin with "_", as classes may.
+    markers = [Line2D([], [], color=color, marker="o", linestyle="") for _, color in classes]
+    names = [name for name, _ in classes]
     place: Any = {
         "loc": "lower left",
         "bbox_to_anchor": (0, 1),
         "frameon": False,
         "borderaxespad": 0.2,
     }
-    axes.legend(**place, **options)
+    axes.legend([*markers, *handles], [*names, *labels], **place, **options)
 
 
 def list_rows(axes: Axes, names: Sequence[str], size: float) -> None:

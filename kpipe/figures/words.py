@@ -162,13 +162,13 @@ def embedding_map(run: Run) -> Figure | None:
     figure = style.new_figure(6.2, 7.5)
     axes = figure.subplots()
     colors = style.class_colors(len(run.label_names))
-    for c, (name, color) in enumerate(zip(run.label_names, colors, strict=True)):
-        of_class = places[speaks_for == c]
-        label = f"indicates {style.shorten(name, 18)}"
-        axes.plot(*of_class.T, "o", color=color, markersize=3.5, alpha=0.7, label=label)
+    for c, color in enumerate(colors):
+        axes.plot(*places[speaks_for == c].T, "o", color=color, markersize=3.5, alpha=0.7)
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.spines[["top", "right"]].set_visible(False)
-    style.legend_above(axes, ncols=min(3, len(run.label_names)), fontsize=8)
+    indicated = [f"indicates {style.shorten(name, 18)}" for name in run.label_names]
+    classes = [*zip(indicated, colors, strict=True)]
+    style.legend_above(axes, classes, ncols=min(3, len(classes)), fontsize=8)
     share = projection.explained_variance_ratio_.sum()
     title = f"The plane keeps {100 * share:.0f} % of the variance of the {len(frequent):,} words"
     style.set_title(figure, title)

@@ -108,7 +108,7 @@ def text(content: object) -> str:
 
 def _cell(content: object) -> str:
     """Escapes text; long names and paths may break after = and before words, not in numbers."""
-    return re.sub(r"(?<=\w=)(?=\S)|(?<=[/,])(?=[A-Za-z_])", "<wbr>", text(content))
+    return re.sub(r"(?<=\w=)(?=\S)|(?<=[/,])(?=[^\W\d])", "<wbr>", text(content))
 
 
 def code(command: str) -> str:

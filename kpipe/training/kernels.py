@@ -15,13 +15,16 @@ import keras
 import tensorflow as tf
 from keras import layers, optimizers
 
+from .optimizing import parts
+
 
 @contextlib.contextmanager
 def single_kernels(model: keras.Model) -> Iterator[None]:
     """Lets a model's layers and optimizer use single kernels while its step is traced."""
     with contextlib.ExitStack() as stack:
         # Private: the public `layers` does not contain the layers inside of layers.
-        for part in {id(part): part for part in [*model._flatten_layers(), model.optimizer]}.values():
+        everything = [*model._flatten_layers(), *parts(model.optimizer)]
+        for part in {id(part): part for part in everything}.values():
             name, function = _METHODS.get(type(part), (None, None))
             if name and name not in vars(part):
                 # Not through Keras' own __setattr__, which would track the function as a weight.
@@ -50,7 +53,7 @@ def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate:
     if self.amsgrad or variable.dtype != "float32":
         return keras_update(gradient, variable, rate)
     index = self._get_variable_index(variable)
-    step = tf.cast(self.iterations.value + 1, tf.float32)
+    step = tf.cast(self.iterations + 1, tf.float32)  # a tensor or a variable
     tf.raw_ops.ResourceApplyAdam(
         var=_handle(variable),
         m=_handle(self._momentums[index]),

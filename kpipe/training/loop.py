@@ -21,6 +21,7 @@ from .diagnosis import fault_of_steps, fault_of_val, finite
 from .divisible import check_mean
 from .history import History, metrics_of, numbers
 from .optimizing import final_weights, learning_rates
+from .plan import fused_steps
 from .progress import Progress
 from .shards import make_sharded_train_function
 from .signals import Flag, flagged
@@ -47,7 +48,7 @@ class Loop:
         model: Compiled model.
         data: Data, of which the train and val splits are used.
         batch_size: Number of examples per step.
-        stack: Number of steps in one XLA program; 1 for the graph plan.
+        plan: Execution plan, see `plan`.
         seed: Random seed of order and augmentation.
         weigh: Weights of examples, see `training_batches`.
         early_stopping: Callback that determines the best epoch, whose weights are kept.
@@ -65,7 +66,7 @@ class Loop:
         data: Data,
         *,
         batch_size: int,
-        stack: int,
+        plan: str,
         seed: int,
         weigh: Weigh | None,
         early_stopping: keras.callbacks.EarlyStopping,
@@ -79,8 +80,8 @@ class Loop:
         self.model, self.data, self.seed, self.weigh = model, data, seed, weigh
         self.watched = watched or model
         self.folder, self.budget, self.devices = folder, budget, devices
-        self.checkpoint_seconds = checkpoint_seconds
-        self.schedule = Schedule(len(data.train), batch_size, stack)
+        self.plan, self.checkpoint_seconds = plan, checkpoint_seconds
+        self.schedule = Schedule(len(data.train), batch_size, fused_steps(plan, model))
         self.val_batches: tf.data.Dataset | None = None
         if data.val:
             val = data.val.at(data.val.shortest_first())
@@ -192,7 +193,7 @@ class Loop:
             self.train_function = (
                 make_sharded_train_function(model, devices, *shape)
                 if devices
-                else make_train_function(model, self.schedule.stack, *shape)
+                else make_train_function(model, self.plan, *shape)
             )
             self.committed = time.monotonic()
             flag = devices.begin() if devices else self.signal

@@ -4,6 +4,7 @@ They are called as concrete functions: TensorFlow counts the traces of all model
 warns about many, but does not count functions requested by their signature.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tensorflow_ops
 
 from ..errors import UserError
+from .kernels import single_kernels
+from .plan import fused_steps
 
 
 def as_written(function: Callable[..., dict]) -> Callable[..., dict]:
@@ -20,12 +23,13 @@ def as_written(function: Callable[..., dict]) -> Callable[..., dict]:
 
 
 def make_train_function(
-    model: keras.Model, stack: int, spec: Sequence[tf.TensorSpec], batch_size: int
+    model: keras.Model, plan: str, spec: Sequence[tf.TensorSpec], batch_size: int
 ) -> Callable[..., dict]:
     """Makes the function that runs all steps of an element of `training_batches`.
 
-    An element with one step is run as in `fit`, with the model's `run_eagerly` and `jit_compile`; a
-    full element of `stack` steps becomes one XLA program.
+    An element with one step is run as in `fit`, with the model's `run_eagerly` and `jit_compile`,
+    and with single kernels under the plan "kernels"; a full element of the plan "fused:K" is one
+    XLA program with a loop.
 
     Programs for any number of examples round otherwise than those for one number, and a run can be
     resumed at any batch. So full batches have a program of their own, and all others share one,
@@ -33,7 +37,7 @@ def make_train_function(
 
     Args:
         model: Compiled model with built variables.
-        stack: Number of steps of a full element.
+        plan: Execution plan, see `plan`.
         spec: `element_spec` of the batches.
         batch_size: Number of examples of a full batch.
 
@@ -42,15 +46,25 @@ def make_train_function(
         steps; it returns the logs of the last step.
     """
 
+    stack = fused_steps(plan, model)
+    kernels = single_kernels if plan == "kernels" else contextlib.nullcontext
+
     def one_step() -> Callable[..., dict]:
         step = _one_step(model, model.train_step)  # with traces of its own
         return as_written(lambda *batch: step(*(part[0] for part in batch)))
 
-    # Unrolled: inside an XLA loop the CPU's large matrix products are several times slower.
     @as_written
-    def fused_steps(*batch: tf.Tensor) -> dict:
-        for i in range(stack):
-            logs = model.train_step(tuple(part[i] for part in batch))
+    def many_steps(*batch: tf.Tensor) -> dict:
+        first = model.train_step(tuple(part[0] for part in batch))
+        logs = {name: tf.convert_to_tensor(value) for name, value in first.items()}
+
+        def step(i: tf.Tensor, logs: dict) -> tuple[tf.Tensor, dict]:
+            new = model.train_step(tuple(part[i] for part in batch))
+            return i + 1, {name: tf.cast(new[name], logs[name].dtype) for name in logs}
+
+        _, logs = tf.while_loop(
+            lambda i, _: i < stack, as_written(step), (1, logs), maximum_iterations=stack - 1
+        )
         forget_custom_gradients()
         return logs
 
@@ -59,10 +73,11 @@ def make_train_function(
         shapes = [(1, size, *part.shape[2:]) for part in spec]
         parts = zip(shapes, spec, strict=True)
         specs = [tf.TensorSpec(shape, part.dtype) for shape, part in parts]
-        return tf.function(one_step()).get_concrete_function(*specs)
+        with kernels(model):
+            return tf.function(one_step()).get_concrete_function(*specs)
 
     eager = one_step() if model.run_eagerly else None
-    fused = tf.function(fused_steps, jit_compile=True)
+    fused = tf.function(many_steps, jit_compile=True)
     programs: dict[tuple[int, bool], Callable[..., dict]] = {}
 
     def train(*batch: tf.Tensor) -> dict:

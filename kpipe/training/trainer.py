@@ -22,7 +22,7 @@ from .devices import Devices
 from .history import History, times_faster
 from .loop import Loop
 from .optimizing import parts
-from .plan import choose_plan, fused_steps
+from .plan import choose_plan
 from .weighting import Weigh
 
 # A field that a pipeline can set, but not the command line.
@@ -217,7 +217,7 @@ class Trainer:
             model: Compiled model.
             data: Data, of which the train and val splits are used.
             seed: Random seed of the example order and of augmentation.
-            plan: "graph" or "fused:K"; by default that of `choose_plan`.
+            plan: "graph", "kernels" or "fused:K"; by default that of `choose_plan`.
             folder: Folder for checkpoints, history.csv and logs; None to write nothing.
             budget: Seconds after which training stops, after a last validation.
             callbacks: Additional Keras callbacks, except `BackupAndRestore`, `SwapEMAWeights` and
@@ -246,7 +246,7 @@ class Trainer:
                 part,
                 data,
                 batch_size=self.batch_size,
-                stack=fused_steps(plan, part),
+                plan=plan,
                 seed=seed,
                 weigh=self._weigh(data.train),
                 # Without val there is no best epoch, and the weights of the last one remain.

@@ -1,0 +1,150 @@
+"""Single kernels compute what Keras' chains of operations compute."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, optimizers
+
+from kpipe import models
+from kpipe.training.kernels import single_kernels
+from kpipe.training.steps import make_train_function
+
+RNN = {"return_sequences": True}
+RANDOM = np.random.RandomState(0)
+TOKENS = RANDOM.randint(1, 9, (8, 7))
+TOKENS[2, 4:] = TOKENS[3, :3] = TOKENS[4, 2:4] = 0  # padding at the end, at the start, within
+TOKENS[5] = 0  # an empty text
+IMAGES = RANDOM.randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
+VECTORS = RANDOM.randn(8, 6).astype(np.float32)
+
+
+def sequences(*inner):
+    """A classifier of sequences, in which 0 is padding."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(tokens)
+    for layer in inner:
+        x = layer(x)
+    return keras.Model(tokens, layers.Dense(3, activation="softmax")(x))
+
+
+def attention():
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(9, 4)(tokens)
+    seen = keras.ops.expand_dims(keras.ops.not_equal(tokens, 0), 1)
+    y = layers.MultiHeadAttention(2, 3)(x, x, attention_mask=seen)
+    x = layers.GlobalAveragePooling1D()(layers.Add()([x, y]))
+    return keras.Model(tokens, layers.Dense(3, activation="softmax")(x))
+
+
+def normalized(shape, *inner):
+    return keras.Sequential([keras.Input(shape), *inner, layers.Dense(3, activation="softmax")])
+
+
+MODELS = {
+    "cnn": (lambda: models.cnn((8, 8, 3), 3, filters=(4,), dense_units=0), IMAGES),
+    "batch_normalization of vectors": (
+        lambda: normalized(
+            (6,), layers.Dense(5), layers.BatchNormalization(center=False, scale=False)
+        ),
+        VECTORS,
+    ),
+    "lstm": (lambda: sequences(layers.LSTM(5)), TOKENS),
+    "two directions": (
+        lambda: sequences(
+            layers.Bidirectional(layers.LSTM(3, **RNN)), layers.LSTM(4, use_bias=False)
+        ),
+        TOKENS,
+    ),
+    "lstm without padding": (
+        lambda: normalized((6, 4), layers.LSTM(5, go_backwards=True)),
+        RANDOM.randn(8, 6, 4).astype(np.float32),
+    ),
+    "attention": (attention, TOKENS),
+}
+
+
+def gradients(model, inputs, labels):
+    """Traces the function of the loss and all gradients of a training step."""
+
+    @tf.function
+    def program():
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(model(inputs, training=True))[0]
+            loss = keras.losses.SparseCategoricalCrossentropy()(labels, outputs)
+        weights = [weight.value for weight in model.trainable_variables]
+        return [loss, *map(tf.convert_to_tensor, tape.gradient(loss, weights))]
+
+    return program.get_concrete_function()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_have_the_gradients_of_keras(name):
+    build, inputs = MODELS[name]
+    labels = RANDOM.randint(0, 3, len(inputs))
+    model = build()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    start = model.get_weights()
+    expected = gradients(model, inputs, labels)()
+    statistics = [weight.numpy() for weight in model.non_trainable_variables]
+    model.set_weights(start)
+    with single_kernels(model):
+        program = gradients(model, inputs, labels)
+    for a, b in zip(expected, program(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    for weight, value in zip(model.non_trainable_variables, statistics, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.SGD(0.05),
+        optimizers.SGD(0.05, momentum=0.9),
+        optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 100)),
+        optimizers.Adam(0.01, amsgrad=True),
+        optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=0.1, use_ema=True),
+        optimizers.RMSprop(0.01, momentum=0.5),
+        optimizers.Adam(0.01, gradient_accumulation_steps=4),
+    ],
+    ids=lambda o: f"{o.name} {o.get_config().get('momentum', '')}",
+)
+def test_a_hundred_steps_end_as_those_of_keras(optimizer):
+    inputs = RANDOM.randn(100, 16, 6).astype(np.float32)
+    labels = RANDOM.randint(0, 3, (100, 16)).astype(np.int32)
+    spec = [tf.TensorSpec((None, None, 6)), tf.TensorSpec((None, None), tf.int32)]
+    config, ends = optimizers.serialize(optimizer), {}
+    for plan in ("graph", "kernels", "fused:25"):
+        keras.utils.set_random_seed(0)
+        model = normalized((6,), layers.Dense(8, activation="tanh"))
+        model.compile(
+            optimizers.deserialize(config), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
+        model.optimizer.build(model.trainable_variables)
+        model.test_on_batch(inputs[0], labels[0])
+        model.reset_metrics()
+        train = make_train_function(model, plan, spec, 16)
+        stack = 25 if plan == "fused:25" else 1
+        for i in range(0, 100, stack):
+            logs = train(*map(tf.constant, (inputs[i : i + stack], labels[i : i + stack])))
+        weights = [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+        ends[plan] = [*weights, float(logs["loss"]), float(logs["accuracy"])]
+    for plan in ("kernels", "fused:25"):
+        for a, b in zip(ends["graph"], ends[plan], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class Subclassed(layers.BatchNormalization):
+    def call(self, inputs, training=None, mask=None):
+        return inputs + 1.0
+
+
+def test_layers_of_other_classes_and_the_time_after_tracing_are_left_alone():
+    model = normalized((6,), Subclassed(), layers.BatchNormalization())
+    model.compile("adam", "mse")
+    own, other = model.layers[:2]
+    with single_kernels(model):
+        assert "call" in vars(other)
+        assert "call" not in vars(own)
+    assert not {"call", "update_step"} & {*vars(other), *vars(model.optimizer)}

@@ -83,7 +83,7 @@ def _train(given: argparse.Namespace, about: dict) -> None:
     step = (
         make_sharded_train_function(model, devices, spec, size)
         if about["shards"]
-        else make_train_function(model, 1, spec, size)
+        else make_train_function(model, "graph", spec, size)
     )
     times = []
     for _ in range(given.steps):

@@ -73,7 +73,7 @@ def prepare(experiment: Experiment, examples: int) -> tuple[Callable[[], float],
     schedule = batches.Schedule(len(split), trainer.batch_size, stack)
     elements = batches.training_batches(split, schedule, prepared.augmentation, 0, 0, 1)
     spec = elements.element_spec
-    train_function = make_train_function(model, stack, spec, schedule.full_batch)
+    train_function = make_train_function(model, plan, spec, schedule.full_batch)
 
     def train() -> float:
         started = time.perf_counter()

@@ -27,6 +27,7 @@ from .export import read_npz, write_npz
 from .measures import learning_curve as measures
 from .measures.learning_curve import Point
 from .records import Run, read_record
+from .training import check_plan
 
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 _BOUNDS = ("value", "low", "high")
@@ -83,6 +84,8 @@ def learning_curve(
         RunError: A training failed.
     """
     count = parse_number("seeds", seeds, 1, 100, integer=True)
+    if plan is not None:
+        check_plan(plan, several=True)
     experiment = open_experiment(
         name, overrides, data=data, data_dir=data_dir, seed=seed, plan=plan, budget=budget
     )

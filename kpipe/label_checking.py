@@ -32,6 +32,7 @@ from .inputs import ImageInput, Rows, TableColumns, Tokens
 from .measures.confident_learning import LabelNoise, label_noise
 from .records import Record, read_record
 from .report.labels import SHOWN, sentence, to_picture, write_labels
+from .training import check_plan
 
 if TYPE_CHECKING:
     import pandas
@@ -114,6 +115,8 @@ def check_labels(
         check.suspects.head(20)
     """
     folds = parse_number("folds", folds, 2, 100, integer=True)
+    if plan is not None:
+        check_plan(plan, several=True)
     experiment = open_experiment(
         name,
         overrides,

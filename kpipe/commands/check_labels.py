@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         "(default 5)",
     )
     add("--fresh", action="store_true", help="start over; an existing check is renamed and kept")
-    add("--plan", metavar="PLAN", help="graph or fused:K, as in kpipe run")
+    add("--plan", metavar="PLAN", help="graph, kernels or fused:K, as in kpipe run")
     add_corrections(parser)
     add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help")

@@ -180,7 +180,8 @@ def _run_parser() -> Parser:
     add(
         "--plan",
         metavar="PLAN",
-        help="graph: one training step per call; fused:K: K steps; default: chosen by a fixed rule",
+        help="how steps are computed: graph, as in Keras; kernels, faster; fused:K, K steps in one "
+        "program; auto, the fastest on the first batches; default: chosen by a fixed rule",
     )
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
     add_corrections(parser)

@@ -31,7 +31,7 @@ from ..records import (
     read_predictions,
     read_record,
 )
-from ..training import Devices, History, choose_plan, weights_sha256
+from ..training import Devices, History, weights_sha256
 from .continuing import Beginning, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
@@ -185,9 +185,10 @@ class Execution:
             return existing
         files.remove_leftovers(self.folder)
         if existing.status == "unfinished":
-            record.plan = self.experiment.plan or record.plan
+            record.plan = self.experiment.fixed_plan or record.plan
             check_same_bits(path, existing, record)
         record.plan, record.calibration = existing.plan, existing.calibration
+        record.plan_milliseconds = existing.plan_milliseconds
         return record
 
     def _new_model(self) -> keras.Model:
@@ -206,14 +207,11 @@ class Execution:
         record.model = model_record(model)
         if hasattr(self.task, "describe"):
             record.details |= self.task.describe(model, **self.experiment.task_options)
-        record.plan = (
-            self.experiment.plan
-            or record.plan
-            or (self.devices and "graph")
-            or choose_plan(
-                model, len(self.data.train), self.trainer.batch_size, self.trainer.epochs
-            )
+        wanted = self.experiment.fixed_plan or record.plan or (self.devices and "graph")
+        record.plan, times = self.trainer.plan_of(
+            model, self.data, wanted or self.experiment.plan, seed=self.experiment.seed
         )
+        record.plan_milliseconds |= times
         resumed = self.set_aside is None
         check_space(self.folder, model, self.trainer, self.data.examples, resumed)
         if self.set_aside:

@@ -24,7 +24,8 @@ class Experiment:
         settings: The pipeline's keys and their values.
         source: Where its examples come from.
         seed: Random seed of weights, example order, augmentation, dropout and the val split.
-        plan: The execution plan; None for the fixed rule, see `training.choose_plan`.
+        plan: The execution plan; None for the fixed rule, see `training.choose_plan`, "auto" for
+            the fastest.
         budget: Seconds of training; None for no limit.
         dtype_policy: Global Keras dtype policy with which the model is built.
         data_dir: Folder of real data, if one was given.
@@ -55,6 +56,11 @@ class Experiment:
         """Options that the pipeline sets for its task, such as `likelihood_samples`."""
         options = getattr(self.task, "OPTIONS", {})
         return {name: getattr(self.module, name, default) for name, default in options.items()}
+
+    @property
+    def fixed_plan(self) -> str | None:
+        """The execution plan, unless the run has to choose it."""
+        return None if self.plan == "auto" else self.plan
 
     @property
     def trainer(self) -> Trainer:

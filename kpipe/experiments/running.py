@@ -62,7 +62,8 @@ def run(
         data: "real", "sample", or "auto": real data if found on disk, else the sample.
         data_dir: Folder of the TFDS datasets.
         out: Folder for results, in which the run's folder is created.
-        plan: "graph" or "fused:K"; by default a fixed rule, see `training.choose_plan`.
+        plan: "graph", "kernels" or "fused:K", or "auto" for the fastest of them on the first
+            batches; by default a fixed rule, see `training.choose_plan`.
         budget: Seconds after which training stops.
         fresh: Whether to start over; an existing run is renamed and kept.
         callbacks: Additional Keras callbacks. A resumed run restores only the state named in
@@ -153,7 +154,7 @@ def open_experiment(
         UserError: An argument is wrong; the message is one line.
     """
     if plan is not None:
-        check_plan(plan)
+        check_plan(plan, several)
     seed = keys.parse_number("seed", seed, 0, 2**31 - 1, integer=True)
     if budget is not None:
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)

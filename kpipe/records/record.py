@@ -161,6 +161,8 @@ class Record:
         hyperparameters: Active keys and their values.
         trainer: Fields of the `Trainer`.
         plan: Execution plan of training.
+        plan_milliseconds: Of a plan that was chosen by `--plan auto`: milliseconds per step of all
+            plans that were timed.
         budget: Seconds after which training stops.
         code_sha256: SHA-256 of the pipeline's code, with that of its modules.
         modules: SHA-256 of the code of each module beside the pipeline's file, by path.
@@ -196,6 +198,7 @@ class Record:
     trainer: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     plan: str | None = None
+    plan_milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)
     budget: float | None = None
     code_sha256: str = ""
     modules: dict[str, str] = dataclasses.field(default_factory=dict)

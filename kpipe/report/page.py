@@ -278,7 +278,10 @@ def _environment(record: Record) -> str:
         for field in dataclasses.fields(record.data)
         if field.name not in ("get_real", "about")
     }
-    identity = {"seed": record.seed, "plan": record.plan, "weights_sha256": record.weights_sha256}
+    plan, times = record.plan, record.plan_milliseconds
+    if times:
+        plan = f"{plan}, the fastest; ms a step: {formatting.plans(times)}"
+    identity = {"seed": record.seed, "plan": plan, "weights_sha256": record.weights_sha256}
     return section(
         "Environment",
         grid(

@@ -132,3 +132,11 @@ def check_random(model: keras.Model, graph: Any) -> None:
                 f"{model.name} draws random numbers with {node.op}, which no shard can "
                 f"repeat; use keras.random with a SeedGenerator, or {ELSE}"
             )
+
+
+def nearest_divisors(number: int, near: int) -> list[int]:
+    """Returns the largest divisor of `number` up to `near`, and the smallest from `near`."""
+    near = min(near, number)
+    below = next(d for d in range(near, 0, -1) if number % d == 0)
+    above = next(d for d in range(near, number + 1) if number % d == 0)
+    return sorted({below, above})

@@ -25,13 +25,20 @@ def single_kernels(model: keras.Model) -> Iterator[None]:
         # Private: the public `layers` does not contain the layers inside of layers.
         everything = [*model._flatten_layers(), *parts(model.optimizer)]
         for part in {id(part): part for part in everything}.values():
-            name, function = _METHODS.get(type(part), (None, None))
-            if name and name not in vars(part):
+            if type(part) not in _METHODS:
+                continue
+            name, function = _METHODS[type(part)]
+            if name not in vars(part):  # the user's own
                 # Not through Keras' own __setattr__, which would track the function as a weight.
                 original = getattr(part, name)
                 object.__setattr__(part, name, _bound(function, part, original))
                 stack.callback(object.__delattr__, part, name)
         yield
+
+
+def _custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Types TensorFlow's decorator."""
+    return tf.custom_gradient(function)
 
 
 def _bound(function: Callable, part: Any, original: Callable) -> Callable:
@@ -74,9 +81,7 @@ def _sgd(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate: 
         return keras_update(gradient, variable, rate)
     gradient, rate = tf.convert_to_tensor(gradient), tf.cast(rate, tf.float32)
     if self.momentum == 0:
-        tf.raw_ops.ResourceApplyGradientDescent(
-            var=_handle(variable), alpha=rate, delta=gradient
-        )
+        tf.raw_ops.ResourceApplyGradientDescent(var=_handle(variable), alpha=rate, delta=gradient)
         return None
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=_handle(variable),
@@ -179,9 +184,14 @@ def _lstm(
     return last, outputs if self.return_sequences else last[:, tf.newaxis], list(initial_state)
 
 
-@tf.custom_gradient
+@_custom_gradient
 def _lstm_steps(
-    x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, h: tf.Tensor, c: tf.Tensor
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent: tf.Tensor,
+    bias: tf.Tensor,
+    h: tf.Tensor,
+    c: tf.Tensor,
 ) -> Any:
     """Outputs of an LSTM (Hochreiter and Schmidhuber, 1997; gates in Keras' order i, f, g, o).
 
@@ -244,9 +254,7 @@ def _lstm_steps(
         )
         gates = tf.reshape(gate_array.stack(), (-1, 4 * units))
         past = tf.reshape(tf.concat([h[tf.newaxis], outputs[:-1]], 0), (-1, units))
-        to_inputs = tf.reshape(
-            tf.matmul(gates, kernel, transpose_b=True), (steps, batch, features)
-        )
+        to_inputs = tf.reshape(tf.matmul(gates, kernel, transpose_b=True), (steps, batch, features))
         return (
             tf.transpose(to_inputs, (1, 0, 2)),
             tf.matmul(rows, gates, transpose_a=True),
@@ -309,7 +317,7 @@ def _attention(
     return tf.transpose(context, (0, 2, 1, 3)), None
 
 
-@tf.custom_gradient
+@_custom_gradient
 def _attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> Any:
     """softmax(query key^T) value, with few passes over the scores when differentiated.
 

@@ -25,7 +25,7 @@ from .plan import fused_steps
 from .progress import Progress
 from .shards import make_sharded_train_function
 from .signals import Flag, flagged
-from .steps import make_test_function, make_train_function
+from .steps import create_variables, make_test_function, make_train_function
 from .weighting import Weigh
 
 # A commit is due no earlier than so many times its own duration, so that saving costs less than
@@ -115,18 +115,13 @@ class Loop:
         """
         model = self.model
         batch = tuple(map(tf.constant, self.data.train.take_pairs(np.arange(1))))
-        kept = [(v, tf.identity(v.value)) for v in model.non_trainable_variables]
         try:
-            logs = model.test_step(batch)
+            logs = create_variables(model, batch)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise UserError(
                 f"{model.name} cannot be evaluated on an example of {self.data.name}: "
                 f"{first_line(error)}"
             ) from error
-        for variable, value in kept:  # a random layer may have advanced its seed
-            variable.assign(value)
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
         if self.devices:
             check_mean(model, self.data.train, self.weigh)
         names = list(numbers(model.get_metrics_result()))

@@ -65,17 +65,27 @@ def _steps_of_program(model: keras.Model, per_epoch: int, batch_size: int) -> in
     return min(range(most, most // 2, -1), key=lambda steps: per_epoch % steps, default=0)
 
 
-def check_plan(plan: str) -> None:
-    """Refuses anything but "graph", "kernels" and "fused:K".
+def check_plan(plan: str, several: bool = False) -> None:
+    """Refuses anything but "graph", "kernels", "fused:K" and "auto", see `timing.fastest_plan`.
+
+    Args:
+        plan: The plan.
+        several: Whether several trainings are compared, which need the same plan.
 
     Raises:
         UserError: The plan has another form.
     """
+    if plan == "auto" and several:
+        raise UserError(
+            "plan auto: it can differ between trainings, which are compared; use graph, kernels or "
+            "fused:K, or no plan"
+        )
     word, _, count = str(plan).partition(":")
     fused = word == "fused" and count.isdecimal() and 2 <= int(count) <= MAX_FUSED_STEPS
-    if plan not in ("graph", "kernels") and not fused:
+    if plan not in ("graph", "kernels", "auto") and not fused:
         raise UserError(
-            f"plan {plan}: expected graph, kernels, or fused:K with K from 2 to {MAX_FUSED_STEPS}"
+            f"plan {plan}: expected graph, kernels, auto, or fused:K with K from 2 to "
+            f"{MAX_FUSED_STEPS}"
         )
 
 

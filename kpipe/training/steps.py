@@ -17,9 +17,26 @@ from .kernels import single_kernels
 from .plan import fused_steps
 
 
-def as_written(function: Callable[..., dict]) -> Callable[..., dict]:
+def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     """Keeps AutoGraph from rewriting a function, and from warning, as Keras does."""
     return tf.autograph.experimental.do_not_convert(function)
+
+
+def create_variables(model: keras.Model, batch: tuple[tf.Tensor, ...]) -> dict:
+    """Validates a batch, which creates the metrics' variables, and creates the optimizer's.
+
+    Compiled programs cannot create variables. All values are as before, except those of metrics.
+
+    Returns:
+        The logs of the validation.
+    """
+    kept = [(v, tf.identity(v.value)) for v in model.non_trainable_variables]
+    logs = model.test_step(batch)
+    for variable, value in kept:  # a random layer may have advanced its seed
+        variable.assign(value)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return logs
 
 
 def make_train_function(
@@ -45,7 +62,6 @@ def make_train_function(
         Function of (inputs, targets) or (inputs, targets, weights), each with a leading axis of
         steps; it returns the logs of the last step.
     """
-
     stack = fused_steps(plan, model)
     kernels = single_kernels if plan == "kernels" else contextlib.nullcontext
 

@@ -11,10 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .. import optimizers
+from .. import formatting, optimizers
 from ..data import Data, Split
 from ..errors import UserError
-from ..formatting import duration
 from . import callbacks as hooks
 from . import divisible, features, weighting
 from .batches import Schedule
@@ -23,6 +22,7 @@ from .history import History, times_faster
 from .loop import Loop
 from .optimizing import parts
 from .plan import choose_plan
+from .timing import fastest_plan
 from .weighting import Weigh
 
 # A field that a pipeline can set, but not the command line.
@@ -159,7 +159,7 @@ class Trainer:
         accumulates = any(part.gradient_accumulation_steps for part in parts(model.optimizer))
         if accumulates and num_examples % self.batch_size:
             # Keras averages the batches of an update equally, whatever their size.
-            near = _nearest_divisors(num_examples, self.batch_size)
+            near = divisible.nearest_divisors(num_examples, self.batch_size)
             raise UserError(
                 f"batch_size={self.batch_size} does not divide the {num_examples:,} training "
                 "examples, which gradient_accumulation_steps requires; "
@@ -217,7 +217,8 @@ class Trainer:
             model: Compiled model.
             data: Data, of which the train and val splits are used.
             seed: Random seed of the example order and of augmentation.
-            plan: "graph", "kernels" or "fused:K"; by default that of `choose_plan`.
+            plan: "graph", "kernels" or "fused:K"; "auto" times them, see `plan_of`; by
+                default that of `choose_plan`.
             folder: Folder for checkpoints, history.csv and logs; None to write nothing.
             budget: Seconds after which training stops, after a last validation.
             callbacks: Additional Keras callbacks, except `BackupAndRestore`, `SwapEMAWeights` and
@@ -239,7 +240,7 @@ class Trainer:
         if devices:
             divisible.check(model, devices.shards, self.batch_size, plan or "graph")
             plan = "graph"
-        plan = plan or choose_plan(model, len(data.train), self.batch_size, epochs)
+        plan, _ = self.plan_of(model, data, plan, seed=seed, epochs=epochs)
 
         def loop(part: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
             return Loop(
@@ -271,9 +272,10 @@ class Trainer:
             history = first.run(initial_epoch, epochs)
             history.feature_seconds = seconds
             epoch, times = times_faster([row["seconds"] for row in history.rows], seconds)
+            took = formatting.duration(seconds)
             print(
-                f"features in {duration(seconds)}, an epoch of the head in {epoch:.2g} s: "
-                f"about {times:,.0f} times faster than through the backbone",
+                f"features in {took}, an epoch of the head in {epoch:.2g} s: about {times:,.0f} "
+                "times faster than through the backbone",
                 flush=True,
             )
         else:
@@ -281,6 +283,29 @@ class Trainer:
         if not self.fine_tune or history.stopped_by == "budget":
             return history
         return self._fine_tune(model, data, history, initial_epoch, folder, loop)
+
+    def plan_of(
+        self,
+        model: keras.Model,
+        data: Data,
+        plan: str | None = None,
+        *,
+        seed: int = 0,
+        epochs: int | None = None,
+    ) -> tuple[str, dict[str, float]]:
+        """Returns a training's execution plan, and the milliseconds per step if it was timed.
+
+        `plan` is "auto" for the fastest, see `timing.fastest_plan`, or None for the rule of
+        `choose_plan`; all else is as in `fit`.
+        """
+        epochs = epochs or self.epochs
+        if plan != "auto":
+            return plan or choose_plan(model, len(data.train), self.batch_size, epochs), {}
+        weigh = self._weigh(data.train)
+        plan, times = fastest_plan(model, data, self.batch_size, epochs, seed=seed, weigh=weigh)
+        if times:
+            print(f"ms a step: {formatting.plans(times)}", flush=True)
+        return plan, times
 
     def _fine_tune(
         self,
@@ -370,11 +395,3 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     if not fits:
         raise UserError(f"Trainer({field.name}={value!r}): expected {expected}")
     return plain(value)
-
-
-def _nearest_divisors(number: int, near: int) -> list[int]:
-    """Returns the largest divisor of `number` up to `near`, and the smallest from `near`."""
-    near = min(near, number)
-    below = next(d for d in range(near, 0, -1) if number % d == 0)
-    above = next(d for d in range(near, number + 1) if number % d == 0)
-    return sorted({below, above})

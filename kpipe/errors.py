@@ -21,6 +21,7 @@ _IN_PYTHON = {
     "--jobs": "jobs",
     "--out ": "out=",
     "--plan ": "plan=",
+    "--precision": "precision",
     "--search": "kpipe.search",
     "--seeds ": "seeds=",
     "--to ": "to=",

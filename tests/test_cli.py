@@ -60,10 +60,8 @@ def failed(capsys, *arguments):
         (["run", "mnist_mlp", "--budget", "soon"], "soon: expected a time such as 90s"),
         (["run", "mnist_mlp", "--data", "fake"], "--data fake: expected real, sample or auto"),
         (["run", "mnist_mlp", "--data-dir", "nowhere"], "--data-dir nowhere: no such folder"),
-        (
-            ["run", "mnist_mlp", "--plan", "fused"],
-            "plan fused: expected graph, kernels, auto",
-        ),
+        (["run", "mnist_mlp", "--plan", "fused"], "plan fused: expected graph, kernels, auto"),
+        (["run", "mnist_mlp", "--precision", "half"], "precision half: expected float32 or mixed"),
         (["run", "mnist_mlp", "--search", "luck"], "--search luck: expected random, bayesian"),
         (["run", "mnist_mlp", "--trials", "3"], "--trials needs --search"),
         (["run", "mnist_mlp", "--jobs", "2"], "--jobs needs --search or --compare or --seeds"),

@@ -166,3 +166,18 @@ def test_settings_that_the_caller_made_are_honoured_and_kept(tmp_path):
         [sys.executable, "-c", SETTINGS, tmp_path], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_precision_is_that_of_the_layers_and_part_of_the_folders_name(tmp_path):
+    from kpipe.experiments.folders import run_folder
+    from kpipe.experiments.running import open_experiment
+
+    given = {"data": "sample", "data_dir": None, "seed": 0}
+    with own_session():
+        experiment = open_experiment("mnist_mlp", {}, precision="mixed_bfloat16", **given)
+        model, _ = experiment.build_model()
+    assert model.layers[-2].compute_dtype == "bfloat16"
+    assert model.layers[-2].kernel.dtype == model.outputs[0].dtype == "float32"
+    assert experiment.dtype_policy == "mixed_bfloat16"
+    assert run_folder(tmp_path, experiment).name == "mnist_mlp-sample,precision=mixed_bfloat16"
+    assert keras.config.dtype_policy().name == "float32"

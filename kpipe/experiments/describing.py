@@ -140,7 +140,7 @@ def _call(
     options: dict[str, object]
     options = {"seed": experiment.seed, "plan": experiment.plan, "budget": experiment.budget}
     options["data"] = "sample" if experiment.source.kind == "sample" else None
-    options["shards"] = experiment.shards
+    options |= {"shards": experiment.shards, "precision": experiment.precision}
     corrections = experiment.dataset.corrections
     options["corrections"] = str(corrections.path) if corrections else None
     given = {**settings.overrides, **several, **{k: v for k, v in (options | more).items() if v}}

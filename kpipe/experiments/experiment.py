@@ -28,6 +28,7 @@ class Experiment:
             the fastest.
         budget: Seconds of training; None for no limit.
         dtype_policy: Global Keras dtype policy with which the model is built.
+        precision: That policy, if it was chosen for this run and not by the pipeline.
         data_dir: Folder of real data, if one was given.
         shards: Number of shards of a batch, which devices divide among themselves; 0 for none.
     """
@@ -39,6 +40,7 @@ class Experiment:
     plan: str | None = None
     budget: float | None = None
     dtype_policy: str = "float32"
+    precision: str | None = None
     data_dir: str | os.PathLike | None = None
     shards: int = 0
 

@@ -29,7 +29,7 @@ def run_folder(
 
     Args:
         out: Folder of all results.
-        experiment: Its keys, plan, budget and seed are named if they differ from the defaults.
+        experiment: Its keys, plan, precision, budget and seed are named if they differ from the defaults.
         suffix: What follows the name of the pipeline.
         **options: Further values to name, except those that are None.
     """
@@ -39,7 +39,8 @@ def run_folder(
     budget = f"{experiment.budget:g}s" if experiment.budget else None
     corrections = experiment.dataset.corrections
     by = corrections.path.stem if corrections else None
-    options = {"plan": experiment.plan, "budget": budget, "corrections": by, **options}
+    chosen = {"plan": experiment.plan, "precision": experiment.precision}
+    options = {**chosen, "budget": budget, "corrections": by, **options}
     named = {**settings.overrides, **choices, **{k: v for k, v in options.items() if v}}
     named = {k: v for k, v in named.items() if k not in getattr(experiment.module, "data_keys", ())}
     for key, value in sorted(named.items()):

@@ -30,6 +30,8 @@ from .session import own_session
 if TYPE_CHECKING:
     import pandas
 
+PRECISIONS = ("float32", "mixed_bfloat16")
+
 
 @resumable()
 @own_session()
@@ -49,6 +51,7 @@ def run(
     devices: int | str | None = None,
     shards: int | None = None,
     hosts: Sequence[str] = (),
+    precision: str | None = None,
     **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
@@ -78,6 +81,9 @@ def run(
         shards: Number of parts of a batch; by default the number of devices of all hosts.
         hosts: HOST or HOST:PORT of every machine, this one first; on each other one the command is
             `kpipe run ... --hosts A,B --host-index 1`.
+        precision: "float32" or "mixed_bfloat16", Keras' dtype policy of the layers; by default
+            that of the pipeline, which is float32 unless it sets another. The exported model
+            computes in float32.
         **overrides: Values of the pipeline's keys.
 
     Returns:
@@ -95,6 +101,7 @@ def run(
     continued = None if continue_from is None else open_continuation(continue_from)
     given: dict[str, Any] = {"name": name, "overrides": overrides, "seed": seed, "data": data}
     given |= {"data_dir": data_dir, "plan": plan, "corrections": corrections}
+    given |= {"precision": precision}
     if continued:
         again = arguments_of(continued.record, continued.folder, name)
         given = again | {"overrides": again["overrides"] | overrides}
@@ -143,6 +150,7 @@ def open_experiment(
     several: bool = False,
     corrections: str | os.PathLike | None = None,
     dtype_policy: str | None = None,
+    precision: str | None = None,
     shards: int = 0,
 ) -> Experiment:
     """Resolves a pipeline's keys, finds its data, and prints a banner that describes the data.
@@ -155,6 +163,8 @@ def open_experiment(
     """
     if plan is not None:
         check_plan(plan, several)
+    if precision not in (None, *PRECISIONS):
+        raise UserError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
     seed = keys.parse_number("seed", seed, 0, 2**31 - 1, integer=True)
     if budget is not None:
         budget = keys.parse_number("budget", budget, 0.001, 1e9, integer=False)
@@ -195,7 +205,8 @@ def open_experiment(
         seed=seed,
         plan=plan,
         budget=budget,
-        dtype_policy=policy,
+        dtype_policy=precision or policy,
+        precision=precision,
         data_dir=data_dir,
         shards=shards,
     )

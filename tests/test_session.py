@@ -176,8 +176,9 @@ def test_precision_is_that_of_the_layers_and_part_of_the_folders_name(tmp_path):
     with own_session():
         experiment = open_experiment("mnist_mlp", {}, precision="mixed_bfloat16", **given)
         model, _ = experiment.build_model()
-    assert model.layers[-2].compute_dtype == "bfloat16"
-    assert model.layers[-2].kernel.dtype == model.outputs[0].dtype == "float32"
+    hidden = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+    assert hidden.compute_dtype == "bfloat16"
+    assert hidden.kernel.dtype == model.outputs[0].dtype == "float32"
     assert experiment.dtype_policy == "mixed_bfloat16"
     assert run_folder(tmp_path, experiment).name == "mnist_mlp-sample,precision=mixed_bfloat16"
     assert keras.config.dtype_policy().name == "float32"

@@ -29,7 +29,8 @@ def run_folder(
 
     Args:
         out: Folder of all results.
-        experiment: Its keys, plan, precision, budget and seed are named if they differ from the defaults.
+        experiment: Its keys, plan, precision, budget and seed are named if they differ from the
+            defaults.
         suffix: What follows the name of the pipeline.
         **options: Further values to name, except those that are None.
     """

@@ -258,7 +258,7 @@ def test_another_plan_is_refused_in_a_renamed_folder(unfinished):
     experiment = open_experiment(
         "mnist_mlp", KEYS | {"epochs": 3}, data="sample", data_dir=None, seed=0, plan="fused:4"
     )
-    with pytest.raises(UserError, match="plan graph, now fused:4"):
+    with pytest.raises(UserError, match="plan kernels, now fused:4"):
         Execution(experiment, unfinished)._begin()
 
 

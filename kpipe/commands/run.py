@@ -35,7 +35,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "search": ("trials", "over", "folds", "repeats", "refit", "trial_budget", "jobs", "cluster"),
     "learning_curve": ("seeds",),
     "compare": ("seeds", "to", "jobs", "cluster"),
-    "run": ("corrections", "precision", "devices", "shards", "hosts", "host_index"),
+    "run": ("corrections", "precision", "profile", "devices", "shards", "hosts", "host_index"),
 }
 RUN = (
     "Train a pipeline, or a network on your own folder of images or file; evaluate it on the test "
@@ -176,6 +176,12 @@ def _run_parser() -> Parser:
         metavar="RUN",
         help="continue a finished run up to epochs=N from its exact state, in a new folder; RUN is "
         "its folder, NAME is left out",
+    )
+    add(
+        "--profile",
+        action="store_true",
+        help="first measure where the time of a training step goes, and write a trace for "
+        "TensorBoard into logs/",
     )
     add(
         "--precision",

@@ -36,6 +36,7 @@ from .continuing import Beginning, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
 from .folders import CHECKPOINTS
+from .profiling import profile_run
 from .reporting import write_manifest, write_report
 from .space import check_space
 from .summary import summary
@@ -55,18 +56,21 @@ class Execution:
         continued: Beginning | None = None,
         devices: Devices | None = None,
         tell: Callable[[Record | None], None] = lambda record: None,
+        profiled: bool = False,
     ):
         self.experiment, self.folder, self.callbacks = experiment, folder, callbacks
         self.set_aside, self.continued = set_aside, continued
         if experiment.shards and not devices:
             devices = Devices(experiment.shards)
-        self.devices, self.tell = devices, tell
+        self.devices, self.tell, self.profiled = devices, tell, profiled
         self.task, self.trainer = experiment.task, experiment.trainer
         self.times: dict[str, float] = {}
 
     def run(self) -> Run:
         self.record = record = self._begin()
         if record.status == "finished":
+            if self.profiled:
+                raise UserError(f"{self.folder} is trained: --profile needs --fresh or --out DIR")
             self.tell(None)
             self._remove_checkpoints()
             run = open_run(self.folder)
@@ -81,6 +85,8 @@ class Execution:
         model = self._build()
         initial_kernel = first_kernel(model)
         self.tell(record)
+        if self.profiled:
+            record.profile = profile_run(self.experiment, model, self.data, record, self.folder)
         model, history = self._train(model)
         self._save(model)
         predictions = self._timed("evaluate", lambda: self._evaluate(model))
@@ -208,9 +214,8 @@ class Execution:
         if hasattr(self.task, "describe"):
             record.details |= self.task.describe(model, **self.experiment.task_options)
         wanted = self.experiment.fixed_plan or record.plan or (self.devices and "graph")
-        record.plan, times = self.trainer.plan_of(
-            model, self.data, wanted or self.experiment.plan, seed=self.experiment.seed
-        )
+        wanted, seed = wanted or self.experiment.plan, self.experiment.seed
+        record.plan, times = self.trainer.plan_of(model, self.data, wanted, seed=seed)
         record.plan_milliseconds |= times
         resumed = self.set_aside is None
         check_space(self.folder, model, self.trainer, self.data.examples, resumed)

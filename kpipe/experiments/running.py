@@ -52,6 +52,7 @@ def run(
     shards: int | None = None,
     hosts: Sequence[str] = (),
     precision: str | None = None,
+    profile: bool = False,
     **overrides: object,
 ) -> Run:
     """Trains, evaluates, exports and verifies a pipeline; resumes or reports an existing run.
@@ -84,6 +85,8 @@ def run(
         precision: "float32" or "mixed_bfloat16", Keras' dtype policy of the layers; by default
             that of the pipeline, which is float32 unless it sets another. The exported model
             computes in float32.
+        profile: Whether to measure first where the time of a training step goes, see
+            `training.profiling.profile`, with a trace for TensorBoard in the run's logs.
         **overrides: Values of the pipeline's keys.
 
     Returns:
@@ -112,6 +115,8 @@ def run(
             "devices: other processes cannot have callbacks or what is in memory; expected the "
             "name of a pipeline or a path"
         )
+    if profile and (devices or shards or hosts):
+        raise UserError("--profile measures undivided steps; leave out devices, shards and hosts")
     with connected(devices, shards, hosts) as group:
         given |= {"budget": budget, "shards": group.shards if group else 0}
         experiment = open_experiment(**given)
@@ -128,6 +133,7 @@ def run(
                 continued,
                 group,
                 lambda record: tell(group, {**given, **_found(experiment)}, record),
+                profile,
             ).run()
 
 

@@ -163,6 +163,8 @@ class Record:
         plan: Execution plan of training.
         plan_milliseconds: Of a plan that was chosen by `--plan auto`: milliseconds per step of all
             plans that were timed.
+        profile: Of a run with `--profile`: milliseconds of the parts of a training step, its
+            "gflop", and the "peak" of this machine in GFLOP/s, see `training.profiling`.
         budget: Seconds after which training stops.
         code_sha256: SHA-256 of the pipeline's code, with that of its modules.
         modules: SHA-256 of the code of each module beside the pipeline's file, by path.
@@ -199,6 +201,7 @@ class Record:
     seed: int = 0
     plan: str | None = None
     plan_milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    profile: dict[str, Any] = dataclasses.field(default_factory=dict)
     budget: float | None = None
     code_sha256: str = ""
     modules: dict[str, str] = dataclasses.field(default_factory=dict)

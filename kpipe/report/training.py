@@ -1,6 +1,7 @@
 """The section of a report about the training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .. import formatting
 from ..records import Run
@@ -30,8 +31,30 @@ def section_of(run: Run) -> str:
             )
         note = " ".join(filter(None, [_of_search(run), note, *_of_backbone(run)]))
     times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
-    tables = grid(settings("summary", summary), settings("times", times))
+    tables = grid(
+        settings("summary", summary),
+        settings("times", times),
+        settings("a training step, as measured by --profile", _of_profile(record.profile)),
+    )
     return section("Training", paragraph(note) + tables) if summary or times else ""
+
+
+def _of_profile(profile: Mapping[str, Any]) -> dict[str, str]:
+    """Writes where the time of a training step went; {} if that was not measured."""
+    if not profile:
+        return {}
+    parts, gflop = profile["milliseconds"], profile["gflop"]
+    total = sum(parts.values())
+    rows = {
+        name: f"{time:.3g} ms, {formatting.percent(time / total, 1)}"
+        for name, time in parts.items()
+    }
+    rows["step"] = f"{total:.3g} ms"
+    if gflop:
+        rate = 1000 * gflop / total
+        share = formatting.percent(rate / profile["peak"], 0)
+        rows["products"] = f"{rate:.3g} GFLOP/s, {share} of {profile['peak']:.3g}"
+    return rows
 
 
 _HOW = {

@@ -249,7 +249,7 @@ class Trainer:
                 batch_size=self.batch_size,
                 plan=plan,
                 seed=seed,
-                weigh=self._weigh(data.train),
+                weigh=self.weigh(data.train),
                 # Without val there is no best epoch, and the weights of the last one remain.
                 early_stopping=keras.callbacks.EarlyStopping(
                     self.monitor if data.val else "loss",
@@ -301,7 +301,7 @@ class Trainer:
         epochs = epochs or self.epochs
         if plan != "auto":
             return plan or choose_plan(model, len(data.train), self.batch_size, epochs), {}
-        weigh = self._weigh(data.train)
+        weigh = self.weigh(data.train)
         plan, times = fastest_plan(model, data, self.batch_size, epochs, seed=seed, weigh=weigh)
         if times:
             print(f"ms a step: {formatting.plans(times)}", flush=True)
@@ -362,7 +362,8 @@ class Trainer:
             callbacks.append(keras.callbacks.TensorBoard(folder / "logs", write_graph=False))
         return callbacks
 
-    def _weigh(self, train: Split) -> Weigh | None:
+    def weigh(self, train: Split) -> Weigh | None:
+        """Returns the function of examples' weights, or None."""
         if self.sample_weight is not None:
             return tf.autograph.experimental.do_not_convert(self.sample_weight)
         weights = self.class_weight

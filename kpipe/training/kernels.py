@@ -60,16 +60,34 @@ def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate:
     if self.amsgrad or variable.dtype != "float32":
         return keras_update(gradient, variable, rate)
     index = self._get_variable_index(variable)
+    mean, square = self._momentums[index], self._velocities[index]
+    beta_1, beta_2 = self.beta_1, self.beta_2
     step = tf.cast(self.iterations + 1, tf.float32)  # a tensor or a variable
+    powers = {
+        "beta1_power": tf.pow(tf.constant(beta_1, tf.float32), step),
+        "beta2_power": tf.pow(tf.constant(beta_2, tf.float32), step),
+    }
+    if isinstance(gradient, tf.IndexedSlices):
+        # Of a word that occurs several times in a batch, Keras squares each gradient and adds the
+        # squares, instead of squaring the sum; the moments are updated in the same way here.
+        for moment, beta, values in (
+            (mean, beta_1, gradient.values),
+            (square, beta_2, tf.square(gradient.values)),
+        ):
+            moment.assign(moment * beta)
+            tf.raw_ops.ResourceScatterAdd(
+                resource=_handle(moment), indices=gradient.indices, updates=values * (1 - beta)
+            )
+        # With these the kernel leaves the moments as they are, whatever the gradient is.
+        beta_1, beta_2, gradient = 1.0, 1.0, variable
     tf.raw_ops.ResourceApplyAdam(
         var=_handle(variable),
-        m=_handle(self._momentums[index]),
-        v=_handle(self._velocities[index]),
-        beta1_power=tf.pow(tf.constant(self.beta_1, tf.float32), step),
-        beta2_power=tf.pow(tf.constant(self.beta_2, tf.float32), step),
+        m=_handle(mean),
+        v=_handle(square),
+        **powers,
         lr=tf.cast(rate, tf.float32),
-        beta1=self.beta_1,
-        beta2=self.beta_2,
+        beta1=beta_1,
+        beta2=beta_2,
         epsilon=self.epsilon,
         grad=tf.convert_to_tensor(gradient),
     )

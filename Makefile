@@ -24,7 +24,7 @@ key-table: .venv/.installed
 	.venv/bin/python -m kpipe.experiments.key_table
 
 bench: .venv/.installed
-	.venv/bin/python benchmarks/training_speed.py
+	.venv/bin/python benchmarks/run.py
 
 clean:
 	rm -rf .venv .venv-oldest build dist *.egg-info

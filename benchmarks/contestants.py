@@ -18,7 +18,7 @@ Run = Callable[[], None]  # trains for an epoch
 
 
 def serve(connection: Connection, name: str, workload: str) -> None:
-    """Answers "losses" with running means of the first losses, and a number with the seconds of so many epochs."""
+    """Answers "losses" with running means of the first losses; or trains, as `Turns` is told."""
     try:
         contestant = CONTESTANTS[name]
         if connection.recv() == "losses":
@@ -203,7 +203,8 @@ class NumPy:
                 rows = order[start : start + self.batch_size]
                 self.step(self.inputs[rows], self.targets[rows])
 
-    def step(self, x: np.ndarray, labels: np.ndarray, rate: np.float32 = np.float32(0.1)) -> float:
+    def step(self, x: np.ndarray, labels: np.ndarray) -> float:
+        rate = np.float32(0.1)
         kernels, biases, rows = self.kernels, self.biases, np.arange(len(x))
         hidden = [x]
         for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):

@@ -47,6 +47,10 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _cell(ratio: dict[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
+
+
 def draw(content: dict[str, Any], path: pathlib.Path) -> None:
     """Draws how many times as fast kpipe is as each other contestant, with 90 % intervals."""
     results = content["results"]
@@ -79,7 +83,7 @@ def draw_growth(growth: dict[str, Any], path: pathlib.Path) -> None:
     """Draws how the cost grows with examples, width and batch size."""
     figure, panels = plt.subplots(1, len(growth), figsize=(11, 3.4), layout="constrained")
     colours = {"kpipe": "#3b6fb6", **COLOURS}
-    for axes, (what, found) in zip(panels, growth.items(), strict=True):
+    for axes, found in zip(panels, growth.values(), strict=True):
         for name, points in found["contestants"].items():
             axes.plot(found["values"], points, "o-", color=colours[name], label=name, markersize=4)
         axes.set(xscale="log", yscale="log", xlabel=found["label"], ylabel=found["unit"])

@@ -135,6 +135,25 @@ def test_a_hundred_steps_end_as_those_of_keras(optimizer):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_words_that_occur_several_times_are_updated_as_by_keras():
+    """Keras adds the squares of their gradients, instead of squaring the sum."""
+    spec = [tf.TensorSpec((None, None, 7), tf.int32), tf.TensorSpec((None, None), tf.int32)]
+    tokens = np.where(TOKENS == 0, 1, TOKENS)[np.newaxis].astype(np.int32)
+    labels = RANDOM.randint(0, 3, (1, 8)).astype(np.int32)
+    ends = []
+    for plan in ("graph", "kernels"):
+        keras.utils.set_random_seed(0)
+        model = sequences(layers.LSTM(3))
+        model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+        model.optimizer.build(model.trainable_variables)
+        train = make_train_function(model, plan, spec, 8)
+        for _ in range(20):
+            train(tf.constant(tokens), tf.constant(labels))
+        ends.append([*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)])
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 class Subclassed(layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         return inputs + 1.0

@@ -16,6 +16,7 @@ from .. import files
 from ..datasets import Augmentation, Source
 from ..errors import UserError
 from .refusals import check_labels, incomplete, unreadable_source, unusable_examples
+from .rows_on_disk import Joined, blocks, take_rows
 
 PROOF_BATCHES = (1, 7, 64)
 
@@ -76,11 +77,12 @@ class Rows:
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the inputs of some rows."""
-        return self.values[rows]
+        return take_rows(self.values, rows)
 
     def digests(self, rows: np.ndarray) -> np.ndarray:
         """Returns a hash of each of some rows, uint64, with which duplicates are counted."""
-        return digests(np.ascontiguousarray(self.values[row]).tobytes() for row in rows)
+        parts = blocks(self.values, rows)
+        return digests(np.ascontiguousarray(row).tobytes() for part in parts for row in part)
 
     def shortest_first(self, rows: np.ndarray) -> np.ndarray:
         """Returns an order of the positions of `rows` that needs little padding."""
@@ -88,7 +90,7 @@ class Rows:
 
     def joined(self, rows: np.ndarray, other: "Rows", other_rows: np.ndarray) -> "Rows":
         """Concatenates some rows of this column and some of another."""
-        return Rows(np.concatenate([self.take(rows), other.take(other_rows)]))
+        return Rows(Joined((self.values, rows), (other.values, other_rows)))  # type: ignore[arg-type]
 
     @property
     def files(self) -> list[pathlib.Path]:

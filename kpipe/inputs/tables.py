@@ -31,6 +31,7 @@ from ..formatting import counted
 from .arrays import Endpoints, Given, Serve, load_array, report_progress
 from .encoding import BATCH, MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
 from .refusals import check_labels, incomplete
+from .rows_on_disk import take_rows
 
 # Part of the fingerprint: raise it when the encoded rows change.
 ENCODING_VERSION = 1
@@ -86,7 +87,7 @@ class TableColumns:
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the encoded rows."""
-        return self.values[rows]
+        return take_rows(self.values, rows)
 
     def digests(self, rows: np.ndarray) -> np.ndarray:
         """Returns a hash of each of some rows, uint64, with which duplicates are counted."""

@@ -20,6 +20,7 @@ from .appending import appended
 from .arrays import Endpoints, Given, Serve, digests, load_array
 from .augmentation import drop_words
 from .refusals import check_labels, incomplete, unreadable_source
+from .rows_on_disk import take_rows
 from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.
@@ -58,7 +59,7 @@ class Tokens:
 
     def take(self, rows: np.ndarray, trim: bool = True) -> np.ndarray:
         """Returns the token ids of some rows, padded to the longest of them, or else of all."""
-        ids = self.values[rows]
+        ids = take_rows(self.values, rows)
         return ids[:, : self.lengths[rows].max()] if trim and len(rows) else ids
 
     def digests(self, rows: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -158,7 +159,7 @@ class Torch:
             for rows in torch.randperm(len(self.inputs)).split(self.batch_size):
                 self.step(self.inputs[rows], self.targets[rows])
 
-    def step(self, inputs, targets):
+    def step(self, inputs: Any, targets: Any) -> Any:
         self.optimizer.zero_grad()
         loss = self.network.loss(inputs, targets)
         loss.backward()
@@ -230,7 +231,7 @@ class NumPy:
         return running([found.step(*batch) for batch in _first(workload)[1]])
 
 
-CONTESTANTS = {"kpipe": Kpipe, "keras": Keras, "torch": Torch, "numpy": NumPy}
+CONTESTANTS: dict[str, Any] = {"kpipe": Kpipe, "keras": Keras, "torch": Torch, "numpy": NumPy}
 
 
 def running(losses: list[float]) -> list[float]:
@@ -256,10 +257,10 @@ def _without_noise() -> Iterator[None]:
     """Replaces the draws of variational layers by constants, of which each code is its mean."""
     import keras
 
-    def zeros(shape, *args, **options):
+    def zeros(shape: Any, *args: Any, **options: Any) -> Any:
         return keras.ops.zeros(shape)
 
-    def halves(shape, *args, **options):
+    def halves(shape: Any, *args: Any, **options: Any) -> Any:
         return keras.ops.full(shape, 0.5)
 
     with mock.patch("keras.random.normal", zeros), mock.patch("keras.random.uniform", halves):

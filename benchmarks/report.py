@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("agg")
+from matplotlib import patches
 from matplotlib import pyplot as plt
 
 COLOURS = {"keras": "#c0504d", "torch": "#e08e3c", "numpy": "#6b6b6b"}
@@ -72,7 +73,7 @@ def draw(content: dict[str, Any], path: pathlib.Path) -> None:
     axes.set_xlim(0.5, 1.6 * max(r["high"] for x in results for r in x["kpipe_is_faster"].values()))
     axes.set_xlabel("times as fast as kpipe's rival: median of turns, 90 % interval")
     shown = [name for name in COLOURS if any(name in r["kpipe_is_faster"] for r in results)]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown]
+    handles = [patches.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown]
     axes.legend(handles, [TITLES[name] for name in shown], loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -64,8 +64,9 @@ def mnist(width: float = 1.0) -> keras.Model:
 
 
 def _autoencoder() -> keras.Model:
-    units = {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512)}
-    model = models.autoencoder((32, 32, 1), 64, **units)
+    model = models.autoencoder(
+        (32, 32, 1), 64, units=(512, 384, 256, 128), decoder_units=(256, 384, 512)
+    )
     model.compile("adam", losses.squared_error)
     return model
 

@@ -248,9 +248,8 @@ class Execution:
             epochs=len(history.rows),
             best_epoch=history.best_epoch,
             steps=history.step,
-            stopped_by=history.stopped_by,
-            feature_seconds=history.feature_seconds,
-            frozen_epochs=history.frozen_epochs,
+            waiting_seconds=round(history.waiting_seconds, 3),
+            **{n: getattr(history, n) for n in ("stopped_by", "feature_seconds", "frozen_epochs")},
         )
         inferring = self.task.inference(model, self.data)
         if hasattr(self.task, "calibrate"):

@@ -32,7 +32,7 @@ def take_rows(values: Any, rows: np.ndarray) -> np.ndarray:
     return read_rows(values, rows)
 
 
-def read_rows(values: np.memmap, rows: np.ndarray) -> np.ndarray:
+def read_rows(values: Any, rows: np.ndarray) -> np.ndarray:
     """Reads rows of a memory-mapped array from its file, in threads."""
     rows = np.where(rows < 0, rows + len(values), rows)
     if len(rows) and (rows.min() < 0 or rows.max() >= len(values)):
@@ -41,9 +41,10 @@ def read_rows(values: np.memmap, rows: np.ndarray) -> np.ndarray:
     size = values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
     if not size:
         return taken
-    content = memoryview(taken.reshape(-1).view(np.uint8))
-    found = os.stat(values.filename)
-    file = _opened(str(values.filename), found.st_ino, found.st_mtime_ns)
+    content: Any = memoryview(taken.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    path = str(values.filename)
+    found = os.stat(path)
+    file = _opened(path, found.st_ino, found.st_mtime_ns)
 
     def read(first: int) -> None:
         for i in range(first, min(first + ROWS, len(rows))):
@@ -52,7 +53,7 @@ def read_rows(values: np.memmap, rows: np.ndarray) -> np.ndarray:
             while done < size:
                 count = os.preadv(file, [place[done:]], at + done)
                 if not count:
-                    raise OSError(f"{values.filename} ends before row {rows[i]}")
+                    raise OSError(f"{path} ends before row {rows[i]}")
                 done += count
 
     list(_threads().map(read, range(0, len(rows), ROWS)))
@@ -106,12 +107,17 @@ def available_memory() -> int:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable"):
             limits.append(int(line.split()[1]) * 1024)
-    for line in _lines("/proc/self/cgroup"):
-        group = pathlib.Path("/sys/fs/cgroup" + line.split(":", 2)[-1])
-        while line.startswith("0::") and group.parts[:4] == ("/", "sys", "fs", "cgroup"):
-            # What the group uses otherwise is mostly the cache itself.
-            limits += [int(value) for value in _lines(str(group / "memory.max")) if value != "max"]
-            group = group.parent
+    for line in _lines("/proc/self/cgroup"):  # "0::/PATH", or "9:memory:/PATH" of version 1
+        _, controllers, path = line.split(":", 2)
+        root, name = pathlib.Path("/sys/fs/cgroup"), "memory.max"
+        if controllers:
+            root, name = root / "memory", "memory.limit_in_bytes"
+        if controllers in ("", "memory"):
+            # What a group uses otherwise is mostly the cache itself.
+            groups = [root / path[1:], *(root / path[1:]).parents]
+            groups = [group for group in groups if group.is_relative_to(root)]
+            found = [value for group in groups for value in _lines(str(group / name))]
+            limits += [int(value) for value in found if value != "max"]
     return min(limits, default=2**63)
 
 

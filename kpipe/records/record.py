@@ -72,7 +72,7 @@ class ModelRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingRecord:
-    """The course of training; `stopped_by` and the last two are those of `training.History`."""
+    """The course of training; `stopped_by` and the last three are those of `training.History`."""
 
     epochs: int
     best_epoch: int
@@ -83,6 +83,7 @@ class TrainingRecord:
     retraining_seconds: float | None = None
     feature_seconds: float | None = None
     frozen_epochs: int | None = None
+    waiting_seconds: float | None = None
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -18,6 +18,9 @@ def section_of(run: Run) -> str:
             formatting.words(key): getattr(training, key)
             for key in ("epochs", "best_epoch", "steps", "stopped_by")
         }
+        if training.waiting_seconds is not None and (train := seconds.get("train")):
+            share = formatting.percent(training.waiting_seconds / train, 1)
+            summary["waiting for data"] = f"{share} of the training time"
         if training.feature_seconds is not None:
             seconds["features (part of train)"] = training.feature_seconds
         if training.retraining_seconds is not None:

@@ -17,6 +17,7 @@ class History:
             for a `MultiOptimizer` learning_rate_NAME of each optimizer.
         step: Number of batches trained on.
         seconds: Duration of training and validation, over all resumed parts.
+        waiting_seconds: The part of it in which a step waited for its batch.
         stopped_by: "epochs", "early stopping", "budget", or "callback" if a callback set
             `stop_training`.
         best_epoch: The epoch whose weights the model has.
@@ -29,6 +30,7 @@ class History:
     rows: list[dict] = dataclasses.field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
+    waiting_seconds: float = 0.0
     stopped_by: str | None = None
     best_epoch: int = 0
     resumed_at: int = 0

@@ -263,7 +263,9 @@ class Loop:
         self.callbacks.on_train_batch_begin(within)
         self.batches = []
         for _ in range(min(executions, per_epoch - within)):
+            asked = time.monotonic()
             batch = next(batches)
+            history.waiting_seconds += time.monotonic() - asked
             self.batches.append((epoch, history.step - epoch * per_epoch, batch))
             self.logs = self.train_function(*batch)
             history.step += batch[0].shape[0]

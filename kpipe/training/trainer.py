@@ -329,6 +329,7 @@ class Trainer:
         )
         tuning = loop(model, data, folder / "fine_tuning" if folder else None)
         tuning.history.seconds = frozen.seconds
+        tuning.history.waiting_seconds = frozen.waiting_seconds
         history = tuning.run(begin, end)
         if data.val:
             monitor = tuning.early_stopping.monitor

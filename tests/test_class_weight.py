@@ -30,7 +30,9 @@ def test_weights_count_the_rows_of_train_and_those_of_val_once_it_is_joined():
     train, val = every.at(np.arange(72)), every.at(np.arange(72, 75))
     for split, count, twos in ((train, 72, 2), (train.joined(val), 75, 5)):
         expected = [count / (2 * 70), count / (2 * twos)]
-        np.testing.assert_allclose(trainer._weigh(split)(None, labels), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            weighting.chosen(trainer.class_weight, None, split)(None, labels), expected, rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ def test_a_run_is_trained_again_from_its_record_alone(finished_run, trained_agai
     assert again.folder.name == f"{finished_run.folder.name},reproduced"
     assert again.experiment.hyperparameters == finished_run.record.hyperparameters
     assert again.trainer.settings() == finished_run.record.trainer
-    assert again.experiment.source.kind == "sample" and again.experiment.plan == "graph"
+    assert again.experiment.source.kind == "sample" and again.experiment.plan == "kernels"
 
 
 def test_a_run_is_trained_again_beside_its_folder_from_within_it(

@@ -46,7 +46,7 @@ def trained(model, shards=0, examples=(8, 3), weighted=False):
         check(model, shards, examples[0])
         step = make_sharded_train_function(model, Devices(shards), spec, examples[0])
     else:
-        step = make_train_function(model, 1, spec, examples[0])
+        step = make_train_function(model, "graph", spec, examples[0])
     for count in examples:
         x, y = random.normal(size=(1, count, 3)), random.integers(0, 2, (1, count))
         weight = random.uniform(size=(1, count))

@@ -368,7 +368,7 @@ def test_a_folder_is_named_after_its_settings_and_long_names_stay_different(tmp_
             source=types.SimpleNamespace(kind=kind),
             dataset=types.SimpleNamespace(corrections=None),
             settings=types.SimpleNamespace(overrides=overrides, choices=choices or {}),
-            **{"seed": seed, "plan": plan, "budget": budget},
+            **{"seed": seed, "plan": plan, "budget": budget, "precision": None},
         )
         options = {"search": "grid", "trials": None} if choices else {}
         return folders.run_folder(tmp_path, experiment, "-x" * bool(choices), **options).name

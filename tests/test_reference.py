@@ -112,7 +112,7 @@ def make_batches(count=STEPS, sizes=(8,)):
 
 def train(model, batches):
     """Loss before and weights after every batch, by the train step that kpipe takes."""
-    step = make_train_function(model, 1, spec_of(batches[0]), len(batches[0][0]))
+    step = make_train_function(model, "graph", spec_of(batches[0]), len(batches[0][0]))
     for inputs, labels in batches:
         loss = float(step(inputs[None], labels[None])["loss"])
         model.reset_metrics()  # the loss is a running mean
@@ -354,7 +354,8 @@ def test_a_fused_program_is_as_many_steps_of_the_reference(float64):
     rate = reference.exponential(RATE)
     steps = list(reference.train(network, optimizer, rate, model.get_weights(), batches))
     model.optimizer.build(model.trainable_variables)
-    run, ours = make_train_function(model, 2, spec_of(batches[0]), len(batches[0][0])), []
+    run = make_train_function(model, "fused:2", spec_of(batches[0]), len(batches[0][0]))
+    ours = []
     for i in range(0, STEPS, 2):
         inputs, labels = (np.stack(side) for side in zip(*batches[i : i + 2], strict=True))
         ours.append((float(run(inputs, labels)["loss"]), model.get_weights()))

@@ -263,7 +263,7 @@ def test_a_search_that_depends_on_results_goes_on_with_as_many_trials_at_a_time(
         ({"seed": -1}, "seed=-1: expected an integer from 0 to 2,147,483,647"),
         ({"trial_budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
         ({"budget": "20m"}, "budget=20m: expected a number from 0.001 to"),
-        ({"plan": 8}, "plan 8: expected graph, or fused:K"),
+        ({"plan": 8}, "plan 8: expected graph, kernels, auto"),
     ],
 )
 def test_a_wrong_argument_of_a_function_is_one_line_too(options, message, tmp_path):

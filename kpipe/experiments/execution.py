@@ -36,7 +36,7 @@ from .continuing import Beginning, keep_state
 from .describing import check_same, check_same_bits, model_record, new_record
 from .experiment import Experiment
 from .folders import CHECKPOINTS
-from .profiling import profile_run
+from .profiling import plan_of, profile_run
 from .reporting import write_manifest, write_report
 from .space import check_space
 from .summary import summary
@@ -213,9 +213,8 @@ class Execution:
         record.model = model_record(model)
         if hasattr(self.task, "describe"):
             record.details |= self.task.describe(model, **self.experiment.task_options)
-        wanted = self.experiment.fixed_plan or record.plan or (self.devices and "graph")
-        wanted, seed = wanted or self.experiment.plan, self.experiment.seed
-        record.plan, times = self.trainer.plan_of(model, self.data, wanted, seed=seed)
+        wanted = self.experiment.fixed_plan or record.plan or ("graph" if self.devices else None)
+        record.plan, times = plan_of(self.experiment, model, self.data, wanted)
         record.plan_milliseconds |= times
         resumed = self.set_aside is None
         check_space(self.folder, model, self.trainer, self.data.examples, resumed)

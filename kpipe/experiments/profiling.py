@@ -1,4 +1,4 @@
-"""The profile of a run: where the time of its training steps goes."""
+"""The speed of a run: its execution plan, and where the time of its training steps goes."""
 
 import pathlib
 from typing import Any
@@ -7,8 +7,34 @@ import keras
 
 from ..data import Data
 from ..records import Record
+from ..training import weighting
 from ..training.profiling import profile
+from ..training.timing import plan_for
 from .experiment import Experiment
+
+
+def plan_of(
+    experiment: Experiment, model: keras.Model, data: Data, plan: str | None
+) -> tuple[str, dict[str, float]]:
+    """Returns a run's execution plan, and the milliseconds per step if plans were timed.
+
+    Args:
+        experiment: The experiment, whose plan it is if `plan` is None.
+        model: Its model, which is not changed.
+        data: Its data.
+        plan: A plan that is fixed already, or None.
+    """
+    trainer = experiment.trainer
+    weigh = weighting.chosen(trainer.class_weight, trainer.sample_weight, data.train)
+    return plan_for(
+        model,
+        data,
+        plan or experiment.plan,
+        trainer.batch_size,
+        trainer.epochs,
+        seed=experiment.seed,
+        weigh=weigh,
+    )
 
 
 def profile_run(
@@ -30,7 +56,7 @@ def profile_run(
         record.plan or "graph",
         trainer.batch_size,
         seed=experiment.seed,
-        weigh=trainer.weigh(data.train),
+        weigh=weighting.chosen(trainer.class_weight, trainer.sample_weight, data.train),
         folder=folder / "logs",
     )
     print(found.table(), flush=True)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import environment, files, manifest
+from .. import environment, files, formatting, manifest
 from ..data import Data
 from ..errors import UserError
 from .batches import Schedule, training_batches
@@ -27,6 +27,28 @@ ROUNDS = 5
 FUSED = (8, 32)
 # A fused plan is traced twice and compiled, which takes about so many times as long as a graph.
 COMPILING = 3.0
+
+
+def plan_for(
+    model: keras.Model,
+    data: Data,
+    plan: str | None,
+    batch_size: int,
+    epochs: int,
+    *,
+    seed: int = 0,
+    weigh: Weigh | None = None,
+) -> tuple[str, dict[str, float]]:
+    """Returns a training's execution plan, and the milliseconds per step if plans were timed.
+
+    `plan` is one, "auto" for `fastest_plan`, or None for `choose_plan`; all else is as there.
+    """
+    if plan != "auto":
+        return plan or choose_plan(model, len(data.train), batch_size, epochs), {}
+    plan, times = fastest_plan(model, data, batch_size, epochs, seed=seed, weigh=weigh)
+    if times:
+        print(f"ms a step: {formatting.plans(times)}", flush=True)
+    return plan, times
 
 
 def fastest_plan(

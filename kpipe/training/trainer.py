@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from .. import formatting, optimizers
 from ..data import Data, Split
@@ -21,8 +20,7 @@ from .devices import Devices
 from .history import History, times_faster
 from .loop import Loop
 from .optimizing import parts
-from .plan import choose_plan
-from .timing import fastest_plan
+from .timing import plan_for
 from .weighting import Weigh
 
 # A field that a pipeline can set, but not the command line.
@@ -217,7 +215,7 @@ class Trainer:
             model: Compiled model.
             data: Data, of which the train and val splits are used.
             seed: Random seed of the example order and of augmentation.
-            plan: "graph", "kernels" or "fused:K"; "auto" times them, see `plan_of`; by
+            plan: "graph", "kernels" or "fused:K"; "auto" times them, see `timing`; by
                 default that of `choose_plan`.
             folder: Folder for checkpoints, history.csv and logs; None to write nothing.
             budget: Seconds after which training stops, after a last validation.
@@ -240,7 +238,8 @@ class Trainer:
         if devices:
             divisible.check(model, devices.shards, self.batch_size, plan or "graph")
             plan = "graph"
-        plan, _ = self.plan_of(model, data, plan, seed=seed, epochs=epochs)
+        weigh = weighting.chosen(self.class_weight, self.sample_weight, data.train)
+        plan, _ = plan_for(model, data, plan, self.batch_size, epochs, seed=seed, weigh=weigh)
 
         def loop(part: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
             return Loop(
@@ -249,7 +248,7 @@ class Trainer:
                 batch_size=self.batch_size,
                 plan=plan,
                 seed=seed,
-                weigh=self.weigh(data.train),
+                weigh=weigh,
                 # Without val there is no best epoch, and the weights of the last one remain.
                 early_stopping=keras.callbacks.EarlyStopping(
                     self.monitor if data.val else "loss",
@@ -283,29 +282,6 @@ class Trainer:
         if not self.fine_tune or history.stopped_by == "budget":
             return history
         return self._fine_tune(model, data, history, initial_epoch, folder, loop)
-
-    def plan_of(
-        self,
-        model: keras.Model,
-        data: Data,
-        plan: str | None = None,
-        *,
-        seed: int = 0,
-        epochs: int | None = None,
-    ) -> tuple[str, dict[str, float]]:
-        """Returns a training's execution plan, and the milliseconds per step if it was timed.
-
-        `plan` is "auto" for the fastest, see `timing.fastest_plan`, or None for the rule of
-        `choose_plan`; all else is as in `fit`.
-        """
-        epochs = epochs or self.epochs
-        if plan != "auto":
-            return plan or choose_plan(model, len(data.train), self.batch_size, epochs), {}
-        weigh = self.weigh(data.train)
-        plan, times = fastest_plan(model, data, self.batch_size, epochs, seed=seed, weigh=weigh)
-        if times:
-            print(f"ms a step: {formatting.plans(times)}", flush=True)
-        return plan, times
 
     def _fine_tune(
         self,
@@ -362,15 +338,6 @@ class Trainer:
         if folder:
             callbacks.append(keras.callbacks.TensorBoard(folder / "logs", write_graph=False))
         return callbacks
-
-    def weigh(self, train: Split) -> Weigh | None:
-        """Returns the function of examples' weights, or None."""
-        if self.sample_weight is not None:
-            return tf.autograph.experimental.do_not_convert(self.sample_weight)
-        weights = self.class_weight
-        if isinstance(weights, str):
-            weights = weighting.balanced(train.labels[train.rows])
-        return weighting.by_class(weights) if weights else None
 
 
 # Type of a field: types of its values, which include NumPy's, and their name.

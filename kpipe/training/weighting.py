@@ -74,6 +74,23 @@ def _check_classes(class_weight: Mapping[int, float] | str, train: Split) -> Non
         )
 
 
+def chosen(
+    class_weight: Mapping[int, float] | str | None, sample_weight: Weigh | None, train: Split
+) -> Weigh | None:
+    """Returns the function of examples' weights that a Trainer's settings ask for, or None.
+
+    Args:
+        class_weight: See `Trainer`, also for the next.
+        sample_weight: Function from inputs and targets to weights.
+        train: The training examples, whose labels a balance follows.
+    """
+    if sample_weight is not None:
+        return tf.autograph.experimental.do_not_convert(sample_weight)
+    if isinstance(class_weight, str):
+        class_weight = balanced(train.labels[train.rows])
+    return by_class(class_weight) if class_weight else None
+
+
 def balanced(labels: np.ndarray) -> dict[int, float]:
     """Returns weights with which every class has the same total, as in scikit-learn.
 

@@ -143,7 +143,7 @@ def not_understood(monkeypatch, tmp_path, capsys):
             name = "mnist_mlp"
         others = "data data_dir out budget fresh trials examples samples".split()
         others += "seeds folds corrections to over repeats refit jobs cluster trial_budget".split()
-        others += ["devices", "shards", "hosts"]
+        others += ["devices", "shards", "hosts", "precision", "profile"]
         keys = {key: value for key, value in options.items() if key not in others}
         # Resolves the keys as every command does.
         data = "auto" if own.is_data(name) or "my_photos" in name else "sample"

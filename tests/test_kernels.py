@@ -105,7 +105,6 @@ def test_layers_have_the_gradients_of_keras(name):
         optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 100)),
         optimizers.Adam(0.01, amsgrad=True),
         optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=0.1, use_ema=True),
-        optimizers.RMSprop(0.01, momentum=0.5),
         optimizers.Adam(0.01, gradient_accumulation_steps=4),
     ],
     ids=lambda o: f"{o.name} {o.get_config().get('momentum', '')}",

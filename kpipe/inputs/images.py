@@ -126,7 +126,9 @@ _REFUSED = (
 )
 # What `_decode` alone decodes wrongly or not at all. Byte 25 of a PNG is its type of colour: 3 is a
 # palette, which may be transparent; 4 and 6 have alpha.
-_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|\C*Exif\x00\x00\C*|BM\C*|GIF8\C*|RIFF\C*|{_REFUSED}"
+_EXIF = r"\C*Exif\x00\x00\C*"
+_EXIF_WITHIN = 2**14  # bytes in which a JPEG's orientation is looked for
+_UNUSUAL = rf"\CPNG\C{{21}}[\x03\x04\x06]\C*|{_EXIF}|BM\C*|GIF8\C*|RIFF\C*|{_REFUSED}"
 
 
 def read_images(paths: Sequence[pathlib.Path]) -> list[bytes]:
@@ -174,14 +176,29 @@ def decode_image(content: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
         content: Scalar string, the encoded image.
         shape: (height, width, channels); 1 channel is grey, 3 are RGB.
     """
-    is_small = tf.strings.regex_full_match(tf.strings.substr(content, 0, 32), _SMALL)
-    content = tf.cond(is_small, lambda: content, lambda: _not_too_large(content))
     # EXIF comes first, or after a profile of colours; to search 64 KiB takes a tenth of the time.
-    is_unusual = tf.strings.regex_full_match(tf.strings.substr(content, 0, 2**13), _UNUSUAL)
+    matches = tf.strings.regex_full_match(tf.strings.substr(content, 0, 2**13), _UNUSUAL)
+
+    # Whether it is unusual, and a JPEG in colour: both are known only when the size is.
+    def of_jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        found = tf.io.extract_jpeg_shape(content)
+        pixels = tf.reduce_prod(tf.cast(found[:2], tf.float64))
+        with tf.control_dependencies([_refuse_large(pixels)]):
+            if shape[2] == 3:
+                return tf.identity(matches), tf.constant(True)
+            start = tf.strings.substr(content, 0, _EXIF_WITHIN)
+            return tf.strings.regex_full_match(start, _EXIF), found[2] > 1
+
+    def of_other() -> tuple[tf.Tensor, tf.Tensor]:
+        is_small = tf.strings.regex_full_match(tf.strings.substr(content, 0, 32), _SMALL)
+        checked = tf.cond(is_small, lambda: matches, lambda: matches & _is_not_too_large(content))
+        return checked, tf.constant(False)
+
+    is_unusual, is_color = tf.cond(tf.io.is_jpeg(content), of_jpeg, of_other)
     image = tf.cond(
-        is_unusual if shape[2] == 3 else is_unusual | tf.io.is_jpeg(content),
+        is_unusual,
         lambda: _decode_unusual(content, shape[2]),
-        lambda: _decode(content, shape[2]),
+        lambda: _decode_usual(content, shape[2], is_color),
     )
     return fit_image(image, shape)
 
@@ -190,6 +207,16 @@ def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes JPEG to the bits that Pillow decodes, and PNG."""
     # The name of the operation notwithstanding; `decode_image` has the fast, inexact transform.
     return tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_usual(content: tf.Tensor, channels: int, is_color: tf.Tensor) -> tf.Tensor:
+    """Decodes upright JPEG and PNG; `is_color` is whether it is a JPEG in colour."""
+    if channels == 3:
+        return _decode(content, 3)
+    # libjpeg's grey of colours is not that of their RGB, and it knows none of CMYK.
+    return tf.cond(
+        is_color, lambda: _as_channels(_decode(content, 3), 1), lambda: _decode(content, 1)
+    )
 
 
 # Where the sides are in a header: first byte; byte 15, if it matters; places of the bytes of width
@@ -215,24 +242,22 @@ _LIMITS, _OFFSETS = np.array([header[5:] for header in _HEADERS], np.float64).T[
 _rarely = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
 
+def _refuse_large(pixels: tf.Tensor) -> tf.Operation:
+    # `tf.debugging.Assert` would add a branch for every image.
+    return tf.raw_ops.Assert(condition=pixels <= MAX_PIXELS, data=[TOO_LARGE])
+
+
 @_rarely  # type: ignore[untyped-decorator]
-def _not_too_large(content: tf.Tensor) -> tf.Tensor:
-    """Returns a file unchanged, unless its header says that it has too many pixels."""
-
-    def of_jpeg() -> tf.Tensor:
-        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.float64))
-
-    def of_other() -> tf.Tensor:
-        head = tf.strings.join([tf.strings.substr(content, 0, 32), b"\0" * 32])
-        data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)[:32]  # beyond int64
-        sides = tf.floor(tf.reduce_sum(_WEIGHTS * data, axis=-1))
-        sides = tf.minimum(sides, 2.0**32 - sides) % _LIMITS + _OFFSETS  # negative: upside down
-        is_kind = (data[0] == _FIRST) & ((data[15] == _KIND) | (_KIND == 0))
-        return tf.reduce_max(tf.where(is_kind, sides[:, 0] * sides[:, 1], 0))
-
-    pixels = tf.cond(tf.io.is_jpeg(content), of_jpeg, of_other)
-    with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [TOO_LARGE])]):
-        return tf.identity(content)
+def _is_not_too_large(content: tf.Tensor) -> tf.Tensor:
+    """True; refuses a file, other than JPEG, whose header says that it has too many pixels."""
+    head = tf.strings.join([tf.strings.substr(content, 0, 32), b"\0" * 32])
+    data = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.float64)[:32]  # beyond int64
+    sides = tf.floor(tf.reduce_sum(_WEIGHTS * data, axis=-1))
+    sides = tf.minimum(sides, 2.0**32 - sides) % _LIMITS + _OFFSETS  # negative: upside down
+    is_kind = (data[0] == _FIRST) & ((data[15] == _KIND) | (_KIND == 0))
+    pixels = tf.reduce_max(tf.where(is_kind, sides[:, 0] * sides[:, 1], 0))
+    with tf.control_dependencies([_refuse_large(pixels)]):
+        return tf.constant(True)
 
 
 @_rarely  # type: ignore[untyped-decorator]
@@ -254,14 +279,8 @@ def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
         return _as_channels(tf.cast(mixed, tf.uint8), channels)
 
     def from_jpeg() -> tf.Tensor:
-        if channels == 3:
-            image = _decode(content, 3)
-        else:  # libjpeg's grey of colours is not that of their RGB, and it knows none of CMYK
-            image = tf.cond(
-                tf.equal(tf.io.extract_jpeg_shape(content)[2], 1),
-                lambda: _decode(content, 1),
-                lambda: _as_channels(_decode(content, 3), 1),
-            )
+        is_color = tf.io.extract_jpeg_shape(content)[2] > 1
+        image = _decode_usual(content, channels, is_color)
         return _turn(image, _orientation(content))
 
     def from_other() -> tf.Tensor:
@@ -275,7 +294,7 @@ def _decode_unusual(content: tf.Tensor, channels: int) -> tf.Tensor:
 def _orientation(content: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF orientation of a JPEG file, 1 (upright) to 8."""
     # Farther behind are other pictures of the same file, with EXIF of their own.
-    parts = tf.strings.split(tf.strings.substr(content, 0, 2**14), "Exif\0\0", maxsplit=1)
+    parts = tf.strings.split(tf.strings.substr(content, 0, _EXIF_WITHIN), "Exif\0\0", maxsplit=1)
     found = tf.size(parts) > 1
     return tf.cond(found, lambda: _read_orientation(parts[1]), lambda: 1)
 

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ..base import Dataset
@@ -233,7 +233,8 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
 
     def read(split: str) -> "tf.data.Dataset":
         images = [known.images[row] for row in rows[split]]
-        return _read(known.folder, images, known.labels[rows[split]])
+        is_jpeg = [known.scan.formats[row].startswith("JPEG") for row in rows[split]]
+        return _read(known.folder, images, is_jpeg, known.labels[rows[split]])
 
     return Source(
         kind="own",
@@ -249,9 +250,10 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
     )
 
 
-def _read(folder: pathlib.Path, images: list[File], labels: "np.ndarray") -> "tf.data.Dataset":
+def _read(
+    folder: pathlib.Path, images: list[File], is_jpeg: list[bool], labels: "np.ndarray"
+) -> "tf.data.Dataset":
     """Reads files one by one, so that a folder may be larger than memory."""
-    import numpy as np
     import tensorflow as tf
 
     changed = [file.path for file in images if not _is_unchanged(folder, file)]
@@ -261,19 +263,24 @@ def _read(folder: pathlib.Path, images: list[File], labels: "np.ndarray") -> "tf
             f"at, such as {changed[0]}; run again"
         )
 
-    def content(row: Any) -> bytes:
+    def converted(path: bytes) -> bytes:
         # As bytes: TensorFlow 2.21 never frees what an array of objects holds.
-        return readable(read_image(folder / images[row].path))
+        return readable(read_image(pathlib.Path(os.fsdecode(path))))
 
-    def example(row: "tf.Tensor", name: "tf.Tensor", label: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        return {
-            "name": name,
-            "input": tf.ensure_shape(tf.numpy_function(content, [row], tf.string), ()),
-            "label": label,
-        }
+    def example(
+        name: "tf.Tensor", path: "tf.Tensor", is_jpeg: "tf.Tensor", label: "tf.Tensor"
+    ) -> dict[str, "tf.Tensor"]:
+        # A JPEG stays as it is: it is read without Python, for whose lock threads would wait.
+        content = tf.cond(
+            is_jpeg,
+            lambda: tf.io.read_file(path),
+            lambda: tf.numpy_function(converted, [path], tf.string),
+        )
+        return {"name": name, "input": tf.ensure_shape(content, ()), "label": label}
 
-    names = [str(folder / file.path).encode(errors="replace") for file in images]
-    slices = (np.arange(len(images)), names, labels)
+    paths = [str(folder / file.path) for file in images]
+    names = [path.encode(errors="replace") for path in paths]
+    slices = (names, [os.fsencode(path) for path in paths], is_jpeg, labels)
     return tf.data.Dataset.from_tensor_slices(slices).map(
         example, num_parallel_calls=tf.data.AUTOTUNE
     )

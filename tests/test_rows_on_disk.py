@@ -7,6 +7,8 @@ from kpipe.data import Split, count_shared
 from kpipe.inputs import Rows, rows_on_disk
 from kpipe.inputs.arrays import load_array
 from kpipe.inputs.rows_on_disk import Joined, available_memory, read_rows, take_rows
+from kpipe.inputs.texts import Tokens
+from kpipe.inputs.tokens import JoinedTexts, Texts
 
 RANDOM = np.random.RandomState(0)
 
@@ -67,7 +69,8 @@ def test_joined_arrays_are_read_when_asked_for(mapped):
     joined = Joined((first, rows), (second, others))
     expected = np.concatenate([first[rows], second[others]])
     assert (joined.shape, joined.ndim, joined.dtype, len(joined)) == ((7, 2), 2, expected.dtype, 7)
-    for index in (2, -1, slice(1, 6, 2), np.array([6, 0, 3, 3]), [5, 1], np.arange(7) > 3):
+    indices = (2, -1, slice(1, 6, 2), np.array([6, 0, 3, 3]), [5, 1], np.arange(7) > 3)
+    for index in (*indices, (slice(None), 1), (np.array([6, 0]), slice(1, 2))):
         np.testing.assert_array_equal(joined[index], expected[index])
     np.testing.assert_array_equal(np.asarray(joined), expected)
     with pytest.raises(IndexError):
@@ -86,3 +89,23 @@ def test_splits_of_two_arrays_are_joined_without_reading_them(mapped, monkeypatc
     np.testing.assert_array_equal(labels, [106, 1, 2])
     assert count_shared(both, one) == 3
     assert count_shared(both, Split(Rows(second), np.arange(7), np.arange(7))) == 2
+
+
+def test_words_of_two_lengths_and_texts_are_joined_without_reading_them(mapped):
+    first, second = (
+        mapped(np.array([b"a", b"bc"]), "first"),
+        mapped(np.array([b"longer"]), "second"),
+    )
+    words = Joined((first, np.array([1])), (second, np.array([0])))
+    assert words[np.array([1, 0])].tolist() == [b"longer", b"bc"]
+    texts, others = Texts.of([b"one", b"", b"three"]), Texts.of([b"four", b"five5"])
+    unread = [
+        Tokens(np.zeros((n, 4), "int32"), np.arange(n), t) for n, t in ((3, texts), (2, others))
+    ]
+    both = unread[0].joined(np.array([2, 1]), unread[1], np.array([1]))
+    assert isinstance(both.texts, JoinedTexts) and isinstance(both.values, Joined)
+    assert (len(both), both.lengths.tolist()) == (3, [2, 1, 1])
+    assert both.texts.take([2, 0, 1]) == [b"five5", b"three", b""]
+    assert both.strings(np.array([0])) == ["three"] and both.texts.size() > 0
+    with pytest.raises(IndexError):
+        both.texts[3]

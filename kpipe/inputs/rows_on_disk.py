@@ -71,13 +71,16 @@ class Joined:
         self.parts = parts
         self.first = len(parts[0][1])
         self.shape = (sum(len(rows) for _, rows in parts), *parts[0][0].shape[1:])
-        self.dtype = parts[0][0].dtype
+        self.dtype = np.result_type(*(values.dtype for values, _ in parts))
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
+        if isinstance(index, tuple):  # some columns: others are not held in memory
+            columns = [values[(slice(None), *index[1:])][rows] for values, rows in self.parts]
+            return np.concatenate(columns)[index[0]]
         at = np.arange(len(self))[index]
         wanted = np.atleast_1d(at)
         taken = np.empty((len(wanted), *self.shape[1:]), self.dtype)

@@ -31,7 +31,7 @@ from ..formatting import counted
 from .arrays import Endpoints, Given, Serve, load_array, report_progress
 from .encoding import BATCH, MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
 from .refusals import check_labels, incomplete
-from .rows_on_disk import take_rows
+from .rows_on_disk import Joined, take_rows
 
 # Part of the fingerprint: raise it when the encoded rows change.
 ENCODING_VERSION = 1
@@ -108,14 +108,13 @@ class TableColumns:
         self, rows: np.ndarray, other: "TableColumns", other_rows: np.ndarray
     ) -> "TableColumns":
         """Concatenates some rows of this column and some of another."""
-        first, second = self.table.take(rows), other.table.take(other_rows)
-        words = zip(first.words, second.words, strict=True)
+
+        def joined(first: np.ndarray, second: np.ndarray) -> Any:
+            return Joined((first, rows), (second, other_rows))
+
         return TableColumns(
-            np.concatenate([self.take(rows), other.take(other_rows)]),
-            Table(
-                np.concatenate([first.numbers, second.numbers]),
-                tuple(np.concatenate(pair) for pair in words),
-            ),
+            joined(self.values, other.values),
+            Table(joined(self.numbers, other.numbers), tuple(map(joined, self.words, other.words))),
         )
 
     @property

@@ -20,8 +20,8 @@ from .appending import appended
 from .arrays import Endpoints, Given, Serve, digests, load_array
 from .augmentation import drop_words
 from .refusals import check_labels, incomplete, unreadable_source
-from .rows_on_disk import take_rows
-from .tokens import UNKNOWN_ID, Texts, Vectorizer, open_tokens, write_tokens
+from .rows_on_disk import Joined, take_rows
+from .tokens import UNKNOWN_ID, JoinedTexts, Texts, Vectorizer, open_tokens, write_tokens
 
 # Part of the fingerprint: raise it when the token ids change.
 VECTORIZATION_VERSION = 2
@@ -76,10 +76,11 @@ class Tokens:
 
     def joined(self, rows: np.ndarray, other: "Tokens", other_rows: np.ndarray) -> "Tokens":
         """Concatenates some rows of this column and some of another."""
+        values: Any = Joined((self.values, rows), (other.values, other_rows))
         return Tokens(
-            np.concatenate([self.take(rows, trim=False), other.take(other_rows, trim=False)]),
+            values,
             np.concatenate([self.lengths[rows], other.lengths[other_rows]]),
-            Texts.of([*self.texts.take(rows), *other.texts.take(other_rows)]),
+            JoinedTexts((self.texts, rows), (other.texts, other_rows)),
         )
 
     @property

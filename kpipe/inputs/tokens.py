@@ -85,6 +85,36 @@ class Texts:
         """Returns the texts of some rows, as UTF-8."""
         return [self[row] for row in rows]
 
+    def size(self) -> int:
+        """Returns the bytes of all texts."""
+        return len(self.content)
+
+
+class JoinedTexts(Texts):
+    """Some texts, then some others, read when they are asked for.
+
+    Args:
+        parts: Texts and rows of each.
+    """
+
+    def __init__(self, *parts: tuple[Texts, np.ndarray]):
+        object.__setattr__(self, "parts", parts)  # in place of arrays of its own; it is frozen
+
+    parts: tuple[tuple[Texts, np.ndarray], ...]
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows in self.parts)
+
+    def __getitem__(self, row: int) -> bytes:
+        for texts, rows in self.parts:
+            if row < len(rows):
+                return texts[int(rows[row])]
+            row -= len(rows)
+        raise IndexError(f"text {row} beyond the last")
+
+    def size(self) -> int:
+        return sum(texts.size() * len(rows) // max(1, len(texts)) for texts, rows in self.parts)
+
 
 class Vectorizer:
     """Converts texts to token ids, in training and in the exported graph alike.

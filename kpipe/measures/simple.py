@@ -174,7 +174,7 @@ def _on_texts(task: str, column: Tokens) -> _Method:
     def texts(split: Split) -> Any:
         return split.column.strings(split.rows)  # type: ignore[union-attr]
 
-    limit = max(FEWEST, TEXT_BYTES * len(column) // max(1, len(column.texts.content)))
+    limit = max(FEWEST, TEXT_BYTES * len(column) // max(1, column.texts.size()))
     return _Method(f"TF-IDF with {name}", texts, make_pipeline(TfidfVectorizer(), fitted), limit)
 
 

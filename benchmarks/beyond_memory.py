@@ -1,11 +1,12 @@
 """Trains on a set three times as large as the memory that the process may use.
 
-    python benchmarks/beyond_memory.py [--gib 0.5] [--folder DIR]
+    python benchmarks/beyond_memory.py [--gib 1] [--folder DIR] [--limit data]
 
-The limit holds for the page cache too where a control group can be made (cgroup v2, as root), else
-for the process' data alone (RLIMIT_DATA); then the file's pages are dropped from the cache before
-each measurement, and told to stay out of it. Images are random. Printed: images per second by the
-memory map, by kpipe's threads, and of the file as a whole, and the peak of the process' own memory.
+The limit holds for the page cache too where a control group can be made below that of this process
+(as root), else for the process' data alone (RLIMIT_DATA), as with `--limit data`. The file's pages
+are dropped from the cache before each measurement, and each is read once. Images are random.
+Printed: images per second by the memory map, by threads, of kpipe's batches, and of the file in
+order, which is the disk's own rate; then of an epoch, with the peak of the process' own memory.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import pathlib
 import resource
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -23,43 +25,59 @@ import numpy as np
 SHAPE = (128, 128, 3)
 ROW = 128 * 128 * 3
 BATCH, BATCHES = 128, 12
-# Of cgroup version 2 and 1: folder, file of the limit.
-GROUPS = (("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
+# By the controllers in /proc/self/cgroup, of version 2 and 1: folder, file of the limit.
+GROUPS = {
+    "": ("/sys/fs/cgroup", "memory.max"),
+    "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+}
 
 
 @contextlib.contextmanager
-def limited(limit: int) -> Iterator[str]:
+def limited(limit: int, by: str) -> Iterator[str]:
     """Limits the memory of this process; yields how."""
-    for root, name in GROUPS:
-        group = pathlib.Path(root) / "kpipe-benchmark"
+    lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines() if by == "group" else []
+    for _, controllers, own in (line.split(":", 2) for line in lines):
+        if controllers not in GROUPS:
+            continue
+        root, name = GROUPS[controllers]
+        # Below its own group, whose limits still hold, and to which it returns.
+        group = pathlib.Path(root) / own[1:] / f"kpipe-benchmark-{os.getpid()}"
         try:
             group.mkdir(exist_ok=True)
             # What is in use stays with the group before.
             (group / name).write_text(str(limit))
             (group / "cgroup.procs").write_text(str(os.getpid()))
         except OSError:
+            with contextlib.suppress(OSError):
+                group.rmdir()
             continue
-        yield f"cgroup, {name}"
-        (group.parent / "cgroup.procs").write_text(str(os.getpid()))
-        with contextlib.suppress(OSError):
-            group.rmdir()
+        try:
+            yield f"cgroup, {name}"
+        finally:
+            (group.parent / "cgroup.procs").write_text(str(os.getpid()))
+            with contextlib.suppress(OSError):
+                group.rmdir()
         return
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_own() + limit, before[1]))
-    yield "RLIMIT_DATA"
-    resource.setrlimit(resource.RLIMIT_DATA, before)
+    resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + limit, before[1]))
+    try:
+        yield "RLIMIT_DATA"
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gib", type=float, default=0.5, help="memory beyond what is in use")
+    parser.add_argument("--gib", type=float, default=1.0, help="memory beyond what is in use")
     parser.add_argument("--folder", type=pathlib.Path, default=None)
+    parser.add_argument("--limit", choices=("group", "data"), default="group")
     given = parser.parse_args()
     from kpipe import Trainer, models
     from kpipe.data import Data, Split
     from kpipe.datasets import Augmentation
     from kpipe.inputs import ImageInput, Rows, rows_on_disk
     from kpipe.inputs.arrays import load_array
+    from kpipe.training.batches import Schedule, training_batches
 
     limit = int(given.gib * 2**30)
     count = 3 * limit // ROW
@@ -71,31 +89,39 @@ def main() -> None:
         values = load_array(path)
         order = np.random.RandomState(0).permutation(count)[: BATCH * BATCHES]
         batches = order.reshape(BATCHES, BATCH)
-        with limited(limit) as how:
+        with limited(limit, given.limit) as how:
             print(f"limit by {how}; {rows_on_disk.available_memory() / 2**30:.1f} GiB available")
             whole = rate(path, lambda: sequential(path, len(order)), len(order))
             threads = rate(
                 path, lambda: [rows_on_disk.read_rows(values, b) for b in batches], len(order)
             )
-            mapped = rate(path, lambda: [np.asarray(values[b]) for b in batches[:2]], 2 * BATCH)
-            print(
-                f"images/s: memory map {mapped:,.0f}, threads {threads:,.0f}, in order {whole:,.0f}"
-            )
             rows_on_disk._is_large.cache_clear()
-            if how == "RLIMIT_DATA":  # which says nothing about the page cache
+            if how == "RLIMIT_DATA":  # which counts what was in use before, too
                 rows_on_disk.available_memory = lambda: limit
             split = Split(Rows(values), np.arange(count) % 2, np.arange(count), ImageInput(SHAPE))
+            schedule = Schedule(count, BATCH)
+            ready = training_batches(split, schedule, Augmentation(), 0, 0, 1).take(4 * BATCHES)
+            fed = rate(path, lambda: list(map(len, ready)), 4 * len(order))
+            mapped = rate(path, lambda: [np.asarray(values[b]) for b in batches[:2]], 2 * BATCH)
+            print(
+                f"images/s: memory map {mapped:,.0f}, threads {threads:,.0f}, "
+                f"batches {fed:,.0f}, in order {whole:,.0f}"
+            )
             model = models.cnn(SHAPE, 2, filters=(4,), dense_units=0, pooling="average")
             model.compile("sgd", "sparse_categorical_crossentropy")
             data = Data("random", "own", False, "", "", (), SHAPE, Augmentation(), {"train": split})
             drop(path)
+            before, peak = _status("RssAnon"), Peak()
+            peak.start()
             began = time.perf_counter()
             trainer = Trainer(epochs=1, batch_size=BATCH, monitor="loss", patience=0)
             history = trainer.fit(model, data)
             seconds = time.perf_counter() - began
+            peak.ended.set()
             print(
                 f"an epoch: {count / seconds:,.0f} images/s, {history.waiting_seconds:.1f} of "
-                f"{seconds:.1f} s waiting for data; own memory {_own() / 2**20:,.0f} MiB"
+                f"{seconds:.1f} s waiting for data; own memory at most "
+                f"{peak.bytes / 2**20:,.0f} MiB, {before / 2**20:,.0f} before"
             )
     finally:
         shutil.rmtree(folder)
@@ -132,10 +158,22 @@ def drop(path: pathlib.Path) -> None:
     os.close(file)
 
 
-def _own() -> int:
-    """Returns the memory of this process without files."""
+def _status(key: str) -> int:
+    """Returns bytes of this process: "RssAnon" without files, "VmData" as RLIMIT_DATA counts."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+class Peak(threading.Thread):
+    """Watches the memory of this process without files, every 20 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.bytes, self.ended = _status("RssAnon"), threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.02):
+            self.bytes = max(self.bytes, _status("RssAnon"))
 
 
 if __name__ == "__main__":

@@ -105,8 +105,12 @@ def blocks(values: Any, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def available_memory() -> int:
-    """Returns the bytes that the page cache can use: free memory, within the control group's."""
-    limits = []
+    """Returns the bytes that can be used: free memory, within the limits of group and process."""
+    import resource  # not on Windows, where rows are always read through the map
+
+    # They do not hold for the page cache, but who sets one wants a process that takes no more.
+    kinds = (resource.RLIMIT_DATA, resource.RLIMIT_AS)
+    limits = [soft for soft, _ in map(resource.getrlimit, kinds) if soft != resource.RLIM_INFINITY]
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable"):
             limits.append(int(line.split()[1]) * 1024)

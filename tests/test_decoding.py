@@ -104,6 +104,18 @@ def test_exif_in_either_byte_order_and_damaged_exif_are_read():
         assert np.abs(decode(jpeg(damaged)).astype(int) - PIXELS).max() <= 4
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_model_of_grey_images_turns_a_jpeg_whose_exif_is_behind_a_profile(mode):
+    plain = encode(PICTURE.convert(mode), "JPEG", quality=100)
+    tags = exif(3).tobytes()
+    behind = b"".join(
+        bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+        for marker, content in ((0xE2, b"a profile" * 1000), (0xE1, tags))
+    )
+    upright = decode(plain, (16, 32, 1))
+    assert np.array_equal(decode(plain[:2] + behind + plain[2:], (16, 32, 1)), upright[::-1, ::-1])
+
+
 PALETTE = PICTURE.convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
 KINDS = {
     "grey PNG": (encode(GREY, "PNG"), np.array(GREY.convert("RGB"))),
@@ -297,6 +309,14 @@ def test_a_bomb_is_refused_by_its_header_in_little_memory(tmp_path):
     paths = sorted(tmp_path.iterdir())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     message = str(unreadable(paths, read_images(paths), (16, 32, 3)))
+    endpoints, _ = ImageInput((16, 32, 3)).endpoints(
+        lambda images: {"images": images}, tf.TensorSpec((None, 16, 32, 3), tf.uint8)
+    )
+    serve, spec = endpoints["serving_bytes"]
+    served = tf.function(serve, input_signature=[spec])  # in a graph, where all may run at once
+    for path in paths:
+        with pytest.raises(tf.errors.OpError, match="89 megapixels|convert it"):
+            served(tf.constant([path.read_bytes()]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert message.count("more than 89 megapixels; make it smaller") == len(paths)
     assert peak - before < 2**17  # KiB: 128 MiB; the first of them would take 2.5 GiB

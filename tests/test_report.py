@@ -429,6 +429,13 @@ def test_features_and_fine_tuning_are_told_in_sentences(digits, best, kept):
     assert kept in text and "features (part of train) 50 s" in text
 
 
+def test_the_time_that_steps_waited_for_data_is_told_if_it_is_known(digits):
+    digits.record.training.waiting_seconds = digits.record.times["train"] * 0.004
+    assert "waiting for data 0.4 % of the training time" in write(digits, plots=()).text
+    digits.record.training.waiting_seconds = None  # a run of an older kpipe
+    assert "waiting for data" not in write(digits, plots=()).text
+
+
 def test_a_target_can_be_an_upper_limit(digits):
     target = digits.record.target
     target.metric, target.at_least, target.at_most = "log_loss", None, 0.05

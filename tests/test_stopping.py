@@ -84,8 +84,11 @@ def test_a_signal_ends_a_validation_which_is_done_again_with_the_same_bits(tmp_p
     with pytest.raises(Stopped, match="at step 4; the same command resumes there"):
         train(network(), data, tmp_path, **settings)
     assert callback.batches == [0, 1]  # of three
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    waited = json.loads((newest / "state.json").read_text())["history"]["waiting_seconds"]
     resumed = network()
     rest = train(resumed, data, tmp_path)
+    assert 0 < waited < rest.waiting_seconds < rest.seconds  # added up
     assert rest.resumed_at == 4
     assert weights_sha256(resumed) == weights_sha256(whole)
     for name, values in expected.columns.items():

@@ -315,7 +315,7 @@ def test_a_bomb_is_refused_by_its_header_in_little_memory(tmp_path):
     serve, spec = endpoints["serving_bytes"]
     served = tf.function(serve, input_signature=[spec])  # in a graph, where all may run at once
     for path in paths:
-        with pytest.raises(tf.errors.OpError, match="89 megapixels|convert it"):
+        with pytest.raises(tf.errors.OpError, match=r"89 megapixels|convert it"):
             served(tf.constant([path.read_bytes()]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert message.count("more than 89 megapixels; make it smaller") == len(paths)

@@ -114,6 +114,7 @@ class Split:
             return self.targets.inputs_and_targets(taken, labels, tf.stack([-1, start]))
 
         starts = tf.data.Dataset.range(0, len(self), batch_size)
+        read = tf.autograph.experimental.do_not_convert(read)  # see `training_batches`
         return starts.map(read, num_parallel_calls=2).prefetch(2)
 
     def gather(self, positions: tf.Tensor, trim: bool = True) -> tuple[tf.Tensor, tf.Tensor]:

@@ -180,13 +180,15 @@ LIGHT = """
 import sys
 from kpipe import cli
 code = cli.main(sys.argv[1:])
-heavy = {"tensorflow", "keras", "keras_tuner", "numpy", "sklearn"} & set(sys.modules)
+heavy = {"tensorflow", "keras", "keras_tuner", "numpy", "sklearn", "scipy", "pandas", "matplotlib"}
+heavy &= set(sys.modules)
 print("heavy:", sorted(heavy), "code:", code)
 """
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "--list"], ["run", "--help"], ["run", "celeba_gender", "--help"]]
+    "arguments",
+    [["--version"], ["run", "--list"], ["run", "--help"], ["run", "celeba_gender", "--help"]],
 )
 def test_list_and_help_import_nothing_heavy(arguments, tmp_path):
     env = os.environ | {"KPIPE_HOME": str(tmp_path)}  # nothing is cached there

@@ -15,7 +15,7 @@ from .batches import Schedule, training_batches
 from .flops import step_flops
 from .kernels import single_kernels
 from .plan import fused_steps
-from .steps import as_written, create_variables, forget_custom_gradients, make_train_function
+from .steps import as_written, forget_custom_gradients, make_train_function, unchanged
 from .weighting import Weigh
 
 SECONDS = 3.0  # of training that is measured
@@ -94,15 +94,8 @@ def profile(
     Example:
         print(profile(model, data, "graph", batch_size=128).table())
     """
-    create_variables(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1)))))
-    state = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
-    kept = [tf.identity(variable.value) for variable in state]
-    try:
+    with unchanged(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))):
         return _profile(model, data, plan, batch_size, seed, weigh, folder)
-    finally:
-        for variable, value in zip(state, kept, strict=True):
-            variable.assign(value)
-        model.reset_metrics()
 
 
 def _profile(

@@ -39,6 +39,25 @@ def create_variables(model: keras.Model, batch: tuple[tf.Tensor, ...]) -> dict:
     return logs
 
 
+@contextlib.contextmanager
+def unchanged(model: keras.Model, batch: tuple[tf.Tensor, ...]) -> Iterator[None]:
+    """Restores all state of a model and its optimizer that training steps have changed within.
+
+    Args:
+        model: Compiled model; its variables are created, see `create_variables`.
+        batch: A batch with one example.
+    """
+    create_variables(model, batch)
+    state = [*model.variables, *model.optimizer.variables]
+    kept = [tf.identity(variable.value) for variable in state]
+    try:
+        yield
+    finally:
+        for variable, value in zip(state, kept, strict=True):
+            variable.assign(value)
+        model.reset_metrics()
+
+
 def make_train_function(
     model: keras.Model, plan: str, spec: Sequence[tf.TensorSpec], batch_size: int
 ) -> Callable[..., dict]:

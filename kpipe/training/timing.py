@@ -17,7 +17,7 @@ from ..data import Data
 from ..errors import UserError
 from .batches import Schedule, training_batches
 from .plan import choose_plan, fused_steps
-from .steps import create_variables, make_train_function
+from .steps import make_train_function, unchanged
 from .weighting import Weigh
 
 # Shorter trainings follow the fixed rule: what a faster plan saves is less than finding it costs.
@@ -64,8 +64,9 @@ def fastest_plan(
 
     The plans are timed in turns on the first batches; afterwards the model has the weights, and all
     other state, that it had before. Timing takes at most 5 % of the training's estimated time, and
-    trainings of less than two minutes follow the rule of `choose_plan`. The times are kept in
-    $KPIPE_HOME/plans for models of the same layers and sizes, this processor and these versions.
+    trainings of less than two minutes follow the rule of `choose_plan`, unless times are known.
+    These are kept in $KPIPE_HOME/plans for models of the same layers and sizes, this processor and
+    these versions.
 
     Args:
         model: Compiled model.
@@ -84,23 +85,15 @@ def fastest_plan(
         return rule, {}
     path = files.home() / "plans" / f"{_key(model, batch_size)}.json"
     milliseconds = _read(path)
-    if not milliseconds:
-        create_variables(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1)))))
-        metrics = model.metrics_variables
-        state = [*model.variables, *model.optimizer.variables, *metrics]
-        kept = [tf.identity(variable.value) for variable in state]
-        try:
-            plans = _Timing(model, data, batch_size, epochs, seed, weigh).run(rule)
-        finally:
-            for variable, value in zip(state, kept, strict=True):
-                variable.assign(value)
-            model.reset_metrics()
-        milliseconds = {plan: round(1000 * seconds, 4) for plan, seconds in plans.items()}
-        if milliseconds:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(path, {"milliseconds": milliseconds})
-    plan = min(milliseconds, key=lambda name: milliseconds[name]) if milliseconds else rule
-    return plan, milliseconds
+    if rule not in milliseconds:
+        with unchanged(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))):
+            seconds = _Timing(model, data, batch_size, epochs, seed, weigh).run(rule)
+        milliseconds = {plan: round(1000 * seconds[plan], 4) for plan in seconds}
+        if rule not in milliseconds:  # there was no time to compare it
+            return rule, {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, {"milliseconds": milliseconds})
+    return min(milliseconds, key=lambda plan: milliseconds[plan]), milliseconds
 
 
 class _Timing:
@@ -118,7 +111,7 @@ class _Timing:
         self.steps = len(data.train) // batch_size * epochs
 
     def run(self, rule: str) -> dict[str, float]:
-        """Returns the seconds per step of each plan that there was time for; {} for a short run."""
+        """Returns the seconds per step of the plans that there was time for; {} for a short run."""
         began = time.monotonic()
         model, steps = self.model, self.steps
         batch = tuple(part[0] for part in next(iter(self._batches("graph")[0])))

@@ -90,17 +90,21 @@ def make_train_function(
 
     @as_written
     def many_steps(*batch: tf.Tensor) -> dict:
-        first = model.train_step(tuple(part[0] for part in batch))
-        logs = {name: tf.convert_to_tensor(value) for name, value in first.items()}
+        def one_step(*parts: tf.Tensor) -> dict:
+            logs = _traced(model.train_step)(*parts)
+            return {name: tf.convert_to_tensor(value) for name, value in logs.items()}
 
-        def step(i: tf.Tensor, logs: dict) -> tuple[tf.Tensor, dict]:
-            new = model.train_step(tuple(part[i] for part in batch))
-            return i + 1, {name: tf.cast(new[name], logs[name].dtype) for name in logs}
-
+        # Traced once, before the loop, which needs initial values of the logs.
+        specs = [tf.TensorSpec(part.shape[1:], part.dtype) for part in batch]
+        step = tf.function(as_written(one_step)).get_concrete_function(*specs)
+        outputs = step.structured_outputs
+        empty = {name: tf.zeros(log.shape, log.dtype) for name, log in outputs.items()}
         _, logs = tf.while_loop(
-            lambda i, _: i < stack, as_written(step), (1, logs), maximum_iterations=stack - 1
+            lambda i, _: i < stack,
+            as_written(lambda i, _: (i + 1, step(*(part[i] for part in batch)))),
+            (0, empty),
+            maximum_iterations=stack,
         )
-        forget_custom_gradients()
         return logs
 
     def trace(is_full: bool) -> Callable[..., dict]:
@@ -150,6 +154,14 @@ def make_test_function(
 
 def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
     """Wraps `model.train_step` or `test_step`, compiled according to the model's settings."""
+    one_step = _traced(step)
+    if model.run_eagerly:
+        return one_step
+    return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
+
+
+def _traced(step: Callable[[tuple], dict]) -> Callable[..., dict]:
+    """Returns a step as a function of the parts of a batch, whose trace TensorFlow can free."""
 
     @as_written
     def one_step(*batch: tf.Tensor) -> dict:
@@ -157,9 +169,7 @@ def _one_step(model: keras.Model, step: Callable[[tuple], dict]) -> Any:
         forget_custom_gradients()
         return logs
 
-    if model.run_eagerly:
-        return one_step
-    return tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
+    return one_step
 
 
 def forget_custom_gradients(graph: tf.Graph | None = None) -> None:

@@ -36,7 +36,7 @@ def readable(content: bytes) -> bytes:
     palettes in a BMP, animated or transparent WebP, TIFF. A file that nothing can read stays as it
     is, so that the graph refuses it.
     """
-    if _is_decoded_by_graph(content):
+    if is_decoded_by_graph(content):
         return content
     try:
         with open_image(content) as image:
@@ -47,7 +47,8 @@ def readable(content: bytes) -> bytes:
         return content
 
 
-def _is_decoded_by_graph(content: bytes) -> bool:
+def is_decoded_by_graph(content: bytes) -> bool:
+    """Whether the graph decodes an image file as Pillow shows it, see `readable`."""
     if content[:4] == b"\x89PNG" and len(content) > 25:
         # The graph turns JPEG only, and knows no single transparent colour.
         # Without copies of the content, which is large.

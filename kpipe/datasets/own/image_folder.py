@@ -233,8 +233,8 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
 
     def read(split: str) -> "tf.data.Dataset":
         images = [known.images[row] for row in rows[split]]
-        is_jpeg = [known.scan.formats[row].startswith("JPEG") for row in rows[split]]
-        return _read(known.folder, images, is_jpeg, known.labels[rows[split]])
+        as_is, labels = known.scan.as_is[rows[split]], known.labels[rows[split]]
+        return _read(known.folder, images, as_is, labels)
 
     return Source(
         kind="own",
@@ -251,7 +251,7 @@ def _source(known: Labelled, rows: "dict[str, np.ndarray]", look: Look) -> Sourc
 
 
 def _read(
-    folder: pathlib.Path, images: list[File], is_jpeg: list[bool], labels: "np.ndarray"
+    folder: pathlib.Path, images: list[File], as_is: "np.ndarray", labels: "np.ndarray"
 ) -> "tf.data.Dataset":
     """Reads files one by one, so that a folder may be larger than memory."""
     import tensorflow as tf
@@ -268,11 +268,11 @@ def _read(
         return readable(read_image(pathlib.Path(os.fsdecode(path))))
 
     def example(
-        name: "tf.Tensor", path: "tf.Tensor", is_jpeg: "tf.Tensor", label: "tf.Tensor"
+        name: "tf.Tensor", path: "tf.Tensor", as_is: "tf.Tensor", label: "tf.Tensor"
     ) -> dict[str, "tf.Tensor"]:
-        # A JPEG stays as it is: it is read without Python, for whose lock threads would wait.
+        # Most files stay as they are: read without Python, for whose lock threads would wait.
         content = tf.cond(
-            is_jpeg,
+            as_is,
             lambda: tf.io.read_file(path),
             lambda: tf.numpy_function(converted, [path], tf.string),
         )
@@ -280,7 +280,7 @@ def _read(
 
     paths = [str(folder / file.path) for file in images]
     names = [path.encode(errors="replace") for path in paths]
-    slices = (names, [os.fsencode(path) for path in paths], is_jpeg, labels)
+    slices = (names, [os.fsencode(path) for path in paths], as_is, labels)
     return tf.data.Dataset.from_tensor_slices(slices).map(
         example, num_parallel_calls=tf.data.AUTOTUNE
     )

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ... import files
 from ...errors import UserError, first_line
 from .dialect import stamp_of
-from .image_files import is_transparent, open_image, orientation, upright, why_unreadable
+from .image_files import (
+    is_decoded_by_graph,
+    is_transparent,
+    open_image,
+    orientation,
+    upright,
+    why_unreadable,
+)
 from .near_copies import COLORS, SIDE, near_copies
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Raise it when what a scan remembers changes.
-VERSION = 2
+VERSION = 3
 
 ENDINGS = tuple(".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .avif".split())
 LARGE = 2**24  # pixels
@@ -66,6 +73,7 @@ class Scan:
         digests: uint8 (n, 32), SHA-256 of the content.
         shapes: int32 (n, 2), width and height as shown.
         grey: bool (n,).
+        as_is: bool (n,), whether `inputs.images.decode_image` decodes the file as it is.
         thumbnails: uint8 (n, SIDE, SIDE).
         colors: uint8 (n, COLORS, COLORS, 3).
     """
@@ -76,12 +84,13 @@ class Scan:
     digests: "np.ndarray"
     shapes: "np.ndarray"
     grey: "np.ndarray"
+    as_is: "np.ndarray"
     thumbnails: "np.ndarray"
     colors: "np.ndarray"
 
 
 _LISTS = ("formats", "converted", "reasons")
-_ARRAYS = ("digests", "shapes", "grey", "thumbnails", "colors")
+_ARRAYS = ("digests", "shapes", "grey", "as_is", "thumbnails", "colors")
 
 
 def list_images(folder: pathlib.Path) -> Listing:
@@ -205,6 +214,7 @@ def _read_one(folder: pathlib.Path, file: File) -> dict[str, Any]:
         "digests": bytes(32),
         "shapes": (0, 0),
         "grey": False,
+        "as_is": False,
         "thumbnails": np.zeros((SIDE, SIDE), np.uint8),
         "colors": np.zeros((COLORS, COLORS, 3), np.uint8),
     }
@@ -265,6 +275,7 @@ def _describe(image: "Image.Image", content: bytes) -> dict[str, Any]:
         "converted": [reason for reason, holds in reasons.items() if holds],
         "shapes": (height, width) if turned > 4 else (width, height),
         "grey": is_grey,
+        "as_is": is_decoded_by_graph(content),
         "thumbnails": np.asarray(small.convert("L")),
         "colors": np.asarray(small.resize((COLORS, COLORS), Image.Resampling.BOX)),
     }
@@ -283,6 +294,7 @@ def _join(known: list[Scan], new: Iterable[dict[str, Any]]) -> Scan:
         "digests": np.array([np.frombuffer(one["digests"], np.uint8) for one in new], np.uint8),
         "shapes": np.array([one["shapes"] for one in new], np.int32),
         "grey": np.array([one["grey"] for one in new], bool),
+        "as_is": np.array([one["as_is"] for one in new], bool),
         "thumbnails": np.array([one["thumbnails"] for one in new], np.uint8),
         "colors": np.array([one["colors"] for one in new], np.uint8),
     }

@@ -28,9 +28,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from run import machine
 
 from kpipe import files, quiet
-from run import machine
 
 HERE = pathlib.Path(__file__).resolve().parent
 STAGES = ("start", "training", "evaluation", "export", "more")

@@ -54,14 +54,14 @@ def measure(folder: pathlib.Path, ending: str, count: int, turns: int) -> None:
 
     seconds: dict[str, list[float]] = {"kpipe": [], "threads": [], "compiled": [], "again": []}
     for turn in range(turns + 1):  # the first one compiles
-        for name, work in (
-            ("kpipe", lambda: prepare(f"home-{turn}")),
-            ("threads", lambda: by_threads(paths, decode)),
-            ("compiled", lambda: compiled(paths, decode)),
-            ("again", lambda: prepare(f"home-{turn}")),
+        for name, work, *arguments in (
+            ("kpipe", prepare, f"home-{turn}"),
+            ("threads", by_threads, paths, decode),
+            ("compiled", compiled, paths, decode),
+            ("again", prepare, f"home-{turn}"),
         ):
             started = time.perf_counter()
-            work()
+            work(*arguments)
             if turn:
                 seconds[name].append(time.perf_counter() - started)
     rates = {name: count / statistics.median(values) for name, values in seconds.items()}

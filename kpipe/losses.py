@@ -76,7 +76,7 @@ def bernoulli_mean_of_channels(images: Tensor, reconstructions: Tensor) -> Tenso
     Example:
         model.compile("adam", loss=losses.bernoulli_mean_of_channels)
     """
-    return ops.sum(ops.mean(_crossentropy(images, reconstructions), axis=-1), axis=(1, 2))
+    return bernoulli(images, reconstructions) / reconstructions.shape[-1]
 
 
 @_register

@@ -96,6 +96,30 @@ def test_layers_have_the_gradients_of_keras(name):
         np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-6)
 
 
+def test_the_crossentropy_of_a_sigmoid_has_a_gradient_of_few_operations():
+    scores = keras.Input((5,))
+    model = keras.Model(scores, layers.Activation("sigmoid")(scores))
+    model.compile("sgd")
+    x = np.array([[-100.0, -1.5, 0.0, 2.0, 100.0]])
+    labels = np.array([[0.25, 1.0, 0.5, 0.0, 1.0]])
+
+    @tf.function
+    def program(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = keras.ops.binary_crossentropy(tf.constant(labels, tf.float32), model(inputs))
+        return loss, tape.gradient(loss, inputs)
+
+    own = tf.nn.sigmoid_cross_entropy_with_logits
+    with single_kernels(model):
+        traced = program.get_concrete_function(tf.TensorSpec((1, 5)))
+    assert tf.nn.sigmoid_cross_entropy_with_logits is own
+    loss, gradient = traced(tf.constant(x, tf.float32))
+    np.testing.assert_allclose(loss, np.logaddexp(0, x) - x * labels, rtol=1e-6)
+    np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-x)) - labels, rtol=1e-6, atol=1e-7)
+    assert "Select" not in {operation.type for operation in traced.graph.get_operations()}
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -33,6 +33,10 @@ def single_kernels(model: keras.Model) -> Iterator[None]:
                 original = getattr(part, name)
                 object.__setattr__(part, name, _bound(function, part, original))
                 stack.callback(object.__delattr__, part, name)
+        # With this Keras computes the binary cross-entropy of a sigmoid.
+        name = "sigmoid_cross_entropy_with_logits"
+        stack.callback(setattr, tf.nn, name, getattr(tf.nn, name))
+        setattr(tf.nn, name, _binary_crossentropy)
         yield
 
 
@@ -136,6 +140,25 @@ def _batch_normalization(
     for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
         moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
     return tf.cast(tf.reshape(y, tf.shape(inputs)), self.compute_dtype)
+
+
+def _binary_crossentropy(labels: Any, logits: Any, name: str | None = None) -> tf.Tensor:
+    return _crossentropy_of_logits(tf.convert_to_tensor(labels), tf.convert_to_tensor(logits))
+
+
+@_custom_gradient
+def _crossentropy_of_logits(labels: tf.Tensor, logits: tf.Tensor) -> Any:
+    """-labels ln s - (1 - labels) ln(1 - s) of s = sigmoid(logits), and the gradient s - labels.
+
+    TensorFlow derives the gradient from each of nine operations; s is known to the network.
+    """
+    positive = tf.nn.relu(logits) - logits * labels
+    loss = positive + tf.math.log1p(tf.exp(-tf.abs(logits)))
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return -logits * upstream, (tf.sigmoid(logits) - labels) * upstream
+
+    return loss, gradient
 
 
 def _einsum_dense(self: Any, keras_call: Callable, inputs: Any, training: Any = None) -> Any:

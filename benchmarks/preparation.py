@@ -87,7 +87,10 @@ def write(folder: pathlib.Path, ending: str, count: int) -> list[str]:
 
 
 def small(content: tf.Tensor, decode: Callable[..., tf.Tensor]) -> tf.Tensor:
-    return tf.cast(tf.image.resize(decode(content, channels=3), (SIZE, SIZE)), tf.uint8)
+    """Decodes a file, and resizes the middle of the picture."""
+    side, left = HEIGHT, (WIDTH - HEIGHT) // 2
+    image = decode(content, channels=3)[:, left : left + side]
+    return tf.cast(tf.image.resize(image, (SIZE, SIZE), antialias=True), tf.uint8)
 
 
 def by_threads(paths: Sequence[str], decode: Callable[..., tf.Tensor]) -> None:

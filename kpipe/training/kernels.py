@@ -34,10 +34,14 @@ def single_kernels(model: keras.Model) -> Iterator[None]:
                 object.__setattr__(part, name, _bound(function, part, original))
                 stack.callback(object.__delattr__, part, name)
         # With this Keras computes the binary cross-entropy of a sigmoid.
-        name = "sigmoid_cross_entropy_with_logits"
-        stack.callback(setattr, tf.nn, name, getattr(tf.nn, name))
-        setattr(tf.nn, name, _binary_crossentropy)
+        replace(stack, tf.nn, "sigmoid_cross_entropy_with_logits", _binary_crossentropy)
         yield
+
+
+def replace(stack: contextlib.ExitStack, module: Any, name: str, function: Callable) -> None:
+    """Replaces a function of a module until the stack is left."""
+    stack.callback(setattr, module, name, getattr(module, name))
+    setattr(module, name, function)
 
 
 def _custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:

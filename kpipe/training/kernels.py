@@ -65,7 +65,7 @@ def _handle(variable: Any) -> tf.Tensor:
 
 
 def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate: Any) -> None:
-    if self.amsgrad or variable.dtype != "float32":
+    if self.amsgrad or variable.dtype != "float32" or 0 in (self.beta_1, self.beta_2):
         return keras_update(gradient, variable, rate)
     index = self._get_variable_index(variable)
     mean, square = self._momentums[index], self._velocities[index]
@@ -77,17 +77,17 @@ def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate:
     }
     if isinstance(gradient, tf.IndexedSlices):
         # Of a word that occurs several times in a batch, Keras squares each gradient and adds the
-        # squares, instead of squaring the sum; the moments are updated in the same way here.
+        # squares, instead of squaring the sum. So the rows of the words get their gradients here,
+        # divided by what the kernel multiplies the moments with, and the kernel zeros.
         for moment, beta, values in (
             (mean, beta_1, gradient.values),
             (square, beta_2, tf.square(gradient.values)),
         ):
-            moment.assign(moment * beta)
+            updates = values * ((1 - beta) / beta)
             tf.raw_ops.ResourceScatterAdd(
-                resource=_handle(moment), indices=gradient.indices, updates=values * (1 - beta)
+                resource=_handle(moment), indices=gradient.indices, updates=updates
             )
-        # With these the kernel leaves the moments as they are, whatever the gradient is.
-        beta_1, beta_2, gradient = 1.0, 1.0, variable
+        gradient = tf.zeros(variable.shape)
     tf.raw_ops.ResourceApplyAdam(
         var=_handle(variable),
         m=_handle(mean),

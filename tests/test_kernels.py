@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, optimizers
 
 from kpipe import models
+from kpipe.training import optimizer_kernels
 from kpipe.training.kernels import single_kernels
 from kpipe.training.steps import make_train_function
 
@@ -17,6 +18,11 @@ TOKENS[2, 4:] = TOKENS[3, :3] = TOKENS[4, 2:4] = 0  # padding at the end, at the
 TOKENS[5] = 0  # an empty text
 IMAGES = RANDOM.randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
 VECTORS = RANDOM.randn(8, 6).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def kernels_for_small_weights(monkeypatch):
+    monkeypatch.setattr(optimizer_kernels, "LEAST_VALUES", 0)
 
 
 def sequences(*inner):

@@ -1,6 +1,6 @@
 """Times the training step of every pipeline under its plan, against the step that Keras traces.
 
-    python benchmarks/pipelines.py [--data-dir DIR] [--pipelines mnist_mlp,gmm] [--turns 9]
+    python benchmarks/plans.py [--data-dir DIR] [--pipelines mnist_mlp,gmm] [--turns 9]
 
 Both run in turns in one process, on the first batches of the pipeline's own data: models, batch
 sizes and dropout are those that a user gets. Printed: the plan, ms a step, and how many times as

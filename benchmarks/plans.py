@@ -52,11 +52,13 @@ def row(name: str, data_dir: str | None, turns: int) -> str:
             plan: step(model, data, plan, batch_size),
             "graph": step(experiment.build_model(data)[0], data, "graph", batch_size),
         }
-    counts, seconds = {}, {}
+    counts: dict[str, int] = {}
+    seconds: dict[str, list[float]] = {}
     for which, run in steps.items():
         started = time.perf_counter()
         run(3)
-        counts[which], seconds[which] = max(1, int(3 * TURN / (time.perf_counter() - started))), []
+        counts[which] = max(1, int(3 * TURN / (time.perf_counter() - started)))
+        seconds[which] = []
         run(counts[which])
     for _ in range(turns):
         for which, run in steps.items():

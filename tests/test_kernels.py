@@ -1,13 +1,16 @@
 """Single kernels compute what Keras' chains of operations compute."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, optimizers
+from scipy import stats
 
 from kpipe import models
-from kpipe.training import optimizer_kernels
+from kpipe.training import optimizer_kernels, steps
 from kpipe.training.kernels import single_kernels
 from kpipe.training.steps import make_train_function
 
@@ -181,6 +184,50 @@ def test_words_that_occur_several_times_are_updated_as_by_keras():
         ends.append([*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)])
     for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_fused_programs_draw_other_numbers_for_each_seed_as_they_are_distributed():
+    ones = tf.ones((20_000,))
+
+    @tf.function(jit_compile=True)
+    def draw(seed):
+        return (
+            keras.random.uniform((20_000,), seed=seed),
+            keras.random.normal((20_000,), seed=seed),
+            keras.random.truncated_normal((20_000,), seed=seed),
+            keras.random.dropout(ones, 0.25, seed=seed),
+        )
+
+    with steps._threefry():
+        program = draw.get_concrete_function(tf.TensorSpec((2,), tf.int32))
+    uniform, normal, truncated, dropped = (part.numpy() for part in program(tf.constant([3, 4])))
+    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+    assert stats.kstest(normal, "norm").pvalue > 1e-3
+    assert stats.kstest(truncated, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
+    assert set(dropped) == {0.0, np.float32(4 / 3)}
+    assert stats.binomtest(int((dropped == 0).sum()), 20_000, 0.25).pvalue > 1e-3
+    others = program(tf.constant([3, 5]))
+    assert abs(np.corrcoef(uniform, others[0])[0, 1]) < 0.03
+    np.testing.assert_array_equal(uniform, program(tf.constant([3, 4]))[0])
+
+
+def test_dropout_costs_a_fused_program_little():
+    """With the generator that TensorFlow chooses, a step took ten times as long."""
+    images, labels = np.ones((8, 128, 784), np.float32), np.zeros((8, 128), np.int32)
+    batch = tf.constant(images), tf.constant(labels)
+    spec = [tf.TensorSpec((None, None, 784)), tf.TensorSpec((None, None), tf.int32)]
+    seconds = []
+    for dropout in ([], [layers.Dropout(0.3)]):
+        model = normalized((784,), layers.Dense(600, activation="relu"), *dropout)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        steps.create_variables(model, tuple(part[0][:1] for part in batch))
+        train, times = make_train_function(model, "fused:8", spec, 128), []
+        for _ in range(6):
+            started = time.perf_counter()
+            float(train(*batch)["loss"])
+            times.append(time.perf_counter() - started)
+        seconds.append(min(times))
+    assert seconds[1] < 3 * seconds[0]
 
 
 class Subclassed(layers.BatchNormalization):

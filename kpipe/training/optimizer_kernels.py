@@ -8,9 +8,13 @@ import keras
 import tensorflow as tf
 from keras import optimizers
 
-# Smaller weights are updated by Keras: TensorFlow hands Adam's kernel to another thread, which
-# takes longer than twelve operations on a few numbers. Measured: 0.51 ms a step instead of 0.43.
+# Smaller weights are updated by Keras: TensorFlow hands a kernel to another thread, which takes
+# longer than Adam's twelve operations on a few numbers. Measured: 0.51 ms a step instead of 0.43.
 LEAST_VALUES = 10_000
+
+
+def _left_to_keras(variable: Any) -> bool:
+    return variable.dtype != "float32" or math.prod(variable.shape) < LEAST_VALUES
 
 
 def _handle(variable: Any) -> tf.Tensor:
@@ -21,9 +25,7 @@ def _handle(variable: Any) -> tf.Tensor:
 
 
 def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate: Any) -> None:
-    is_small = math.prod(variable.shape) < LEAST_VALUES
-    plain = variable.dtype == "float32" and not self.amsgrad and self.beta_1 and self.beta_2
-    if is_small or not plain:
+    if _left_to_keras(variable) or self.amsgrad or not (self.beta_1 and self.beta_2):
         return keras_update(gradient, variable, rate)
     index = self._get_variable_index(variable)
     mean, square = self._momentums[index], self._velocities[index]
@@ -61,7 +63,7 @@ def _adam(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate:
 
 
 def _sgd(self: Any, keras_update: Callable, gradient: Any, variable: Any, rate: Any) -> None:
-    if variable.dtype != "float32":
+    if _left_to_keras(variable):
         return keras_update(gradient, variable, rate)
     gradient, rate = tf.convert_to_tensor(gradient), tf.cast(rate, tf.float32)
     if self.momentum == 0:

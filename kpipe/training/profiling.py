@@ -13,9 +13,8 @@ import tensorflow as tf
 from ..data import Data
 from .batches import Schedule, training_batches
 from .flops import step_flops
-from .kernels import single_kernels
 from .plan import fused_steps
-from .steps import as_written, forget_custom_gradients, make_train_function, unchanged
+from .steps import as_planned, as_written, forget_custom_gradients, make_train_function, unchanged
 from .weighting import Weigh
 
 SECONDS = 3.0  # of training that is measured
@@ -200,10 +199,8 @@ def _parts(
             return results
 
         program = tf.function(steps, jit_compile=stack > 1 or model.jit_compile)
-        if plan == "kernels":
-            with single_kernels(model):
-                return program.get_concrete_function(*element)
-        return program.get_concrete_function(*element)
+        with as_planned(model, plan):
+            return program.get_concrete_function(*element)
 
     programs = {"forward": compiled(forward), "both": compiled(both)}
     for program in programs.values():

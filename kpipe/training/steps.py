@@ -83,7 +83,6 @@ def make_train_function(
         steps; it returns the logs of the last step.
     """
     stack = fused_steps(plan, model)
-    kernels = single_kernels if plan == "kernels" else contextlib.nullcontext
 
     def one_step() -> Callable[..., dict]:
         step = _one_step(model, model.train_step)  # with traces of its own
@@ -113,7 +112,7 @@ def make_train_function(
         shapes = [(1, size, *part.shape[2:]) for part in spec]
         parts = zip(shapes, spec, strict=True)
         specs = [tf.TensorSpec(shape, part.dtype) for shape, part in parts]
-        with kernels(model):
+        with as_planned(model, plan if stack == 1 else "graph"):
             return tf.function(one_step()).get_concrete_function(*specs)
 
     eager = one_step() if model.run_eagerly else None
@@ -127,13 +126,26 @@ def make_train_function(
         kind = (steps, size == batch_size)
         if kind not in programs:
             if steps == stack > 1:
-                with _threefry():
+                with as_planned(model, plan):
                     programs[kind] = fused.get_concrete_function(*batch)
             else:
                 programs[kind] = trace(kind[1])
         return run_program(programs[kind], batch)
 
     return train
+
+
+@contextlib.contextmanager
+def as_planned(model: keras.Model, plan: str) -> Iterator[None]:
+    """Lets the model's operations be traced as a plan computes them."""
+    if plan == "kernels":
+        with single_kernels(model):
+            yield
+    elif plan == "graph":
+        yield
+    else:
+        with _threefry():
+            yield
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ from .weighting import Weigh
 # Number of batches among which texts of similar length are grouped: with 32, padding is 2 to 4 % of
 # the tokens of IMDB reviews, AG News and tweets.
 POOL = 32
+# Bytes of val that are kept in memory.
+KEPT = 2**26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,18 @@ def training_batches(
     # There is nothing to convert either, which takes half a second.
     read = tf.autograph.experimental.do_not_convert(read)
     return indices.map(read, num_parallel_calls=2).prefetch(2).with_options(options)
+
+
+def validation_batches(val: Split, batch_size: int) -> tf.data.Dataset:
+    """All examples of val once, in an order of little padding, as (inputs, targets) batches.
+
+    They are kept in memory if they are small: every epoch of a small network reads them.
+    """
+    val = val.at(val.shortest_first())
+    batches = val.batches(batch_size)
+    longest = val.take_pairs(np.arange(len(val) - 1, len(val)))
+    is_small = len(val) * sum(part.nbytes for part in longest) <= KEPT
+    return batches.cache() if is_small else batches
 
 
 def lengths_of(split: Split, schedule: Schedule) -> tf.Tensor | None:

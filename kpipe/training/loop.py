@@ -14,7 +14,7 @@ from .. import files
 from ..data import Data
 from ..errors import RunError, UserError, first_line
 from . import callbacks as hooks
-from .batches import Schedule, training_batches
+from .batches import Schedule, training_batches, validation_batches
 from .checkpoint import Checkpoints
 from .devices import Devices
 from .diagnosis import fault_of_steps, fault_of_val, finite
@@ -84,8 +84,7 @@ class Loop:
         self.schedule = Schedule(len(data.train), batch_size, fused_steps(plan, model))
         self.val_batches: tf.data.Dataset | None = None
         if data.val:
-            val = data.val.at(data.val.shortest_first())
-            self.val_batches = val.batches(max(256, batch_size))
+            self.val_batches = validation_batches(data.val, max(256, batch_size))
         self.early_stopping = early_stopping
         self.history = History()
         self._build()

@@ -19,6 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from run import ratio
 
+from kpipe import quiet
+
 TURN = 0.4  # seconds
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--pipelines", default=",".join(names), metavar="A,B")
     parser.add_argument("--turns", type=int, default=9)
     given = parser.parse_args()
+    quiet.move_logs()
     print("| pipeline | plan | ms a step | of Keras | times as fast |\n|---|---|---|---|---|")
     for name in given.pipelines.split(","):
         print(row(name, given.data_dir, given.turns), flush=True)

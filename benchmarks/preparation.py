@@ -17,22 +17,25 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-import tensorflow as tf
+
+from kpipe import quiet
 
 HEIGHT, WIDTH, SIZE = 240, 320, 64
-DECODERS = {"jpg": tf.io.decode_jpeg, "png": tf.io.decode_png}
+OPERATIONS = {"jpg": "jpeg", "png": "png"}  # of tf.io
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--endings", default=",".join(DECODERS), metavar="jpg,png")
+    parser.add_argument("--endings", default=",".join(OPERATIONS), metavar="jpg,png")
     given = parser.parse_args()
+    quiet.move_logs()
     for ending in given.endings.split(","):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["KPIPE_HOME"] = f"{folder}/home"
@@ -40,10 +43,12 @@ def main() -> None:
 
 
 def measure(folder: pathlib.Path, ending: str, count: int, turns: int) -> None:
+    import tensorflow as tf
+
     from kpipe import data, datasets
 
     paths = write(folder / "images", ending, count)
-    decode = DECODERS[ending]
+    decode = getattr(tf.io, f"decode_{OPERATIONS[ending]}")
     dataset = datasets.image_folder(folder / "images", image_size=SIZE)  # looks at the files
     source = dataset.find("auto", None)
 
@@ -74,8 +79,10 @@ def measure(folder: pathlib.Path, ending: str, count: int, turns: int) -> None:
 
 def write(folder: pathlib.Path, ending: str, count: int) -> list[str]:
     """Writes images of two classes, smooth with some noise, and returns their paths."""
+    import tensorflow as tf
+
     random, paths = np.random.RandomState(0), []
-    encode = {"jpg": tf.io.encode_jpeg, "png": tf.io.encode_png}[ending]
+    encode = getattr(tf.io, f"encode_{OPERATIONS[ending]}")
     for i in range(count):
         small = random.randint(0, 256, (8, 8, 3)).astype(np.float32)
         pixels = tf.image.resize(small, (HEIGHT, WIDTH)) + random.randn(HEIGHT, WIDTH, 3) * 4
@@ -86,19 +93,25 @@ def write(folder: pathlib.Path, ending: str, count: int) -> list[str]:
     return paths
 
 
-def small(content: tf.Tensor, decode: Callable[..., tf.Tensor]) -> tf.Tensor:
+def small(content: Any, decode: Callable[..., Any]) -> Any:
     """Decodes a file, and resizes the middle of the picture."""
+    import tensorflow as tf
+
     side, left = HEIGHT, (WIDTH - HEIGHT) // 2
     image = decode(content, channels=3)[:, left : left + side]
     return tf.cast(tf.image.resize(image, (SIZE, SIZE), antialias=True), tf.uint8)
 
 
-def by_threads(paths: Sequence[str], decode: Callable[..., tf.Tensor]) -> None:
+def by_threads(paths: Sequence[str], decode: Callable[..., Any]) -> None:
+    import tensorflow as tf
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         np.stack(list(pool.map(lambda path: small(tf.io.read_file(path), decode).numpy(), paths)))
 
 
-def compiled(paths: Sequence[str], decode: Callable[..., tf.Tensor]) -> None:
+def compiled(paths: Sequence[str], decode: Callable[..., Any]) -> None:
+    import tensorflow as tf
+
     dataset = tf.data.Dataset.from_tensor_slices(list(paths)).map(
         lambda path: small(tf.io.read_file(path), decode), num_parallel_calls=tf.data.AUTOTUNE
     )

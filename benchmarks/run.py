@@ -27,6 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from contestants import CONTESTANTS, serve
 
+from kpipe import quiet
+
 TURN = 0.5  # seconds, at least
 BOUND = 0.05  # a one-sided bound of 95 %, an interval of 90 %
 # Relative, of running means of losses: normalization in deep networks amplifies rounding.
@@ -224,6 +226,7 @@ def machine() -> dict[str, object]:
 
 
 def main() -> None:
+    quiet.move_logs()  # before Keras is imported
     from workloads import WORKLOADS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -48,10 +48,6 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cell(ratio: dict[str, float] | None) -> str:
-    return f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
-
-
 def draw(content: dict[str, Any], path: pathlib.Path) -> None:
     """Draws how many times as fast kpipe is as each other contestant, with 90 % intervals."""
     results = content["results"]
@@ -60,9 +56,9 @@ def draw(content: dict[str, Any], path: pathlib.Path) -> None:
         ratios = result["kpipe_is_faster"]
         for j, (name, r) in enumerate(ratios.items()):
             y = i + (j - (len(ratios) - 1) / 2) * 0.24
-            axes.barh(y, r["median"], 0.22, color=COLOURS[name])
+            axes.barh(y, r["median"] - 1, 0.22, left=1, color=COLOURS[name])
             axes.plot([r["low"], r["high"]], [y, y], color="black", linewidth=1)
-            axes.text(r["high"] * 1.04, y, f"{r['median']:.2f}", va="center", fontsize=8)
+            axes.text(max(r["high"], 1) * 1.04, y, f"{r['median']:.2f}", va="center", fontsize=8)
     axes.set_yticks(range(len(results)), [result["workload"] for result in results])
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
@@ -70,8 +66,8 @@ def draw(content: dict[str, Any], path: pathlib.Path) -> None:
     ticks = [0.5, 1, 2, 5, 10, 20, 50]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlim(0.5, 1.6 * max(r["high"] for x in results for r in x["kpipe_is_faster"].values()))
-    axes.set_xlabel("times as fast as kpipe's rival: median of turns, 90 % interval")
+    axes.set_xlim(0.4, 1.6 * max(r["high"] for x in results for r in x["kpipe_is_faster"].values()))
+    axes.set_xlabel("how many times as fast kpipe is: median of turns, 90 % interval")
     shown = [name for name in COLOURS if any(name in r["kpipe_is_faster"] for r in results)]
     handles = [patches.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown]
     axes.legend(handles, [TITLES[name] for name in shown], loc="lower right", frameon=False)
@@ -86,7 +82,14 @@ def draw_growth(growth: dict[str, Any], path: pathlib.Path) -> None:
     colours = {"kpipe": "#3b6fb6", **COLOURS}
     for axes, found in zip(panels, growth.values(), strict=True):
         for name, points in found["contestants"].items():
-            axes.plot(found["values"], points, "o-", color=colours[name], label=name, markersize=4)
+            axes.plot(
+                found["values"],
+                points,
+                "o-",
+                color=colours[name],
+                label=TITLES.get(name, name),
+                markersize=4,
+            )
         axes.set(xscale="log", yscale="log", xlabel=found["label"], ylabel=found["unit"])
         axes.set_xticks(found["values"], [f"{value:g}" for value in found["values"]])
         axes.minorticks_off()

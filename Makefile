@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: run test test-oldest lint bench key-table clean
+.PHONY: run test types pytest test-oldest lint bench key-table clean
 
 run: .venv/.installed
 	.venv/bin/kpipe run celeba_gender
@@ -9,7 +9,12 @@ run: .venv/.installed
 test: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	$(MAKE) --no-print-directory -j2 types pytest
+
+types: .venv/.installed
 	.venv/bin/mypy
+
+pytest: .venv/.installed
 	.venv/bin/python -m pytest
 
 lint: .venv/.installed

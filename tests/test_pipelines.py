@@ -98,12 +98,12 @@ WITHOUT_TARGET = ("diabetes_mlp",)
 # test_text_runs.py, mnist_joint_vae in test_saved_autoencoder.py, mnist_mlp as `finished_run`;
 # celeba_attributes has the layers of celeba_gender, cifar10_cnn and grocery_cnn, emotion_rnn the
 # kind of texts of ag_news_mlp and imdb_sentiment; networks of 64 pixels are built in
-# test_autoencoders.py, that of cifar10_transfer is trained in test_transfer.py. The slow tests run
-# all of them.
+# test_autoencoders.py, that of cifar10_transfer is trained in test_transfer.py; cifar10_mlp is a
+# network as mnist_mlp, swiss_roll as gmm and peaks. The slow tests run all of them.
 AS_OTHERS = (
     *("ag_news_mlp", "celeba_gender", "celeba_joint_vae", "cifar10_cnn", "cifar10_transfer"),
-    *("dsprites_joint_vae", "emotion_rnn", "grocery_cnn", "imdb_sentiment", "mnist_joint_vae"),
-    "mnist_mlp",
+    *("cifar10_mlp", "dsprites_joint_vae", "emotion_rnn", "grocery_cnn", "imdb_sentiment"),
+    *("mnist_joint_vae", "mnist_mlp", "swiss_roll"),
 )
 
 

@@ -13,6 +13,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -74,7 +75,7 @@ def row(name: str, data_dir: str | None, turns: int) -> str:
     return f"| {name}, {data.kind} | {plan} | {own:.3g} | {keras:.3g} | {interval} |"
 
 
-def step(model, data, plan: str, batch_size: int) -> Callable[[int], int]:  # type: ignore[no-untyped-def]
+def step(model: Any, data: Any, plan: str, batch_size: int) -> Callable[[int], int]:
     """Returns a function that runs the program so many times, and returns the number of steps."""
     import tensorflow as tf
 

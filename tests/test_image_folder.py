@@ -11,6 +11,7 @@ from PIL import Image
 from kpipe import data
 from kpipe.datasets import image_folder
 from kpipe.datasets.own import image_scan
+from kpipe.datasets.own.image_files import readable
 from kpipe.datasets.own.near_copies import SIDE, near_copies
 from kpipe.errors import UserError
 from kpipe.inputs.images import decode_image
@@ -281,6 +282,26 @@ def test_grey_images_have_one_channel_unless_asked(tmp_path):
     assert not source.look.converted
     assert image_folder(folder, channels=3).input_shape == (64, 64, 3)
     assert found(folder, channels=3)[1].look.converted == {"grey to RGB": 10}
+
+
+def test_files_that_the_graph_cannot_decode_are_converted_and_all_others_are_left_as_they_are(
+    tmp_path,
+):
+    folder = fill(tmp_path / "pets", count=6)
+    save(folder / "cats/a.tif", photo(900))
+    save(folder / "cats/keyed.png", photo(901), transparency=(1, 2, 3))
+    save(folder / "dogs/palette.bmp", photo(902).convert("P"))
+    save(folder / "dogs/b.jpg", photo(903))
+    source = found(folder)[1]
+    converted = set()
+    for split in source.examples:
+        for example in source.read(split):
+            path = pathlib.Path(example["name"].numpy().decode())
+            content = example["input"].numpy()
+            assert content == readable(path.read_bytes())
+            if content != path.read_bytes():
+                converted.add(path.name)
+    assert converted == {"a.tif", "keyed.png", "palette.bmp"}
 
 
 def test_a_class_ten_times_as_large_is_warned_of(tmp_path):

@@ -167,6 +167,19 @@ def test_a_hundred_steps_end_as_those_of_keras(optimizer):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_small_weights_are_left_to_keras(optimizer, monkeypatch):
+    monkeypatch.setattr(optimizer_kernels, "LEAST_VALUES", 100)
+    model = normalized((6,), layers.Dense(20))  # 120, 20, 60 and 3 numbers
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(lambda: model.train_step((tf.constant(VECTORS), tf.zeros(8))))
+    with single_kernels(model):
+        graph = step.get_concrete_function().graph
+    kinds = [operation.type for operation in graph.get_operations()]
+    assert sum(kind.startswith("ResourceApply") for kind in kinds) == 1
+
+
 def test_words_that_occur_several_times_are_updated_as_by_keras():
     """Keras adds the squares of their gradients, instead of squaring the sum."""
     spec = [tf.TensorSpec((None, None, 7), tf.int32), tf.TensorSpec((None, None), tf.int32)]

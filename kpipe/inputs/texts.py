@@ -42,7 +42,7 @@ class Tokens:
 
     values: np.ndarray
     lengths: np.ndarray
-    texts: Texts
+    texts: Texts | JoinedTexts
 
     def __len__(self) -> int:
         return len(self.values)
@@ -53,7 +53,7 @@ class Tokens:
         return (None,)
 
     @property
-    def raw(self) -> Texts:
+    def raw(self) -> Texts | JoinedTexts:
         """What an `Input` is fitted to: the texts."""
         return self.texts
 
@@ -86,6 +86,7 @@ class Tokens:
     @property
     def files(self) -> list[pathlib.Path]:
         """The files that contain the texts, for the proof."""
+        assert isinstance(self.texts, Texts)  # a proof is of one split, never of joined ones
         arrays = (self.texts.content, self.texts.ends)
         return [pathlib.Path(array.filename) for array in arrays]  # type: ignore[attr-defined]
 

@@ -90,17 +90,15 @@ class Texts:
         return len(self.content)
 
 
-class JoinedTexts(Texts):
+class JoinedTexts:
     """Some texts, then some others, read when they are asked for.
 
     Args:
         parts: Texts and rows of each.
     """
 
-    def __init__(self, *parts: tuple[Texts, np.ndarray]):
-        object.__setattr__(self, "parts", parts)  # in place of arrays of its own; it is frozen
-
-    parts: tuple[tuple[Texts, np.ndarray], ...]
+    def __init__(self, *parts: "tuple[Texts | JoinedTexts, np.ndarray]"):
+        self.parts = parts
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self.parts)
@@ -111,6 +109,10 @@ class JoinedTexts(Texts):
                 return texts[int(rows[row])]
             row -= len(rows)
         raise IndexError(f"text {row} beyond the last")
+
+    def take(self, rows: Iterable[int]) -> list[bytes]:
+        """Returns the texts of some rows, as UTF-8."""
+        return [self[row] for row in rows]
 
     def size(self) -> int:
         return sum(texts.size() * len(rows) // max(1, len(texts)) for texts, rows in self.parts)

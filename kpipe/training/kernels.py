@@ -57,8 +57,7 @@ def _bound(function: Callable, part: Any, original: Callable) -> Callable:
     return method
 
 
-# Each gets the layer, Keras' own method for what the kernel cannot do, and its
-# arguments.
+# Each gets the layer, Keras' own method for what the kernel cannot do, and its arguments.
 
 
 def _batch_normalization(

@@ -51,9 +51,7 @@ def is_decoded_by_graph(content: bytes) -> bool:
     """Whether the graph decodes an image file as Pillow shows it, see `readable`."""
     if content[:4] == b"\x89PNG" and len(content) > 25:
         # The graph turns JPEG only, and knows no single transparent colour.
-        # Without copies of the content, which is large.
-        pixels = content.find(b"IDAT") % (len(content) + 1)
-        is_keyed = content[25] in (0, 2) and content.find(b"tRNS", 0, pixels) >= 0
+        is_keyed = content[25] in (0, 2) and b"tRNS" in content.partition(b"IDAT")[0]
         return b"eXIf" not in content and not is_keyed
     if content[:2] == b"BM":
         return content[28:34] == b"\x18\0\0\0\0\0"  # 24 bits, uncompressed

@@ -284,9 +284,7 @@ def test_grey_images_have_one_channel_unless_asked(tmp_path):
     assert found(folder, channels=3)[1].look.converted == {"grey to RGB": 10}
 
 
-def test_files_that_the_graph_cannot_decode_are_converted_and_all_others_are_left_as_they_are(
-    tmp_path,
-):
+def test_files_are_left_as_they_are_unless_the_graph_cannot_decode_them(tmp_path):
     folder = fill(tmp_path / "pets", count=6)
     save(folder / "cats/a.tif", photo(900))
     save(folder / "cats/keyed.png", photo(901), transparency=(1, 2, 3))

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .. import files, inputs, manifest
+from .. import files, inputs
 from ..datasets.columns import Column, from_lines, unescape
 from ..disk import without_patterns
 from ..errors import UserError, first_line
 from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
 from .answers import find_wrong
-from .scanning import check_graph, export_folder
+from .scanning import check_graph
+from .versions import check_version, version_folder
 
 PREDICT_BATCH = 64
 
 
-def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
+def load(
+    folder: str | os.PathLike, *, version: int | None = None, trust: bool = False
+) -> "SavedModel":
     """Loads an export for inference with TensorFlow only, without Keras.
 
     The export is checked first, see `scanning.check_graph`: a SavedModel is a program, and loading
@@ -30,6 +33,7 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
 
     Args:
         folder: A run's folder, or a SavedModel folder with the same signatures.
+        version: One of the run's versions, the 2 of `serving/2`; None for the latest.
         trust: Whether to load it without this check.
 
     Returns:
@@ -44,12 +48,9 @@ def load(folder: str | os.PathLike, *, trust: bool = False) -> "SavedModel":
         model.predict(images)["label"]
     """
     folder = pathlib.Path(folder)
-    model_folder = export_folder(folder)
+    model_folder = version_folder(folder, version)
     # Damage is told as damage; but whoever plants a model plants a manifest.
-    if model_folder != folder and (folder / manifest.NAME).is_file():
-        manifest.check(folder, "serving", remedy="export it again")
-    elif (model_folder / manifest.NAME).is_file():  # alone, or its run is not finished
-        manifest.check(model_folder, remedy="export it again")
+    check_version(folder, model_folder)
     if not trust:
         check_graph(model_folder)
     try:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,9 @@ import tensorflow as tf
 from .. import files
 from ..disk import without_patterns
 from ..errors import RunError
+from .golden import Case
+from .versions import UNPROVEN
+from .warming import write_requests
 
 
 class Endpoints(NamedTuple):
@@ -34,26 +38,36 @@ class Endpoints(NamedTuple):
     assets: Mapping[str, Sequence[str]]
 
 
-def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
-    """Writes the SavedModel `folder`/serving/1 atomically.
+def export(
+    folder: pathlib.Path,
+    endpoints: Endpoints,
+    version: int = 1,
+    name: str = "",
+    cases: Sequence[Case] = (),
+) -> None:
+    """Writes the SavedModel `folder`/unproven/VERSION atomically; `publish` moves it.
 
     Args:
         folder: The run's folder.
         endpoints: The result of a task's `endpoints`.
+        version: Number of the version.
+        name: Name of the model in the requests of TensorFlow Serving's warm-up.
+        cases: The golden cases, from which these are made.
     """
     archive = keras.export.ExportArchive()
     for resource in endpoints.resources:
         archive.track(resource)
-    for name, (function, signature) in endpoints.signatures.items():
-        archive.add_endpoint(name, function, input_signature=[signature])
-    files.make_folder(folder / "serving")
-    files.remove_leftovers(folder / "serving")  # of a kill during an export
-    with files.new_folder(folder / "serving" / "1") as temporary:
+    for endpoint, (function, signature) in endpoints.signatures.items():
+        archive.add_endpoint(endpoint, function, input_signature=[signature])
+    shutil.rmtree(folder / UNPROVEN, ignore_errors=True)  # of a kill, or not equal
+    files.make_folder(folder / UNPROVEN)
+    with files.new_folder(folder / UNPROVEN / str(version)) as temporary:
         archive.write_out(str(temporary), verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
-        for name, words in endpoints.assets.items():
+        for asset, words in endpoints.assets.items():
             lines = "".join(f"{word}\n" for word in words)
-            (temporary / "assets" / name).write_text(lines, encoding="utf-8")
+            (temporary / "assets" / asset).write_text(lines, encoding="utf-8")
+        write_requests(temporary, name, cases)
 
 
 def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str, Any]:

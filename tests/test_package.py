@@ -15,6 +15,7 @@ errors formatting manifest disk files quiet engines environment
 layers losses models optimizers gradients
 datasets inputs data export
 training measures records
+explaining
 figures report
 tasks experiments
 tuning searching extrapolating comparing checking label_checking predicting looking

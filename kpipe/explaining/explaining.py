@@ -4,7 +4,7 @@ import dataclasses
 import math
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,9 @@ def explain(
             raise UserError(f"target {target!r}: a regression has no labels; leave it out")
         raise UserError(f"no label {target!r}; {nearest(target, subject.targets)}")
     column = None if target is None else subject.targets.index(target)
-    explain_one = {IMAGE: _image, TEXT: _text, TABLE: _row, ARRAY: _array}[subject.kind]
+    ways: dict[str, Callable[..., list[Explanation]]]
+    ways = {IMAGE: _image, TEXT: _text, TABLE: _row, ARRAY: _array}
+    explain_one = ways[subject.kind]
     given = _decoded(model, examples) if subject.kind == IMAGE else examples.values
     found = []
     for i in range(len(examples.names)):
@@ -262,8 +264,8 @@ def explain_image(
     for method in methods:
         if method == GRAD_CAM:
             score = float(network.score(pixels)[0, column])
-            heat, rest = grad_cam(network, pixels, column), {"unit": RELATIVE, "baseline": ""}
-            found.append(Explanation(IMAGE, method, target, score, effects=heat, **rest))
+            heat = grad_cam(network, pixels, column)
+            found.append(Explanation(IMAGE, method, target, score, RELATIVE, "", heat))
             continue
         result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2)
         found.append(
@@ -361,9 +363,7 @@ def _erased(
     background, where = subject.background or (rows.missing(subject.fields), "")
     before, without = rows.replace_each(score, row, background, column)
     is_value = subject.output == "value"
-    difference = (
-        before - without if is_value else rows.log_odds(before) - rows.log_odds(without)
-    )
+    difference = before - without if is_value else rows.log_odds(before) - rows.log_odds(without)
     values = (rows.shown(field, row[name][0]) for name, field in subject.fields.items())
     return Explanation(
         kind,

@@ -100,9 +100,9 @@ class Network:
         for operation in reversed(operations[operations.index(last) :]):
             for tensor in operation.outputs:
                 fits = tensor.dtype.is_floating and tensor.shape.rank == 4
-                if fits and tensor.shape[1:3] == wanted and tensor.name != output:
-                    if self._is_passed_by_all(tensor):
-                        return tensor.name
+                fits = fits and tensor.shape[1:3] == wanted and tensor.name != output
+                if fits and self._is_passed_by_all(tensor):
+                    return tensor.name
         return None
 
     @functools.cached_property
@@ -185,9 +185,7 @@ class Network:
             score = logit(outputs, column)
             return tf.gradients(score, given, unconnected_gradients="zero")
 
-        function = self._once(
-            f"logit {name}", lambda: self._function([name], names, differentiate)
-        )
+        function = self._once(f"logit {name}", lambda: self._function([name], names, differentiate))
         (values,) = self.values_at(inputs, [name])
         (slopes,) = function(tf.constant(inputs), tf.constant(values), column)
         return [values, np.asarray(slopes)]
@@ -197,7 +195,7 @@ class Network:
 
         Elsewhere it is the value itself or, of probabilities, their logarithm.
         """
-        result = self._uncalibrated
+        result: Any = self._uncalibrated
         source = _without_changes_of_shape(result)
         if source.op.type in ("Softmax", "Sigmoid"):
             return [source.op.inputs[0].name], _column

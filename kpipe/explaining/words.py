@@ -83,7 +83,9 @@ def explain_words(
 
 
 def erase(network: Network, tokens: np.ndarray, column: int) -> tuple[float, np.ndarray]:
-    """Computes the score, and what it is if each word in turn is the unknown word (Li et al., 2016).
+    """Computes the score, and what it is with each word in turn as the unknown word.
+
+    Li et al., 2016, "Understanding neural networks through representation erasure".
 
     Args:
         network: From token ids to scores.

@@ -1,5 +1,6 @@
 """Attributions by gradients: integrated gradients, and Grad-CAM."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,12 @@ class Integrated(NamedTuple):
 
 
 def integrated_gradients(
-    network: Network, inputs: np.ndarray, baseline: np.ndarray, column: int, places: int
+    network: Network,
+    inputs: np.ndarray,
+    baseline: np.ndarray,
+    column: int,
+    places: int,
+    steps: Sequence[int] = STEPS,
 ) -> Integrated:
     """Attributes an output to parts of an input (Sundararajan et al., 2017).
 
@@ -43,6 +49,7 @@ def integrated_gradients(
         baseline: What contains nothing, of the same shape.
         column: Which value of the output.
         places: Number of leading axes of an example that are kept: 2 for an image, 1 for words.
+        steps: Numbers of points, of which the next is used if the sum is not exact.
 
     Raises:
         UserError: What the output is computed from does not belong to a place of the input.
@@ -58,8 +65,8 @@ def integrated_gradients(
             raise UserError(f"{names[i]}: not one value for each part of the input")
     score, first = (float(network.score(x)[0, column]) for x in (inputs, baseline))
     effects = np.zeros(shape)
-    for steps in STEPS:
-        nodes, weights = _gauss_legendre(steps)
+    for count in steps:
+        nodes, weights = _gauss_legendre(count)
         path = [
             start + nodes.reshape(-1, *(1 for _ in start.shape[1:])) * difference
             for start, difference in zip(starts, differences, strict=True)
@@ -76,9 +83,9 @@ def integrated_gradients(
     return Integrated(effects, score, first)
 
 
-def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns points between 0 and 1, and their weights, whose sum is 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    nodes, weights = np.polynomial.legendre.leggauss(count)
     return (nodes + 1) / 2, weights / 2
 
 

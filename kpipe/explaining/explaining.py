@@ -18,7 +18,7 @@ from ..inputs import Examples
 from ..inputs.images import decode_image
 from ..inputs.tokens import UNKNOWN_ID
 from . import rows, words
-from .attribution import can_integrate, grad_cam, integrated_gradients
+from .attribution import STEPS, can_integrate, grad_cam, integrated_gradients
 from .explanation import (
     ARRAY,
     ERASURE,
@@ -248,7 +248,12 @@ def _image(
 
 
 def explain_image(
-    network: Network, pixels: np.ndarray, column: int, target: str, methods: Sequence[str]
+    network: Network,
+    pixels: np.ndarray,
+    column: int,
+    target: str,
+    methods: Sequence[str],
+    steps: Sequence[int] = STEPS,
 ) -> list[Explanation]:
     """Explains the answer to an image.
 
@@ -258,6 +263,7 @@ def explain_image(
         column: Which value of the output.
         target: Its name.
         methods: "grad_cam" or "integrated_gradients".
+        steps: See `integrated_gradients`.
     """
     found = []
     unit = VALUE if network.output == "value" else PROBABILITY
@@ -267,7 +273,7 @@ def explain_image(
             heat = grad_cam(network, pixels, column)
             found.append(Explanation(IMAGE, method, target, score, RELATIVE, "", heat))
             continue
-        result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2)
+        result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2, steps)
         found.append(
             Explanation(
                 IMAGE,

@@ -10,7 +10,7 @@ import functools
 import graphlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
 _UNCHANGED = {"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "CheckNumerics"}
 # A batch's examples, and its numbers: 4 MiB where it is given, and up to 100 times that within.
 BATCH, BATCH_NUMBERS = 64, 2**20
+LARGE = 1000  # numbers of a constant
 
 
 class Network:
@@ -40,13 +41,16 @@ class Network:
         # While loops stay functions, since gradients of lowered ones are not implemented.
         frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         self.output = output
-        self._graph, self._definition = frozen.graph, frozen.graph.as_graph_def()
+        self._graph = frozen.graph
         (self._input,) = frozen.inputs
         structure = tf.nest.flatten({name: name for name in function.structured_outputs})
         outputs = dict(zip(structure, frozen.outputs, strict=True))
-        self._result = outputs[output]
+        self._result: Any = outputs[output]
         # Calibrated probabilities are computed from these, whose softmax or sigmoid can be found.
-        self._uncalibrated = outputs.get("probabilities", self._result)
+        self._uncalibrated: Any = outputs.get("probabilities", self._result)
+        wanted = {self._result.op.name, self._uncalibrated.op.name}
+        self._definition = _extract(self._graph.as_graph_def(), wanted)
+        self._weights = _take_weights(self._definition)
         self.shape, self.dtype = tuple(self._input.shape[1:]), self._input.dtype
         self._lock, self._made = threading.Lock(), dict[str, Callable[..., Any]]()
 
@@ -234,7 +238,8 @@ class Network:
 
         def compute(given: Any, *others: Any) -> list:
             inside = list(others[: len(cut)])
-            replaced = {self._input.name: given, **dict(zip(cut, inside, strict=True))}
+            replaced = {name: tf.identity(weight) for name, weight in self._weights.items()}
+            replaced |= {self._input.name: given, **dict(zip(cut, inside, strict=True))}
             outputs = tf.graph_util.import_graph_def(self._definition, replaced, list(wanted))
             return then(inside, others[-1], outputs) if then else outputs
 
@@ -246,6 +251,40 @@ class Network:
             if key not in self._made:
                 self._made[key] = make()
             return self._made[key]
+
+
+def _extract(definition: Any, wanted: Collection[str]) -> Any:
+    """Returns the part of a graph that some nodes need: not that of labels as words."""
+    nodes = {node.name: node for node in definition.node}
+    needed, waiting = set[str](), list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            # "name", "name:1", or "^name" of what only comes before.
+            waiting += [given.lstrip("^").split(":")[0] for given in nodes[name].input]
+    part = tf.compat.v1.GraphDef(library=definition.library, versions=definition.versions)
+    part.node.extend(node for name, node in nodes.items() if name in needed)
+    return part
+
+
+def _take_weights(definition: Any) -> dict[str, tf.Tensor]:
+    """Takes large constants out of a graph, so that several functions share them.
+
+    Returns:
+        The constants by the name of their tensor, for which the graph has placeholders now.
+    """
+    taken = {}
+    for node in definition.node:
+        if node.op != "Const":
+            continue
+        value = tf.make_ndarray(node.attr["value"].tensor)
+        if value.dtype.kind == "f" and value.size > LARGE:
+            taken[f"{node.name}:0"] = tf.constant(value)
+            node.op = "Placeholder"
+            del node.attr["value"]
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
+    return taken
 
 
 def _batches(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

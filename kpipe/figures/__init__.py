@@ -10,6 +10,7 @@ can add functions of its own:
 from .autoencoders import denoising, reconstructions
 from .calibration import reliability_diagram
 from .classes import confusion_matrix, per_class, roc_curve
+from .columns import column_effects, column_importance
 from .compare import architectures, regularizers
 from .curves import learning_curves
 from .explained import explained_mistakes
@@ -30,6 +31,8 @@ __all__ = [
     "attention_map",
     "augmented_examples",
     "code_scatter",
+    "column_effects",
+    "column_importance",
     "compare_bag_of_words",
     "compare_single_task",
     "compare_traversals",

@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from ..explaining import Explanation, Network, explain_image
 from ..records import Run
 from . import style, word_effects
-from .mistakes import Mistake, network_of, worst
+from .mistakes import Mistake, network_of, title_of, worst
 from .style import BLUE, VERMILION
 from .texts import texts_of
 
 WIDE = 7.5  # inches
 PANELS = 6  # side by side
-ROWS = 3  # of mistakes in images
-TEXTS = 4
+ROWS = 2  # of mistakes in images
+TEXTS = 3
+STEPS = (32,)  # of integrated gradients; to the eye, more are the same
 SHARE = 0.995  # of the pixels whose effect is drawn without being cut off
 
 HEADS = {
@@ -35,8 +36,11 @@ def explained_mistakes(run: Run) -> Figure | None:
     if texts_of(run):
         texts = worst(run, TEXTS)
         return word_effects.of_mistakes(run, network_of(run), texts) if texts else None
-    images = worst(run, ROWS * PANELS // 2)
-    return _of_images(run, network_of(run), images) if images else None
+    if not worst(run, 1):
+        return None
+    network = network_of(run)
+    panels = 1 + len(image_methods(network))
+    return _of_images(run, network, worst(run, ROWS * (PANELS // panels)))
 
 
 def _of_images(run: Run, network: Network, mistakes: Sequence[Mistake]) -> Figure:
@@ -46,12 +50,12 @@ def _of_images(run: Run, network: Network, mistakes: Sequence[Mistake]) -> Figur
         (
             mistake.title,
             image,
-            explain_image(network, image[None], mistake.column, mistake.target, methods),
+            explain_image(network, image[None], mistake.column, mistake.target, methods, STEPS),
         )
         for mistake, image in zip(mistakes, images, strict=True)
     ]
     figure = draw_images(shown)
-    style.set_title(figure, f"The {len(shown)} most confident mistakes, and where they come from")
+    style.set_title(figure, title_of(run, len(shown)))
     return figure
 
 
@@ -68,8 +72,8 @@ def draw_images(shown: Sequence[tuple[str, np.ndarray, Sequence[Explanation]]]) 
     across = groups * panels + 0.25 * (groups - 1)
     inches = WIDE / (PANELS + 0.25) if groups > 1 else WIDE / max(4, panels)
     size = min(inches * height / width, 3.0)
-    figure = style.new_figure(0.6 + rows * (size + 0.5), max(4.0, across * inches))
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
+    figure = style.new_figure(0.75 + rows * (size + 0.45), max(4.0, across * inches))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0, hspace=0)
     widths = ([1.0] * panels + [0.25]) * groups
     grid = figure.subplots(rows, len(widths[:-1]), width_ratios=widths[:-1], squeeze=False)
     for axes in grid.ravel():

@@ -54,6 +54,14 @@ def worst(run: Run, count: int) -> list[Mistake]:
     ]
 
 
+def title_of(run: Run, count: int) -> str:
+    """Returns the title of a figure that explains some mistakes."""
+    which = f"The {count} most confident mistakes" if count > 1 else "The most confident mistake"
+    if not style.is_classifier(run):
+        which = which.replace("most confident mistake", "largest error")
+    return f"{which}: true → predicted" if style.has_classes(run) else which
+
+
 def _wrong_classes(run: Run, count: int) -> list[Mistake]:
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     said, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)

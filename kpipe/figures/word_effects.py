@@ -11,12 +11,13 @@ from ..explaining import Explanation, Network, explain_words
 from ..records import Run
 from . import style
 from .mistakes import Mistake, network_of
+from .mistakes import title_of as mistakes_title
 from .style import BLUE, INK, VERMILION
 from .texts import choose_texts, printable, texts_of, title_of
 
 WIDE = 7.5  # inches
 LINE, LONGEST_WORD = 80, 40  # characters
-EXCERPT = 90  # words of a longer text that are drawn
+EXCERPT = 60  # words of a longer text that are drawn
 MONOSPACE = "DejaVu Sans Mono"
 
 
@@ -57,7 +58,7 @@ def of_mistakes(run: Run, network: Network, mistakes: Sequence[Mistake]) -> Figu
         for each in mistakes
     ]
     figure = draw_texts(shown)
-    style.set_title(figure, "The most confident mistakes: effect of replacing each word")
+    style.set_title(figure, f"{mistakes_title(run, len(shown))}; the effect of each word")
     return figure
 
 

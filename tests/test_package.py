@@ -18,7 +18,8 @@ training measures records
 explaining
 figures report
 tasks experiments
-tuning searching extrapolating comparing checking label_checking predicting looking
+tuning searching extrapolating comparing checking label_checking predicting
+explaining_files looking
 verifying diffing reproducing cleaning estimator
 commands cli
 """.split()

@@ -1,7 +1,7 @@
 """What an answer hangs on: attributions by gradients, and by erasing words or values."""
 
-from .explaining import explain, explain_image, kind_of, methods_of
-from .explanation import Explanation
+from .explaining import explain, explain_image, kind_of, methods_of, pixels_of
+from .explanation import Explanation, said
 from .network import Network
 from .words import explain_words
 
@@ -13,4 +13,6 @@ __all__ = [
     "explain_words",
     "kind_of",
     "methods_of",
+    "pixels_of",
+    "said",
 ]

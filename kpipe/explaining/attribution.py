@@ -126,6 +126,8 @@ def grad_cam(network: Network, image: np.ndarray, column: int) -> np.ndarray:
     name = network.last_features
     assert name is not None
     features, slopes = network.slopes_of_logit(image, name, column)
+    if network.features_are_rectified:
+        features = np.maximum(features, 0)
     weights = slopes.mean(axis=(1, 2), keepdims=True)
     heat = np.maximum((features * weights).sum(axis=-1), 0)[0]
     heat = tf.image.resize(heat[..., None], image.shape[1:3]).numpy()[..., 0]

@@ -83,7 +83,7 @@ def explain(
     ways: dict[str, Callable[..., list[Explanation]]]
     ways = {IMAGE: _image, TEXT: _text, TABLE: _row, ARRAY: _array}
     explain_one = ways[subject.kind]
-    given = _decoded(model, examples) if subject.kind == IMAGE else examples.values
+    given = pixels_of(model, examples) if subject.kind == IMAGE else examples.values
     found = []
     for i in range(len(examples.names)):
         found += explain_one(model, subject, _take(given, i), column, tuple(methods))
@@ -107,6 +107,30 @@ def kind_of(model: SavedModel) -> str:
     if spec.dtype == tf.string:
         return TEXT
     return IMAGE if spec.shape.rank == 4 else ARRAY
+
+
+def pixels_of(model: SavedModel, examples: Examples) -> np.ndarray:
+    """Decodes images as the model does: uint8 (n, height, width, channels).
+
+    Args:
+        model: A model of images.
+        examples: Encoded files, or pixels.
+
+    Raises:
+        UserError: A file cannot be decoded; the message names it.
+    """
+    if examples.endpoint == DEFAULT:
+        return np.asarray(examples.values)
+    assert model.input_spec is not None
+    shape, images = tuple(model.input_spec.shape[1:]), []
+    for i, content in enumerate(examples.values):
+        try:
+            images.append(decode_image(tf.constant(content), shape).numpy())
+        except tf.errors.OpError:
+            if examples.explain is None:
+                raise
+            raise examples.explain(i, i + 1) from None
+    return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,22 +243,6 @@ def _take(values: Any, i: int) -> Any:
     if isinstance(values, dict):
         return {name: some[i : i + 1] for name, some in values.items()}
     return values[i : i + 1]
-
-
-def _decoded(model: SavedModel, examples: Examples) -> np.ndarray:
-    """Returns the pixels of images, in the model's size."""
-    if examples.endpoint == DEFAULT:
-        return np.asarray(examples.values)
-    assert model.input_spec is not None
-    shape, images = tuple(model.input_spec.shape[1:]), []
-    for i, content in enumerate(examples.values):
-        try:
-            images.append(decode_image(tf.constant(content), shape).numpy())
-        except tf.errors.OpError:
-            if examples.explain is None:
-                raise
-            raise examples.explain(i, i + 1) from None
-    return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
 
 
 def _image(

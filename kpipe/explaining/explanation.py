@@ -80,3 +80,12 @@ class Explanation:
         """Returns the numbers of the parts with the largest effects, of either sign."""
         order = np.argsort(-np.abs(self.effects.ravel()), kind="stable")
         return [int(i) for i in order[:count] if self.effects.ravel()[i]]
+
+
+def said(value: object) -> str:
+    """Writes the value of a column."""
+    if value is None:
+        return "(missing)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -110,6 +110,22 @@ class Network:
         return None
 
     @functools.cached_property
+    def features_are_rectified(self) -> bool:
+        """Whether `last_features` are rectified only after the pooling that follows them.
+
+        ReLU and max pooling can be exchanged: what is below 0 has no effect.
+        """
+        name = self.last_features
+        while name:
+            users = [op for op in self._between if any(t.name == name for t in op.inputs)]
+            if len(users) != 1 or users[0].type not in ("MaxPool", "Relu"):
+                return False
+            if users[0].type == "Relu":
+                return True
+            name = users[0].outputs[0].name
+        return False
+
+    @functools.cached_property
     def _between(self) -> list[Any]:
         """The operations on the way from input to output, each after those that it needs."""
         needed, waiting = dict[str, list[str]](), [self._result.op]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from ..data import Data, Split
@@ -70,11 +71,12 @@ def column_importance(run: Run) -> Figure | None:
     if max(abs(entry["high"]) for entry in entries) >= LARGE:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     title = "No single column matters visibly"
-    if any(sign_of(entry) > 0 for entry in entries):
-        size = interval_of(entries[0])
-        title = f"Permuting {names[0]} adds {size} to the mean error"
+    sure = [i for i, entry in enumerate(entries) if sign_of(entry) > 0]
+    if sure:
+        name, size = names[sure[0]], interval_of(entries[sure[0]])
+        title = f"Permuting {name} adds {size} to the mean error"
         if unit == 100:
-            title = f"Permuting {names[0]} costs {size} points of probability"
+            title = f"Permuting {name} costs {size} points of probability"
     style.set_title(figure, title)
     return figure
 

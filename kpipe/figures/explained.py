@@ -7,18 +7,20 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ..explaining import Explanation, Network, explain_image
+from ..explaining import Explanation, Network, explain_image, said
 from ..records import Run
 from . import style, word_effects
 from .mistakes import Mistake, network_of, title_of, worst
-from .style import BLUE, VERMILION
+from .style import BLUE, INK, VERMILION
 from .texts import texts_of
 
 WIDE = 7.5  # inches
 PANELS = 6  # side by side
 ROWS = 2  # of mistakes in images
 TEXTS = 3
+BARS = 15
 STEPS = (32,)  # of integrated gradients; to the eye, more are the same
 SHARE = 0.995  # of the pixels whose effect is drawn without being cut off
 
@@ -56,6 +58,7 @@ def _of_images(run: Run, network: Network, mistakes: Sequence[Mistake]) -> Figur
     ]
     figure = draw_images(shown)
     style.set_title(figure, title_of(run, len(shown)))
+    figure.set_figheight(figure.get_figheight() + 0.35)
     return figure
 
 
@@ -72,7 +75,7 @@ def draw_images(shown: Sequence[tuple[str, np.ndarray, Sequence[Explanation]]]) 
     across = groups * panels + 0.25 * (groups - 1)
     inches = WIDE / (PANELS + 0.25) if groups > 1 else WIDE / max(4, panels)
     size = min(inches * height / width, 3.0)
-    figure = style.new_figure(0.75 + rows * (size + 0.45), max(4.0, across * inches))
+    figure = style.new_figure(0.4 + rows * (size + 0.45), max(4.0, across * inches))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0, hspace=0)
     widths = ([1.0] * panels + [0.25]) * groups
     grid = figure.subplots(rows, len(widths[:-1]), width_ratios=widths[:-1], squeeze=False)
@@ -117,3 +120,27 @@ def draw_heat(axes: Axes, image: np.ndarray, explanation: Explanation) -> None:
 def image_methods(network: Network) -> tuple[str, ...]:
     """Returns the methods for images that fit a network."""
     return (("grad_cam",) if network.last_features else ()) + ("integrated_gradients",)
+
+
+def draw_rows(shown: Sequence[tuple[str, Explanation]]) -> Figure:
+    """Draws the effect of each column of a row, or of each number of an array.
+
+    Args:
+        shown: Title and explanation of each.
+    """
+    chosen = [explanation.strongest(BARS) or [0] for _, explanation in shown]
+    ratios = [1.0 + len(columns) for columns in chosen]
+    figure = style.new_figure(0.6 * len(shown) + 0.27 * sum(ratios))
+    all_axes = figure.subplots(len(shown), height_ratios=ratios, squeeze=False)[:, 0]
+    for axes, (title, explanation), columns in zip(all_axes, shown, chosen, strict=True):
+        effects = explanation.effects[columns]
+        names = [f"{explanation.names[i]} = {said(explanation.values[i])}" for i in columns]
+        colors = [BLUE if effect > 0 else VERMILION for effect in effects]
+        axes.barh(range(len(columns)), effects, color=colors, height=0.6)
+        axes.axvline(0, color=INK, linewidth=1)
+        style.list_rows(axes, [style.shorten(name, 40) for name in names], size=9)
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(f"effect, {explanation.unit}", fontsize=9)
+        axes.set_title(title, loc="left", fontsize=10)
+    return figure

@@ -114,3 +114,8 @@ def shown(field: Field, value: Any) -> Any:
     if math.isnan(value):
         return None
     return bool(value) if field.kind == "boolean" else float(f"{value:.7g}")
+
+
+def as_values(field: Field, values: Any) -> np.ndarray:
+    """Returns the values of a column as an array: float32, or objects."""
+    return np.asarray(values, np.float32 if field.is_number else object)

@@ -128,7 +128,7 @@ def read_given(path: pathlib.Path, endpoint: str) -> dict[str, np.ndarray | list
     arrays = read_npz(path) or {}
     cases = json.loads(str(arrays["cases"])) if "cases" in arrays else []
     for case in cases:
-        if case["endpoint"] == endpoint and case["main"] and not case["test"]:
+        if case["endpoint"] == endpoint and case.get("main") and not case["test"]:
             return {name: _restored(arrays, key) for name, key in case["given"].items()}
     return None
 

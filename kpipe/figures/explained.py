@@ -33,12 +33,10 @@ HEADS = {
 
 def explained_mistakes(run: Run) -> Figure | None:
     """What the most confident mistakes hang on: blue speaks for the answer, red against it."""
-    if run.data is None or not (style.has_images(run) or texts_of(run)):
-        return None
     if texts_of(run):
         texts = worst(run, TEXTS)
         return word_effects.of_mistakes(run, network_of(run), texts) if texts else None
-    if not worst(run, 1):
+    if not style.has_images(run) or not worst(run, 1):
         return None
     network = network_of(run)
     panels = 1 + len(image_methods(network))

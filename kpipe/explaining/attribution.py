@@ -115,6 +115,10 @@ def grad_cam(network: Network, image: np.ndarray, column: int) -> np.ndarray:
     resized to the image, and its largest value becomes 1. The gradient is that of the score before
     softmax or sigmoid.
 
+    Where the places are not pooled, but each has weights of its own, as after Flatten, a mean would
+    show places that speak for nothing: each place is weighted by its own gradient instead
+    (HiResCAM, Draelos and Carin, 2020), which after pooling is the same.
+
     Args:
         network: A network with `last_features`.
         image: One image, (1, height, width, channels).
@@ -128,8 +132,9 @@ def grad_cam(network: Network, image: np.ndarray, column: int) -> np.ndarray:
     features, slopes = network.slopes_of_logit(image, name, column)
     if network.features_are_rectified:
         features = np.maximum(features, 0)
-    weights = slopes.mean(axis=(1, 2), keepdims=True)
-    heat = np.maximum((features * weights).sum(axis=-1), 0)[0]
+    if network.features_are_pooled:
+        slopes = slopes.mean(axis=(1, 2), keepdims=True)
+    heat = np.maximum((features * slopes).sum(axis=-1), 0)[0]
     heat = tf.image.resize(heat[..., None], image.shape[1:3]).numpy()[..., 0]
     largest = heat.max()
     return (heat / largest if largest > 0 else heat).astype(np.float32)

@@ -115,15 +115,30 @@ class Network:
 
         ReLU and max pooling can be exchanged: what is below 0 has no effect.
         """
-        name = self.last_features
+        kinds = [operation.type for operation in self._after_features]
+        return "Relu" in kinds and set(kinds[: kinds.index("Relu")]) <= {"MaxPool"}
+
+    @functools.cached_property
+    def features_are_pooled(self) -> bool:
+        """Whether all places of `last_features` become one, so that none has weights of its own."""
+        *before, last = self._after_features or [None]
+        if last is None or last.type not in ("Reshape", "Squeeze"):
+            return last is not None and last.type in ("Mean", "Max", "Sum")
+        return bool(before) and _places(before[-1].outputs[0]) == 1
+
+    @functools.cached_property
+    def _after_features(self) -> list[Any]:
+        """The operations that follow `last_features`, up to the first whose result is no image."""
+        name, found = self.last_features, list[Any]()
         while name:
             users = [op for op in self._between if any(t.name == name for t in op.inputs)]
-            if len(users) != 1 or users[0].type not in ("MaxPool", "Relu"):
-                return False
-            if users[0].type == "Relu":
-                return True
-            name = users[0].outputs[0].name
-        return False
+            users = [op for op in users if op.type not in _OF_SHAPE]
+            if len(users) != 1:
+                return found
+            found.append(users[0])
+            result = users[0].outputs[0]
+            name = result.name if result.shape.rank == 4 else None
+        return found
 
     @functools.cached_property
     def _between(self) -> list[Any]:
@@ -259,7 +274,8 @@ class Network:
             outputs = tf.graph_util.import_graph_def(self._definition, replaced, list(wanted))
             return then(inside, others[-1], outputs) if then else outputs
 
-        return tf.function(compute, input_signature=specs, autograph=False)
+        graph = tf.function(compute, input_signature=specs, autograph=False)
+        return graph.get_concrete_function()
 
     def _once(self, key: str, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         """Returns a function that is made when it is first asked for."""

@@ -30,6 +30,7 @@ from kpipe import (
     searching,
     verifying,
 )
+from kpipe.commands import explain as explain_command
 from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, following, launching, own, running
@@ -207,9 +208,10 @@ def exists(words):
     match words:
         case ["kpipe", command] if not command.startswith("-"):  # its name alone
             return f"kpipe {command} " in cli.HELP
-        case ["kpipe", "predict", *arguments]:
+        case ["kpipe", "predict" | "explain" as name, *arguments]:
+            command = predict_command if name == "predict" else explain_command
             try:
-                return bool(predict_command.parser().parse(arguments).folder)
+                return bool(command.parser().parse(arguments).folder)
             except UserError as error:
                 print(error, file=sys.stderr)
                 return False
@@ -273,6 +275,7 @@ def test_every_command_of_a_pipelines_docstring_is_understood(not_understood):
         "kpipe check-gradients mnist_mlp optimiser=adam",
         "kpipe predict saved_models/mnist_mlp --tex x",
         "kpipe predict --json",
+        "kpipe explain saved_models/mnist_mlp --tagret 3",
         "kpipe train mnist_mlp",
         "kpipe train",
         "python pipelines/run.py mnist_mpl",

@@ -56,7 +56,9 @@ def importances(
         "value", "low", "high" and "n" by column, the most important first.
 
     Example:
-        importances(score, rows, lambda scores: scores.argmax(axis=1) != labels)
+        rows, labels = {"a": np.array([1.0, 2, 3]), "b": np.zeros(3)}, np.array([2.0, 4, 6])
+        score = lambda rows: 2 * rows["a"][:, None]
+        importances(score, rows, lambda scores: np.abs(scores[:, 0] - labels))["b"]["value"]  # 0.0
     """
     random, found = np.random.default_rng(seed), {}
     count = len(next(iter(rows.values())))

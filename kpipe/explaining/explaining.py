@@ -53,8 +53,8 @@ def explain(
         UserError: The model has no labels or value to explain, or target or method is unknown.
 
     Example:
-        model = kpipe.load("saved_models/cifar10_cnn")
-        explain(model, model.read_files([pathlib.Path("frog.png")]))[0].effects  # Grad-CAM
+        model = kpipe.load("saved_models/imdb_sentiment")
+        explain(model, model.read_files([], ["a wonderful film"]))[0].to_json()["words"]
     """
     subject = subject_of(model)
     for method in methods:

@@ -37,9 +37,6 @@ class Explanation:
         without: Score with each part replaced by the baseline; () of gradients.
         baseline_score: The score of the baseline; None unless the effects sum to the difference
             from it.
-
-    Example:
-        explanation.effects.sum(), explanation.score - explanation.baseline_score
     """
 
     kind: str

@@ -34,7 +34,9 @@ class Network:
         output: Name of the output that is explained, float32 (n, k), or (n,) of a regression.
 
     Example:
-        Network(loaded.signatures["serving_default"], "probabilities").score(images)
+        model = kpipe.load("saved_models/mnist_mlp")  # keeps the variables alive
+        network = Network(model.signature("serving_default"), "probabilities")
+        network.score(images)[0].argmax()
     """
 
     def __init__(self, function: Any, output: str):

@@ -73,7 +73,7 @@ def draw_images(shown: Sequence[tuple[str, np.ndarray, Sequence[Explanation]]]) 
     across = groups * panels + 0.25 * (groups - 1)
     inches = WIDE / (PANELS + 0.25) if groups > 1 else WIDE / max(4, panels)
     size = min(inches * height / width, 3.0)
-    figure = style.new_figure(0.4 + rows * (size + 0.45), max(4.0, across * inches))
+    figure = style.new_figure(0.4 + rows * (size + 0.4), max(4.0, across * inches))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0, hspace=0)
     widths = ([1.0] * panels + [0.25]) * groups
     grid = figure.subplots(rows, len(widths[:-1]), width_ratios=widths[:-1], squeeze=False)
@@ -83,7 +83,9 @@ def draw_images(shown: Sequence[tuple[str, np.ndarray, Sequence[Explanation]]]) 
         row, first = i // groups, i % groups * (panels + 1)
         axes = grid[row, first]
         draw_image(axes, image)
-        axes.set_title(title, loc="left", fontsize=8.5)
+        axes.set_title("\n" * title.count("\n") + " ", fontsize=8.5)  # room for it
+        look: dict = {"transform": axes.transAxes, "fontsize": 8.5, "va": "bottom"}
+        axes.text(0, 1.04, title, **look).set_in_layout(False)  # it is wider than its image
         for axes, explanation in zip(grid[row, first + 1 :], explanations, strict=False):
             draw_heat(axes, image, explanation)
             if i + groups >= len(shown):

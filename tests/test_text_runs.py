@@ -414,7 +414,7 @@ def test_texts_with_several_labels_go_the_whole_way(tmp_path, verified_here):
     assert proof.passed and proof.compared[0].startswith("64 texts")
     assert "bag_of_words" not in run.predictions  # it says one class
     drawn = {path.stem for path in (run.folder / "figures").iterdir()}
-    assert drawn == {"text_lengths", "reliability_diagram"}
+    assert drawn == {"text_lengths", "reliability_diagram", "explained_mistakes"}
     page = (run.folder / "report.html").read_text()
     assert "Mistakes" not in page and ">--text</span>" in page
     answers = kpipe.load(run.folder).predict(["good b"])

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,23 @@ class SavedModel:
         """
         return inputs.read_examples(
             paths, self.input_spec, texts, columns=self.columns, text_column=self.text_column
+        )
+
+    def pieces(
+        self,
+        paths: Iterable[pathlib.Path],
+        texts: Sequence[str] = (),
+        *,
+        keep_bad: bool = False,
+    ) -> Iterator[inputs.Piece]:
+        """Yields inputs from files in pieces, see `inputs.pieces`."""
+        return inputs.pieces(
+            paths,
+            self.input_spec,
+            texts,
+            columns=self.columns,
+            text_column=self.text_column,
+            keep_bad=keep_bad,
         )
 
     def predict_examples(self, examples: inputs.Examples) -> dict[str, np.ndarray]:

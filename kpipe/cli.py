@@ -29,6 +29,7 @@ usage: kpipe COMMAND ...
   kpipe verify RUN ...            verify files and answers of finished runs
   kpipe reproduce RUN             train a run again and compare
   kpipe diff RUN RUN              show what differs first between two runs
+  kpipe card RUN                  write the model card of a finished run
   kpipe clean                     list what can be freed, and ask
   kpipe check-labels NAME ...     list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
@@ -40,7 +41,7 @@ kpipe COMMAND --help shows the options of a command."""
 
 COMMANDS = (
     *("run", "look", "new", "predict", "check-gradients", "check-labels"),
-    *("compare", "diff", "runs", "verify", "reproduce", "clean"),
+    *("compare", "diff", "runs", "verify", "reproduce", "card", "clean"),
 )
 
 

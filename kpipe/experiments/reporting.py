@@ -47,7 +47,8 @@ def report_again(experiment: Experiment, run: Run) -> None:
 def write_manifest(folder: pathlib.Path, record: Record) -> None:
     """Writes the manifest, last: it marks the run as complete.
 
-    Earlier versions of its export have a manifest of their own.
+    Earlier versions of its export have a manifest of their own. A model card, or another page in
+    Markdown, is written by people as well.
     """
     others = set(earlier_versions(folder, record.version))
     final = [
@@ -55,5 +56,6 @@ def write_manifest(folder: pathlib.Path, record: Record) -> None:
         for path in folder.rglob("*")
         if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
         and not others & set(path.parents)
+        and not (path.parent == folder and path.suffix == ".md")
     ]
     files.write_manifest(folder, final, format_version=record.format_version)

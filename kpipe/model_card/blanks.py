@@ -8,6 +8,8 @@ from ..records import Record
 from .metadata import input_kind, tags, to_yaml
 from .parts import Part
 
+NEEDED = "[More information needed]"  # what a reader sees until it is replaced, as on the Hub
+
 
 @dataclasses.dataclass(frozen=True)
 class Blank:
@@ -19,7 +21,7 @@ class Blank:
 
     @property
     def part(self) -> Part:
-        content = f"## {self.title}\n\n<!-- TO FILL: {self.question} -->"
+        content = f"## {self.title}\n\n<!-- TO FILL: {self.question} -->\n\n{NEEDED}"
         return Part("yours", self.name, content)
 
 
@@ -49,7 +51,7 @@ CONTACT = Blank("contact", "Contact", "who maintains the model, and where errors
 BLANKS = (INTENDED_USE, OUT_OF_SCOPE, ETHICS, TERMS, CONTACT)
 
 # What templates leave where something is to be written.
-_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|more information needed|n/?a|\.*)\W*", re.I)
+_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|to be filled in|\.*)\W*", re.IGNORECASE)
 _KEY = re.compile(r"^([\w-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 
 
@@ -67,7 +69,7 @@ def is_filled(content: str) -> bool:
     """Whether there is more than headings, comments and placeholders."""
     said = re.sub(r"<!--.*?(-->|\Z)", "", content, flags=re.DOTALL)
     said = re.sub(r"^#+( .*)?$", "", said, flags=re.MULTILINE)
-    return not _PLACEHOLDER.fullmatch(said.strip())
+    return NEEDED.lower() not in said.lower() and not _PLACEHOLDER.fullmatch(said.strip())
 
 
 def keys_of(front: str) -> dict[str, str]:

@@ -42,7 +42,7 @@ def write(
     """Writes the model card of a finished run, or renews an existing one.
 
     What people filled in or wrote between the parts of an existing card is kept; what kpipe wrote
-    is written again. The run's other files are only read, and so are its data not at all.
+    is written again. The run's other files are only read; its data are not needed.
 
     Args:
         folder: The run's folder, such as "saved_models/mnist_mlp".
@@ -73,7 +73,7 @@ def write(
             )
         pieces = parts.renew(existing, now)
     else:
-        if earlier := _earlier(path):
+        if earlier := _earlier(run, path):
             now = parts.take_blanks(now, _read(earlier))
             lines.append(f"what was filled in is taken from {earlier}")
         pieces = parts.new(now)
@@ -174,9 +174,11 @@ def _read(path: pathlib.Path) -> list[Piece]:
     return parts.read(content.replace("\r\n", "\n"), path)
 
 
-def _earlier(path: pathlib.Path) -> pathlib.Path | None:
+def _earlier(run: Run, path: pathlib.Path) -> pathlib.Path | None:
     """Returns the card of the run that the last `--fresh` set aside, FOLDER~N, if it has one."""
-    folder = pathlib.Path(os.path.abspath(path)).parent
+    folder = pathlib.Path(os.path.abspath(run.folder))
+    if pathlib.Path(os.path.abspath(path)).parent != folder:
+        return None
     number = re.compile(rf"{re.escape(folder.name)}~(\d+)")
     kept = {
         int(found[1]): other / path.name
@@ -225,9 +227,7 @@ def _first_difference(card: str, now: str) -> str:
     """Says in which line a card has other numbers than the run; "" if they are the same."""
     if _numbers(card) == _numbers(now):
         return ""
-    old, new = (
-        [line for line in content.split("\n") if _numbers(line)] for content in (card, now)
-    )
+    old, new = ([line for line in content.split("\n") if _numbers(line)] for content in (card, now))
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind != "equal":

@@ -62,7 +62,10 @@ def _of_data(run: Run) -> Iterator[str]:
 
 
 def _of_comparison(run: Run) -> Iterator[str]:
-    better = [(said, won) for said, _, won in baselines(run.metrics) if won is not None]
+    named = {"simple method": str(run.predictions.get("simple_method", "simple method"))}
+    better = [
+        (named.get(said, said), won) for said, _, won in baselines(run.metrics) if won is not None
+    ]
     if worse := [said for said, won in better if won < 0]:
         yield f"The network is significantly worse than: {', '.join(worse)}."
     if equal := [said for said, won in better if won == 0]:
@@ -104,6 +107,7 @@ def _of_classes(run: Run) -> Iterator[str]:
     if len(recalls) > 1:
         worst = min(recalls, key=lambda name: recalls[name]["value"] or 0.0)
         said = formatting.measured("recall", recalls[worst])
+    if len(recalls) > 1 and recalls[worst]["value"] != 1:
         yield (
             f"The lowest recall of the {len(run.label_names)} classes is that of “{worst}”: "
             f"{said} of {formatting.counted(int(recalls[worst].get('n') or 0), 'test example')}."
@@ -117,6 +121,12 @@ def _of_classes(run: Run) -> Iterator[str]:
         )
     if task_name(run.record) != "multilabel":
         return
+    constant = [f"“{n}”" for n in run.label_names if f"accuracy/{n}" not in run.metrics]
+    if constant:
+        yield (
+            f"{len(constant)} of {len(run.label_names)} labels do not vary in train, so that "
+            f"answers to them mean nothing: {_listed(constant)}."
+        )
     unsure = [
         f"“{name}”"
         for name in run.label_names

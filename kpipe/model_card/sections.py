@@ -20,10 +20,10 @@ _KINDS = {"real": "real", "sample": "SAMPLE DATA: synthetic, small", "own": "own
 _ANSWERS = {
     "classification": "assigns one of {labels} classes to {article}",
     "multilabel": "says of each of {labels} labels whether {article} has it",
-    "regression": "predicts a number for {article}",
+    "regression": "predicts a number{labels} for {article}",
     "reconstruction": "encodes {article} as a code, and reconstructs it from that",
 }
-_ARTICLES = {"image": "an image", "text": "a text", "tabular": "a row of numbers or of a table"}
+_ARTICLES = {"image": "an image", "text": "a text", "tabular": "a row of numbers"}
 
 
 def summary(run: Run) -> str:
@@ -40,7 +40,8 @@ def summary(run: Run) -> str:
     ]
     return markdown.join(
         f"# {text(record.pipeline)}",
-        markdown.paragraph(record.title),
+        # The title of a user's data is that of a pipeline for any data.
+        markdown.paragraph(record.title) if record.data.kind != "own" else "",
         warning,
         _in_words(run),
         markdown.bullets([*said, *target]),
@@ -50,10 +51,16 @@ def summary(run: Run) -> str:
 def _in_words(run: Run) -> str:
     record = run.record
     name, examples = task_name(record), record.data.examples
-    answer = _ANSWERS[name].format(
-        labels=formatting.count(len(record.data.label_names)),
-        article=_ARTICLES[input_kind(record)],
+    labels = list(record.data.label_names)
+    if name == "multilabel":
+        labels = [label for label in labels if f"accuracy/{label}" in run.metrics]
+    said = formatting.count(len(labels))
+    if name == "regression":
+        said = f", {text(labels[0])}," if len(labels) == 1 else ""
+    article = (
+        "a row of a table" if "columns" in record.data.about else _ARTICLES[input_kind(record)]
     )
+    answer = _ANSWERS[name].format(labels=said, article=article)
     what = "A network"
     if record.model:
         what = f"A network ({text(record.model.name)}) of {record.model.parameters:,} parameters"
@@ -62,7 +69,7 @@ def _in_words(run: Run) -> str:
     if "train" in examples:
         trained += f", {formatting.counted(examples['train'], 'example')}"
     if test := examples.get("test"):
-        trained += f", and measured on {test:,} {'other' if test == 1 else 'others'}"
+        trained += f", and measured on {formatting.counted(test, 'test example')}"
     return f"{what} that {answer}. {trained}, with kpipe {text(_version(run))}."
 
 
@@ -144,7 +151,7 @@ def data(run: Run) -> str:
         *((f"{split} examples", n) for split, n in found.examples.items()),
         ("labels", f"{len(names):,}: {labels}" if names else None),
         *((name[0].lower() + name[1:], said) for name, said in report.data_facts(run.record)),
-        *((formatting.words(name), value) for name, value in found.about.items()),
+        *((formatting.words(n), v) for n, v in found.about.items() if n != "cut_texts"),
         ("fingerprint of the prepared data", found.fingerprint),
     ]
     return markdown.join("## Data", markdown.settings("data", rows))
@@ -160,7 +167,7 @@ def results(run: Run) -> str:
         said = f"**{text(formatting.number(run.headline, entry.get('value')))}**"
         said += f", 95 % interval {bounds}" * bool(bounds)
         said += f", n = {n:,}" if (n := entry.get("n")) is not None else ""
-        rows.append((text(f"{formatting.with_unit(run.headline)} on the test split"), said))
+        rows.append((text(formatting.with_unit(run.headline)), said))
     verdict = run.record.target.verdict if run.record.target else ""
     rows += [
         (text(name), f"{text(limit)}: {text(verdict)}") for name, limit in report.target(run.record)
@@ -174,7 +181,7 @@ def results(run: Run) -> str:
     return markdown.join(
         "## Results",
         note,
-        markdown.table(("test split", ""), rows),
+        markdown.table(("result", ""), rows),
         *map(markdown.section, sections),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from .. import files, formatting
 from ..errors import UserError
 from ..records import Run, open_run
-from . import blanks, metadata, parts, sections
+from . import blanks, making, metadata, parts, sections
 from .parts import Part, Piece
 
 NAME = "MODEL_CARD.md"
@@ -128,9 +128,9 @@ def parts_of(run: Run) -> list[Part]:
         written("results", sections.results(run)),
         written("limits", sections.limits(run)),
         blanks.ETHICS.part,
-        written("training", sections.training(run)),
-        written("export", sections.export(run)),
-        written("identity", sections.identity(run)),
+        written("training", making.training(run)),
+        written("export", making.export(run)),
+        written("identity", making.identity(run)),
         blanks.TERMS.part,
         blanks.CONTACT.part,
     ]

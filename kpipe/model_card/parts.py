@@ -109,7 +109,7 @@ def read(text: str, path: pathlib.Path) -> list[Piece]:
         pieces.append("\n".join(lines) + "\n")
     known = {piece.key for piece in pieces if isinstance(piece, Part)}
     front = {("yours", _IN_YAML), ("kpipe", _IN_YAML)}
-    if not front <= known or not text.startswith("---\n"):
+    if not front <= known or text.partition("\n")[0].rstrip() != "---":
         raise UserError(
             f"{path}: not a card that kpipe wrote; expected its front matter with markers at the "
             "beginning: move the file away, or choose another with --out"

@@ -1,13 +1,11 @@
 """The sections of a model card that follow from a run's files; each returns Markdown."""
 
 import json
-import pathlib
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .. import files, formatting, manifest, report, tasks
-from ..errors import UserError
+from .. import formatting, report, tasks
 from ..records import Run
 from . import markdown
 from .limits import limits as limits_of
@@ -15,7 +13,6 @@ from .markdown import code, text
 from .metadata import input_kind, task_name
 
 FEW = 20  # labels that are named
-EXPORTS = "exports"  # folder of other formats, in that of a run
 _KINDS = {"real": "real", "sample": "SAMPLE DATA: synthetic, small", "own": "own data"}
 _ANSWERS = {
     "classification": "assigns one of {labels} classes to {article}",
@@ -70,71 +67,54 @@ def _in_words(run: Run) -> str:
         trained += f", {formatting.counted(examples['train'], 'example')}"
     if test := examples.get("test"):
         trained += f", and measured on {formatting.counted(test, 'test example')}"
-    return f"{what} that {answer}. {trained}, with kpipe {text(_version(run))}."
-
-
-def _version(run: Run) -> str:
-    return run.record.versions.get("kpipe", "")
+    version = record.versions.get("kpipe", "")
+    return f"{what} that {answer}. {trained}, with kpipe {text(version)}."
 
 
 def use(run: Run) -> str:
     """Writes how the model is used, in Python, on the command line and by TensorFlow Serving."""
+    model = json.dumps(f"{run.record.pipeline}/model.keras", ensure_ascii=False)
+    layers = ["import kpipe.layers  # which model.keras contains"] if _has_layers(run) else []
+    keras = ("import keras", *layers, "", f"keras.models.load_model({model}, compile=False)")
+    proof = run.record.proof
+    return markdown.join(
+        "## How to use it",
+        *(_export_in_use(run) if proof and proof.passed else ()),
+        "With Keras, as it was trained:",
+        markdown.block("python", *keras),
+    )
+
+
+def _export_in_use(run: Run) -> Iterator[str]:
+    """Yields how the SavedModel is used, which is only there if it is verified."""
     record, kind = run.record, input_kind(run.record)
-    name = record.pipeline
-    is_encoder = task_name(record) == "reconstruction"
     call = {
         "image": 'answers = model.predict_files(["image.jpg"])  # images of any size',
         "text": 'answers = model.predict(["A text."])',
         "tabular": 'answers = model.predict_files(["rows.csv"])  # a row an example',
     }[kind]
-    python = [
-        "import kpipe",
-        "",
-        f"model = kpipe.load({json.dumps(name, ensure_ascii=False)})  # the folder of this card",
-        call,
-    ]
-    if is_encoder:
+    usage = {"image": "IMAGE ...", "text": '--text "A TEXT"', "tabular": "ROWS.csv"}[kind]
+    name = json.dumps(record.pipeline, ensure_ascii=False)
+    python = ["import kpipe", "", f"model = kpipe.load({name})  # the folder of this card", call]
+    if task_name(record) == "reconstruction":
         python.append('images = model.decode(answers["code"])  # float32, white is 1')
-    given = record.data.usage or {"image": "IMAGE ...", "text": '--text "A TEXT"'}.get(
-        kind, "ROWS.csv"
-    )
-    folder = shlex.quote(name)
-    shell = (f"kpipe predict {folder} {given}", f"kpipe serve {folder}")
-    serving = (
-        f'docker run -p 8501:8501 -v "$PWD"/{folder}/serving:/models/model tensorflow/serving',
-    )
-    layers = "import kpipe.layers  # which model.keras contains\n" if _has_layers(run) else ""
-    keras = (
-        "import keras",
-        *layers.splitlines(),
-        "",
-        f"model = keras.models.load_model({json.dumps(name + '/model.keras', ensure_ascii=False)}"
-        ", compile=False)",
-    )
-    return markdown.join(
-        "## How to use it",
-        "With TensorFlow, without Keras; the graph is checked before it is loaded:",
-        markdown.block("python", *python),
-        "On the command line, and as a server with TensorFlow Serving's protocol:",
-        markdown.block("sh", *shell),
-        "With TensorFlow Serving itself:",
-        markdown.block("sh", *serving),
-        "With Keras, as it was trained:",
-        markdown.block("python", *keras),
-        _endpoints(run),
-    )
+    folder = shlex.quote(record.pipeline)
+    yield "With TensorFlow, without Keras; the graph is checked before it is loaded:"
+    yield markdown.block("python", *python)
+    yield "On the command line, and as a server with TensorFlow Serving's protocol:"
+    yield markdown.block("sh", f"kpipe predict {folder} {usage}", f"kpipe serve {folder}")
+    yield "With TensorFlow Serving itself:"
+    place = f'-v "$PWD"/{folder}/serving:/models/model'
+    yield markdown.block("sh", f"docker run -p 8501:8501 {place} tensorflow/serving")
+    differences = record.proof.differences if record.proof else ()
+    names = {name.removesuffix(" on the test split") for name in differences}
+    if listed := ", ".join(code(name) for name in sorted(names - {"test split"})):
+        yield f"Signatures of the SavedModel: {listed}."
 
 
 def _has_layers(run: Run) -> bool:
     latents = run.record.details.get("latents")
     return isinstance(latents, Mapping) and bool(latents.get("has_prior"))
-
-
-def _endpoints(run: Run) -> str:
-    proof = run.record.proof
-    names = {n.removesuffix(" on the test split") for n in (proof.differences if proof else {})}
-    listed = ", ".join(code(name) for name in sorted(names - {"test split"}))
-    return f"Signatures of the SavedModel: {listed}." if listed else ""
 
 
 def data(run: Run) -> str:
@@ -189,156 +169,3 @@ def results(run: Run) -> str:
 def limits(run: Run) -> str:
     """Writes the limits of the results."""
     return markdown.join("## Limits", markdown.bullets(map(markdown.paragraph, limits_of(run))))
-
-
-def training(run: Run) -> str:
-    """Writes how the model was trained: network, settings, course and times."""
-    record = run.record
-    rows: list[tuple[str, Any]] = [
-        ("seed", record.seed),
-        ("execution plan", record.plan),
-        ("precision", record.dtype_policy),
-        ("budget", None if record.budget is None else formatting.duration(record.budget)),
-        ("callbacks", record.callbacks),
-        ("devices' shards of a batch", record.shards or None),
-        *report.summary_of(run).items(),
-        *((f"time: {name}", time) for name, time in report.times_of(run).items()),
-        ("finished", record.finished),
-    ]
-    said = ", ".join(code(key) for key in record.overrides)
-    command = " ".join(record.command.split())
-    note = f"Not the pipeline's defaults: {said}." if said else "All values are defaults."
-    return markdown.join(
-        "## Training",
-        markdown.paragraph(report.notes_of(run)),
-        markdown.settings("training", rows),
-        "### Settings",
-        note,
-        markdown.settings(
-            "key", [*record.hyperparameters.items(), *record.trainer.items()], exact=True
-        ),
-        _network(run),
-        "The same training again:",
-        markdown.block("python" if command.startswith("kpipe.") else "sh", command),
-    )
-
-
-def _network(run: Run) -> str:
-    model = run.record.model
-    if not model:
-        return ""
-    share = formatting.count(model.trainable_parameters)
-    rows = [
-        (
-            text(layer.name),
-            text(layer.type),
-            text(formatting.shape(layer.output_shape)),
-            formatting.count(layer.parameters),
-        )
-        for layer in model.layers
-    ]
-    return markdown.join(
-        f"### Network: {text(formatting.words(model.name))}",
-        f"{model.parameters:,} parameters, {share} trainable.",
-        markdown.table(("layer", "type", "output shape", "parameters"), rows),
-    )
-
-
-def export(run: Run) -> str:
-    """Writes what was compared to prove the export, and which other formats there are."""
-    record, proof = run.record, run.record.proof
-    if proof is None:
-        said = "The export was not verified."
-    elif proof.passed:
-        largest, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
-        compared = report.compared(proof, record.data.examples.get("test"))
-        said = (
-            "A process without Keras replayed the export: it answers as the trained model did, "
-            f"within {largest} (allowed: {allowed}){compared}."
-        )
-        if proof.undecided:
-            said += (
-                f" Of {formatting.counted(proof.undecided, 'test example')} the chosen words were "
-                "not compared, since they depend on the last bit."
-            )
-    else:
-        said = f"The export DIFFERS from the trained model: {report.difference(proof)}."
-    differences = proof.differences.items() if proof else ()
-    rows = [(text(name), formatting.small(value)) for name, value in differences]
-    return markdown.join(
-        "## Export",
-        markdown.paragraph(said),
-        markdown.table(("endpoint", "largest difference"), rows) if rows else "",
-        _formats(run),
-    )
-
-
-def _formats(run: Run) -> str:
-    """Writes a table of the other formats that `kpipe export` wrote."""
-    found = list(_exports(run.folder))
-    if not found:
-        return ""
-    keys = list(dict.fromkeys(key for _, facts in found for key in facts))
-    rows = [
-        (text(name), *(text(formatting.value(facts[key])) if key in facts else "" for key in keys))
-        for name, facts in found
-    ]
-    head = ("folder", *(text(formatting.words(key)) for key in keys))
-    return markdown.join("### Other formats", markdown.table(head, rows))
-
-
-def _exports(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields what is recorded of other formats: their plain facts, by the name of their folder.
-
-    Raises:
-        UserError: A record is damaged; the message names it.
-    """
-    for path in sorted(folder.glob(f"{EXPORTS}/*/export.json")):
-        content = files.read_json(path)
-        if not isinstance(content, Mapping):
-            raise UserError(f"{path}: not the record of an export; export it again with --fresh")
-        plain = (bool, int, float, str)
-        yield (
-            path.parent.relative_to(folder).as_posix(),
-            {key: value for key, value in content.items() if isinstance(value, plain)},
-        )
-
-
-def identity(run: Run) -> str:
-    """Writes versions, machine, and the hashes of code, weights and files."""
-    record = run.record
-    hashes: list[tuple[str, Any]] = [
-        ("weights", record.weights_sha256),
-        ("code of the pipeline", record.code_sha256),
-        *((f"module {name}", digest) for name, digest in record.modules.items()),
-        *((f"content of {key}", digest) for key, digest in record.contents.items()),
-    ]
-    return markdown.join(
-        "## Environment and files",
-        markdown.settings("environment", [*record.versions.items(), *_machine(record.machine)]),
-        "### SHA-256",
-        markdown.settings("of", hashes),
-        _files(run),
-        "`kpipe verify` compares all files with them, and replays the export.",
-    )
-
-
-def _machine(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((formatting.words(key), value) for key, value in values.items())
-
-
-# The files of a run that are listed: what the model is, and what was measured.
-_FILES = ("model.keras", "serving/", "run.json", "metrics.json", "predictions.npz", "golden.npz")
-
-
-def _files(run: Run) -> str:
-    path = run.folder / manifest.NAME
-    if not path.is_file():
-        return ""
-    listed = manifest.read(path)
-    rows = [
-        (code(name), "" if size is None else f"{size:,}", code(digest))
-        for name, (digest, size) in sorted(listed.items())
-        if name.startswith(_FILES)
-    ]
-    return markdown.table(("file", "bytes", "SHA-256"), rows)

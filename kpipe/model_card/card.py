@@ -57,7 +57,7 @@ def write(
             written, or was changed by hand where kpipe writes; the message names the parts.
 
     Example:
-        write("saved_models/mnist_mlp").to_fill  # ["license", "intended use", ...]
+        write("saved_models/mnist_mlp").to_fill[:2]  # ["license", "intended use"]
     """
     run = _open(folder)
     path = _target(run, out)
@@ -101,7 +101,8 @@ def check(folder: str | os.PathLike, out: str | os.PathLike | None = None) -> li
         UserError: It is not a finished run, or the card cannot be read.
 
     Example:
-        check("saved_models/mnist_mlp")  # ["intended use: to fill in", ...]
+        for line in check("saved_models/mnist_mlp"):
+            print(line)
     """
     run = _open(folder)
     path = pathlib.Path(out) if out is not None else run.folder / NAME
@@ -245,4 +246,5 @@ def summary_of_check(missing: Sequence[str]) -> str:
     """Writes the last line of a check."""
     if not missing:
         return "complete"
-    return f"NOT COMPLETE: {formatting.counted(len(missing), 'thing')} to do"
+    things = formatting.counted(len(missing), "thing")
+    return f"NOT COMPLETE: {things}; you fill in blanks, kpipe card renews what differs"

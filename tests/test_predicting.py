@@ -14,6 +14,7 @@ import tensorflow as tf
 import kpipe
 from kpipe import cli, inputs
 from kpipe.errors import UserError
+from kpipe.export import loading
 from kpipe.inputs import user_files
 from kpipe.predicting import finding, predict, streaming, writing
 
@@ -319,3 +320,28 @@ def test_predict_returns_how_many_were_left_out(finished_run, loaded_once, photo
     (photos / "a/01.png").write_bytes(b"no image")
     answers = tmp_path / "answers.csv"
     assert predict(finished_run.folder, [photos], csv_file=answers, skip_bad=5) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 5000])
+def test_texts_are_predicted_in_batches_of_similar_length(count):
+    random = np.random.default_rng(count)
+    texts = [b"x" * int(n) for n in random.geometric(0.002, count) * 5]
+    batches, order = loading._batches({"texts": texts}, "serving_default", spec(dtype=tf.string))
+    sizes = [stop - start for start, stop in batches]
+    assert sorted(i for start, stop in batches for i in order[start:stop]) == list(range(count))
+    assert all(size <= loading.ROWS_BATCH for size in sizes)
+    for start, stop in batches:
+        longest = max(len(texts[i]) for i in order[start:stop])
+        assert stop - start <= loading.PREDICT_BATCH or (
+            (stop - start) * longest <= loading.TEXT_BYTES
+        )
+    assert count < 5000 or len(batches) < count / loading.PREDICT_BATCH
+
+
+def test_images_are_predicted_in_small_batches_and_rows_in_large_ones():
+    images, rows = np.zeros((130, 2, 2, 1), np.uint8), np.zeros((2050, 3), np.float32)
+    batches, order = loading._batches({"images": images}, "reconstruct", spec(2, 2, 1))
+    assert batches == [(0, 64), (64, 128), (128, 130)] and order is None
+    batches, _ = loading._batches({"features": rows}, "serving_default", spec(3))
+    assert batches == [(0, 1024), (1024, 2048), (2048, 2050)]
+    assert loading._batches({"code": rows[:65]}, "decode", spec(2, 2, 1))[0][0] == (0, 64)

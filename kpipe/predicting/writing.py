@@ -75,9 +75,9 @@ class Rows:
                 place["text"] = name
             cells = place | dict(_cells(content)) | _image(images, i)
             if self.writer is None:
-                self.writer = csv.DictWriter(self.file, list(cells), lineterminator="\n")
-                self.writer.writeheader()
-            self.writer.writerow(cells)
+                self.writer = csv.writer(self.file, lineterminator="\n")
+                self.writer.writerow(cells)
+            self.writer.writerow(cells.values())
             self.count += 1
         self.file.flush()
 

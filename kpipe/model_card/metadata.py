@@ -110,7 +110,7 @@ def _results(run: Run) -> Iterator[dict[str, Any]]:
     names = (run.headline, *_LISTED[task_name(run.record)], *_CALIBRATION)
     for name in dict.fromkeys(names):
         entry = run.metrics.get(name, {})
-        if (value := entry.get("value")) is None:
+        if (value := entry.get("value")) is None or name.startswith("train_"):  # not of test
             continue
         said = formatting.with_unit(name)
         if bounds := formatting.interval(name, entry):

@@ -32,8 +32,10 @@ def summary(run: Run) -> str:
     warning = "\n>\n".join(f"> **{text(line)}**" for line in alerts)
     said = (markdown.paragraph(line) for line in task.summary(run).splitlines())
     target = [
-        f"target {text(limit)}: {text(record.target.verdict if record.target else '')}"
+        f"target {text(formatting.words(record.target.metric))} {text(limit)}: "
+        f"{text(record.target.verdict)}"
         for _, limit in report.target(record)
+        if record.target
     ]
     return markdown.join(
         f"# {text(record.pipeline)}",

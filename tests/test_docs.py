@@ -25,7 +25,6 @@ from kpipe import (
     diffing,
     extrapolating,
     label_checking,
-    model_card,
     models,
     reproducing,
     searching,
@@ -172,8 +171,6 @@ def not_understood(monkeypatch, tmp_path, capsys):
     for module, name in ((verifying, "verify"), (reproducing, "reproduce"), (diffing, "diff")):
         done = types.SimpleNamespace(passed=True, equal=True)
         monkeypatch.setattr(module, name, lambda *folders, done=done, **_: done)
-    monkeypatch.setattr(model_card, "write", lambda folder, out, fresh: None)
-    monkeypatch.setattr(model_card, "check", lambda folder, out: [])
     monkeypatch.setattr(launching, "connected", lambda *_: contextlib.nullcontext(True))
     monkeypatch.setattr(following, "train_along", lambda devices: None)
     monkeypatch.setattr(cleaning, "find", lambda out, data_dir: ([], []))

@@ -1,5 +1,6 @@
 """`kpipe card`: writes the model card of a finished run, or says what it lacks."""
 
+from ..errors import UserError
 from .parsing import Parser, add_verbose, check_folder, start
 
 CARD = (
@@ -12,6 +13,23 @@ CARD = (
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit code."""
+    given = parser().parse(arguments)
+    if given.check and given.fresh:
+        raise UserError("--check writes nothing and --fresh replaces; use one of both")
+    check_folder(given.folder)
+    start(given.verbose)
+    from .. import model_card
+
+    if not given.check:
+        print(model_card.write(given.folder, given.out, fresh=given.fresh), flush=True)
+        return 0
+    missing = model_card.check(given.folder, given.out)
+    for line in (*missing, model_card.summary_of_check(missing)):
+        print(line, flush=True)
+    return 1 if missing else 0
+
+
+def parser() -> Parser:
     parser = Parser("kpipe card", "RUN", CARD)
     add = parser.add_argument
     add("folder", metavar="RUN", help="folder of a finished run, such as saved_models/mnist_mlp")
@@ -28,17 +46,4 @@ def main(arguments: list[str]) -> int:
     )
     add_verbose(parser)
     add("-h", "--help", action="help", help="show this help")
-    given = parser.parse(arguments)
-    if given.check and given.fresh:
-        parser.error("--check writes nothing and --fresh replaces; use one of both")
-    check_folder(given.folder)
-    start(given.verbose)
-    from .. import model_card
-
-    if not given.check:
-        print(model_card.write(given.folder, given.out, fresh=given.fresh), flush=True)
-        return 0
-    missing = model_card.check(given.folder, given.out)
-    for line in (*missing, model_card.summary_of_check(missing)):
-        print(line, flush=True)
-    return 1 if missing else 0
+    return parser

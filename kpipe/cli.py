@@ -4,6 +4,7 @@ import codecs
 import importlib
 import io
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -59,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # by a reader such as head, which has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as other commands
     except OSError as error:  # a full disk, a folder that was deleted
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

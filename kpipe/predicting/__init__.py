@@ -12,7 +12,7 @@ from ..formatting import counted
 from .finding import find_inputs
 from .progress import Progress
 from .streaming import Answered, answer_in_order
-from .writing import BadFiles, Images, open_output
+from .writing import BadFiles, Images, check_target, is_standard_output, open_output
 
 __all__ = ["predict"]
 
@@ -58,15 +58,17 @@ def predict(
     """
     folder = pathlib.Path(folder)
     given = [str(path) for path in paths]
-    target = None if csv_file is None else pathlib.Path(csv_file)
-    output = open_output(target, as_json, given)
+    target = None if csv_file is None else check_target(pathlib.Path(csv_file), given)
     model = load(folder, version=version, trust=trust)
     task = tasks.answering(folder, model.outputs)
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
     drawn = Images(pathlib.Path(images)) if images else None
     bad = BadFiles(skip_bad, target)
-    with find_inputs(given, model.input_spec) as found, output as write:
+    with (
+        find_inputs(given, model.input_spec) as found,
+        open_output(target, as_json, has_files=bool(given)) as write,
+    ):
         progress = Progress(found.total, shown=not write.on_terminal)
         for answered in _answers(model, found.paths, texts, bool(skip_bad), cluster):
             bad.add(found.as_given(answered.bad))
@@ -84,7 +86,7 @@ def predict(
         bad.close()
         if not write.count and not bad.count:
             raise UserError(_nothing_in(given))
-    if target and str(target) != "-":
+    if target and not is_standard_output(target):
         print(f"{counted(write.count, 'answer')} written to {target}", flush=True)
     if bad.count:
         print(

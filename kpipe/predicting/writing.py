@@ -98,32 +98,28 @@ def _cells(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def open_output(
-    csv_file: pathlib.Path | None, as_json: bool, given: Sequence[str]
+    csv_file: pathlib.Path | None, as_json: bool, *, has_files: bool
 ) -> Iterator[Lines | Rows]:
     """Yields what writes answers; a CSV file appears when all are in it.
 
     If the block fails, the rows so far are kept in a file that ends with ".partial".
 
     Args:
-        csv_file: File for rows of CSV; "-" is standard output; None for lines.
+        csv_file: Result of `check_target`, for rows of CSV; None for lines.
         as_json: Whether lines are JSON.
-        given: The files to predict, none of which is replaced.
-
-    Raises:
-        UserError: The file cannot be written.
+        has_files: Whether inputs come from files, so that rows name these.
     """
     if csv_file is None:
         yield Lines(as_json)
         return
-    if str(csv_file) == "-":
-        yield Rows(sys.stdout, bool(given))
+    if is_standard_output(csv_file):
+        yield Rows(sys.stdout, has_files)
         return
-    path = _target(csv_file, given)
-    temporary = files.temporary_name(path)
+    path, temporary = csv_file, files.temporary_name(csv_file)
     # No text can fail to be written: lone surrogates come from file names.
     options: Any = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
     with files.writing(path), open(temporary, "w", **options) as file:
-        rows = Rows(file, bool(given))
+        rows = Rows(file, has_files)
         try:
             yield rows
             file.flush()
@@ -149,8 +145,22 @@ def _keep(temporary: pathlib.Path, path: pathlib.Path, count: int, error: BaseEx
         print(f"{counted(count, 'answer')} so far: {partial}", file=sys.stderr, flush=True)
 
 
-def _target(path: pathlib.Path, given: Sequence[str]) -> pathlib.Path:
-    """Checks that a file of answers can be written, before anything is predicted."""
+def is_standard_output(path: pathlib.Path) -> bool:
+    return str(path) == "-"
+
+
+def check_target(path: pathlib.Path, given: Sequence[str]) -> pathlib.Path:
+    """Checks that a file of answers can be written, before anything is predicted.
+
+    Args:
+        path: The file, or "-" for standard output.
+        given: The files to predict, none of which is replaced.
+
+    Raises:
+        UserError: It cannot be written, or is one of those.
+    """
+    if is_standard_output(path):
+        return path
     wrong = {
         "is a folder": path.is_dir(),
         "is a device": path.exists() and not path.is_file(),  # which a file would replace
@@ -177,7 +187,7 @@ class BadFiles:
     """
 
     def __init__(self, most: int, answers: pathlib.Path | None):
-        beside = answers.parent if answers and str(answers) != "-" else pathlib.Path()
+        beside = answers.parent if answers else pathlib.Path()
         self.most, self.path = most, beside / BAD_FILES
         self.found: list[Bad] = []
 

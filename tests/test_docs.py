@@ -274,6 +274,7 @@ def test_every_command_of_a_pipelines_docstring_is_understood(not_understood):
         "kpipe check-gradients mnist_mlp optimiser=adam",
         "kpipe predict saved_models/mnist_mlp --tex x",
         "kpipe predict --json",
+        "kpipe explain saved_models/mnist_mlp --tagret 3",
         "kpipe train mnist_mlp",
         "kpipe train",
         "python pipelines/run.py mnist_mpl",

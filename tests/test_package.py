@@ -15,9 +15,11 @@ errors formatting manifest disk files quiet engines environment
 layers losses models optimizers gradients
 datasets inputs data export
 training measures records
+explaining
 figures report
 tasks experiments
-tuning searching extrapolating comparing checking label_checking predicting looking
+tuning searching extrapolating comparing checking label_checking predicting
+explaining_files looking
 verifying diffing reproducing cleaning estimator model_card
 commands cli
 """.split()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kpipe import figures, files, models
-from kpipe.figures import compare, texts, words
+from kpipe.explaining import explain_words
+from kpipe.figures import compare, mistakes, texts, word_effects, words
 from kpipe.records import Record, Run
 
 VOCABULARY = ("", "[UNK]", "good", "bad", "film", "the", "king", "man", "woman", "queen", "a", "é")
@@ -134,6 +135,7 @@ ALL = (
     figures.text_lengths,
     figures.compare_bag_of_words,
     figures.word_importance,
+    figures.explained_mistakes,
     figures.nearest_words,
     figures.analogies,
     figures.embedding_map,
@@ -153,7 +155,7 @@ def test_every_text_fits_into_its_figure(plot, tmp_path):
 @pytest.mark.parametrize("plot", [*ALL[:1], *ALL[2:], figures.attention_map])
 def test_a_run_that_was_opened_again_or_has_no_texts_has_no_such_figure(plot, tmp_path):
     assert plot(text_run(tmp_path, data=None)) is None
-    other = types.SimpleNamespace(vocabulary=None, train=None, test=None)
+    other = types.SimpleNamespace(vocabulary=None, train=None, test=None, input_shape=())
     assert plot(text_run(tmp_path, data=other)) is None
 
 
@@ -189,13 +191,12 @@ def test_the_bag_of_words_is_beaten_only_where_it_is(above, said, tmp_path):
 
 
 def test_the_effect_of_a_word_is_the_fall_of_the_log_odds_without_it(tmp_path):
-    model = text_run(tmp_path).model
-    tokens = np.array([2, 4, 5])
-    answers = model(np.array([[2, 4, 5], [1, 4, 5], [2, 1, 5], [2, 4, 1]]))["probabilities"].numpy()
-    answer = answers[0].argmax()
-    log_odds = np.log(answers[:, answer] / answers[:, 1 - answer])
-    expected = log_odds[0] - log_odds[1:]
-    np.testing.assert_allclose(texts.word_effects(model, tokens), expected, atol=1e-4)
+    run = text_run(tmp_path)
+    answers = run.model(np.array([[2, 4, 5], [1, 4, 5], [2, 1, 5], [2, 4, 1]]))["probabilities"]
+    log_odds = np.log(answers.numpy()[:, 1] / answers.numpy()[:, 0])
+    network = mistakes.network_of(run)
+    (found,) = explain_words(network, np.array([2, 4, 5], "int32"), "abc", 1, "", ("erasure",))
+    np.testing.assert_allclose(found.effects, log_odds[0] - log_odds[1:], atol=1e-4)
 
 
 def test_texts_of_both_classes_and_mistakes_are_shown(tmp_path):
@@ -291,10 +292,9 @@ def test_bars_hold_equally_many_lengths(tmp_path):
 
 
 def test_padding_says_nothing_about_a_word(tmp_path):
-    model = text_run(tmp_path).model
-    tokens = np.array([2, 4, 5])
-    padded = texts.word_effects(model, np.array([2, 4, 5, 0, 0]))
-    np.testing.assert_allclose(padded, texts.word_effects(model, tokens), atol=1e-5)
+    run = text_run(tmp_path)
+    found = word_effects.explain_text(run, mistakes.network_of(run), 4, 0)  # the shortest
+    assert found.names == ("the", "film", "a") and found.effects.shape == (3,)
 
 
 def test_a_sure_answer_is_no_certain_one(tmp_path):
@@ -325,7 +325,7 @@ def test_characters_that_the_font_lacks_become_boxes():
     assert texts.printable("plain") == "plain"
     crying = "\N{LOUDLY CRYING FACE}"  # only one of the two fonts contains it
     assert texts.printable(crying) == crying
-    assert texts.printable(crying, texts.MONOSPACE) == box
+    assert texts.printable(crying, word_effects.MONOSPACE) == box
 
 
 # --- runs side by side --------------------------------------------------------------------------

@@ -118,6 +118,30 @@ def write_golden(
     write_npz(folder / "golden.npz", **arrays)
 
 
+def read_given(path: pathlib.Path, endpoint: str) -> dict[str, np.ndarray | list[bytes]] | None:
+    """Reads the ordinary inputs of an endpoint, by argument; None if there are none.
+
+    Args:
+        path: A golden.npz.
+        endpoint: A signature of the SavedModel.
+    """
+    arrays = read_npz(path) or {}
+    cases = json.loads(str(arrays["cases"])) if "cases" in arrays else []
+    for case in cases:
+        if case["endpoint"] == endpoint and case.get("main") and not case["test"]:
+            return {name: _restored(arrays, key) for name, key in case["given"].items()}
+    return None
+
+
+def _restored(arrays: Mapping[str, np.ndarray], key: str) -> np.ndarray | list[bytes]:
+    """Returns an array, or the list of bytes that was stored as one."""
+    if (sizes := arrays.get(f"{key}_sizes")) is None:
+        return arrays[key]
+    ends = np.cumsum(sizes)
+    content = arrays[key].tobytes()
+    return [content[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
 class _Store:
     """Named arrays, each stored once even if several cases use it."""
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from .. import files, inputs
 from ..datasets.columns import Column, from_lines, unescape
 from ..disk import without_patterns
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, nearest
 from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
 from .answers import find_wrong
@@ -125,6 +125,32 @@ class SavedModel:
     def outputs(self) -> frozenset[str]:
         """The names of the outputs of `predict`."""
         return frozenset(self._signatures["serving_default"].structured_outputs)
+
+    @functools.cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The word of each token id; () if it does not take texts."""
+        return tuple(_asset(self.folder, "vocabulary.txt"))
+
+    def signature(self, name: str) -> Any:
+        """Returns a signature as a concrete function.
+
+        Raises:
+            UserError: The export has no such signature.
+        """
+        if name not in self._signatures:
+            raise UserError(
+                f"{self.folder}: no signature {name!r}; {nearest(name, self._signatures)}"
+            )
+        return self._signatures[name]
+
+    def call(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
+        """Calls a signature, in batches, and checks its answers, see `predict`.
+
+        Args:
+            name: Name of the signature.
+            inputs: One array or list; for several arguments a dict of them.
+        """
+        return self._call(name, inputs)
 
     def predict(self, examples: Any) -> dict[str, np.ndarray]:
         """Predicts for inputs of the model's shape.

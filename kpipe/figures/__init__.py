@@ -10,8 +10,10 @@ can add functions of its own:
 from .autoencoders import denoising, reconstructions
 from .calibration import reliability_diagram
 from .classes import confusion_matrix, per_class, roc_curve
+from .columns import column_effects, column_importance
 from .compare import architectures, regularizers
 from .curves import learning_curves
+from .explained import explained_mistakes
 from .images import augmented_examples, first_layer_filters, worst_mistakes
 from .labels import compare_single_task, label_accuracies
 from .latent_traversals import compare_traversals, traversal_animation, traversals
@@ -19,7 +21,8 @@ from .latents import code_scatter, discrete_code_by_class, latent_grid, latent_k
 from .more_data import more_data
 from .points import decision_regions
 from .regression import predicted_against_true, residuals
-from .texts import attention_map, compare_bag_of_words, text_lengths, word_importance
+from .texts import attention_map, compare_bag_of_words, text_lengths
+from .word_effects import word_importance
 from .words import analogies, embedding_map, nearest_words
 
 __all__ = [
@@ -28,6 +31,8 @@ __all__ = [
     "attention_map",
     "augmented_examples",
     "code_scatter",
+    "column_effects",
+    "column_importance",
     "compare_bag_of_words",
     "compare_single_task",
     "compare_traversals",
@@ -36,6 +41,7 @@ __all__ = [
     "denoising",
     "discrete_code_by_class",
     "embedding_map",
+    "explained_mistakes",
     "first_layer_filters",
     "label_accuracies",
     "latent_grid",

@@ -57,7 +57,7 @@ def worst_mistakes(run: Run) -> Figure | None:
     for axes, image, position in zip(all_axes, images, shown, strict=False):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         pair = names[truth[position]] + arrow + names[predicted[position]]
-        axes.set_title(f"{pair}\n{_probability(highest[position])}", fontsize=size)
+        axes.set_title(f"{pair}\n{style.percent(highest[position])}", fontsize=size)
     which = f"The {len(shown)} most confident of {wrong.size:,} mistakes"
     if len(shown) == wrong.size:
         which = f"All {wrong.size} mistakes" if wrong.size > 1 else "The only mistake"
@@ -143,11 +143,6 @@ def _in_two_lines(name: str) -> str:
     first, *rest = style.break_lines(name, 24)
     lines = [first, style.truncate("".join(rest), 26)] if rest else [first]
     return style.escape("\n".join(lines))
-
-
-def _probability(value: float) -> str:
-    """Formats a probability in percent, never rounded up to 100 %."""
-    return "> 99.99 %" if value > 0.9999 else f"{100 * value:.2f} %"
 
 
 def _mosaic(kernel: np.ndarray, columns: int) -> np.ndarray:

@@ -56,11 +56,11 @@ def predicted_against_true(run: Run) -> Figure | None:
     )
     title = undefined
     if error["value"] is not None:
-        title = f"Predictions are off by {_interval(error)} on average"
+        title = f"Predictions are off by {interval_of(error)} on average"
         if linear["value"] is not None:
-            title += f", linear regression by {_number(linear['value'])}"
+            title += f", linear regression by {number_of(linear['value'])}"
         if share["value"] is not None:
-            title += f"; R²{_SPACE}{_interval(share)}"
+            title += f"; R²{_SPACE}{interval_of(share)}"
     lines = style.set_title(figure, title or f"{len(true):,} test examples")
     figure.set_figheight(WIDTH + 0.19 * lines + (0 if len(true) <= MAX_POINTS else 0.5))
     return figure
@@ -186,33 +186,33 @@ def _draw_means(axes: Axes, predicted: np.ndarray, left: np.ndarray) -> None:
 
 def _finding(left: np.ndarray) -> str:
     """Writes whether predictions are too high or too low on average, and their typical error."""
-    half = f"half lie within ±{_number(float(np.median(np.abs(left))))}"
+    half = f"half lie within ±{number_of(float(np.median(np.abs(left))))}"
     mean = interval_of_mean(left)
     if len(left) < 2:
-        return f"The residual is {_number(mean['value'], signed=True)}"
+        return f"The residual is {number_of(mean['value'], signed=True)}"
     direction = {1: "low", -1: "high", 0: ""}[sign_of(mean)]
     if not direction:
-        return f"No visible bias: residuals average {_interval(mean, signed=True)}, {half}"
+        return f"No visible bias: residuals average {interval_of(mean, signed=True)}, {half}"
     value, *ends = (abs(mean[key]) for key in ("value", "low", "high"))
     size = {"value": value, "low": min(ends), "high": max(ends)}
-    return f"Predictions are too {direction} by {_interval(size)} on average; {half}"
+    return f"Predictions are too {direction} by {interval_of(size)} on average; {half}"
 
 
-def _interval(entry: dict, signed: bool = False) -> str:
+def interval_of(entry: dict, signed: bool = False) -> str:
     """Formats a value and its interval with equal decimals: three digits of half the interval."""
     value, low, high = (entry[key] for key in ("value", "low", "high"))
     if low is None or high <= low:
-        return _number(value, signed)
+        return number_of(value, signed)
     decimals = 2 - math.floor(math.log10((high - low) / 2))
     if not -3 <= decimals <= 6:
-        value, low, high = (_number(x, signed) for x in (value, low, high))
+        value, low, high = (number_of(x, signed) for x in (value, low, high))
     else:
         form = f"{'+' if signed else ''},.{max(0, decimals)}f"
         value, low, high = (f"{x:{form}}".replace("-", MINUS) for x in (value, low, high))
     return f"{value}{_SPACE}[{low},{_SPACE}{high}]"
 
 
-def _number(value: float, signed: bool = False) -> str:
+def number_of(value: float, signed: bool = False) -> str:
     """Formats three significant digits, or all digits before the point."""
     form = ",.0f" if 1000 <= abs(value) < 1e7 else ".3g"
     return f"{value:{'+' if signed else ''}{form}}".replace("-", MINUS)

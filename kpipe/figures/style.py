@@ -181,6 +181,11 @@ class PercentTicks(PercentFormatter):
         self.decimals = next(exact, 4)
 
 
+def percent(probability: float) -> str:
+    """Formats a probability in percent, never rounded up to 100 %."""
+    return "> 99.99 %" if probability > 0.9999 else f"{100 * probability:.2f} %"
+
+
 def bounds(metric: Mapping[str, float | None]) -> tuple[float, float, float]:
     """Returns value, low and high of a metric; NaN if undefined."""
     value, low, high = (metric.get(key) for key in ("value", "low", "high"))

@@ -1,26 +1,20 @@
-"""Figures of networks on texts: lengths, comparison with a bag of words, and explanations."""
+"""Figures of networks on texts: lengths, comparison with a bag of words, and attention."""
 
 import functools
-from typing import Any
 
-import keras
 import numpy as np
 from matplotlib import font_manager, ft2font
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import formatting, models
 from ..data import Data, Split
-from ..inputs.tokens import UNKNOWN_ID
 from ..measures.intervals import sign_of
 from ..records import Run
 from . import style
 from .style import BLUE, GREY, INK, VERMILION
 
 SHORT_TEXT = (4, 40)  # tokens; texts that can be drawn whole
-LINE, LONGEST_WORD = 80, 40  # characters
 BARS = 60
-MONOSPACE = "DejaVu Sans Mono"
 
 
 def texts_of(run: Run) -> Data | None:
@@ -118,51 +112,6 @@ def compare_bag_of_words(run: Run) -> Figure | None:
     return figure
 
 
-def word_importance(run: Run) -> Figure | None:
-    """Effect of each word of a test text on the prediction: blue supports it, red opposes it."""
-    texts = texts_of(run)
-    if texts is None or not style.has_classes(run):
-        return None
-    chosen = _choose_texts(run, texts, 4)
-    if not chosen.size:
-        return None
-    drawn = []
-    padded, _ = texts.test.take(chosen)  # to one length: the model is compiled once
-    for position, tokens in zip(chosen, padded, strict=True):
-        words = [style.truncate(texts.vocabulary[i], LONGEST_WORD) for i in tokens[tokens > 0]]
-        words = [printable(word, MONOSPACE) for word in words]
-        drawn.append((_title_of(run, position), _lines(words), word_effects(run.model, tokens)))
-    height = sum(1.0 + 0.75 * len(lines) for _, lines, _ in drawn)
-    figure = style.new_figure(0.9 + 0.3 * height, 7.5)
-    ratios = [1.0 + 0.75 * len(lines) for _, lines, _ in drawn]
-    all_axes = figure.subplots(len(drawn), height_ratios=ratios, squeeze=False)[:, 0]
-    for axes, (title, lines, effects) in zip(all_axes, drawn, strict=True):
-        _draw_words(axes, lines, effects)
-        axes.set_title(title, loc="left", fontsize=9, color=INK)
-    style.set_title(figure, "Effect of replacing each word by the unknown word")
-    return figure
-
-
-def word_effects(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
-    """Computes the drop in the prediction's log-odds without each word (Li et al., 2016).
-
-    Each word in turn is replaced by the unknown word (occlusion).
-
-    Args:
-        model: Model from tokens to {"probabilities": ...}.
-        tokens: int (length,), padded with 0 on the right.
-
-    Returns:
-        float (words,): positive if the word supports the prediction.
-    """
-    without = np.repeat(tokens[None], np.count_nonzero(tokens) + 1, axis=0)
-    np.fill_diagonal(without[1:], UNKNOWN_ID)
-    probabilities = np.asarray(model.predict(without, verbose=0)["probabilities"], float)
-    answer = np.clip(probabilities[:, probabilities[0].argmax()], 1e-6, 1 - 1e-6)
-    log_odds = np.log(answer / (1 - answer))
-    return log_odds[0] - log_odds[1:]
-
-
 def attention_map(run: Run) -> Figure | None:
     """Attention of each head of the last layer to the words of a test text, averaged over words."""
     texts = texts_of(run)
@@ -172,7 +121,7 @@ def attention_map(run: Run) -> Figure | None:
         scores = models.attention_scores(run.model)
     except ValueError:  # no transformer
         return None
-    chosen = _choose_texts(run, texts, 2)
+    chosen = choose_texts(run, texts, 2)
     if not chosen.size:
         return None
     figure = style.new_figure(0.8 + 2.3 * len(chosen), 7.5)
@@ -185,7 +134,7 @@ def attention_map(run: Run) -> Figure | None:
         axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(received)), range(1, len(received) + 1), fontsize=8)
         axes.set_ylabel("head")
-        axes.set_title(_title_of(run, position), loc="left", fontsize=9)
+        axes.set_title(title_of(run, position), loc="left", fontsize=9)
         bar = figure.colorbar(image, ax=axes, pad=0.01)
         bar.outline.set_visible(False)
         bar.set_label("attention", fontsize=8)
@@ -193,7 +142,7 @@ def attention_map(run: Run) -> Figure | None:
     return figure
 
 
-def _choose_texts(run: Run, texts: Data, count: int) -> np.ndarray:
+def choose_texts(run: Run, texts: Data, count: int) -> np.ndarray:
     """Chooses short test texts: the most confident correct ones by class, then mistakes."""
     truth, probabilities = run.predictions["label"], run.predictions["probabilities"]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -211,7 +160,7 @@ def _choose_texts(run: Run, texts: Data, count: int) -> np.ndarray:
     return np.array(chosen, int)
 
 
-def _title_of(run: Run, position: int) -> str:
+def title_of(run: Run, position: int) -> str:
     truth, probabilities = (run.predictions[k][position] for k in ("label", "probabilities"))
     predicted = probabilities.argmax()
     names = [style.shorten(name, 18) for name in run.label_names]
@@ -221,39 +170,3 @@ def _title_of(run: Run, position: int) -> str:
     if predicted == truth:
         return f"{names[predicted]} ({share}), correct"
     return f"{names[predicted]} ({share}), wrong: true class {names[truth]}"
-
-
-def _lines(words: list[str]) -> list[list[str]]:
-    lines: list[list[str]] = [[]]
-    used = 0
-    for word in words:
-        if lines[-1] and used + len(word) > LINE:
-            lines.append([])
-            used = 0
-        lines[-1].append(word)
-        used += len(word) + 2
-    return lines
-
-
-def _draw_words(axes: Axes, lines: list[list[str]], effects: np.ndarray) -> None:
-    """Draws words in monospace on boxes whose colour shows the word's effect."""
-    largest = max(np.abs(effects).max(), 1e-9)
-    axes.set(xlim=(0, LINE + 16), ylim=(len(lines) - 0.4, -0.6))
-    axes.axis("off")
-    index = 0
-    for row, words in enumerate(lines):
-        x = 0.5
-        for word in words:
-            effect = effects[index] / largest
-            box: Any = {
-                "boxstyle": "round,pad=0.18",
-                "facecolor": BLUE if effect > 0 else VERMILION,
-                "alpha": 0.75 * abs(effect),
-                "linewidth": 0,
-            }
-            # The box is drawn separately, so that its transparency does not affect the word.
-            look: Any = {"family": MONOSPACE, "fontsize": 9, "va": "center"}
-            axes.text(x, row, word, color="none", bbox=box, **look)
-            axes.text(x, row, word, color=INK, **look)
-            x += len(word) + 1.6
-            index += 1

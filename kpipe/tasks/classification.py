@@ -32,7 +32,12 @@ FIGURES = (
     figures.decision_regions,
     figures.compare_bag_of_words,
 )
-ALWAYS = (figures.reliability_diagram,)
+ALWAYS = (
+    figures.reliability_diagram,
+    figures.explained_mistakes,
+    figures.column_importance,
+    figures.column_effects,
+)
 calibrate = _calibration.fit
 MISTAKES = 10  # shown with their text
 EXCERPT = 500  # characters of a text

@@ -22,7 +22,12 @@ from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
-ALWAYS = (figures.reliability_diagram,)
+ALWAYS = (
+    figures.reliability_diagram,
+    figures.explained_mistakes,
+    figures.column_importance,
+    figures.column_effects,
+)
 calibrate = _calibration.fit
 THRESHOLD = 0.5
 DECIDED = 1e-5  # a probability closer to the threshold can cross it by the last bits

@@ -24,6 +24,11 @@ from . import _cases, _contract, _labels, _simple
 
 HEADLINE = "mae"
 FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
+ALWAYS = (
+    figures.explained_mistakes,
+    figures.column_importance,
+    figures.column_effects,
+)
 
 
 def metric_names(label_names: Sequence[str]) -> list[str]:

@@ -1,0 +1,81 @@
+"""The places that an answer to an image hangs on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ..export.loading import SavedModel
+from ..inputs import Examples
+from ..inputs.images import decode_image
+from .attribution import STEPS, grad_cam, integrated_gradients
+from .explanation import GRAD_CAM, IMAGE, PROBABILITY, RELATIVE, VALUE, Explanation
+from .network import Network
+
+BLACK = "a black image"
+
+
+def pixels_of(model: SavedModel, examples: Examples) -> np.ndarray:
+    """Decodes images as the model does: uint8 (n, height, width, channels).
+
+    Args:
+        model: A model of images.
+        examples: Encoded files, or pixels.
+
+    Raises:
+        UserError: A file cannot be decoded; the message names it.
+    """
+    if examples.endpoint == "serving_default":
+        return np.asarray(examples.values)
+    assert model.input_spec is not None
+    shape, images = tuple(model.input_spec.shape[1:]), []
+    for i, content in enumerate(examples.values):
+        try:
+            images.append(decode_image(tf.constant(content), shape).numpy())
+        except tf.errors.OpError:
+            if examples.explain is None:
+                raise
+            raise examples.explain(i, i + 1) from None
+    return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
+
+
+def explain_image(
+    network: Network,
+    pixels: np.ndarray,
+    column: int,
+    target: str,
+    methods: Sequence[str],
+    steps: Sequence[int] = STEPS,
+) -> list[Explanation]:
+    """Explains the answer to an image.
+
+    Args:
+        network: From pixels to scores.
+        pixels: One image, (1, height, width, channels).
+        column: Which value of the output.
+        target: Its name.
+        methods: "grad_cam" or "integrated_gradients".
+        steps: See `integrated_gradients`.
+    """
+    found = []
+    unit = VALUE if network.output == "value" else PROBABILITY
+    for method in methods:
+        if method == GRAD_CAM:
+            score = float(network.score(pixels)[0, column])
+            heat = grad_cam(network, pixels, column)
+            found.append(Explanation(IMAGE, method, target, score, RELATIVE, "", heat))
+            continue
+        result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2, steps)
+        found.append(
+            Explanation(
+                IMAGE,
+                method,
+                target,
+                result.score,
+                unit,
+                BLACK,
+                result.effects,
+                baseline_score=result.baseline_score,
+            )
+        )
+    return found

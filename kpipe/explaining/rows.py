@@ -1,0 +1,121 @@
+"""The columns that an answer to a row of a table hangs on, or the numbers of an array."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..datasets.columns import Column, arguments_of
+
+# Probabilities in float32 cannot be nearer to 1.
+NEAREST = 1e-7
+MOST_ROWS = 2**14  # evaluated for one explanation
+FEWEST = 8  # rows that replace a value
+MAX_NUMBERS = MOST_ROWS // FEWEST  # of an array that is explained number by number
+BATCH = 2048  # rows
+
+Rows = Mapping[str, np.ndarray]  # one array (n,) for each column, in their order
+# Function from rows to scores, float (n, k).
+Score = Callable[[Rows], np.ndarray]
+
+
+class Field(NamedTuple):
+    """A column of a table, or a number of an array.
+
+    Attributes:
+        name: Its name.
+        kind: One of `columns.KINDS`.
+    """
+
+    name: str
+    kind: str = "number"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are float32."""
+        return self.kind in ("number", "boolean")
+
+
+def fields_of(columns: Sequence[Column]) -> dict[str, Field]:
+    """Returns the columns of a table by argument."""
+    return {
+        argument: Field(column.name, column.kind)
+        for argument, column in zip(arguments_of(columns), columns, strict=True)
+    }
+
+
+def fields_of_array(shape: Sequence[int]) -> dict[str, Field]:
+    """Names the numbers of an array: "1", "2", ... of a vector, otherwise by their indices."""
+    if len(shape) == 1:
+        names = [str(i + 1) for i in range(shape[0])]
+    else:
+        names = [", ".join(str(i + 1) for i in index) for index in np.ndindex(*shape)]
+    return {name: Field(name) for name in names}
+
+
+def log_odds(probability: Any) -> Any:
+    """Computes ln(p / (1 - p)), finite for 0 and 1."""
+    p = np.clip(np.asarray(probability, np.float64), NEAREST, 1 - NEAREST)
+    return np.log(p / (1 - p))
+
+
+def missing(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
+    """Returns one row without values."""
+    return {
+        argument: np.array([math.nan], np.float32) if field.is_number else np.array([b""], object)
+        for argument, field in fields.items()
+    }
+
+
+def replace_each(
+    score: Score, row: Rows, background: Rows, column: int
+) -> tuple[float, np.ndarray]:
+    """Computes the score of a row, and its mean with each value replaced by those of other rows.
+
+    Robnik-Sikonja and Kononenko, 2008: what the answer would be if a column were not known.
+
+    Args:
+        score: Function from rows to scores.
+        row: One row.
+        background: The other rows.
+        column: Which value of the scores.
+
+    Returns:
+        The score, and float64 (columns,).
+    """
+    count = len(next(iter(background.values())))
+    count = max(1, min(count, max(FEWEST, MOST_ROWS // len(row))))
+    changed = {
+        argument: np.concatenate([values, np.repeat(values, count * len(row))])
+        for argument, values in row.items()
+    }
+    for i, argument in enumerate(row):
+        start = 1 + i * count
+        changed[argument][start : start + count] = background[argument][:count]
+    scores = in_batches(score, changed)[:, column].astype(np.float64)
+    return float(scores[0]), scores[1:].reshape(len(row), count).mean(axis=1)
+
+
+def in_batches(score: Score, rows: Rows) -> np.ndarray:
+    """Scores many rows, in batches."""
+    count = len(next(iter(rows.values())))
+    parts = [
+        score({name: values[start : start + BATCH] for name, values in rows.items()})
+        for start in range(0, count, BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def shown(field: Field, value: Any) -> Any:
+    """Returns a value as JSON, None if it is missing."""
+    if not field.is_number:
+        return bytes(value).decode(errors="replace") or None
+    if math.isnan(value):
+        return None
+    return bool(value) if field.kind == "boolean" else float(f"{value:.7g}")
+
+
+def as_values(field: Field, values: Any) -> np.ndarray:
+    """Returns the values of a column as an array: float32, or objects."""
+    return np.asarray(values, np.float32 if field.is_number else object)

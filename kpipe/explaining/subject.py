@@ -1,0 +1,143 @@
+"""What is kept of an export, so that the next explanation is quick."""
+
+import dataclasses
+import math
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import UserError
+from ..export.golden import read_given
+from ..export.loading import SavedModel
+from ..export.versions import SERVING
+from . import rows
+from .attribution import can_integrate
+from .explanation import ARRAY, ERASURE, GRAD_CAM, IMAGE, INTEGRATED, METHODS, TABLE, TEXT
+from .network import Network
+
+DEFAULT, TOKENS = "serving_default", "serving_tokens"
+GOLDEN = "golden.npz"
+
+
+def methods_of(model: SavedModel) -> tuple[str, ...]:
+    """Returns the methods that can explain a model, in the order in which they are shown.
+
+    Raises:
+        UserError: The model has no labels or value to explain.
+    """
+    return subject_of(model).methods
+
+
+def kind_of(model: SavedModel) -> str:
+    """Returns what a model takes: "image", "text", "table" or "array"."""
+    spec = model.input_spec
+    if spec is None:
+        return TABLE
+    if spec.dtype == tf.string:
+        return TEXT
+    return IMAGE if spec.shape.rank == 4 else ARRAY
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is kept of an export, so that the next explanation is quick.
+
+    Attributes:
+        kind: What it takes.
+        output: The output that is explained.
+        targets: The labels; "value" of a regression.
+        methods: The methods that can explain it.
+        network: Its frozen graph; None of a table, whose columns have no gradient.
+        vocabulary: The id of each word.
+        fields: The columns of a table, or the numbers of an array.
+        background: Rows whose values replace those of a row, and in words where they are from.
+    """
+
+    kind: str
+    output: str
+    targets: tuple[str, ...]
+    methods: tuple[str, ...]
+    network: Network | None
+    vocabulary: Mapping[str, int]
+    fields: Mapping[str, rows.Field]
+    background: tuple[rows.Rows, str] | None
+
+
+# It must not refer to its key, a signature of the model, so that a model can be freed.
+_KNOWN: weakref.WeakKeyDictionary[Any, Subject] = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def subject_of(model: SavedModel) -> Subject:
+    signature = model.signature(DEFAULT)
+    with _LOCK:
+        if signature not in _KNOWN:
+            _KNOWN[signature] = _make_subject(model)
+        return _KNOWN[signature]
+
+
+def _make_subject(model: SavedModel) -> Subject:
+    outputs = ("calibrated", "probabilities", "value")
+    output = next((name for name in outputs if name in model.outputs), "")
+    if not output or "reconstruction" in model.outputs:
+        given = ", ".join(sorted(model.outputs))
+        raise UserError(
+            f"{model.folder}: its answers are {given}; expected a model that predicts labels or a "
+            "value, which alone are explained"
+        )
+    kind, fields, network = kind_of(model), dict[str, rows.Field](), None
+    if kind == TABLE:
+        fields = rows.fields_of(model.columns)
+    else:
+        network = Network(model.signature(TOKENS if kind == TEXT else DEFAULT), output)
+        if kind == ARRAY:
+            fields = rows.fields_of_array(network.shape)
+    return Subject(
+        kind=kind,
+        output=output,
+        targets=model.label_names or ("value",),
+        methods=_methods(kind, network),
+        network=network,
+        vocabulary={word: i for i, word in enumerate(model.vocabulary)},
+        fields=fields,
+        background=_background(model, fields) if fields else None,
+    )
+
+
+def _methods(kind: str, network: Network | None) -> tuple[str, ...]:
+    """Returns the methods that fit a kind of input, and the graph."""
+    places = {IMAGE: 2, TEXT: 1}.get(kind, 0)
+    fits = {
+        GRAD_CAM: lambda: network is not None and network.last_features is not None,
+        INTEGRATED: lambda: network is not None and can_integrate(network, places),
+        ERASURE: lambda: (
+            kind != ARRAY or network is None or math.prod(network.shape) <= rows.MAX_NUMBERS
+        ),
+    }
+    return tuple(method for method in METHODS[kind] if fits[method]())
+
+
+def _background(
+    model: SavedModel, fields: Mapping[str, rows.Field]
+) -> tuple[rows.Rows, str] | None:
+    """Reads the rows of the run's golden.npz, which are of its val split; None without them."""
+    if model.folder.parent.name != SERVING:
+        return None
+    given = read_given(model.folder.parents[1] / GOLDEN, DEFAULT)
+    if given is None:
+        return None
+    if model.columns:
+        if given.keys() != fields.keys():  # of another version of the export
+            return None
+        found = {name: rows.as_values(fields[name], given[name]) for name in fields}
+    else:
+        (values,) = given.values()
+        if np.shape(values)[1:] != tuple(model.input_spec.shape[1:]):  # type: ignore[union-attr]
+            return None
+        found = dict(zip(fields, np.reshape(values, (len(values), -1)).T, strict=True))
+    count = len(next(iter(found.values())))
+    return found, f"{count} rows of val"

@@ -17,7 +17,7 @@ datasets inputs data export
 training measures records
 figures report
 tasks experiments
-tuning searching extrapolating comparing checking label_checking predicting looking
+tuning searching extrapolating comparing checking label_checking predicting serving looking
 verifying diffing reproducing cleaning estimator model_card
 commands cli
 """.split()

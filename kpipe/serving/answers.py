@@ -43,8 +43,14 @@ def _plain(values: np.ndarray) -> list[Any]:
 
 
 def _short(values: np.ndarray) -> list[Any]:
-    """Returns float32 as the nearest numbers of 9 digits, which identify it, not of 17."""
-    flat = values.ravel().tolist()
-    short = map(float, ("%.9g " * len(flat) % tuple(flat)).split())
-    nested: list[Any] = np.fromiter(short, float, len(flat)).reshape(values.shape).tolist()
+    """Returns float32 as numbers of 6 digits if they identify it, else of 9, and never of 17."""
+    short = _rounded(values.ravel(), 6)
+    differs = short.astype(np.float32) != values.ravel()
+    short[differs] = _rounded(values.ravel()[differs], 9)
+    nested: list[Any] = short.reshape(values.shape).tolist()
     return nested
+
+
+def _rounded(values: np.ndarray, digits: int) -> np.ndarray:
+    texts = f"%.{digits}g " * len(values) % tuple(values.tolist())
+    return np.fromiter(map(float, texts.split()), float, len(values))

@@ -130,7 +130,8 @@ class _Guard:
 
 def _of_router(method: str, error: HTTPException) -> Refusal:
     if error.status_code == 405:
-        return _wrong_method(method, (error.headers or {}).get("Allow", "GET"))
+        allowed = (error.headers or {}).get("Allow", "GET").split(", ")
+        return _wrong_method(method, ", ".join(sorted(allowed)))
     return not_found(f"no such path; see /docs, or {ROOT}")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 from .server import Server
 
@@ -21,6 +22,9 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            # asyncio sets it for sockets of its own only. Without it each answer waits 40 ms.
+            opened = transport.get_extra_info("socket")
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > limits.connections:
                 metrics.count_error("connections")
                 self._write(503, "too many connections; try again later")

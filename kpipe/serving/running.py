@@ -61,6 +61,7 @@ async def _run(
     config = uvicorn.Config(
         application(server, origins, verbose),
         http=connection_class(server),
+        interface="asgi3",
         ws="none",
         lifespan="off",
         log_config=None,

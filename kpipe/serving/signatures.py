@@ -53,17 +53,18 @@ def signatures_of(model: SavedModel, longest: int) -> dict[str, Signature]:
         longest: See `Signature`.
     """
     columns = dict(zip(arguments_of(model.columns), model.columns, strict=True))
-    return {
-        name: Signature(
+    found = {}
+    for name, function in model.signatures.items():
+        inputs = function.structured_input_signature[1]
+        found[name] = Signature(
             name,
-            dict(function.structured_input_signature[1]),
+            {argument: inputs[argument] for argument in (columns or sorted(inputs))},
             dict(sorted(function.structured_outputs.items())),
-            columns if name == DEFAULT else {},
+            columns,
             name == BYTES,
             longest,
         )
-        for name, function in model.signatures.items()
-    }
+    return found
 
 
 def definitions(folder: pathlib.Path) -> dict[str, Any]:

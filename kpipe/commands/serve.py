@@ -4,9 +4,13 @@ import argparse
 import importlib.util
 import math
 import pathlib
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .parsing import Parser, add_verbose, check_folder, index, positive, start
+
+if TYPE_CHECKING:
+    from ..serving import Limits
 
 SERVE = (
     "Serve finished runs over HTTP, with TensorFlow Serving's REST protocol and a page to try "
@@ -25,10 +29,21 @@ def main(arguments: list[str]) -> int:
         if run:
             check_folder(run)
     start(given.verbose)
-    from ..serving import Limits, Server, Settings, names_of
+    from ..serving import Server, Settings, names_of
     from ..serving.running import serve
 
-    limits = Limits(
+    expand = (str(pathlib.Path(run).expanduser()) for run in given.runs)
+    folders = names_of(list(expand), given.name)
+    server = Server(folders, Settings(limits_of(given), given.keep, given.trust), given.poll)
+    serve(server, given.host, given.port, origins=given.allow_origin, verbose=given.verbose)
+    return 0
+
+
+def limits_of(given: argparse.Namespace) -> "Limits":
+    """Returns the limits that were given as options."""
+    from ..serving import Limits
+
+    return Limits(
         body=given.max_body << 20,
         pixels=int(given.max_pixels * 1e6),
         instances=given.max_instances,
@@ -39,11 +54,6 @@ def main(arguments: list[str]) -> int:
         batch=given.batch,
         wait=given.wait / 1000,
     )
-    expand = (str(pathlib.Path(run).expanduser()) for run in given.runs)
-    folders = names_of(list(expand), given.name)
-    server = Server(folders, Settings(limits, given.keep, given.trust), given.poll)
-    serve(server, given.host, given.port, origins=given.allow_origin, verbose=given.verbose)
-    return 0
 
 
 def parser() -> Parser:

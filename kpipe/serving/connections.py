@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from .server import Server
 
@@ -18,7 +20,10 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
     limits, metrics = server.limits, server.metrics
 
     class Connection(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._head = _Timer(self.loop, limits.patience, self._drop)
+            self._answer = _Timer(self.loop, limits.patience, self._drop)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -28,28 +33,29 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
             if len(self.connections) > limits.connections:
                 metrics.count_error("connections")
                 self._write(503, "too many connections; try again later")
-                return
-            self._start_timer()
+            self._head.start()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
+            self._head.stop()
+            self._answer.stop()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self.cycle and not self.cycle.response_complete:
-                self._stop_timer()  # a head is complete; the application receives the body in time
+                self._head.stop()  # the application receives the body in time
 
         def on_response_complete(self) -> None:
-            self._start_timer()  # for the head of the next request
-            super().on_response_complete()
+            super().on_response_complete()  # which may find that the next request is there
+            if self.cycle.response_complete:
+                self._head.start()
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._start_timer()
+            self._answer.start()
 
         def resume_writing(self) -> None:
-            self._stop_timer()
+            self._answer.stop()
             super().resume_writing()
 
         def send_400_response(self, msg: str) -> None:
@@ -68,18 +74,29 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
             self.transport.write(head.encode() + content)
             self.transport.close()
 
-        def _start_timer(self) -> None:
-            self._stop_timer()
-            self._timer = self.loop.call_later(limits.patience, self._drop)
-
-        def _stop_timer(self) -> None:
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
-
         def _drop(self) -> None:
-            if not self.transport.is_closing() or self.transport.get_write_buffer_size():
-                metrics.count_error("slow_client")
+            metrics.count_error("slow_client")
             self.transport.abort()
 
     return Connection
+
+
+class _Timer:
+    """Calls a function if it is not stopped in time."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._call = call
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(self._seconds, self._call)
+
+    def stop(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None

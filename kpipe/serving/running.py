@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -36,6 +37,8 @@ def serve(
         UserError: The port cannot be used, or a model has no version that can be served.
     """
     with _listen(host, port) as listening:
+        gc.collect()
+        gc.freeze()  # what is imported is not looked through for each version that is freed
         asyncio.run(_run(server, listening, host, origins, verbose))
 
 

@@ -25,6 +25,7 @@ usage: kpipe COMMAND ...
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
+  kpipe serve RUN ...             answer requests over HTTP, with a page to try it
   kpipe explain FOLDER FILE ...   show what the answers hang on
   kpipe compare RUN RUN ...       tell which finished runs differ
   kpipe runs                      list all runs, finished or not
@@ -42,7 +43,8 @@ kpipe COMMAND --help shows the options of a command."""
 
 
 COMMANDS = (
-    *("run", "look", "new", "predict", "explain", "check-gradients", "check-labels"),
+    *("run", "look", "new", "predict", "serve", "explain"),
+    *("check-gradients", "check-labels"),
     *("compare", "diff", "runs", "verify", "reproduce", "card", "clean"),
 )
 

@@ -19,7 +19,7 @@ explaining
 figures report
 tasks experiments
 tuning searching extrapolating comparing checking label_checking predicting
-explaining_files looking
+explaining_files serving looking
 verifying diffing reproducing cleaning estimator model_card
 commands cli
 """.split()

@@ -34,8 +34,8 @@ function createBanner() {
     "p",
     { class: "banner" },
     create("strong", {}, "SAMPLE DATA: "),
-    "this model was trained and tested on synthetic data. Neither its answers nor its test metric " +
-      "say anything about real data.",
+    "this model was trained and tested on synthetic data. ",
+    "Neither its answers nor its test metric say anything about real data.",
   );
 }
 
@@ -67,5 +67,5 @@ export function measured(name, value, unit = true) {
   if (UNITS[metric] === " dB") return value.toFixed(2) + after;
   const size = Math.abs(value);
   if (size >= 1000) return number(Math.round(value), 12) + after;
-  return (0.01 <= size && size < 10 ? value.toFixed(4) : value.toPrecision(4)) + after;
+  return ((0.01 <= size && size < 10) || !size ? value.toFixed(4) : value.toPrecision(4)) + after;
 }

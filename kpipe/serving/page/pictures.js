@@ -5,7 +5,7 @@ import { create } from "./elements.js";
 
 const LARGEST = Math.floor(0.72 * MAX_BODY); // bytes of a file, which base64 makes a third larger
 const MOST_PIXELS = 25e6; // that the server decodes
-const REDUCED = 2048; // pixels of the longer side of a photograph that is too large to be sent
+const REDUCED = 2048; // largest side, in pixels, of a photograph that was too large to be sent
 const SHARP = 64; // an image with fewer pixels a side is drawn as squares, not smoothly
 
 /**
@@ -23,7 +23,7 @@ export async function exampleOf(file, name) {
   let [sent, note] = [file, ""];
   if (picture && (file.size > LARGEST || pixels > MOST_PIXELS)) {
     sent = await reduce(picture);
-    note = `Sent reduced to ${REDUCED} pixels: the file is too large for a request.`;
+    note = "Sent as a smaller JPEG, since the file is too large for a request.";
   } else if (file.size > LARGEST) {
     const size = `${(file.size / 1e6).toFixed(1)} MB`;
     throw new Error(`${size}; expected at most ${(LARGEST / 1e6).toFixed(1)} MB.`);
@@ -42,7 +42,7 @@ function base64(blob) {
 }
 
 function reduce(picture) {
-  const scale = REDUCED / Math.max(picture.width, picture.height);
+  const scale = Math.min(1, REDUCED / Math.max(picture.width, picture.height));
   const canvas = create("canvas", {
     width: Math.max(1, Math.round(scale * picture.width)),
     height: Math.max(1, Math.round(scale * picture.height)),

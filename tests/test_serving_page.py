@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import page_server
@@ -281,7 +282,8 @@ def test_a_text_is_answered_and_its_words_are_explained_by_more_than_colour(visi
         page.locator(".words-shown")
         .first.locator(".word")
         .evaluate_all(
-            "all => all.map((word) => [word.textContent, getComputedStyle(word).textDecorationStyle,"
+            "all => all.map((word) => [word.textContent,"
+            " getComputedStyle(word).textDecorationStyle,"
             " getComputedStyle(word).textDecorationLine, word.style.backgroundColor])"
         )
     )
@@ -621,6 +623,9 @@ def test_the_command_for_a_shell_does_the_same(visit, server, name, text):
     page.get_by_label("Text").fill(text)
     page.keyboard.press("Control+Enter")
     answer_of(page)
+    page.get_by_text("The same with curl").click()
+    page.get_by_role("button", name="Copy").click()
+    page.locator(".curl :text-matches('^(Copied|Selected)')").wait_for()
     command = page.locator(".curl code").first.text_content()
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=True)
     assert server.asked[0] == server.asked[1]
@@ -692,3 +697,46 @@ def test_motion_is_reduced_on_request(visit):
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(duration) == "0s"
     page.emulate_media(reduced_motion="no-preference")
+
+
+@pytest.mark.slow
+def test_models_that_are_being_loaded_are_awaited(tab, visit, server):
+    tab.route("**/v1/models", lambda route: route.fulfill(json={"models": []}), times=1)
+    busy = {"error": "points is being loaded; try again later"}
+    retry = {"Retry-After": "0.01"}
+    answer = lambda route: route.fulfill(json=busy, status=503, headers=retry)  # noqa: E731
+    tab.route("**/about", answer, times=2)  # the first request, and its repetition
+    page = visit("points")
+    fill_in(page, "array")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_real_server(tab, finished_run):
+    """A drawn digit is answered and explained, within the server's own security policy."""
+    pytest.importorskip("kpipe.serving.app")
+    code = "import sys; from kpipe.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "serve", str(finished_run.folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = next(
+                found[0] for line in process.stdout if (found := re.match(r"http://[^ ]+", line))
+            )
+            tab.complaints.clear()
+            tab.visited.clear()
+            tab.goto(address + "/")
+            tab.wait_for_selector("h1")
+            assert "SAMPLE DATA" in tab.inner_text(".banner")
+            tab.get_by_label("Drawing area").focus()
+            for key in ("Space", *["ArrowDown"] * 8, "Enter"):
+                tab.keyboard.press(key)
+            answer_of(tab)
+            assert tab.locator(".bars tbody tr").count() == 10
+            if tab.get_by_role("button", name="Explain").count():
+                tab.get_by_role("button", name="Explain").click()
+                tab.wait_for_selector(".explanations canvas, .explaining .alert", timeout=30_000)
+                assert tab.locator(".explaining .alert").count() == 0
+            assert tab.complaints == []
+            assert all(url.startswith((address, "blob:", "data:")) for url in tab.visited)
+        finally:
+            process.terminate()
+    assert process.returncode == 0

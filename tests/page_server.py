@@ -15,6 +15,8 @@ POLICY = "default-src 'self'; img-src 'self' data: blob:"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 EVIL = "<img src=x onerror=\"window.wasAttacked = 'yes'\">"
 
+SHELL = 'say "$HOME" `id` \\ it\'s'
+
 
 def _about(name, task, given, outputs, **more):
     return {
@@ -48,7 +50,7 @@ COLUMNS = [
     {"name": "area", "kind": "number", "choices": None, "example": 40.400001525878906},
     {"name": "town", "kind": "category", "choices": ["Aston", "Bray"], "example": "Bray"},
     {"name": "built", "kind": "date", "choices": None, "example": "1996-02-03"},
-    {"name": "garden", "kind": "boolean", "choices": None, "example": 1.0},
+    {"name": "garden" + "n" * 60, "argument": "garden", "kind": "boolean", "example": 1.0},
     {"name": EVIL, "argument": "evil", "kind": "number", "choices": None, "example": 1.0},
 ]
 MODELS = {
@@ -69,7 +71,7 @@ MODELS = {
             "multilabel",
             {"kind": "image", "shape": [32, 32, 3]},
             ["calibrated", "label", "probabilities"],
-            labels=[EVIL, *(f"A_label_{i}" for i in range(11))],
+            labels=[EVIL, SHELL, "L" * 70, *(f"A_label_{i}" for i in range(9))],
             title=EVIL,
             explains=["grad_cam", "integrated_gradients"],
         ),

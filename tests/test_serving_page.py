@@ -242,7 +242,7 @@ def uploads(*names, content=None):
 def fill_in(page, kind):
     """Enters an example for a model of a kind, and waits for the answer and its explanation."""
     if kind == "text":
-        page.get_by_label("Text").fill("a good long film")
+        page.get_by_label("Text").fill("a good long film " + 90 * "m")
         page.get_by_role("button", name="Predict").click()
     elif kind == "table":
         page.get_by_role("button", name="Fill in an example").click()
@@ -251,7 +251,7 @@ def fill_in(page, kind):
         page.get_by_label("Number 2").fill("-2")
         page.keyboard.press("Enter")
     else:
-        page.locator("input[type=file]").set_input_files(uploads("one.png", "two.png"))
+        page.locator("input[type=file]").set_input_files(uploads("one.png", "o" * 90 + ".png"))
     answer_of(page)
     if page.get_by_role("button", name="Explain").count():
         page.get_by_role("button", name="Explain").click()
@@ -338,7 +338,7 @@ def test_dropped_images_are_answered_and_one_that_is_no_image_is_named(visit, se
     items[2].click()
     page.get_by_role("button", name="Show all 12 labels").click()
     assert page.locator(".bars tbody tr").count() == 12
-    assert page.evaluate("document.activeElement.textContent").startswith("A_label_9")
+    assert page.evaluate("document.activeElement.textContent").startswith("A_label_7")
     items[1].click()
     assert page.locator(".detail").inner_text() == f"{EVIL}.png: not an image of a known format."
 
@@ -641,13 +641,19 @@ def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
     name = "it's $a `photo`.png"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
     Image.fromarray(noise).save(tmp_path / name)
-    page = visit("digits_mnist")
+    page = visit("faces")
     page.locator("input[type=file]").set_input_files(tmp_path / name)
     answer_of(page)
-    command = page.locator(".curl code").first.text_content()
-    assert len(command) < 300
-    subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
-    assert server.asked[0] == server.asked[1]
+    page.get_by_label("of", exact=True).select_option(page_server.SHELL)
+    page.get_by_role("button", name="Explain").click()
+    page.wait_for_selector(".explanations .curl")
+    predicted, explained = server.asked
+    assert explained[1]["target"] == page_server.SHELL
+    for code in page.locator(".curl code").all():
+        command = code.text_content()
+        assert len(command) < 300
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert server.asked[2:] == [predicted, explained]
 
 
 def test_numbers_are_written_as_in_the_report(visit):
@@ -739,4 +745,5 @@ def test_the_page_of_a_real_server(tab, finished_run):
             assert all(url.startswith((address, "blob:", "data:")) for url in tab.visited)
         finally:
             process.terminate()
-    assert process.returncode == 0
+            said, _ = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (0, "stopped")

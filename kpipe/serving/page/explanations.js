@@ -7,7 +7,7 @@ import { breakable, button, create, newId, percent, setAlert, signed } from "./e
 import { newCanvas, viewOf } from "./pictures.js";
 
 const NAMES = { grad_cam: "Grad-CAM", integrated_gradients: "Integrated gradients" };
-const ERASURE = { text: "Each word left out in turn", table: "Each value replaced in turn" };
+const ERASURE = { text: "Each word replaced in turn", table: "Each value replaced in turn" };
 // Colours of kpipe's figures: blue speaks for the answer, vermilion against it.
 const FOR = [0, 114, 178];
 const AGAINST = [213, 94, 0];
@@ -126,7 +126,10 @@ function titleOf(explanation) {
 }
 
 /** Says what the numbers of an explanation are. */
-function factsOf({ unit, baseline, target, sum, score, baseline_score: before, method }) {
+function factsOf({ unit, baseline, target, sum, score, baseline_score: before, method, heat }) {
+  if (heat && isEmpty(heat)) {
+    return create("p", {}, `Nothing: by this method no place speaks for “${target}”.`);
+  }
   const what = unit === "value" ? "value" : `${unit} of “${target}”`;
   let words = `${method === "erasure" ? "Difference in" : "Contribution to"} the ${what}`;
   if (method === "grad_cam") words = `Bright: where features that speak for “${target}” are`;
@@ -167,6 +170,10 @@ function showImages(about, example, explanations, state) {
   ];
 }
 
+function isEmpty(heat) {
+  return heat.every((row) => row.every((value) => value === 0));
+}
+
 function legendOf({ method }) {
   const [low, high] = method === "grad_cam" ? ["little", "much"] : ["against", "for"];
   const name = method === "grad_cam" ? "inferno" : "signs";
@@ -188,6 +195,7 @@ function createHeat(about, example, { heat, method }, label) {
     context.globalAlpha = 1;
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.drawImage(below, 0, 0);
+    if (isEmpty(heat)) return;
     if (method !== "grad_cam") {
       context.globalAlpha = PALE * Math.min(1, opacity / OPACITY);
       context.fillStyle = "white";

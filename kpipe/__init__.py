@@ -32,6 +32,7 @@ _NAMES = {
     "load": "export.loading",
     "look": "looking",
     "open_run": "records.folder",
+    "predict": "predicting",
     "reproduce": "reproducing",
     "run": "experiments.running",
     "runs": "records.listing",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
+    from .predicting import predict as predict
     from .records import open_run as open_run
     from .records import runs as runs
     from .reproducing import reproduce as reproduce

@@ -4,6 +4,7 @@ import codecs
 import importlib
 import io
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -29,6 +30,7 @@ usage: kpipe COMMAND ...
   kpipe verify RUN ...            verify files and answers of finished runs
   kpipe reproduce RUN             train a run again and compare
   kpipe diff RUN RUN              show what differs first between two runs
+  kpipe card RUN                  write the model card of a finished run
   kpipe clean                     list what can be freed, and ask
   kpipe check-labels NAME ...     list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
@@ -40,7 +42,7 @@ kpipe COMMAND --help shows the options of a command."""
 
 COMMANDS = (
     *("run", "look", "new", "predict", "check-gradients", "check-labels"),
-    *("compare", "diff", "runs", "verify", "reproduce", "clean"),
+    *("compare", "diff", "runs", "verify", "reproduce", "card", "clean"),
 )
 
 
@@ -58,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # by a reader such as head, which has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as other commands
     except OSError as error:  # a full disk, a folder that was deleted
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

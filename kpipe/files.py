@@ -20,6 +20,7 @@ __all__ = [
     "final_name",
     "home",
     "is_intact",
+    "link",
     "lock",
     "make_folder",
     "new_array",
@@ -27,6 +28,7 @@ __all__ = [
     "open_or_write",
     "read_json",
     "remove_leftovers",
+    "replace_folder",
     "sha256",
     "temporary_name",
     "write_bytes",
@@ -114,25 +116,37 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
             for entry in sorted(temporary.rglob("*"), reverse=True):
                 _sync(entry)
             _sync(temporary)
-            _replace(path, temporary)
-            _sync(path.parent)
+            replace_folder(path, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(path: pathlib.Path, temporary: pathlib.Path) -> None:
-    """Renames a folder to `path`; one that exists there is removed afterwards."""
+def replace_folder(path: pathlib.Path, other: pathlib.Path) -> None:
+    """Renames the folder `other` to `path`; one that exists there is removed afterwards."""
     if not path.exists():
-        os.rename(temporary, path)
+        os.rename(other, path)
+        _sync(path.parent)
         return
     replaced = temporary_name(path)
     os.rename(path, replaced)
     try:
-        os.rename(temporary, path)
+        os.rename(other, path)
     except BaseException:
         os.rename(replaced, path)
         raise
+    _sync(path.parent)
     shutil.rmtree(replaced)
+
+
+def link(path: pathlib.Path, other: pathlib.Path) -> None:
+    """Links the file `path` as `other`, or copies it where the file system has no links.
+
+    Nothing that kpipe writes is changed in place, so that both stay as they are.
+    """
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def open_or_write(

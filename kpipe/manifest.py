@@ -80,6 +80,14 @@ def read(path: pathlib.Path) -> dict[str, tuple[str, int | None]]:
     return listed
 
 
+def lists(path: pathlib.Path, part: str) -> bool:
+    """Whether a manifest lists a file or folder, or cannot be read, which `check` tells."""
+    try:
+        return any(_is_in(name, part) for name in read(path))
+    except UserError:
+        return True
+
+
 def _find_damage(folder: pathlib.Path, path: pathlib.Path, parts: tuple[str, ...]) -> str:
     listed = read(path)
     chosen = {part: [name for name in listed if _is_in(name, part)] for part in parts}

@@ -9,6 +9,7 @@ from . import files, formatting, manifest
 from .errors import RunError, UserError
 from .export import prove
 from .export.scanning import check_graph
+from .export.versions import SERVING, earlier_versions
 from .records import Record, read_record
 
 SHOWN = 10  # names on a line
@@ -115,6 +116,12 @@ def _verify_files(result: Verification, record: Record | None = None) -> bool:
     missing = [name for name in listed if name not in found]
     damaged = [n for n in listed if n in found and manifest.find_change(found[n], *listed[n])]
     unlisted = [name for name in found if name not in listed]
+    if record:
+        kept = {path.name for path in earlier_versions(result.folder, record.version)}
+        of_kept = [n for n in unlisted if n.startswith(tuple(f"serving/{v}/" for v in kept))]
+        unlisted = [name for name in unlisted if name not in of_kept]
+        for version in sorted(kept):
+            _verify_version(result, result.folder / SERVING / version)
     # What lies in the export is loaded with it.
     planted = [name for name in unlisted if name.startswith("serving/")]
     for what, names in (("missing", missing), ("damaged or changed", damaged)):
@@ -127,6 +134,17 @@ def _verify_files(result: Verification, record: Record | None = None) -> bool:
     if not (missing or damaged or planted):
         result._say(f"files: all {formatting.counted(len(listed), 'file')} are as written")
     return not any(name.startswith(REPLAYED) for name in missing + damaged + planted)
+
+
+def _verify_version(result: Verification, folder: pathlib.Path) -> None:
+    """Compares the files of a version that an earlier run left with its own manifest."""
+    try:
+        manifest.check(folder)
+        listed = manifest.read(folder / manifest.NAME)
+        if planted := [name for name, _ in _found(folder) if name not in listed]:
+            raise UserError(f"{folder}: not written by the run: {_shown(planted)}")
+    except UserError as error:
+        result._say(f"files: {error}", problem=True)
 
 
 def _found(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
@@ -150,7 +168,7 @@ def _verify_export(result: Verification, record: Record, trust: bool) -> None:
     missing = [path for path in test_files if not path.is_file()]
     try:
         if not trust:
-            check_graph(result.folder)
+            check_graph(result.folder, record.version)
         proof = prove(result.folder, [] if missing else test_files)
     except (UserError, RunError) as error:
         result._say(str(error), problem=True)

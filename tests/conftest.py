@@ -79,7 +79,8 @@ def quick_runs(monkeypatch):
     from kpipe.experiments import execution
 
     proof = {"passed": True, "max_difference": 0.0}
-    monkeypatch.setattr(execution, "export", lambda folder, endpoints: None)
+    monkeypatch.setattr(execution, "export", lambda *_: None)
+    monkeypatch.setattr(execution, "publish", lambda *_: None)
     monkeypatch.setattr(execution, "write_golden", lambda folder, cases, decided=None: None)
     monkeypatch.setattr(execution, "prove", lambda folder, test_files: proof)
     for name in ("write", "write_search"):

@@ -157,7 +157,7 @@ def changed(run, fault):
     elif fault == "code alone":
         outputs = {"code": outputs["code"]}
     elif fault == "constant code":
-        outputs["code"] = outputs["code"] * 0
+        outputs["code"] = keras.layers.Rescaling(0.0, name="zero")(outputs["code"])
     elif fault == "other decoder":
         code = decoder.inputs[0]
         decoder = keras.Model(code, {"reconstruction": decoder(code)["reconstruction"] * 0.99})

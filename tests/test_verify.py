@@ -104,7 +104,7 @@ def test_damaged_missing_and_other_files_are_named(copy, not_replayed, capsys):
 def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(
     copy, replayed_here, monkeypatch
 ):
-    def refuse(folder):
+    def refuse(folder, version):
         raise UserError(f"{folder}: refused before loading; --trust loads it")
 
     monkeypatch.setattr(verifying, "check_graph", refuse)

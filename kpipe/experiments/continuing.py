@@ -41,14 +41,7 @@ def keep_state(folder: pathlib.Path, trainer: Trainer, history: History) -> None
     with files.new_folder(folder / STATE) as temporary:
         for path in commits[-1].iterdir():
             if path.name != manifest.NAME:
-                _link(path, temporary / path.name)
-
-
-def _link(path: pathlib.Path, other: pathlib.Path) -> None:
-    try:
-        os.link(path, other)
-    except OSError:  # not on every file system
-        shutil.copyfile(path, other)
+                files.link(path, temporary / path.name)
 
 
 def arguments_of(record: Record, folder: pathlib.Path, name: object = None) -> dict[str, Any]:

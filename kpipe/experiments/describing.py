@@ -1,5 +1,6 @@
 """Descriptions for the record of a run: the experiment, and its model."""
 
+import dataclasses
 import os
 import pathlib
 import types
@@ -9,8 +10,18 @@ from typing import Any
 import keras
 
 from .. import environment, files, tasks
+from ..data import Data
 from ..errors import UserError
-from ..records import DataRecord, LayerRecord, ModelRecord, Record, describe_difference
+from ..measures.verdict import Target, verdict
+from ..records import (
+    DataRecord,
+    LayerRecord,
+    Metrics,
+    ModelRecord,
+    Record,
+    TargetRecord,
+    describe_difference,
+)
 from ..training import leaf_layers
 from . import catalogue, objects
 from .experiment import Experiment
@@ -246,6 +257,17 @@ def model_record(model: keras.Model) -> ModelRecord:
             for layer in leaf_layers(model)
         ],
     )
+
+
+def target_record(target: Target, metrics: Metrics, data: Data) -> TargetRecord | None:
+    """Compares a metric with its target; None, with a line, if this variant has no such metric."""
+    if target.metric not in metrics:
+        print(f"this variant has no {target.metric}: the target does not apply", flush=True)
+        return None
+    metric = metrics[target.metric]
+    known: dict[str, Any] = dataclasses.asdict(target)
+    known |= {key: metric[key] for key in ("value", "low", "high")}
+    return TargetRecord(**known, verdict=verdict(target, metric, data.kind, data.official))
 
 
 def _formula(layer: keras.Layer) -> str:

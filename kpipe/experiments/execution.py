@@ -15,16 +15,16 @@ import numpy as np
 
 from .. import data, files, manifest
 from ..errors import RunError, UserError, WriteError, first_line
-from ..export import export, prove, write_golden, write_npz
+from ..export import export, prove, publish, versions_of, write_golden, write_npz
 from ..export.scanning import check_graph
+from ..export.versions import SERVING, UNPROVEN
 from ..measures.calibration import calibrated_arrays
-from ..measures.verdict import count_opening, verdict
+from ..measures.verdict import count_opening
 from ..records import (
     Metrics,
     ProofRecord,
     Record,
     Run,
-    TargetRecord,
     TrainingRecord,
     first_kernel,
     open_run,
@@ -33,11 +33,11 @@ from ..records import (
 )
 from ..training import Devices, History, weights_sha256
 from .continuing import Beginning, keep_state
-from .describing import check_same, check_same_bits, model_record, new_record
+from .describing import check_same, check_same_bits, model_record, new_record, target_record
 from .experiment import Experiment
 from .folders import CHECKPOINTS
 from .profiling import plan_of, profile_run
-from .reporting import write_manifest, write_report
+from .reporting import write_manifest, write_report, write_unreadable
 from .space import check_space
 from .summary import summary
 
@@ -116,7 +116,7 @@ class Execution:
             self._attempt("report", lambda: write_report(self.experiment, run))
             self._attempt("summary", lambda: print(summary(run), flush=True))
         files.write_json(self.folder / "run.json", record.to_json())
-        write_manifest(self.folder, record.format_version)
+        write_manifest(self.folder, record)
         # The checkpoints of an incomplete run are kept, so that a rerun trains nothing.
         if record.proof and not record.proof.passed:
             raise RunError(
@@ -139,8 +139,7 @@ class Execution:
             self._retrain(TrainingRecord(epochs=0, best_epoch=history.best_epoch))
 
     def _timed(self, name: str, work: Callable[[], Result]) -> Result:
-        started = time.monotonic()
-        result = work()
+        started, result = time.monotonic(), work()
         self.times[name] = round(time.monotonic() - started, 2)
         return result
 
@@ -167,10 +166,12 @@ class Execution:
         if self.continued:
             self.continued.describe(record, self.experiment)
         path = self.folder / "run.json"
+        record.version = max(versions_of(self.folder), default=0) + 1
         if self.set_aside:
             return record
         if not path.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            # Of a run that was set aside, a kill may have left its versions alone.
+            if {entry.name for entry in self.folder.glob("*")} - {SERVING}:
                 raise UserError(f"{self.folder} exists but is not a run; use --out or --fresh")
             return record
         existing = read_record(path)
@@ -194,6 +195,7 @@ class Execution:
             record.plan = self.experiment.fixed_plan or record.plan
             check_same_bits(path, existing, record)
         record.plan, record.calibration = existing.plan, existing.calibration
+        record.version = existing.version
         record.plan_milliseconds = existing.plan_milliseconds
         return record
 
@@ -227,10 +229,7 @@ class Execution:
             (self.folder / name).unlink(missing_ok=True)
         if self.continued:
             self.continued.begin(self.folder)
-        if self.data.look and (bad := self.data.look.unreadable):
-            path = self.folder / "bad_files.csv"
-            files.write_bytes(path, self.data.look.bad_files().encode(errors="backslashreplace"))
-            print(f"{len(bad):,} left out as unreadable, listed in {path}", flush=True)
+        write_unreadable(self.folder, self.data.look)
         print(
             f"{record.pipeline}: {model.count_params():,} parameters, "
             f"{len(self.data.train):,} training examples, plan {record.plan}, "
@@ -360,15 +359,7 @@ class Execution:
         metrics = self.task.metrics(predictions, model, self.data)
         files.write_bytes(self.folder / "metrics.json", manifest.to_text(metrics).encode())
         target = getattr(self.experiment.module, "target", None)
-        if target and target.metric in metrics:
-            metric = metrics[target.metric]
-            record.target = TargetRecord(
-                **dataclasses.asdict(target),
-                **{key: metric[key] for key in ("value", "low", "high")},
-                verdict=verdict(target, metric, self.data.kind, self.data.official),
-            )
-        elif target:
-            print(f"this variant has no {target.metric}: the target does not apply", flush=True)
+        record.target = target_record(target, metrics, self.data) if target else None
         return metrics
 
     @property
@@ -380,10 +371,13 @@ class Execution:
         return self.data.with_val_in_train() if self.trainer.retrain else self.data
 
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
-        export(self.folder, self.task.endpoints(model, self.data, predictions))
-        write_golden(self.folder, *self.task.golden(model, self.data, predictions))
+        record, endpoints = self.record, self.task.endpoints(model, self.data, predictions)
+        cases, decided = self.task.golden(model, self.data, predictions)
+        place = f"{UNPROVEN}/{record.version}"
+        export(self.folder, endpoints, place, record.pipeline, cases)
+        write_golden(self.folder, cases, decided)
         try:
-            check_graph(self.folder)
+            check_graph(self.folder / place)
         except UserError as error:  # an operation of the user's own, which only --trust loads
             print(f"note: {error} (in Python: trust=True)", flush=True)
 
@@ -391,7 +385,10 @@ class Execution:
         print("verifying the export in a process without Keras", flush=True)
         test, home = self.data.test.column.files, files.home()
         self.record.data.test_files = [os.path.relpath(path, home) for path in test]
-        return ProofRecord(**prove(self.folder, test))
+        proof = ProofRecord(**prove(self.folder, test))
+        if proof.passed:
+            publish(self.folder, self.record.version)
+        return proof
 
     def _remove_checkpoints(self) -> None:
         for place in CHECKPOINTS:

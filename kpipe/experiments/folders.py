@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import INTERRUPTED, RunError, Stopped
+from ..export.versions import SERVING, keep_versions
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -78,12 +79,14 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
             number += 1
         folder.rename(kept)
         renamed.append(kept)
+        keep_versions(kept, folder)
         print(f"the existing run is kept as {kept}", flush=True)
 
     try:
         yield set_aside
     except BaseException as error:
-        begun = any(path.suffix != ".json" and path.name != "logs" for path in folder.glob("*"))
+        names = {path.name for path in folder.glob("*") if path.suffix != ".json"}
+        begun = bool(names - {"logs", SERVING})
         if renamed and not begun:
             shutil.rmtree(folder, ignore_errors=True)
             renamed[0].rename(folder)

@@ -4,7 +4,9 @@ import dataclasses
 import pathlib
 
 from .. import figures, files, report
-from ..records import Run, first_kernel
+from ..datasets import Look
+from ..export.versions import earlier_versions
+from ..records import Record, Run, first_kernel
 from .experiment import Experiment
 
 
@@ -21,6 +23,14 @@ def write_report(experiment: Experiment, run: Run) -> None:
     report.write(run, plots, facts, sections, alert=task.alert(run))
 
 
+def write_unreadable(folder: pathlib.Path, look: Look | None) -> None:
+    """Writes the files of a user's data that cannot be read, with the reasons, if there are any."""
+    if look and look.unreadable:
+        path = folder / "bad_files.csv"
+        files.write_bytes(path, look.bad_files().encode(errors="backslashreplace"))
+        print(f"{len(look.unreadable):,} left out as unreadable, listed in {path}", flush=True)
+
+
 def report_again(experiment: Experiment, run: Run) -> None:
     """Writes the report of a finished run again; all its other files remain.
 
@@ -31,14 +41,21 @@ def report_again(experiment: Experiment, run: Run) -> None:
     start, _ = experiment.build_model(prepared)
     again = dataclasses.replace(run, data=prepared, initial_kernel=first_kernel(start))
     write_report(experiment, again)
-    write_manifest(run.folder, run.record.format_version)
+    write_manifest(run.folder, run.record)
 
 
-def write_manifest(folder: pathlib.Path, format_version: int) -> None:
-    """Writes the manifest, last: it marks the run as complete."""
+def write_manifest(folder: pathlib.Path, record: Record) -> None:
+    """Writes the manifest, last: it marks the run as complete.
+
+    Earlier versions of its export have a manifest of their own. A model card, or another page in
+    Markdown, is written by people as well.
+    """
+    others = set(earlier_versions(folder, record.version))
     final = [
         path
         for path in folder.rglob("*")
         if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+        and not others & set(path.parents)
+        and not (path.parent == folder and path.suffix == ".md")
     ]
-    files.write_manifest(folder, final, format_version=format_version)
+    files.write_manifest(folder, final, format_version=record.format_version)

@@ -1,6 +1,7 @@
 """Export: writing a SavedModel, proving that it equals the trained model, and loading it."""
 
 from .golden import TEST, Case, Comparison, read_npz, write_golden, write_npz
+from .versions import keep_versions, publish, versions_of
 from .writing import Endpoints, export, prove
 
 __all__ = [
@@ -9,8 +10,11 @@ __all__ = [
     "Comparison",
     "Endpoints",
     "export",
+    "keep_versions",
     "prove",
+    "publish",
     "read_npz",
+    "versions_of",
     "write_golden",
     "write_npz",
 ]

@@ -31,7 +31,7 @@ Batch = tuple[Mapping[str, Any], Callable[[str], np.ndarray]]
 def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
     """Replays all cases; returns what was compared and whether all of it agrees."""
     started = time.monotonic()
-    endpoints = tf.saved_model.load(str(folder / "serving" / "1")).signatures
+    endpoints = tf.saved_model.load(str(_export_of(folder))).signatures
     arrays = _Arrays(folder, test_files)
     listed = "cases" in arrays
     cases = json.loads(str(arrays["cases"])) if listed else _cases_of_format_1(arrays, endpoints)
@@ -57,6 +57,14 @@ def main(folder: pathlib.Path, *test_files: pathlib.Path) -> dict:
         "undecided": int(np.sum(~arrays["decided"])) if "decided" in arrays else 0,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _export_of(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the run's export, which is not served before it is proven."""
+    record = folder / "run.json"
+    version = json.loads(record.read_text()).get("version", 1) if record.is_file() else 1
+    places = [folder / name / str(version) for name in ("unproven", "serving")]
+    return next((place for place in places if place.is_dir()), places[-1])
 
 
 def _needs_test_inputs(case: Mapping) -> bool:

@@ -20,8 +20,8 @@ from ..disk import without_patterns
 from ..errors import UserError, first_line
 from .operations import ALLOWED
 from .parts import GRADIENT, OF_NODES, attributes, find_part, find_setting
+from .versions import GRAPH, version_folder
 
-GRAPH = "saved_model.pb"
 MAX_GRAPH = 64 << 20  # bytes; the largest graph of a bundled pipeline has 2 MB
 MAX_TEXT = 16 << 20  # bytes of each other file but the variables
 MAX_VARIABLES = 16 << 30  # bytes of a file of variables
@@ -69,7 +69,7 @@ _TYPES = frozenset(
 _NUMBERS = frozenset(tf.as_dtype(name).as_datatype_enum for name in _TYPES)  # no handles
 
 
-def check_graph(folder: pathlib.Path) -> None:
+def check_graph(folder: pathlib.Path, version: int | None = None) -> None:
     """Checks that a SavedModel does nothing but compute, without loading it.
 
     This limits what an export can do, not the memory or time that it takes, and it does not protect
@@ -77,6 +77,7 @@ def check_graph(folder: pathlib.Path) -> None:
 
     Args:
         folder: A run's folder, or a SavedModel folder.
+        version: One of a run's versions; None for the latest.
 
     Raises:
         UserError: It contains an operation or a part that is not known to be harmless, is too large
@@ -85,7 +86,7 @@ def check_graph(folder: pathlib.Path) -> None:
     Example:
         check_graph(pathlib.Path("saved_models/mnist_mlp"))
     """
-    folder = export_folder(folder)
+    folder = version_folder(folder, version)
     _check_files(folder)
     content = (folder / GRAPH).read_bytes()
     model = saved_model_pb2.SavedModel()
@@ -101,21 +102,6 @@ def check_graph(folder: pathlib.Path) -> None:
     if problem:
         raise _refused(folder, problem)
     _check_variables(folder / "variables")
-
-
-def export_folder(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of the SavedModel of a run, or the folder itself if it is one.
-
-    Raises:
-        UserError: There is no SavedModel.
-    """
-    model = folder / "serving" / "1" if (folder / "serving").is_dir() else folder
-    if not (model / GRAPH).is_file():
-        raise UserError(
-            f"{folder}: contains no SavedModel, {model / GRAPH} is missing; expected a run's "
-            "folder, which contains serving/1"
-        )
-    return model
 
 
 def _refused(folder: pathlib.Path, problem: str) -> UserError:

@@ -14,6 +14,9 @@ import tensorflow as tf
 from .. import files
 from ..disk import without_patterns
 from ..errors import RunError
+from .golden import Case
+from .versions import SERVING
+from .warming import write_requests
 
 
 class Endpoints(NamedTuple):
@@ -34,26 +37,37 @@ class Endpoints(NamedTuple):
     assets: Mapping[str, Sequence[str]]
 
 
-def export(folder: pathlib.Path, endpoints: Endpoints) -> None:
-    """Writes the SavedModel `folder`/serving/1 atomically.
+def export(
+    folder: pathlib.Path,
+    endpoints: Endpoints,
+    place: str = f"{SERVING}/1",
+    name: str = "",
+    cases: Sequence[Case] = (),
+) -> None:
+    """Writes a SavedModel atomically.
 
     Args:
         folder: The run's folder.
         endpoints: The result of a task's `endpoints`.
+        place: Its folder in that one, `unproven/N` for one that `publish` moves.
+        name: Name of the model in the requests of TensorFlow Serving's warm-up.
+        cases: The golden cases, from which these are made.
     """
     archive = keras.export.ExportArchive()
     for resource in endpoints.resources:
         archive.track(resource)
-    for name, (function, signature) in endpoints.signatures.items():
-        archive.add_endpoint(name, function, input_signature=[signature])
-    files.make_folder(folder / "serving")
-    files.remove_leftovers(folder / "serving")  # of a kill during an export
-    with files.new_folder(folder / "serving" / "1") as temporary:
+    for endpoint, (function, signature) in endpoints.signatures.items():
+        archive.add_endpoint(endpoint, function, input_signature=[signature])
+    path = folder / place
+    files.make_folder(path.parent)
+    files.remove_leftovers(path.parent)  # of a kill during an export
+    with files.new_folder(path) as temporary:
         archive.write_out(str(temporary), verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
-        for name, words in endpoints.assets.items():
+        for asset, words in endpoints.assets.items():
             lines = "".join(f"{word}\n" for word in words)
-            (temporary / "assets" / name).write_text(lines, encoding="utf-8")
+            (temporary / "assets" / asset).write_text(lines, encoding="utf-8")
+        write_requests(temporary, name, cases)
 
 
 def prove(folder: pathlib.Path, test_files: Sequence[pathlib.Path]) -> dict[str, Any]:

@@ -173,6 +173,7 @@ class Record:
         contents: SHA-256 of each file that is the value of a key, such as weights, by key.
         versions: Versions of Python and of packages.
         machine: Properties of the machine that can change the last bits, or the time.
+        version: Number of the run's export, the 1 of `serving/1`.
         times: Duration of each stage in seconds.
         finished: When the run was finished, in ISO 8601 with the time zone.
         problems: What was left out because it failed, a line each; the same command completes it.
@@ -217,6 +218,7 @@ class Record:
     training: TrainingRecord | None = None
     calibration: CalibrationRecord | None = None
     weights_sha256: str | None = None
+    version: int = 1
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     finished: str | None = None
     problems: list[str] = dataclasses.field(default_factory=list)

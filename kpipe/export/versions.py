@@ -1,0 +1,105 @@
+"""The versions of a run's export: `serving/1`, `serving/2`, ..., as TensorFlow Serving expects.
+
+A version appears by renaming, when it is proven. A run that is trained anew with `--fresh` keeps
+the versions of the run before it and adds one, so that a server never finds an empty folder.
+"""
+
+import pathlib
+import shutil
+
+from .. import files, manifest
+from ..errors import UserError
+
+SERVING = "serving"
+UNPROVEN = "unproven"  # what is not served yet
+GRAPH = "saved_model.pb"
+
+
+def versions_of(folder: pathlib.Path) -> list[int]:
+    """Returns the versions in a run's folder, the oldest first.
+
+    Example:
+        versions_of(pathlib.Path("saved_models/mnist_mlp"))[-1]  # the one that is served
+    """
+    names = [path.name for path in (folder / SERVING).glob("*") if path.is_dir()]
+    # As TensorFlow Serving reads names: 1, not 01.
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+
+
+def version_folder(folder: pathlib.Path, version: int | None = None) -> pathlib.Path:
+    """Returns the folder of a SavedModel.
+
+    Args:
+        folder: A run's folder, or a SavedModel folder itself.
+        version: One of the run's versions; None for the latest.
+
+    Raises:
+        UserError: There is no such SavedModel.
+    """
+    known = versions_of(folder)
+    if not (folder / SERVING).is_dir() and version is None:
+        model = folder
+    elif version is not None and version not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        raise UserError(f"{folder}: no version {version} of its export; expected one of: {listed}")
+    else:
+        model = folder / SERVING / str(version or (known[-1] if known else 1))
+    if not (model / GRAPH).is_file():
+        raise UserError(
+            f"{folder}: contains no SavedModel, {model / GRAPH} is missing; expected a run's "
+            "folder, which contains serving/1"
+        )
+    return model
+
+
+def check_version(folder: pathlib.Path, model: pathlib.Path) -> None:
+    """Compares a version with the manifest of its run, or else with its own.
+
+    Args:
+        folder: The run's folder, or `model`.
+        model: The folder of the version.
+
+    Raises:
+        UserError: A file is missing, damaged or changed; the message names it.
+    """
+    part, remedy = f"{SERVING}/{model.name}", "export it again"
+    path = folder / manifest.NAME
+    if model != folder and path.is_file() and manifest.lists(path, part):
+        manifest.check(folder, part, remedy=remedy)
+    elif (model / manifest.NAME).is_file():  # alone, of an earlier run, or its run is not finished
+        manifest.check(model, remedy=remedy)
+
+
+def publish(folder: pathlib.Path, version: int) -> None:
+    """Moves an export that is proven to where it is served."""
+    files.make_folder(folder / SERVING)
+    files.remove_leftovers(folder / SERVING)
+    files.replace_folder(folder / SERVING / str(version), folder / UNPROVEN / str(version))
+    shutil.rmtree(folder / UNPROVEN)
+
+
+def keep_versions(earlier: pathlib.Path, folder: pathlib.Path) -> None:
+    """Keeps the versions of a run that was set aside in the folder of the one that follows it.
+
+    Files are linked, so that they take no space; a damaged version is left out and named.
+    """
+    for version in versions_of(earlier):
+        model = earlier / SERVING / str(version)
+        try:
+            check_version(earlier, model)
+        except UserError as error:
+            print(f"{error}: not kept as a version of {folder}", flush=True)
+            continue
+        files.make_folder(folder / SERVING)
+        with files.new_folder(folder / SERVING / str(version)) as temporary:
+            for path in model.rglob("*"):
+                target = temporary / path.relative_to(model)
+                if path.is_dir():
+                    target.mkdir(exist_ok=True)
+                elif target != temporary / manifest.NAME:
+                    files.link(path, target)
+
+
+def earlier_versions(folder: pathlib.Path, version: int) -> list[pathlib.Path]:
+    """Returns the folders of all versions but the run's own; each has a manifest of its own."""
+    return [folder / SERVING / str(other) for other in versions_of(folder) if other != version]

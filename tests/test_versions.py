@@ -1,0 +1,143 @@
+"""Versions of an export: what a server finds, what is kept, and what is not served."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+import kpipe
+from kpipe import verifying
+from kpipe.errors import RunError, UserError
+from kpipe.experiments import execution
+from kpipe.export import versions, versions_of
+from kpipe.export.warming import REQUESTS
+
+KEYS = {"epochs": 1, "num_layers": 1, "units_1": 8, "retrain": False}
+IMAGES = np.zeros((2, 28, 28, 1), np.uint8)
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    return shutil.copytree(finished_run.folder, tmp_path / "copied")
+
+
+@pytest.fixture
+def without_report(monkeypatch):
+    from kpipe import report
+
+    monkeypatch.setattr(report, "write", lambda *_, **__: None)
+    monkeypatch.setattr(execution.Execution, "_add_baselines", lambda self, model, found: found)
+
+
+def add_version(folder, version):
+    """Copies version 1 of a run as another."""
+    return shutil.copytree(folder / "serving/1", folder / "serving" / str(version))
+
+
+def test_only_numbers_are_versions_and_the_latest_is_the_highest(copy):
+    for name in ("10", "2", "02", "next", ".3", "-4"):
+        shutil.copytree(copy / "serving/1", copy / "serving" / name)
+    (copy / "serving/11").write_text("a file")
+    assert versions_of(copy) == [1, 2, 10]
+    assert kpipe.load(copy).folder.name == "10"
+    assert kpipe.load(copy, version=2).folder.name == "2"
+
+
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_version_that_does_not_exist_is_refused_with_those_that_do(copy, version):
+    add_version(copy, 2)
+    with pytest.raises(UserError, match=rf"no version {version} of its export.*one of: 1, 2$"):
+        kpipe.load(copy, version=version)
+
+
+def test_each_version_is_compared_with_its_own_manifest(copy):
+    labels = add_version(copy, 2) / "assets/labels.txt"
+    labels.write_text(labels.read_text().replace("0", "zero", 1))
+    with pytest.raises(UserError, match=r"2/assets/labels.txt is damaged or changed"):
+        kpipe.load(copy)
+    assert kpipe.load(copy, version=1).predict(IMAGES)["label"].shape == (2,)
+
+
+def test_fresh_keeps_what_is_served_and_adds_a_version(tmp_path, verified_here, without_report):
+    first = kpipe.run("mnist_mlp", data="sample", out=tmp_path, **KEYS)
+    answers = kpipe.load(first.folder).predict(IMAGES)["probabilities"]
+    second = kpipe.run("mnist_mlp", data="sample", out=tmp_path, seed=0, fresh=True, **KEYS)
+    assert second.folder == first.folder and versions_of(first.folder) == [1, 2]
+    assert second.record.version == 2 and versions_of(tmp_path / f"{first.folder.name}~1") == [1]
+    kept = kpipe.load(first.folder, version=1).predict(IMAGES)["probabilities"]
+    np.testing.assert_array_equal(kept, answers)
+    assert kpipe.load(first.folder).folder.name == "2"
+
+    assert verifying.verify(first.folder).passed
+    listed = json.loads((first.folder / "manifest.json").read_text())["files"]
+    assert any(name.startswith("serving/2/") for name in listed)
+    assert not any(name.startswith("serving/1/") for name in listed)  # may be deleted
+    (first.folder / "serving/1/planted").write_text("x")
+    assert verifying.verify(first.folder).problems
+    shutil.rmtree(first.folder / "serving/1")
+    assert verifying.verify(first.folder).passed
+
+
+def test_an_export_that_is_not_proven_is_not_served(tmp_path, monkeypatch, without_report):
+    proofs = [{"passed": False, "max_difference": 1.0}, {"passed": True, "max_difference": 0.0}]
+    monkeypatch.setattr(execution, "prove", lambda folder, test_files: proofs.pop(0))
+    with pytest.raises(RunError, match="the export differs from the trained model"):
+        kpipe.run("mnist_mlp", data="sample", out=tmp_path, **KEYS)
+    (folder,) = tmp_path.glob("mnist_mlp-sample*")
+    assert versions_of(folder) == [] and (folder / "unproven/1/saved_model.pb").is_file()
+    with pytest.raises(UserError, match="contains no SavedModel"):
+        kpipe.load(folder)
+    kpipe.run("mnist_mlp", data="sample", out=tmp_path, **KEYS)
+    assert versions_of(folder) == [1] and not (folder / "unproven").exists()
+
+
+def test_a_damaged_version_is_not_kept_and_named(copy, tmp_path, capsys):
+    add_version(copy, 2)
+    (copy / "serving/1/saved_model.pb").write_bytes(b"damaged")
+    versions.keep_versions(copy, tmp_path / "next")
+    assert versions_of(tmp_path / "next") == [2]
+    assert "serving/1/saved_model.pb is damaged or changed" in capsys.readouterr().out
+    linked = tmp_path / "next/serving/2/saved_model.pb"
+    assert linked.samefile(copy / "serving/2/saved_model.pb")  # takes no space
+
+
+def warmup_class():
+    """The messages of TensorFlow Serving, as far as a warm-up needs them, by protobuf itself."""
+    file = descriptor_pb2.FileDescriptorProto(name="warmup.proto", package="w", syntax="proto3")
+    fields = {
+        "ModelSpec": [(1, "name", ""), (3, "signature_name", "")],
+        "Entry": [(1, "key", ""), (2, "value", "bytes")],
+        "PredictRequest": [(1, "model_spec", "ModelSpec"), (2, "inputs", "*Entry")],
+        "PredictLog": [(1, "request", "PredictRequest")],
+        "PredictionLog": [(6, "predict_log", "PredictLog")],
+    }
+    for name, listed in fields.items():
+        message = file.message_type.add(name=name)
+        for number, field, kind in listed:
+            types = {"": 9, "bytes": 12}
+            added = message.field.add(name=field, number=number, type=types.get(kind, 11))
+            added.label = 3 if kind.startswith("*") else 1
+            if kind not in types:
+                added.type_name = f".w.{kind.removeprefix('*')}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("w.PredictionLog"))
+
+
+def test_every_endpoint_is_warmed_up_with_a_golden_input(finished_run):
+    path = finished_run.folder / "serving/1/assets.extra" / REQUESTS
+    signatures = tf.saved_model.load(str(finished_run.folder / "serving/1")).signatures
+    found = {}
+    for record in tf.data.TFRecordDataset(str(path)):
+        request = warmup_class().FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "mnist_mlp"
+        (entry,) = request.inputs
+        values = tf.make_ndarray(TensorProto.FromString(entry.value))
+        signature = signatures[request.model_spec.signature_name]
+        signature(**{entry.key: tf.constant(values)})
+        found[request.model_spec.signature_name] = len(values)
+    assert found == {"serving_default": 1, "serving_bytes": 1}

@@ -724,9 +724,10 @@ def test_the_page_of_a_real_server(tab, finished_run):
     command = [sys.executable, "-c", code, "serve", str(finished_run.folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            address = next(
-                found[0] for line in process.stdout if (found := re.match(r"http://[^ ]+", line))
-            )
+            lines = (re.match(r"http://[^ ]+", line) for line in process.stdout)
+            found = next(filter(None, lines), None)
+            assert found, "the server has ended"
+            address = found[0]
             tab.complaints.clear()
             tab.visited.clear()
             tab.goto(address + "/")

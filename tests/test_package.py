@@ -18,7 +18,7 @@ training measures records
 figures report
 tasks experiments
 tuning searching extrapolating comparing checking label_checking predicting looking
-verifying diffing reproducing cleaning estimator
+formats verifying diffing reproducing cleaning estimator
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

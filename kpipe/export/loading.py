@@ -119,6 +119,11 @@ class SavedModel:
         outputs = ", ".join(sorted(self.outputs))
         return f"{type(self).__name__} in {self.folder}: {given} -> {outputs}"
 
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """The functions of the export by name, such as `serving_default`."""
+        return self._signatures
+
     @functools.cached_property
     def outputs(self) -> frozenset[str]:
         """The names of the outputs of `predict`."""

@@ -7,6 +7,10 @@ from .. import figures, files, report
 from ..records import Run, first_kernel
 from .experiment import Experiment
 
+# Folders of a run that its manifest does not list: what is written without its end, and what is
+# written later, with a manifest of its own.
+UNLISTED = frozenset(("logs", "checkpoints", "exports"))
+
 
 def write_report(experiment: Experiment, run: Run) -> None:
     """Writes figures and report of a run, with its learning curve if the folder contains one."""
@@ -37,8 +41,6 @@ def report_again(experiment: Experiment, run: Run) -> None:
 def write_manifest(folder: pathlib.Path, format_version: int) -> None:
     """Writes the manifest, last: it marks the run as complete."""
     final = [
-        path
-        for path in folder.rglob("*")
-        if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+        path for path in folder.rglob("*") if not UNLISTED & set(path.relative_to(folder).parts)
     ]
     files.write_manifest(folder, final, format_version=format_version)

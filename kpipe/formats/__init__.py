@@ -34,6 +34,11 @@ def require(format: str, quantize: str | None = None) -> None:
     if quantize not in (None, *QUANTIZATIONS):
         raise UserError(f"no quantization {quantize!r}; {nearest(str(quantize), QUANTIZATIONS)}")
     name, packages = FORMATS[format]
+    if quantize and format == "openvino":
+        raise UserError(
+            "--format openvino --quantize int8: OpenVINO quantizes with another package, NNCF; use "
+            "--format onnx --quantize int8, which OpenVINO reads"
+        )
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UserError(

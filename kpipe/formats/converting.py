@@ -19,15 +19,14 @@ from .. import __version__, files, formatting, manifest
 from ..errors import RunError, UserError, first_line
 from ..inputs.tokens import RULES, UNKNOWN_ID
 from . import FORMATS, require
+from .again import RECORD, read_export
 from .calibration import examples_of
 from .cases import replays, test_files
 from .proving import TOLERANCE, Converted, Proof, compare, explain, prove, time_both
 from .readme import readme
-from .source import Source, open_source
+from .source import EXPORTS, Source, open_source
 from .telling import table
 
-EXPORTS = "exports"  # folder of a run
-RECORD = "export.json"
 TOKENS = "tokens.json"
 ASSETS = ("labels.txt", "vocabulary.txt", "columns.txt", "encoding.json")
 # Packages whose versions are recorded.
@@ -129,22 +128,6 @@ def _existing(target: pathlib.Path, source: Source) -> Conversion:
             "both"
         )
     return Conversion(target, content)
-
-
-def read_export(folder: pathlib.Path) -> dict[str, Any]:
-    """Checks the files of a converted model against its manifest, and returns its record.
-
-    Args:
-        folder: Its folder.
-
-    Raises:
-        UserError: It is none, or a file is missing, damaged or changed; the message names it.
-    """
-    if not (folder / RECORD).is_file():
-        raise UserError(f"{folder} exists but is not an export; use --out or rename it")
-    manifest.check(folder, remedy="--fresh replaces it")
-    content: Any = files.read_json(folder / RECORD)
-    return content
 
 
 def _convert(source: Source, format: str, quantize: str | None, target: pathlib.Path) -> Conversion:

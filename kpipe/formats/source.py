@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..export.loading import SavedModel, load
 from ..records import Run, open_run
 
+EXPORTS = "exports"  # folder of a run
 # Endpoints of an autoencoder. Files and texts are decoded outside: no other runtime has the same
 # decoders and tables of words.
 AUTOENCODER = ("encode", "decode", "reconstruct")

@@ -27,6 +27,7 @@ _NAMES = {
     "as_sklearn": "estimator",
     "check_labels": "label_checking",
     "compare": "comparing",
+    "convert": "formats.converting",
     "diff": "diffing",
     "learning_curve": "extrapolating",
     "load": "export.loading",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .experiments.running import run as run
     from .export.loading import load as load
     from .extrapolating import learning_curve as learning_curve
+    from .formats.converting import convert as convert
     from .label_checking import check_labels as check_labels
     from .looking import look as look
     from .measures import Target as Target

@@ -26,6 +26,7 @@ usage: kpipe COMMAND ...
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
   kpipe serve RUN ...             answer requests over HTTP, with a page to try it
+  kpipe export RUN --format onnx  convert a finished run, also to LiteRT or OpenVINO
   kpipe explain FOLDER FILE ...   show what the answers hang on
   kpipe compare RUN RUN ...       tell which finished runs differ
   kpipe runs                      list all runs, finished or not
@@ -43,7 +44,7 @@ kpipe COMMAND --help shows the options of a command."""
 
 
 COMMANDS = (
-    *("run", "look", "new", "predict", "serve", "explain"),
+    *("run", "look", "new", "predict", "serve", "export", "explain"),
     *("check-gradients", "check-labels"),
     *("compare", "diff", "runs", "verify", "reproduce", "card", "clean"),
 )

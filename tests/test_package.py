@@ -20,7 +20,7 @@ figures report
 tasks experiments
 tuning searching extrapolating comparing checking label_checking predicting
 explaining_files serving looking
-verifying diffing reproducing cleaning estimator model_card
+formats verifying diffing reproducing cleaning estimator model_card
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

@@ -9,6 +9,10 @@ from ..export.versions import earlier_versions
 from ..records import Record, Run, first_kernel
 from .experiment import Experiment
 
+# Folders of a run that its manifest does not list: what is written without its end, and what is
+# written later, with a manifest of its own.
+UNLISTED = frozenset(("logs", "checkpoints", "exports"))
+
 
 def write_report(experiment: Experiment, run: Run) -> None:
     """Writes figures and report of a run, with its learning curve if the folder contains one."""
@@ -54,7 +58,7 @@ def write_manifest(folder: pathlib.Path, record: Record) -> None:
     final = [
         path
         for path in folder.rglob("*")
-        if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+        if not UNLISTED & set(path.relative_to(folder).parts)
         and not others & set(path.parents)
         and not (path.parent == folder and path.suffix == ".md")
     ]

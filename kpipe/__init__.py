@@ -43,7 +43,10 @@ _NAMES = {
 # Public module -> where it is.
 _MODULES = {
     "disentanglement": "measures.disentanglement",
-    **{name: name for name in "data datasets figures gradients layers losses models".split()},
+    **{
+        name: name
+        for name in "data datasets explaining figures gradients layers losses models".split()
+    },
     "optimizers": "optimizers",
 }
 
@@ -53,6 +56,7 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import data as data
     from . import datasets as datasets
+    from . import explaining as explaining
     from . import figures as figures
     from . import gradients as gradients
     from . import layers as layers

@@ -405,7 +405,7 @@ def test_the_reliability_diagram_shows_accuracy_at_confidence(tmp_path, make):
 
 def test_every_classifier_draws_its_confidence_whatever_it_plots(finished_run):
     for name in ("classification", "multilabel"):
-        assert (figures.reliability_diagram,) == tasks.find(name).ALWAYS
+        assert figures.reliability_diagram in tasks.find(name).ALWAYS
     assert (finished_run.folder / "figures" / "reliability_diagram.png").is_file()
     page = (finished_run.folder / "report.html").read_text()
     assert page.count("before and after calibration") == 2  # once as alternative text

@@ -1,5 +1,6 @@
 """What a page or a client needs to know of a model, from its run and its export."""
 
+import importlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -93,7 +94,17 @@ def describe(
         "code_size": model.code_size if isinstance(model, SavedAutoencoder) else None,
         "latents": latents if isinstance(latents, Mapping) else None,
         "signatures": list(signatures),
+        "explains": _methods(model),
     }
+
+
+def _methods(model: SavedModel) -> list[str]:
+    """Returns the methods that can explain a model; none of an autoencoder."""
+    try:
+        explaining = importlib.import_module("..explaining", __package__)
+        return list(explaining.methods_of(model))
+    except (ModuleNotFoundError, UserError):
+        return []
 
 
 def _record(folder: pathlib.Path) -> Record | None:

@@ -15,7 +15,7 @@ import served
 import kpipe
 from kpipe.errors import UserError
 from kpipe.export import read_npz
-from kpipe.serving import Server, app, names_of
+from kpipe.serving import Server, app, explanations, names_of
 from kpipe.serving.paths import quote
 
 DIGITS = "digits"
@@ -622,10 +622,7 @@ class Explained:
 
 @pytest.fixture
 def explaining(monkeypatch):
-    """A stand-in for kpipe.explaining that keeps what it was asked."""
-    import sys
-    import types
-
+    """A stand-in for `kpipe.explaining.explain` that keeps what it was asked."""
     asked = []
 
     def explain(model, examples, *, target=None, methods=()):
@@ -634,21 +631,27 @@ def explaining(monkeypatch):
             raise UserError("no label 'nobody'")
         return [Explained()]
 
-    methods_of = {(2,): ("integrated_gradients",)}
-    module = types.SimpleNamespace(
-        explain=explain, methods_of=lambda model: methods_of[tuple(model.input_spec.shape[1:])]
-    )
-    monkeypatch.setitem(sys.modules, "kpipe.explaining", module)
+    monkeypatch.setattr(explanations, "explain", explain)
     return asked
 
 
-def test_about_lists_the_methods_that_explain(explaining, folders):
-    with client_of({"array": folders["array"]}) as client:
-        about = client.get("/v1/models/array/about").json()
-    assert about["explains"] == ["integrated_gradients"]
+def test_an_image_is_explained_as_about_says(client, images):
+    (method, *_) = client.get(f"/v1/models/{DIGITS}/about").json()["explains"]
+    content = {"instances": images[:1].tolist(), "methods": [method]}
+    (found,) = ask(client, DIGITS, verb=":explain", **content)["explanations"]
+    assert (found["kind"], found["method"], found["shape"]) == ("image", method, [28, 28])
+    assert (
+        found["target"]
+        == ask(client, DIGITS, instances=images[:1].tolist())["predictions"][0]["label"]
+    )
+    assert client.get("/v1/models/autoencoder/about").json()["explains"] == []
+    answer = ask(
+        client, "autoencoder", 400, ":explain", instances=np.zeros((1, 4, 4, 1), int).tolist()
+    )
+    assert "expected a model that predicts labels or a value" in answer["error"]
 
 
-def test_an_example_is_explained(client, explaining, images):
+def test_an_example_is_given_as_from_a_file(client, explaining, images):
     found = ask(
         client, "text", verb=":explain", instances=["aa"], target="happy", methods=["erasure"]
     )

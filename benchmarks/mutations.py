@@ -6,6 +6,7 @@ none at all are errors.
 
 import base64
 import collections
+import contextlib
 import copy
 import json
 import multiprocessing
@@ -78,7 +79,7 @@ def _changed(draw: Draw, value: Any, depth: int) -> Any:
         return value
     if kind == 1 and isinstance(value, dict):
         key = draw.choice(["x", "b64", "inputs", "instances", "signature_name", "", "é\n"])
-        return {**value, key: draw.choice(_EVIL)}
+        return {**value, key: copy.deepcopy(draw.choice(_EVIL))}
     if kind == 2 and isinstance(value, list) and value:
         del value[draw.randrange(len(value))]
         return value
@@ -88,7 +89,7 @@ def _changed(draw: Draw, value: Any, depth: int) -> Any:
         return [value]
     if kind == 5:
         return {draw.choice(["b64", "images", "x"]): value}
-    return draw.choice(_EVIL)
+    return copy.deepcopy(draw.choice(_EVIL))
 
 
 def of_bytes(draw: Draw, content: Any) -> bytes:
@@ -305,10 +306,8 @@ class Connection:
     def _try(self, raw: bytes, is_head: bool) -> tuple[int, bytes, bytes]:
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), WAIT)
-        try:
+        with contextlib.suppress(ConnectionError):  # refused before it was read, but answered
             self._socket.sendall(raw)
-        except ConnectionError:
-            pass  # refused before it was read; there may be an answer
         content = b""
         while True:
             while b"\r\n\r\n" not in content:
@@ -446,8 +445,8 @@ def fuzz(run: pathlib.Path, port: int, count: int, seed: int) -> bool:
     for kind in KINDS:
         print(f"| {kind} | " + " | ".join(f"{found[kind, s]:,}" for s in statuses) + " |")
     print(
-        f"{sum(found.values()):,} requests in {seconds:.0f} s; memory {memory[0] >> 20} MiB before, "
-        f"{memory[1] >> 20} after the first tenth, {memory[-1] >> 20} after all"
+        f"{sum(found.values()):,} requests in {seconds:.0f} s; memory {memory[0] >> 20} MiB "
+        f"before, {memory[1] >> 20} after the first tenth, {memory[-1] >> 20} after all"
     )
     print(f"{len(wrong)} wrong answers", *wrong[:20], sep="\n")
     return not wrong

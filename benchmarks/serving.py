@@ -82,10 +82,9 @@ def started(run: pathlib.Path, *options: str) -> Iterator[int]:
 
 def bodies_of(run: pathlib.Path) -> list[bytes]:
     """Returns valid requests of one example each, of the run's golden inputs."""
-    from kpipe.export import read_npz
-    from kpipe.serving.describing import cases_of
+    from kpipe.export.golden import read_given
 
-    (given,) = [cases_of(read_npz(run / "golden.npz") or {})["serving_default"]]
+    given = read_given(run / "golden.npz", "serving_default", unusual=True) or {}
     bodies = []
     for i in range(EXAMPLES):
         row = {name: plain(values[i]) for name, values in given.items()}
@@ -132,12 +131,11 @@ def bare(run: pathlib.Path, batch: int, seconds: float) -> dict[str, float]:
     """Calls the SavedModel itself."""
     import tensorflow as tf
 
-    from kpipe.export import read_npz
+    from kpipe.export.golden import read_given
     from kpipe.export.loading import load
-    from kpipe.serving.describing import cases_of
 
     model = load(run)
-    given = cases_of(read_npz(run / "golden.npz") or {})["serving_default"]
+    given = read_given(run / "golden.npz", "serving_default", unusual=True) or {}
     function = model.signatures["serving_default"]
     batches = [
         {name: values[i : i + batch] for name, values in given.items()}

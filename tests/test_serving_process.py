@@ -1,4 +1,4 @@
-"""`kpipe serve` as a process: its port, slow clients, limits, requests wrong in every way, its end."""
+"""`kpipe serve` as a process: slow clients, limits, requests wrong in every way, its end."""
 
 import contextlib
 import importlib.util

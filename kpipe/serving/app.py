@@ -3,21 +3,17 @@
 import asyncio
 import functools
 import importlib.resources
-import json
-import sys
-import time
-import traceback
 from collections.abc import Iterable
 
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from . import documents, explanations
 from .answers import to_json
+from .guard import MODEL, Guard, to_response, wrong_method
 from .limits import Refusal
 from .paths import ROOT, Path, not_found, read_path
 from .requests import parse, read
@@ -27,7 +23,6 @@ from .versions import Version
 # What of a body or an answer is converted at once; more is done in a thread.
 _SMALL_BODY = 16_384  # bytes
 _SMALL_ANSWER = 2_000  # numbers
-_MODEL = "kpipe.model"  # key of a request's scope
 _CALLS = ("predict", "explain")
 _VIEWS = ("", "metadata", "about")
 _TYPES = {
@@ -37,14 +32,6 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".ico": "image/x-icon",
-}
-HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; base-uri 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
 }
 
 
@@ -68,76 +55,12 @@ def application(server: Server, origins: Iterable[str] = (), verbose: bool = Fal
         Route(ROOT, handlers.models),
         Route(ROOT + "/{path:path}", handlers.model, methods=["GET", "POST"]),
     ]
-    guarded = _Guard(Router(routes, redirect_slashes=False), server, verbose)
+    guarded = Guard(Router(routes, redirect_slashes=False), server, verbose)
     if not (allowed := list(origins)):
         return guarded
     return CORSMiddleware(
         guarded, allow_origins=allowed, allow_methods=["GET", "POST"], allow_headers=["*"]
     )
-
-
-class _Guard:
-    """Answers every request in time and in JSON, and counts it."""
-
-    def __init__(self, app: ASGIApp, server: Server, verbose: bool) -> None:
-        self._app = app
-        self._server = server
-        self._verbose = verbose
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        started, status = time.monotonic(), 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                given = {name for name, _ in message["headers"]}
-                message["headers"] = list(message["headers"]) + [
-                    (name.encode(), value.encode())
-                    for name, value in HEADERS.items()
-                    if name.encode() not in given
-                ]
-            await send(message)
-
-        refusal: Refusal | None = None
-        limits = self._server.limits
-        scope["app"] = self  # the router raises its errors
-        try:
-            async with asyncio.timeout(limits.deadline):
-                await self._app(scope, receive, send_with_headers)
-        except Refusal as error:
-            refusal = error
-        except HTTPException as error:
-            refusal = _of_router(scope["method"], error)
-        except TimeoutError:
-            refusal = Refusal(504, "deadline", f"no answer within {limits.deadline:g} seconds")
-        except Exception:
-            print(traceback.format_exc(), file=sys.stderr, flush=True)
-            refusal = Refusal(500, "internal", "an error of the server, described in its log")
-        if refusal:
-            self._server.metrics.count_error(refusal.kind)
-            if not status:
-                answer = _json({"error": str(refusal)}, refusal.status, dict(refusal.headers))
-                await answer(scope, receive, send_with_headers)
-        seconds = time.monotonic() - started
-        self._server.metrics.count_request(scope.get(_MODEL, ""), status, seconds)
-        if self._verbose:
-            path = scope.get("raw_path", b"").decode("ascii", "replace")
-            self._server.say(f"{scope['method']} {path} {status} {1000 * seconds:.1f} ms")
-
-
-def _of_router(method: str, error: HTTPException) -> Refusal:
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "GET").split(", ")
-        return _wrong_method(method, ", ".join(sorted(allowed)))
-    return not_found(f"no such path; see /docs, or {ROOT}")
-
-
-def _wrong_method(method: str, allowed: str) -> Refusal:
-    message = f"{method} is not answered here; expected {allowed}"
-    return Refusal(405, "method", message, {"allow": allowed})
 
 
 class _Handlers:
@@ -159,13 +82,13 @@ class _Handlers:
 
     async def health(self, request: Request) -> Response:
         """Whether the process answers at all."""
-        return _json({"status": "alive"})
+        return to_response({"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
         """Whether requests should be sent here."""
         server = self._server
         if server.ready:
-            return _json({"status": "ready"})
+            return to_response({"status": "ready"})
         why = "the server is stopping" if server.stopping else "models are being loaded"
         raise Refusal(503, "not_ready", why, {"retry-after": "1"})
 
@@ -175,7 +98,7 @@ class _Handlers:
         return Response(content, headers={"content-type": media_type})
 
     async def openapi(self, request: Request) -> Response:
-        return _json(documents.openapi(self._latest()))
+        return to_response(documents.openapi(self._latest()))
 
     async def docs(self, request: Request) -> Response:
         page = documents.page(documents.openapi(self._latest()))
@@ -188,18 +111,18 @@ class _Handlers:
     async def models(self, request: Request) -> Response:
         """All models, and the version of each that answers."""
         listed = [{"name": name, "version": v.number} for name, v in self._latest().items()]
-        return _json({"models": listed})
+        return to_response({"models": listed})
 
     async def model(self, request: Request) -> Response:
         """Everything about one model."""
         path = read_path(request.scope["raw_path"], self._server.models)
-        request.scope[_MODEL] = path.name
+        request.scope[MODEL] = path.name
         if path.is_call and path.what in ("classify", "regress"):
             raise Refusal(501, "not_found", f"kpipe's models have no {path.what}; use :predict")
         if path.what not in (_CALLS if path.is_call else _VIEWS):
             raise not_found("no such path; expected :predict, :explain, /metadata or /about")
         if path.is_call != (request.method == "POST"):
-            raise _wrong_method(request.method, "POST" if path.is_call else "GET")
+            raise wrong_method(request.method, "POST" if path.is_call else "GET")
         if path.what == "":
             return self._status(path)
         version = self._version(path)
@@ -208,10 +131,10 @@ class _Handlers:
             return Response(answer, media_type="application/json")
         if path.what == "about":
             versions = sorted(self._server.models[path.name].versions)
-            return _json({"name": path.name, "versions": versions, **version.about})
+            return to_response({"name": path.name, "versions": versions, **version.about})
         spec = {"name": path.name, "signature_name": "", "version": str(version.number)}
         metadata = {"signature_def": {"signature_def": version.definitions}}
-        return _json({"model_spec": spec, "metadata": metadata})
+        return to_response({"model_spec": spec, "metadata": metadata})
 
     def _version(self, path: Path) -> Version:
         model = self._server.models[path.name]
@@ -246,7 +169,7 @@ class _Handlers:
         ]
         if not listed:
             raise not_found(f"no version {path.version or ''} of {path.name} is known")
-        return _json({"model_version_status": listed})
+        return to_response({"model_version_status": listed})
 
     async def _call(self, path: Path, version: Version, request: Request) -> bytes:
         server = self._server
@@ -305,11 +228,6 @@ async def _body(request: Request, server: Server) -> bytes:
     except BaseException:
         server.body_bytes -= len(body)
         raise
-
-
-def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return Response(text.encode(errors="replace"), status, headers, "application/json")
 
 
 def _read_page() -> dict[str, tuple[bytes, str]]:

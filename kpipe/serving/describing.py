@@ -1,6 +1,5 @@
 """What a page or a client needs to know of a model, from its run and its export."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from .. import files, formatting
 from ..datasets.columns import Column
 from ..errors import UserError
+from ..explaining import methods_of
 from ..export.loading import SavedAutoencoder, SavedModel
 from ..measures.calibration import COVERAGE
 from ..records import Record, read_record
@@ -20,36 +20,6 @@ _LONGEST = 1024  # tokens of a text, if the run does not say
 
 _KINDS = {"own": "your own data", "sample": "sample data", "real": "real data"}
 _TASKS = {"value": "regression", "code": "reconstruction", "probabilities": "classification"}
-
-Cases = Mapping[str, Mapping[str, Any]]  # inputs by argument, by endpoint
-
-
-def cases_of(golden: Mapping[str, np.ndarray]) -> Cases:
-    """Returns ordinary inputs of each endpoint.
-
-    Args:
-        golden: The arrays of a golden.npz; {} if there is none.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    listed = json.loads(str(golden["cases"])) if "cases" in golden else []
-    for case in sorted(listed, key=lambda case: not case["main"]):  # unusual ones last
-        given = {
-            argument: _stored(golden, name)
-            for argument, name in case["given"].items()
-            if name in golden
-        }
-        if len(given) == len(case["given"]):  # the others are arrays of the test split
-            found.setdefault(case["endpoint"], given)
-    return found
-
-
-def _stored(golden: Mapping[str, np.ndarray], name: str) -> Any:
-    values = golden[name]
-    if f"{name}_sizes" not in golden:
-        return values
-    ends = np.cumsum(golden[f"{name}_sizes"]).tolist()
-    content = values.tobytes()
-    return [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def longest_of(folder: pathlib.Path) -> int:
@@ -64,7 +34,7 @@ def describe(
     number: int,
     model: SavedModel,
     signatures: Mapping[str, Signature],
-    cases: Cases,
+    examples: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Describes a version of a model in JSON values.
 
@@ -73,7 +43,7 @@ def describe(
         number: The version.
         model: The loaded export.
         signatures: Its signatures.
-        cases: Ordinary inputs, see `cases_of`.
+        examples: Ordinary values of a table's columns by argument; {} if none are known.
     """
     record = _record(folder)
     outputs = sorted(model.outputs)
@@ -85,7 +55,7 @@ def describe(
         "title": record.title if record else "",
         "data": f"{record.data.name} ({_KINDS.get(record.data.kind, '?')})" if record else "",
         "headline": _headline(folder, record) if record and record.version == number else None,
-        "input": _input(model, signatures, cases),
+        "input": _input(signatures, examples),
         "outputs": outputs,
         "labels": list(model.label_names),
         "calibrated": "calibrated" in outputs,
@@ -93,7 +63,16 @@ def describe(
         "code_size": model.code_size if isinstance(model, SavedAutoencoder) else None,
         "latents": latents if isinstance(latents, Mapping) else None,
         "signatures": list(signatures),
+        "explains": _methods(model),
     }
+
+
+def _methods(model: SavedModel) -> list[str]:
+    """Returns the methods that can explain a model; none of an autoencoder."""
+    try:
+        return list(methods_of(model))
+    except UserError:
+        return []
 
 
 def _record(folder: pathlib.Path) -> Record | None:
@@ -116,10 +95,9 @@ def _headline(folder: pathlib.Path, record: Record) -> dict[str, Any] | None:
         return None
 
 
-def _input(model: SavedModel, signatures: Mapping[str, Signature], cases: Cases) -> dict[str, Any]:
+def _input(signatures: Mapping[str, Signature], examples: Mapping[str, Any]) -> dict[str, Any]:
     signature = signatures[DEFAULT]
     if signature.columns:
-        examples = cases.get(DEFAULT, {})
         names = signature.arguments
         columns = [
             _column(column, argument, examples.get(argument), names)

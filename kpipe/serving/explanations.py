@@ -1,13 +1,13 @@
 """Requests for explanations: one example, what is explained of it, and by which methods."""
 
 import dataclasses
-import importlib
 import json
 from typing import Any
 
 from ..errors import UserError
+from ..explaining import explain
 from ..inputs import Examples
-from .limits import Limits, Refusal, bad_input
+from .limits import Limits, bad_input
 from .requests import INSTANCES, Request, parse, read
 from .signatures import BYTES, DEFAULT
 from .versions import Version
@@ -54,10 +54,6 @@ def answer(question: Question, version: Version) -> bytes:
     Raises:
         Refusal: The model, or what was asked for, cannot be explained.
     """
-    try:
-        explain = importlib.import_module("..explaining", __package__).explain
-    except ModuleNotFoundError:
-        raise Refusal(501, "not_found", "this kpipe has no explanations") from None
     try:
         found = explain(
             version.model,

@@ -12,15 +12,15 @@ import tensorflow as tf
 
 from ..errors import UserError, first_line
 from ..export.answers import find_wrong
-from ..export.golden import read_npz
+from ..export.golden import read_given
 from ..export.loading import SavedModel, load
 from ..export.versions import GRAPH, SERVING, versions_of
 from ..inputs.images import encode_png
 from ..manifest import NAME as MANIFEST
 from .batching import Batcher, Queue
-from .describing import cases_of, describe, longest_of
+from .describing import describe, longest_of
 from .limits import Limits
-from .signatures import Signature, definitions, signatures_of
+from .signatures import DEFAULT, Signature, definitions, signatures_of
 
 Stamp = tuple[
     Any, ...
@@ -175,11 +175,12 @@ class Served:
             model = load(self.folder, version=None if alone else number, trust=settings.trust)
             longest = longest_of(self.folder)
             signatures = signatures_of(model, longest)
-            cases = cases_of(read_npz(self.folder / "golden.npz") or {})
-            _warm_up(model, signatures, cases)
+            golden = self.folder / "golden.npz"
+            given = {name: read_given(golden, name, unusual=True) or {} for name in signatures}
+            _warm_up(model, signatures, given)
             limits, functions = settings.limits, model.signatures
             batcher = Batcher(functions, model.exclusive, limits, self._queue, self._pool)
-            about = describe(self.folder, number, model, signatures, cases)
+            about = describe(self.folder, number, model, signatures, given[DEFAULT])
             listed = definitions(path)
         except UserError:
             raise
@@ -202,7 +203,7 @@ class Served:
 
 
 def _warm_up(
-    model: SavedModel, signatures: Mapping[str, Signature], cases: Mapping[str, Mapping[str, Any]]
+    model: SavedModel, signatures: Mapping[str, Signature], given: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Computes one example with each signature, since the first one takes longer.
 
@@ -210,11 +211,11 @@ def _warm_up(
         UserError: An answer is not finite.
     """
     for name, signature in signatures.items():
-        given = {
-            argument: _first(cases.get(name, {}).get(argument), spec, signature)
+        one = {
+            argument: _first(given[name].get(argument), spec, signature)
             for argument, spec in signature.inputs.items()
         }
-        outputs = model.signatures[name](**given)
+        outputs = model.signatures[name](**one)
         wrong = find_wrong({key: value.numpy() for key, value in outputs.items()}, model.exclusive)
         if wrong:
             raise UserError(f"{model.folder}: {name}: {wrong[1]} for an ordinary example")

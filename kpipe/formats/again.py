@@ -59,6 +59,9 @@ def find_change(run: pathlib.Path, folder: pathlib.Path, trust: bool) -> tuple[s
         if content["source_sha256"] != source.digest():
             return "converted from another SavedModel; kpipe export --fresh replaces it", True
         models = {name: entry["file"] for name, entry in content["endpoints"].items()}
+        listed = manifest.read(folder / manifest.NAME)
+        if outside := [file for file in models.values() if file not in listed]:
+            return f"{RECORD} names {outside[0]!r}, which is not a file of it", True
         outputs = {name: entry["outputs"] for name, entry in content["endpoints"].items()}
         converted = Converted(content["format"], folder, models, outputs)
         proof = prove(source, converted, replays(source, test_files(source)))

@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import __version__, files, formatting, manifest
 from ..errors import RunError, UserError, first_line
+from ..experiments.session import own_session
 from ..inputs.tokens import RULES, UNKNOWN_ID
 from . import FORMATS, require
 from .again import RECORD, read_export
@@ -49,6 +50,7 @@ class Conversion:
         return "\n".join([f"{self.folder}:", *table(self.content)])
 
 
+@own_session()
 def convert(
     folder: str | os.PathLike,
     format: str,

@@ -4,26 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import FORMATS
-from .source import DEFAULT, ENCODED, Source
+from .source import Endpoint, Source
 
+_IMPORTS = {
+    "litert": "from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert\n",
+    "onnx": "import onnxruntime  # pip install onnxruntime\n",
+    "openvino": "import openvino  # pip install openvino\n",
+}
 _LOADING = {
     "litert": """\
-from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert
-
 interpreter = Interpreter("{file}")
 model = interpreter.get_signature_runner("{endpoint}")
 outputs = model({arguments})
 """,
     "onnx": """\
-import onnxruntime  # pip install onnxruntime
-
 model = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 names = [output.name for output in model.get_outputs()]
 outputs = dict(zip(names, model.run(names, {given})))
 """,
     "openvino": """\
-import openvino  # pip install openvino
-
 # Without the hint it computes in bfloat16 where the processor has it, with errors of 1e-3.
 config = {{"INFERENCE_PRECISION_HINT": "f32"}}
 model = openvino.Core().compile_model("{file}", "CPU", config)
@@ -51,9 +50,10 @@ _ABOUT = {
         "convert. encoding.json says how: `values` are the parts of a row in their order. A "
         "number's value is (x - mean) / deviation, with the median if x is missing, clipped to "
         "+-limit, and its missing part 1 if it is; a date's x is the days since its median (which "
-        "is in seconds since 1970, UTC), 0 if missing. Cycles are sine and cosine of the time of "
-        "the year, of the week and of the day, 0 if missing. The id of a category is 0 if missing, "
-        "1 if it is not in the vocabulary, else its place there + 2."
+        "is in seconds since 1970), 0 if missing. Its cycles are sine and cosine of 2 pi times the "
+        "share of the year that has passed, of the week from Monday, and of the day, 0 if missing. "
+        "The id of a category is 0 if missing, 1 if it is not in the vocabulary, else its place "
+        "there, from 0, + 2."
     ),
     "arrays": "The input is what the network was trained on, unchanged.",
 }
@@ -86,10 +86,9 @@ def readme(source: Source, content: Mapping[str, Any]) -> str:
     ]
     for endpoint in source.endpoints:
         file = content["endpoints"][endpoint.name]["file"]
-        title = "" if endpoint.name in (DEFAULT, ENCODED) else f"`{endpoint.name}`: "
-        parts.append(
-            f"{title}from this folder:\n\n```python\n{_code(endpoint, content, file)}```\n"
-        )
+        several = len(source.endpoints) > 1
+        title = f"`{endpoint.name}`, in this folder" if several else "In this folder"
+        parts.append(f"{title}:\n\n```python\n{_code(endpoint, content, file)}```\n")
     parts.append(_ABOUT[source.kind] + "\n")
     outputs = dict.fromkeys(name for endpoint in source.endpoints for name in endpoint.outputs)
     parts.append("Outputs:\n")
@@ -101,7 +100,7 @@ def _explained(name: str) -> str:
     return f": {_OUTPUTS[name]}" if name in _OUTPUTS else ""
 
 
-def _code(endpoint: Any, content: Mapping[str, Any], file: str) -> str:
+def _code(endpoint: Endpoint, content: Mapping[str, Any], file: str) -> str:
     """Writes Python code that calls an endpoint with zeros."""
     values = {}
     for name, spec in endpoint.specs.items():
@@ -109,11 +108,14 @@ def _code(endpoint: Any, content: Mapping[str, Any], file: str) -> str:
         shape = f"({', '.join(map(str, sizes))}{',' * (len(sizes) == 1)})"
         values[name] = f"np.zeros({shape}, np.{spec.dtype.name})"
     lines = "".join(f'    "{name}": {value},\n' for name, value in values.items())
-    code = f"import numpy as np\n\ngiven = {{\n{lines}}}\n"
+    labels = "probabilities" in endpoint.outputs and content["task"] == "classification"
+    imports = "import pathlib\n\n" if labels else ""
+    third = sorted([_IMPORTS[content["format"]], "import numpy as np\n"], key=str.split)
+    code = f"{imports}{''.join(third)}\ngiven = {{\n{lines}}}\n"
     call = _LOADING[content["format"]]
     code += call.format(file=file, endpoint=endpoint.name, arguments="**given", given="given")
-    if "probabilities" in endpoint.outputs and content["task"] == "classification":
-        code += 'labels = open("labels.txt", encoding="utf-8").read().splitlines()\n'
+    if labels:
+        code += 'labels = pathlib.Path("labels.txt").read_text(encoding="utf-8").splitlines()\n'
         code += 'print(labels[outputs["probabilities"][0].argmax()])\n'
     else:
         code += f'print(outputs["{endpoint.outputs[-1]}"].shape)\n'

@@ -27,11 +27,13 @@ _NAMES = {
     "as_sklearn": "estimator",
     "check_labels": "label_checking",
     "compare": "comparing",
+    "convert": "formats.converting",
     "diff": "diffing",
     "learning_curve": "extrapolating",
     "load": "export.loading",
     "look": "looking",
     "open_run": "records.folder",
+    "predict": "predicting",
     "reproduce": "reproducing",
     "run": "experiments.running",
     "runs": "records.listing",
@@ -67,10 +69,12 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .experiments.running import run as run
     from .export.loading import load as load
     from .extrapolating import learning_curve as learning_curve
+    from .formats.converting import convert as convert
     from .label_checking import check_labels as check_labels
     from .looking import look as look
     from .measures import Target as Target
     from .measures import disentanglement as disentanglement
+    from .predicting import predict as predict
     from .records import open_run as open_run
     from .records import runs as runs
     from .reproducing import reproduce as reproduce

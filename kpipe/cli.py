@@ -4,6 +4,7 @@ import codecs
 import importlib
 import io
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -24,12 +25,15 @@ usage: kpipe COMMAND ...
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
+  kpipe serve RUN ...             answer requests over HTTP, with a page to try it
+  kpipe export RUN --format onnx  convert a finished run, also to LiteRT or OpenVINO
   kpipe explain FOLDER FILE ...   show what the answers hang on
   kpipe compare RUN RUN ...       tell which finished runs differ
   kpipe runs                      list all runs, finished or not
   kpipe verify RUN ...            verify files and answers of finished runs
   kpipe reproduce RUN             train a run again and compare
   kpipe diff RUN RUN              show what differs first between two runs
+  kpipe card RUN                  write the model card of a finished run
   kpipe clean                     list what can be freed, and ask
   kpipe check-labels NAME ...     list labels that are probably wrong
   kpipe check-gradients NAME      check the gradient of a pipeline's loss
@@ -40,8 +44,9 @@ kpipe COMMAND --help shows the options of a command."""
 
 
 COMMANDS = (
-    *("run", "look", "new", "predict", "explain", "check-gradients", "check-labels"),
-    *("compare", "diff", "runs", "verify", "reproduce", "clean"),
+    *("run", "look", "new", "predict", "serve", "export", "explain"),
+    *("check-gradients", "check-labels"),
+    *("compare", "diff", "runs", "verify", "reproduce", "card", "clean"),
 )
 
 
@@ -59,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # by a reader such as head, which has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as other commands
     except OSError as error:  # a full disk, a folder that was deleted
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 from . import files, formatting, manifest
 from .errors import RunError, UserError
+from .experiments.reporting import UNLISTED
 from .export import prove
 from .export.scanning import check_graph
 from .export.versions import SERVING, earlier_versions
+from .formats.again import find_change
+from .formats.source import EXPORTS
 from .records import Record, read_record
 
 SHOWN = 10  # names on a line
-# Folders of a run that its manifest does not list.
-UNLISTED = {"logs", "checkpoints"}
 REPLAYED = ("serving/", "golden.npz", "predictions.npz")  # what a replay reads
 
 
@@ -51,8 +52,9 @@ def verify(folder: str | os.PathLike, *, trust: bool = False) -> Verification:
     """Verifies a finished run, of this or an older format; nothing is written.
 
     The record must be readable, and every file be as the manifest lists it. Then the golden cases
-    are replayed through the export in a fresh process without Keras, as at the end of the run. The
-    data are not needed: the test split is replayed if its prepared arrays still exist.
+    are replayed through the export in a fresh process without Keras, as at the end of the run, and
+    through what `kpipe export` converted it to. The data are not needed: the test split is replayed
+    if its prepared arrays still exist.
 
     Args:
         folder: The folder, such as "saved_models/mnist_mlp"; also a copy, a link or a read-only
@@ -76,6 +78,7 @@ def verify(folder: str | os.PathLike, *, trust: bool = False) -> Verification:
         intact = _verify_files(result, record)
         if intact and record:
             _verify_export(result, record, trust)
+            _verify_conversions(result, trust)
         elif record:  # what is damaged is not loaded
             result._say("export: not replayed, since not all files that it needs are verified")
     failed = f"NOT VERIFIED: {formatting.counted(len(result.problems), 'problem')}"
@@ -157,6 +160,13 @@ def _found(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 def _shown(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def _verify_conversions(result: Verification, trust: bool) -> None:
+    """Compares what `kpipe export` wrote with its manifests, and replays it."""
+    for folder in sorted((result.folder / EXPORTS).glob("[!.]*/")):
+        said, problem = find_change(result.folder, folder, trust)
+        result._say(f"{EXPORTS}/{folder.name}: {said}", problem)
 
 
 def _verify_export(result: Verification, record: Record, trust: bool) -> None:

@@ -15,7 +15,7 @@ from proving import Golden, load_proof
 from kpipe import figures, tasks
 from kpipe.experiments.summary import summary
 from kpipe.measures import calibration
-from kpipe.predicting import _to_csv
+from kpipe.predicting.writing import Rows
 from kpipe.records import CalibrationRecord
 from kpipe.tasks import _calibration, classification, multilabel
 
@@ -271,7 +271,9 @@ def test_an_answer_shows_the_calibrated_probability_and_the_set():
     assert content["probabilities"]["cat"] == pytest.approx(0.95)
     assert content["prediction_set"] == {"cat": True, "dog": True, "emu": False}
     examples = types.SimpleNamespace(places=[("a.png", 0)], names=["a.png"], kind="file")
-    head, row = _to_csv(examples, [content]).splitlines()
+    file = io.StringIO()
+    Rows(file, has_files=True).write(examples, [("", content)], {})
+    head, row = file.getvalue().splitlines()
     assert "calibrated/dog" in head and head.endswith("prediction_set/emu")
     assert row.endswith("True,True,False")
     # Exports of formats 1 and 2 have neither.

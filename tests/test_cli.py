@@ -142,8 +142,9 @@ def test_predict_names_the_file_at_fault(capsys, finished_run, tmp_path):
     assert f"{bad}: cannot be read as an image; convert it to JPEG or PNG" in message
     message = failed(capsys, "predict", str(finished_run.folder), str(tmp_path / "none.png"))
     assert "none.png: no such file" in message
-    message = failed(capsys, "predict", str(finished_run.folder), str(tmp_path))
-    assert f"{tmp_path}: a folder; give its files, such as {tmp_path}/*" in message
+    (tmp_path / "empty").mkdir()
+    message = failed(capsys, "predict", str(finished_run.folder), str(tmp_path / "empty"))
+    assert f"{tmp_path / 'empty'}: contains nothing that the model takes" in message
 
 
 def test_help_of_a_pipeline_shows_every_key(capsys):

@@ -9,13 +9,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import engine_jobs
 import pytest
+import tensorflow as tf
 from test_engines import DRIVER, job, pids_of, run, wait_until_gone
 
 from kpipe.engines import cluster, open_engine
 from kpipe.errors import UserError
+from kpipe.predicting import predict
 
 ROOT = pathlib.Path(__file__).parent.parent
 PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -141,3 +145,48 @@ def test_no_job_outlives_its_driver(two_machines, tmp_path, number):
     driver.send_signal(number)
     driver.wait(timeout=60)
     wait_until_gone(workers, seconds=20)
+
+
+def kill_a_worker(killed):
+    """Kills the first process that predicts, once it does so."""
+    for _ in range(120):
+        found = subprocess.run(
+            ["pgrep", "-o", "-f", "ray::MapWorker"], capture_output=True, text=True
+        )
+        if found.stdout:
+            time.sleep(2)  # it loads the model
+            os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+            killed.append(found.stdout)
+            return
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_survive_a_killed_process_and_keep_their_order(
+    two_machines, finished_run, digits, tmp_path
+):
+    (tmp_path / "photos").mkdir()
+    for i, image in enumerate(digits.test.inputs):
+        content = tf.io.encode_png(image).numpy() if i % 50 else b"no image"
+        (tmp_path / "photos" / f"{i:03}.png").write_bytes(content)
+    answers = {name: tmp_path / name / "answers.csv" for name in ("here", "there")}
+    for path in answers.values():
+        path.parent.mkdir()
+    photos = [tmp_path / "photos"] * 4
+    predict(finished_run.folder, photos, csv_file=answers["here"], skip_bad=99)
+    killed = []
+    killer = threading.Thread(target=kill_a_worker, args=[killed])
+    killer.start()
+    predict(
+        finished_run.folder,
+        photos,
+        csv_file=answers["there"],
+        skip_bad=99,
+        cluster=two_machines["address"],
+    )
+    killer.join()
+    assert killed
+    assert answers["there"].read_text() == answers["here"].read_text()
+    bad = [(path.parent / "bad_files.csv").read_text() for path in answers.values()]
+    assert bad[0] == bad[1] and bad[0].count("no image") == 0 and bad[0].count("\n") == 33

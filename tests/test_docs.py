@@ -30,8 +30,6 @@ from kpipe import (
     searching,
     verifying,
 )
-from kpipe.commands import explain as explain_command
-from kpipe.commands import predict as predict_command
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, following, launching, own, running
 
@@ -41,6 +39,8 @@ PAGES.remove(ROOT / "CHANGELOG.md")  # it says what was
 PIPELINES = [catalogue.find(name) for name in [*catalogue.names(), *catalogue.OWN_DATA]]
 # The first words of a command.
 COMMANDS = "git kpipe make pip pre-commit python ray source .venv/bin/python".split()
+# Commands that need a finished run: their arguments are parsed.
+USES = {name: f"kpipe.commands.{name}" for name in "predict serve export explain card".split()}
 # What a reader puts in: a name of a pipeline.
 PLACEHOLDERS = {"NAME": "mnist_mlp", "COMMAND": "mnist_mlp"}
 
@@ -208,10 +208,9 @@ def exists(words):
     match words:
         case ["kpipe", command] if not command.startswith("-"):  # its name alone
             return f"kpipe {command} " in cli.HELP
-        case ["kpipe", "predict" | "explain" as name, *arguments]:
-            command = predict_command if name == "predict" else explain_command
+        case ["kpipe", name, *arguments] if name in USES:
             try:
-                return bool(command.parser().parse(arguments).folder)
+                return bool(importlib.import_module(USES[name]).parser().parse(arguments))
             except UserError as error:
                 print(error, file=sys.stderr)
                 return False

@@ -13,7 +13,7 @@ from proving import Golden, change_predictions, load_proof
 
 import kpipe
 from kpipe.errors import RunError, UserError
-from kpipe.export import export, prove, publish, writing
+from kpipe.export import export, prove, writing
 from kpipe.tasks import classification
 
 
@@ -251,6 +251,5 @@ def test_an_export_never_mixes_with_a_standing_one(copy, finished_run):
     (copy / "serving" / "1" / "stale").write_text("from before")
     run = finished_run
     export(copy, classification.endpoints(run.model, run.data, run.predictions))
-    publish(copy, 1)
     assert not (copy / "serving" / "1" / "stale").exists()
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"

@@ -19,8 +19,8 @@ explaining
 figures report
 tasks experiments
 tuning searching extrapolating comparing checking label_checking predicting
-explaining_files looking
-verifying diffing reproducing cleaning estimator
+explaining_files serving looking
+formats verifying diffing reproducing cleaning estimator model_card
 commands cli
 """.split()
 # What knows Keras and nothing of kpipe.

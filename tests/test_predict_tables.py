@@ -10,11 +10,13 @@ import numpy as np
 import own
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 import kpipe
 from kpipe import cli, data, datasets, models, predicting
 from kpipe.errors import UserError
 from kpipe.export import export
+from kpipe.inputs import Examples, Piece
 from kpipe.tasks import classification
 
 
@@ -43,7 +45,7 @@ def load():
 
 @pytest.fixture
 def loaded_once(load, monkeypatch):
-    monkeypatch.setattr(predicting, "load", lambda folder, trust=False: load(str(folder)))
+    monkeypatch.setattr(predicting, "load", lambda folder, **_: load(str(folder)))
 
 
 @pytest.fixture
@@ -197,15 +199,18 @@ def test_answers_never_replace_what_they_answer(exported, tmp_path, capsys, monk
     ],
 )
 def test_answers_of_every_task_are_written(outputs, names, expected, tmp_path, monkeypatch):
-    examples = predicting.Examples("file", ["a.png", "b.png"], [], [("a.png", 0), ("b.png", 0)])
+    places = [("a.png", 0), ("b.png", 0)]
+    examples = Examples("file", ["a.png", "b.png"], [], places)
+    (tmp_path / "a.png").touch()
     model = SimpleNamespace(
         outputs=set(outputs),
         label_names=names,
-        read_files=lambda paths, texts: examples,
+        input_spec=tf.TensorSpec((None, 1, 1, 1), tf.uint8),
+        pieces=lambda *_, **__: iter([Piece(places, places, lambda *_: examples)]),
         predict_examples=lambda examples: outputs,
     )
-    monkeypatch.setattr(predicting, "load", lambda folder, trust=False: model)
-    predicting.predict(tmp_path, ["a.png"], csv_file=tmp_path / "answers.csv")
+    monkeypatch.setattr(predicting, "load", lambda folder, **_: model)
+    predicting.predict(tmp_path, [tmp_path / "a.png"], csv_file=tmp_path / "answers.csv")
     rows = rows_of(tmp_path / "answers.csv")
     files = [{"file": "a.png"}, {"file": "b.png"}]
     assert rows == [{**file, **answer} for file, answer in zip(files, expected, strict=True)]

@@ -205,7 +205,7 @@ def test_a_file_is_a_text_a_line_and_an_image_is_refused(loaded, tmp_path):
     expected = loaded.predict(["so happy", "", "I am sad 😢"])["probabilities"]
     np.testing.assert_array_equal(answers, expected)
     with pytest.raises(
-        UserError, match=rf"^{image}: not UTF-8 at byte 0; expected one text per line"
+        UserError, match=rf"^{image}:1: not UTF-8 at byte 0 of the line; expected one text per line"
     ):
         loaded.predict_files([lines, image])
 
@@ -230,7 +230,7 @@ def test_mistakes_of_a_prediction_are_one_line(text_run, finished_run, tmp_path,
     for arguments, message in (
         ([text_run.folder], "nothing to predict"),
         ([text_run.folder, tmp_path / "no.txt"], r"no.txt: no such file"),
-        ([text_run.folder, broken], "not UTF-8 at byte 5"),
+        ([text_run.folder, broken], "broken.txt:2: not UTF-8 at byte 0 of the line"),
         ([text_run.folder, empty], "empty.txt: no lines"),
         ([finished_run.folder, "--text", "a"], "takes images, not texts"),
     ):

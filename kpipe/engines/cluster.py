@@ -52,6 +52,11 @@ class Cluster:
         gpus: GPUs of a job.
         shared: Folder that all machines must see.
 
+    Attributes:
+        ray: The module, connected.
+        path: Folders of this process's modules, which its workers look in as well.
+        settings: Variables of the environment of its workers.
+
     Raises:
         UserError: Ray is missing, the cluster cannot be reached, has no room for a job, or one of
             its machines has other packages or does not see the folder.
@@ -70,14 +75,15 @@ class Cluster:
         self._running: dict[Any, _Run] = {}
         self.threads = processors.threads_or(cpus)
         with contextlib.ExitStack() as stack:
-            self._ray = stack.enter_context(_connected(address))
+            self.ray = stack.enter_context(_connected(address))
             token = stack.enter_context(_token_in(shared)) if shared else None
             perform_there, versions = _code()
-            path = [folder for folder in sys.path if folder]  # a checkout may be on a shared disk
-            self._arguments = (path, _settings(cpus, gpus), versions(), token)
-            self._task = self._ray.remote(max_retries=0)(perform_there)
+            self.path = [folder for folder in sys.path if folder]  # a checkout may be on NFS
+            self.settings = _settings(cpus, gpus)
+            self._arguments = (self.path, self.settings, versions(), token)
+            self._task = self.ray.remote(max_retries=0)(perform_there)
             self._needs = {"num_cpus": cpus, "num_gpus": gpus}
-            nodes = [node for node in self._ray.nodes() if node["Alive"]]
+            nodes = [node for node in self.ray.nodes() if node["Alive"]]
             room = {node["NodeID"]: _room(node["Resources"], cpus, gpus) for node in nodes}
             self.slots = slots or sum(room.values())
             if not self.slots:
@@ -102,13 +108,13 @@ class Cluster:
         Raises:
             UserError: A machine that joined the cluster later differs from this one.
         """
-        errors = self._ray.exceptions
+        errors = self.ray.exceptions
         while True:
             assert self._running, "no job was submitted"
-            (ready, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+            (ready, *_), _ = self.ray.wait(list(self._running), num_returns=1)
             run = self._running.pop(ready)
             try:
-                refusal, answer = self._ray.get(ready)
+                refusal, answer = self.ray.get(ready)
                 if refusal:
                     raise UserError(refusal)
                 return unpack(run.job, answer)
@@ -128,9 +134,9 @@ class Cluster:
         """Ends all jobs, which may first save their state, and disconnects."""
         try:
             for ready in self._running:
-                self._ray.cancel(ready)
+                self.ray.cancel(ready)
             if self._running:
-                self._ray.wait(list(self._running), num_returns=len(self._running), timeout=GRACE)
+                self.ray.wait(list(self._running), num_returns=len(self._running), timeout=GRACE)
         finally:
             self._stack.close()
 
@@ -148,8 +154,8 @@ class Cluster:
             for node in there
         ]
         try:
-            answers = self._ray.get(asked, timeout=_CHECKED)
-        except self._ray.exceptions.RayError as error:
+            answers = self.ray.get(asked, timeout=_CHECKED)
+        except self.ray.exceptions.RayError as error:
             raise UserError(
                 f"a machine of the cluster runs no task: {first_line(error)}; see `ray status`"
             ) from None

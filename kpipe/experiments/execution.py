@@ -373,10 +373,11 @@ class Execution:
     def _export(self, model: keras.Model, predictions: dict[str, np.ndarray]) -> None:
         record, endpoints = self.record, self.task.endpoints(model, self.data, predictions)
         cases, decided = self.task.golden(model, self.data, predictions)
-        export(self.folder, endpoints, record.version, record.pipeline, cases)
+        place = f"{UNPROVEN}/{record.version}"
+        export(self.folder, endpoints, place, record.pipeline, cases)
         write_golden(self.folder, cases, decided)
         try:
-            check_graph(self.folder / UNPROVEN / str(record.version))
+            check_graph(self.folder / place)
         except UserError as error:  # an operation of the user's own, which only --trust loads
             print(f"note: {error} (in Python: trust=True)", flush=True)
 

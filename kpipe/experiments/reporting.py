@@ -9,6 +9,10 @@ from ..export.versions import earlier_versions
 from ..records import Record, Run, first_kernel
 from .experiment import Experiment
 
+# Folders of a run that its manifest does not list: what is written without its end, and what is
+# written later, with a manifest of its own.
+UNLISTED = frozenset(("logs", "checkpoints", "exports"))
+
 
 def write_report(experiment: Experiment, run: Run) -> None:
     """Writes figures and report of a run, with its learning curve if the folder contains one."""
@@ -47,13 +51,15 @@ def report_again(experiment: Experiment, run: Run) -> None:
 def write_manifest(folder: pathlib.Path, record: Record) -> None:
     """Writes the manifest, last: it marks the run as complete.
 
-    Earlier versions of its export have a manifest of their own.
+    Earlier versions of its export have a manifest of their own. A model card, or another page in
+    Markdown, is written by people as well.
     """
     others = set(earlier_versions(folder, record.version))
     final = [
         path
         for path in folder.rglob("*")
-        if not {"logs", "checkpoints"} & set(path.relative_to(folder).parts)
+        if not UNLISTED & set(path.relative_to(folder).parts)
         and not others & set(path.parents)
+        and not (path.parent == folder and path.suffix == ".md")
     ]
     files.write_manifest(folder, final, format_version=record.format_version)

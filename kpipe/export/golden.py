@@ -118,17 +118,21 @@ def write_golden(
     write_npz(folder / "golden.npz", **arrays)
 
 
-def read_given(path: pathlib.Path, endpoint: str) -> dict[str, np.ndarray | list[bytes]] | None:
+def read_given(
+    path: pathlib.Path, endpoint: str, *, unusual: bool = False
+) -> dict[str, np.ndarray | list[bytes]] | None:
     """Reads the ordinary inputs of an endpoint, by argument; None if there are none.
 
     Args:
         path: A golden.npz.
         endpoint: A signature of the SavedModel.
+        unusual: Whether unusual inputs are read if there are no ordinary ones.
     """
     arrays = read_npz(path) or {}
     cases = json.loads(str(arrays["cases"])) if "cases" in arrays else []
-    for case in cases:
-        if case["endpoint"] == endpoint and case.get("main") and not case["test"]:
+    found = [case for case in cases if case["endpoint"] == endpoint and not case["test"]]
+    for case in sorted(found, key=lambda case: not case.get("main")):
+        if case.get("main") or unusual:
             return {name: _restored(arrays, key) for name, key in case["given"].items()}
     return None
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from .answers import find_wrong
 from .scanning import check_graph
 from .versions import check_version, version_folder
 
-PREDICT_BATCH = 64
+# Examples of one call: images, and texts or rows, of which fewer if they are long.
+PREDICT_BATCH, ROWS_BATCH, TEXT_BYTES = 64, 1024, 2**18
 
 
 def load(
@@ -120,6 +121,11 @@ class SavedModel:
         outputs = ", ".join(sorted(self.outputs))
         return f"{type(self).__name__} in {self.folder}: {given} -> {outputs}"
 
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """The functions of the export by name, such as `serving_default`."""
+        return self._signatures
+
     @functools.cached_property
     def outputs(self) -> frozenset[str]:
         """The names of the outputs of `predict`."""
@@ -197,6 +203,23 @@ class SavedModel:
             paths, self.input_spec, texts, columns=self.columns, text_column=self.text_column
         )
 
+    def pieces(
+        self,
+        paths: Iterable[pathlib.Path],
+        texts: Sequence[str] = (),
+        *,
+        keep_bad: bool = False,
+    ) -> Iterator[inputs.Piece]:
+        """Yields inputs from files in pieces, see `inputs.pieces`."""
+        return inputs.pieces(
+            paths,
+            self.input_spec,
+            texts,
+            columns=self.columns,
+            text_column=self.text_column,
+            keep_bad=keep_bad,
+        )
+
     def predict_examples(self, examples: inputs.Examples) -> dict[str, np.ndarray]:
         """Predicts for examples read by `inputs.read_examples`.
 
@@ -223,16 +246,19 @@ class SavedModel:
             (argument,) = signature.structured_input_signature[1]
             given = {argument: given}
         parts = []
-        for start in range(0, len(next(iter(given.values()))), PREDICT_BATCH):
-            stop = start + PREDICT_BATCH
+        batches, order = _batches(given, name, self.input_spec)
+        for start, stop in batches:
             try:
-                batch = {key: tf.constant(values[start:stop]) for key, values in given.items()}
+                batch = {key: tf.constant(_rows(v, order, start, stop)) for key, v in given.items()}
                 parts.append(signature(**batch))
             except tf.errors.OpError:
                 if explain is None:
                     raise
                 raise explain(start, stop) from None
         outputs = self._join(signature, parts)
+        if order is not None:
+            back = np.argsort(order)
+            outputs = {key: values[back] for key, values in outputs.items()}
         if wrong := find_wrong(outputs, self.exclusive):
             row, problem = wrong
             place = names[row] if names else f"row {row}"
@@ -250,6 +276,41 @@ class SavedModel:
             else:
                 joined[name] = np.zeros((0, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
         return joined
+
+
+def _batches(
+    given: Mapping[str, Any], endpoint: str, spec: tf.TensorSpec | None
+) -> tuple[list[tuple[int, int]], np.ndarray | None]:
+    """Divides examples into batches; texts of similar length together, since they are padded.
+
+    Returns:
+        Start and end of each batch, and the order of the examples; None if it is their own.
+    """
+    values = next(iter(given.values()))
+    count, is_default = len(values), endpoint == "serving_default"
+    if not (is_default and spec is not None and spec.dtype == tf.string):
+        # Images of codes are as large as others.
+        is_rows = is_default and (spec is None or len(spec.shape) < 3)
+        size = ROWS_BATCH if is_rows else PREDICT_BATCH
+        return [(start, min(start + size, count)) for start in range(0, count, size)], None
+    lengths = np.fromiter(map(len, values), np.int64, count)
+    order = np.argsort(lengths, kind="stable")
+    batches, start = [], 0
+    while start < count:
+        stop = min(start + ROWS_BATCH, count)
+        while (
+            stop - start > PREDICT_BATCH and (stop - start) * lengths[order[stop - 1]] > TEXT_BYTES
+        ):
+            stop = start + max(PREDICT_BATCH, (stop - start) // 2)
+        batches.append((start, stop))
+        start = stop
+    return batches, order
+
+
+def _rows(values: Any, order: np.ndarray | None, start: int, stop: int) -> Any:
+    if order is None:
+        return values[start:stop]
+    return [values[i] for i in order[start:stop]]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

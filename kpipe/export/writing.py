@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from .. import files
 from ..disk import without_patterns
 from ..errors import RunError
 from .golden import Case
-from .versions import UNPROVEN
+from .versions import SERVING
 from .warming import write_requests
 
 
@@ -41,16 +40,16 @@ class Endpoints(NamedTuple):
 def export(
     folder: pathlib.Path,
     endpoints: Endpoints,
-    version: int = 1,
+    place: str = f"{SERVING}/1",
     name: str = "",
     cases: Sequence[Case] = (),
 ) -> None:
-    """Writes the SavedModel `folder`/unproven/VERSION atomically; `publish` moves it.
+    """Writes a SavedModel atomically.
 
     Args:
         folder: The run's folder.
         endpoints: The result of a task's `endpoints`.
-        version: Number of the version.
+        place: Its folder in that one, `unproven/N` for one that `publish` moves.
         name: Name of the model in the requests of TensorFlow Serving's warm-up.
         cases: The golden cases, from which these are made.
     """
@@ -59,9 +58,10 @@ def export(
         archive.track(resource)
     for endpoint, (function, signature) in endpoints.signatures.items():
         archive.add_endpoint(endpoint, function, input_signature=[signature])
-    shutil.rmtree(folder / UNPROVEN, ignore_errors=True)  # of a kill, or not equal
-    files.make_folder(folder / UNPROVEN)
-    with files.new_folder(folder / UNPROVEN / str(version)) as temporary:
+    path = folder / place
+    files.make_folder(path.parent)
+    files.remove_leftovers(path.parent)  # of a kill during an export
+    with files.new_folder(path) as temporary:
         archive.write_out(str(temporary), verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
         for asset, words in endpoints.assets.items():

@@ -9,12 +9,13 @@ from .arrays import (
     Serve,
     load_array,
 )
-from .examples import Examples, check, check_rows, read_examples
+from .examples import check, check_rows, read_examples
 from .images import ImageInput
 from .refusals import check_labels
 from .tables import TableColumns, TableInput
 from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens
+from .user_files import Bad, Examples, Piece, pieces
 
 Input = ArrayInput | TextInput | TableInput  # an ImageInput is an ArrayInput
 Column = Rows | Tokens | TableColumns
@@ -39,6 +40,7 @@ def of(dataset: Dataset) -> Input:
 
 __all__ = [
     "ArrayInput",
+    "Bad",
     "Column",
     "Examples",
     "Given",
@@ -46,6 +48,7 @@ __all__ = [
     "Input",
     "InputTargets",
     "LabelTargets",
+    "Piece",
     "Rows",
     "ScaledTargets",
     "Serve",
@@ -58,6 +61,7 @@ __all__ = [
     "check_rows",
     "load_array",
     "of",
+    "pieces",
     "read_examples",
     "targets_of",
 ]

@@ -1,11 +1,10 @@
 """Arrays: vectors and other numbers of fixed shape, passed to the network unchanged."""
 
-import csv
 import dataclasses
 import hashlib
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -301,60 +300,6 @@ def report_progress(
     if seconds > 5 and done * 10 // count != (done - last) * 10 // count:
         left = seconds / done * (count - done)
         print(f"preparing {name} {split}: {done:,} of {count:,}, {left:.0f} s left", flush=True)
-
-
-def read_table(path: pathlib.Path, spec: tf.TensorSpec) -> np.ndarray:
-    """Reads the rows of a CSV or NumPy file as inputs of a model.
-
-    Args:
-        path: Path of a `.npy` file, or of a CSV file with one row per example, whose first line may
-            be a header.
-        spec: Spec of the model's input.
-
-    Raises:
-        UserError: The file cannot be read, or a row does not fit the model; the message names it.
-    """
-    shape, dtype = tuple(spec.shape[1:]), spec.dtype.as_numpy_dtype
-    expected = f"{' × '.join(map(str, shape)) or '1'} numbers per row"
-    if path.suffix != ".npy" and len(shape) != 1:
-        raise UserError(f"{path}: expected a .npy file with {expected}, not a table")
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        else:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                values = np.array(list(_numbers(csv.reader(file), path, shape[0])))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected {expected}") from None
-    if values.shape[1:] != shape or values.dtype.kind not in "biuf":
-        raise UserError(f"{path}: {values.dtype} {values.shape}; expected {expected}")
-    with np.errstate(invalid="ignore", over="ignore"):  # they are refused here
-        converted = values.astype(dtype)
-    wrong = ~np.isfinite(converted) if converted.dtype.kind == "f" else converted != values
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
-        raise UserError(
-            f"{path}: row {place[0] + 1} contains {values[place]}; expected finite numbers "
-            f"of {spec.dtype.name}"
-        )
-    return converted
-
-
-def _numbers(
-    rows: Iterator[Sequence[str]], path: pathlib.Path, width: int | None
-) -> Iterator[list[float]]:
-    for line, row in enumerate(rows, start=1):
-        try:
-            numbers = [float(cell) for cell in row]
-        except ValueError:
-            if line == 1:  # header
-                continue
-            raise UserError(
-                f"{path}:{line}: {','.join(row)!r}; expected numbers separated by commas"
-            ) from None
-        if width is not None and len(numbers) != width:
-            raise UserError(f"{path}:{line}: {len(numbers)} numbers; expected {width}")
-        yield numbers
 
 
 def check_array(values: Any, spec: tf.TensorSpec) -> np.ndarray:

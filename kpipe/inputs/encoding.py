@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ LIMIT = 10.0  # deviations to which numbers are clipped
 # An embedding cannot be learned from a single row. Rows with such values train the unknown id.
 MIN_ROWS = 2
 BATCH = 4096
+_FITTED = ("median", "mean", "deviation")  # of a column, in `to_json`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,19 +97,11 @@ class Encoder:
 
     def _order(self) -> list[int]:
         """Returns where each value of an encoded row is among the parts that are computed."""
-        names: list[tuple[Column, str]] = [(column, "value") for column in self.measured]
-        names += [(column, "missing") for column in self.measured]
-        names += [(column, f"cycle {i}") for column in self.dates for i in range(6)]
+        names = [(column.name, "value") for column in self.measured]
+        names += [(column.name, "missing") for column in self.measured]
+        names += [(column.name, f"cycle {i}") for column in self.dates for i in range(6)]
         at = {name: i for i, name in enumerate(names)}
-        order: list[int] = []
-        for column in self.columns:
-            if column.kind == "category":
-                continue
-            order.append(at[column, "value"])
-            if column.kind == "date":
-                order += [at[column, f"cycle {i}"] for i in range(4 + 2 * column.time)]
-            if column.missing:
-                order.append(at[column, "missing"])
+        order = [at[part] for part in _parts(self.columns) if part[1] != "id"]
         return [*order, *range(len(names), len(names) + len(self.lookups))]
 
     @property
@@ -149,6 +143,64 @@ class Encoder:
         numbers = [value for value, column in pairs if column.is_number]
         empty = tf.zeros((tf.shape(values[0])[0], 0))
         return self(tf.stack(numbers, axis=1) if numbers else empty, words)
+
+
+def to_json(columns: Sequence[Column], fit: Fit) -> list[str]:
+    """Writes the encoding as lines of JSON, so that rows can be encoded without TensorFlow.
+
+    `columns` are the columns with what `Fit` has of each. `values` names what an encoded row
+    consists of, in its order: a column and "value", "missing", "id", or of dates "cycle 0" to
+    "cycle 5", sine and cosine of the time of the year, of the week and of the day.
+    """
+    measured = [column for column in columns if column.is_number]
+    measured += [column for column in columns if column.kind == "date"]
+    values = zip(fit.medians, fit.means, fit.deviations, strict=True)
+    of_column = {
+        c: dict(zip(_FITTED, v, strict=True)) for c, v in zip(measured, values, strict=True)
+    }
+    categories = [column for column in columns if column.kind == "category"]
+    known = dict(zip(categories, fit.vocabularies, strict=True))
+    described = [
+        dataclasses.asdict(column)
+        | of_column.get(column, {})
+        | ({"vocabulary": known[column]} if column in known else {})
+        for column in columns
+    ]
+    content = {"limit": LIMIT, "columns": described, "values": _parts(columns)}
+    return json.dumps(content, indent=1).split("\n")
+
+
+def from_json(lines: Sequence[str]) -> tuple[tuple[Column, ...], Fit]:
+    """Reads what `to_json` wrote.
+
+    Raises:
+        ValueError: It is malformed, or of another version.
+    """
+    content = json.loads("\n".join(lines))
+    names = [field.name for field in dataclasses.fields(Column)]
+    columns, fitted = [], []
+    for entry in content["columns"]:
+        columns.append(Column(**{name: entry[name] for name in names}))
+        fitted.append([entry[name] for name in _FITTED] if "median" in entry else [])
+    order = sorted(range(len(columns)), key=lambda i: columns[i].kind == "date")
+    rows = [fitted[i] for i in order if fitted[i]]
+    medians, means, deviations = (tuple(row[i] for row in rows) for i in range(len(_FITTED)))
+    vocabularies = (tuple(e["vocabulary"]) for e in content["columns"] if "vocabulary" in e)
+    return tuple(columns), Fit(medians, means, deviations, tuple(vocabularies))
+
+
+def _parts(columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """Names what an encoded row consists of: the parts of all columns, then ids of categories."""
+    parts: list[tuple[str, str]] = []
+    for column in columns:
+        if column.kind == "category":
+            continue
+        parts.append((column.name, "value"))
+        if column.kind == "date":
+            parts += [(column.name, f"cycle {i}") for i in range(4 + 2 * column.time)]
+        if column.missing:
+            parts.append((column.name, "missing"))
+    return parts + [(column.name, "id") for column in columns if column.kind == "category"]
 
 
 def fit_encoding(columns: Sequence[Column], table: Table, rows: np.ndarray) -> Fit:

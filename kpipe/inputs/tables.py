@@ -29,7 +29,16 @@ from ..datasets.columns import (
 from ..errors import UserError
 from ..formatting import counted
 from .arrays import Endpoints, Given, Serve, load_array, report_progress
-from .encoding import BATCH, MIN_ROWS, Encoder, Fit, Table, open_encoded, write_encoded
+from .encoding import (
+    BATCH,
+    MIN_ROWS,
+    Encoder,
+    Fit,
+    Table,
+    open_encoded,
+    to_json,
+    write_encoded,
+)
 from .refusals import check_labels, incomplete
 from .rows_on_disk import Joined, take_rows
 
@@ -46,6 +55,7 @@ _ODD_WORDS = (
 )
 
 COLUMNS_FILE = "columns.txt"  # asset that names the columns of an export
+ENCODING_FILE = "encoding.json"  # asset that says how its rows are encoded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +279,7 @@ class TableInput:
         """Returns `serving_default`, which has one argument (n,) for each column.
 
         Numbers are float32, NaN if missing; categories and dates are strings, "" if missing.
+        `serving_encoded` takes encoded rows, see `ENCODING_FILE`: other formats have no strings.
         """
         encoder, arguments = self.encoder, self.arguments
 
@@ -281,12 +292,15 @@ class TableInput:
             )
             for argument, column in zip(arguments, self.columns, strict=True)
         }
-        return {"serving_default": (serve_rows, specs)}, encoder.resources
+        endpoints: Endpoints = {"serving_default": (serve_rows, specs)}
+        return {**endpoints, "serving_encoded": (serve, spec)}, encoder.resources
 
     @property
     def assets(self) -> dict[str, Sequence[str]]:
-        """The columns: argument, name, kind and format of each."""
-        return {COLUMNS_FILE: to_lines(self.columns)}
+        """The columns: argument, name, kind and format of each; and how they are encoded."""
+        assert self.fit is not None, "fitted() comes first"
+        encoding = to_json(self.columns, self.fit)
+        return {COLUMNS_FILE: to_lines(self.columns), ENCODING_FILE: encoding}
 
     @property
     def places(self) -> dict[str, str]:
@@ -303,16 +317,13 @@ class TableInput:
         odd = odd_rows(ordinary)
         encode = self.encoder
         about = f"{len(odd.numbers)} rows with missing, unknown, extreme or malformed values"
-        return [
-            Given(
-                "serving_default",
-                argument,
-                as_arguments(self.columns, given),
-                encode(tf.constant(given.numbers), list(map(tf.constant, given.words))).numpy(),
-                about=about,
-            )
-            for given, about in ((ordinary, ""), (odd, about))
-        ]
+        given = []
+        for raw, said in ((ordinary, ""), (odd, about)):
+            encoded = encode(tf.constant(raw.numbers), list(map(tf.constant, raw.words))).numpy()
+            named = as_arguments(self.columns, raw)
+            given.append(Given("serving_default", argument, named, encoded, about=said))
+            given.append(Given("serving_encoded", argument, encoded, encoded, about=said))
+        return given
 
 
 def as_arguments(columns: Sequence[Column], rows: TableRows) -> dict[str, Any]:

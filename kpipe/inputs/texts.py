@@ -1,9 +1,13 @@
 """Texts: conversion from strings to token ids."""
 
+import codecs
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -320,22 +324,37 @@ def odd_texts(texts: Sequence[str]) -> list[bytes]:
     return [*(text.encode() for text in odd), b"\xff\xfe broken \x00 bytes \xc3"]
 
 
-def read_lines(path: pathlib.Path) -> list[str]:
-    """Reads the lines of a UTF-8 file, one text each.
+@contextlib.contextmanager
+def open_lines(path: pathlib.Path) -> Iterator[Iterator[bytes]]:
+    """Yields the lines of a file, one text each; "-" is standard input.
 
     Raises:
-        UserError: The file cannot be read or is not UTF-8; the message names file and byte.
+        UserError: The file cannot be read; the message names it.
     """
     try:
-        # Not splitlines: a form feed or U+2028 within a text does not end a line of a file.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 at byte {error.start}; expected one text per line"
-        ) from None
+        with contextlib.ExitStack() as stack:
+            is_input = str(path) == "-"
+            file = sys.stdin.buffer if is_input else stack.enter_context(open(path, "rb"))
+            # Not splitlines: a form feed or U+2028 within a text does not end a line of a file.
+            lines = (line.removesuffix(b"\n").removesuffix(b"\r") for line in file)
+            first = (line.removeprefix(codecs.BOM_UTF8) for line in itertools.islice(lines, 1))
+            yield itertools.chain(first, lines)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    return lines[:-1] if lines[-1] == "" else lines
+
+
+def decode_line(line: bytes, file: str, row: int) -> str:
+    """Decodes a line of a file.
+
+    Raises:
+        UserError: It is not UTF-8; the message names line and byte.
+    """
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file}:{row}: not UTF-8 at byte {error.start} of the line; expected one text per line"
+        ) from None
 
 
 def encode_texts(texts: Any) -> list[bytes]:

@@ -22,8 +22,9 @@ UNKNOWN_ID = 1
 WHOLE = 0.99
 BATCH = 512
 
-# RE2 patterns, applied in this order; non-ASCII letters are kept.
-_RULES = (
+# RE2 patterns and what replaces them, applied in this order to lowercased texts; non-ASCII letters
+# are kept.
+RULES = (
     (r"<br\s*/?>|</?[a-z][^<>]*>", " "),  # markup
     (r"https?://\S+|\bwww\.\w\S*", " http "),
     (r"@[\p{L}\p{M}\p{N}_]+", " @user "),
@@ -53,7 +54,7 @@ def standardize(texts: tf.Tensor) -> tf.Tensor:
         texts, "UTF-8", "UTF-8", replacement_char=ord(" "), replace_control_characters=True
     )
     texts = tf.strings.lower(texts, encoding="utf-8")
-    for pattern, replacement in _RULES:
+    for pattern, replacement in RULES:
         texts = tf.strings.regex_replace(texts, pattern, replacement)
     return tf.where(tf.strings.strip(texts) == "", UNKNOWN, texts)
 

@@ -84,13 +84,26 @@ def _result(headline: str, metrics: dict) -> str:
     return f"{formatting.with_unit(headline)} {formatting.measured(headline, entry)}{count}"
 
 
-def _baselines(metrics: dict) -> Iterator[str]:
+def baselines(metrics: dict) -> Iterator[tuple[str, str, int | None]]:
+    """Yields what a network is compared with: its name, its metric, and who is better.
+
+    The last is 1 if the network is significantly better, -1 if it is worse, 0 if neither is
+    significant, and None if that was not tested.
+
+    Args:
+        metrics: The content of a metrics.json.
+    """
     for name, (said, above) in _BASELINES.items():
         if name in metrics:
             sign = -1 if name.endswith("_mae") else 1  # the smaller error is better
-            won = sign * sign_of({"low": None, "high": None, **metrics.get(above, {})})
-            verdict = _BEATEN[won] if above in metrics else ""
-            yield f"{said} {formatting.number(name, metrics[name].get('value'))}{verdict}"
+            entry = {"low": None, "high": None, **metrics.get(above, {})}
+            yield said, name, sign * sign_of(entry) if above in metrics else None
+
+
+def _baselines(metrics: dict) -> Iterator[str]:
+    for said, name, won in baselines(metrics):
+        verdict = "" if won is None else _BEATEN[won]
+        yield f"{said} {formatting.number(name, metrics[name].get('value'))}{verdict}"
 
 
 def _target(record: Record) -> str:

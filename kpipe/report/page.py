@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from .. import files, formatting
 from ..measures import trust
-from ..records import ProofRecord, Record, Run
-from . import look, pictures, style, training
+from ..records import Record, Run
+from . import look, pictures, style, training, words
 from .banner import data_banner
 from .tables import (
     Section,
@@ -75,7 +75,7 @@ def write(
         look.sections(found) if found else "",
         pictures.lay_out(drawn, run.record.problems),
         *map(section_of, sections),
-        _metrics(run, frozenset().union(*(part.metrics for part in sections))),
+        section_of(words.metrics_section(run, sections)),
         _architecture(run.record),
         _configuration(run.record),
         training.section_of(run),
@@ -123,8 +123,8 @@ def _date(written: str) -> str:
 
 def _verdict(run: Run, facts: Iterable[tuple[str, str]]) -> str:
     """Writes the headline metric, large, and the facts needed to judge it."""
-    pairs = [*_target(run.record), *facts]
-    pairs += [*_trust(run), *_data_facts(run.record)]
+    pairs = [*words.target(run.record), *facts]
+    pairs += [*_trust(run), *words.data_facts(run.record)]
     listed = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
     return f"""<section class="verdict">{_headline(run)}
 <dl>{listed}</dl>{_proof(run.record)}</section>"""
@@ -144,21 +144,12 @@ def _headline(run: Run) -> str:
         for o in others
     )
     verdict = run.record.target.verdict if run.record.target else ""
-    words, look = _VERDICTS.get(verdict, (verdict, "plain"))
-    chip = f'<p class="chip {look}">{text(words)}</p>' if words else ""
+    said, look = _VERDICTS.get(verdict, (verdict, "plain"))
+    chip = f'<p class="chip {look}">{text(said)}</p>' if said else ""
     return f"""<div class="headline">
 <p class="quiet">{text(formatting.with_unit(name))} on the test split</p>
 <p class="big">{text(formatting.number(name, entry.get("value")))}</p>
 <p>{text(", ".join(about))}</p>{beside}{chip}</div>"""
-
-
-def _target(record: Record) -> Iterable[tuple[str, str]]:
-    target = record.target
-    if target:
-        at_most = target.at_least is None
-        limit = formatting.limit(target.metric, target.at_most if at_most else target.at_least)
-        source = f" ({target.source})" if target.source else ""
-        yield "Target", f"at {'most' if at_most else 'least'} {limit}{source}"
 
 
 def _trust(run: Run) -> Iterable[tuple[str, str]]:
@@ -169,70 +160,17 @@ def _trust(run: Run) -> Iterable[tuple[str, str]]:
             yield "What the interval says", said
 
 
-def _data_facts(record: Record) -> Iterable[tuple[str, str]]:
-    if (openings := record.data.test_openings) is not None:
-        yield "Test split opened", "once" if openings == 1 else f"{openings:,} times so far"
-    if (duplicates := record.data.duplicates) is not None:
-        yield "Test examples that also occur in train", f"{duplicates:,}" if duplicates else "none"
-
-
 def _proof(record: Record) -> str:
     proof = record.proof
     if not proof:
         return '<p class="proof plain"><strong>The export is not verified.</strong></p>'
     if not proof.passed:
         return f"""<p class="proof bad"><strong>✗ The export differs from the trained
-model:</strong> {text(_difference(proof))}.</p>"""
+model:</strong> {text(words.difference(proof))}.</p>"""
     difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
-    compared = _compared(proof, record.data.examples.get("test"))
+    compared = words.compared(proof, record.data.examples.get("test"))
     return f"""<p class="proof good"><strong>✓ Export verified:</strong> it matches the trained
 model within {difference} (allowed: {allowed}){text(compared)}.</p>"""
-
-
-def _compared(proof: ProofRecord, test_examples: int | None) -> str:
-    """Lists what a passed proof compared: " in 5 endpoints, with batches of 1, 7, 64, on ..."."""
-    found = ""
-    names = {name.removesuffix(" on the test split") for name in proof.differences}
-    if count := len(names - {"test split"}):  # a name of format 1
-        found += f" in {formatting.counted(count, 'endpoint')}"
-    if proof.batches:
-        found += f"{',' * bool(found)} with batches of {', '.join(map(str, proof.batches))}"
-    cases = list(proof.compared)
-    if examples := proof.test_examples or test_examples:
-        cases.append("the test example" if examples == 1 else f"all {examples:,} test examples")
-    if cases:
-        listed = " and on ".join(filter(None, [", on ".join(cases[:-1]), cases[-1]]))
-        found += f"{',' * bool(found)} on {listed}"
-    return found
-
-
-def _difference(proof: ProofRecord) -> str:
-    """Describes how an export differs from the trained model."""
-    found = []
-    if proof.max_difference > proof.tolerance or proof.labels_agree:
-        difference, allowed = map(formatting.small, (proof.max_difference, proof.tolerance))
-        found.append(f"largest difference {difference} (allowed: {allowed})")
-    if found and proof.differences:
-        worst = max(proof.differences, key=lambda name: proof.differences[name])
-        found.append(f"in {worst}")
-    if not proof.labels_agree:
-        found.append("predicted labels differ")
-    return ", ".join(found)
-
-
-def _metrics(run: Run, shown: frozenset[str]) -> str:
-    """Writes all metrics except those in a table of the task."""
-    rows = [
-        (
-            formatting.with_unit(name),
-            formatting.measured(name, entry),
-            formatting.value(entry.get("n")),
-        )
-        for name, entry in run.metrics.items()
-        if name not in shown
-    ]
-    head = ("metric on the test split", "value [95 % interval]", "n")
-    return section_of(Section("Metrics", head, rows))
 
 
 def _architecture(record: Record) -> str:

@@ -11,35 +11,52 @@ from .tables import grid, paragraph, section, settings
 
 def section_of(run: Run) -> str:
     """Writes the section: what the training was, and how long its stages took."""
-    record, training = run.record, run.record.training
-    seconds, summary, note = dict(record.times), {}, ""
-    if training:
-        summary = {
-            formatting.words(key): getattr(training, key)
-            for key in ("epochs", "best_epoch", "steps", "stopped_by")
-        }
-        if training.waiting_seconds is not None and (train := seconds.get("train")):
-            share = formatting.percent(training.waiting_seconds / train, 1)
-            summary["waiting for data"] = f"{share} of the training time"
-        if training.feature_seconds is not None:
-            seconds["features (part of train)"] = training.feature_seconds
-        if training.retraining_seconds is not None:
-            seconds["retraining"] = training.retraining_seconds
-        if training.retrained_epochs is not None:
-            examples, epochs = training.retrained_examples, training.retrained_epochs
-            note = (
-                "After the best epoch was determined, the network was trained again from scratch, "
-                f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
-                "Results are those of the second training; curves are those of the first."
-            )
-        note = " ".join(filter(None, [_of_search(run), note, *_of_backbone(run)]))
-    times = {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
+    summary, times = summary_of(run), times_of(run)
     tables = grid(
         settings("summary", summary),
         settings("times", times),
-        settings("a training step, as measured by --profile", _of_profile(record.profile)),
+        settings("a training step, as measured by --profile", _of_profile(run.record.profile)),
     )
-    return section("Training", paragraph(note) + tables) if summary or times else ""
+    return section("Training", paragraph(notes_of(run)) + tables) if summary or times else ""
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """Returns epochs, steps, and what ended the training, by name in words."""
+    training = run.record.training
+    if not training:
+        return {}
+    names = ("epochs", "best_epoch", "steps", "stopped_by")
+    summary = {formatting.words(name): getattr(training, name) for name in names}
+    if training.waiting_seconds is not None and (train := run.record.times.get("train")):
+        share = formatting.percent(training.waiting_seconds / train, 1)
+        summary["waiting for data"] = f"{share} of the training time"
+    return summary
+
+
+def times_of(run: Run) -> dict[str, str]:
+    """Returns the duration of each stage, by name in words."""
+    seconds, training = dict(run.record.times), run.record.training
+    if training and training.feature_seconds is not None:
+        seconds["features (part of train)"] = training.feature_seconds
+    if training and training.retraining_seconds is not None:
+        seconds["retraining"] = training.retraining_seconds
+    return {formatting.words(key): formatting.duration(value) for key, value in seconds.items()}
+
+
+def notes_of(run: Run) -> str:
+    """Writes what else there is to say: of a search, a second training, a frozen backbone."""
+    training = run.record.training
+    if not training:
+        return ""
+    again = ""
+    if training.retrained_epochs is not None:
+        examples, epochs = training.retrained_examples, training.retrained_epochs
+        again = (
+            "After the best epoch was determined, the network was trained again from scratch, "
+            f"on train and val, {formatting.count(examples)} examples, for {epochs:,} epochs. "
+            "Results are those of the second training; curves are those of the first."
+        )
+    return " ".join(filter(None, [_of_search(run), again, *_of_backbone(run)]))
 
 
 def _of_profile(profile: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""Connections that end when a client is too slow, or when there are too many."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from .server import Server
+
+
+def connection_class(server: Server) -> type[asyncio.Protocol]:
+    """Returns uvicorn's HTTP protocol with the limits of a server.
+
+    Uvicorn itself waits for ever for a request's head, and for a client that does not read its
+    answer.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    limits, metrics = server.limits, server.metrics
+
+    class Connection(H11Protocol):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._head = _Timer(self.loop, limits.patience, self._drop)
+            self._answer = _Timer(self.loop, limits.patience, self._drop)
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            # asyncio sets it for sockets of its own only. Without it each answer waits 40 ms.
+            opened = transport.get_extra_info("socket")
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if len(self.connections) > limits.connections:
+                metrics.count_error("connections")
+                self._write(503, "too many connections; try again later")
+            self._head.start()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head.stop()
+            self._answer.stop()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle and not self.cycle.response_complete:
+                self._head.stop()  # the application receives the body in time
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()  # which may find that the next request is there
+            if self.cycle.response_complete:
+                self._head.start()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._answer.start()
+
+        def resume_writing(self) -> None:
+            self._answer.stop()
+            super().resume_writing()
+
+        def send_400_response(self, msg: str) -> None:
+            metrics.count_error("invalid_http")
+            self._write(400, "not a valid HTTP request")
+
+        def _write(self, status: int, message: str) -> None:
+            """Answers what never reaches the application, and closes."""
+            content = json.dumps({"error": message}).encode()
+            reason = {400: "Bad Request", 503: "Service Unavailable"}[status]
+            retry = "retry-after: 1\r\n" * (status == 503)
+            head = (
+                f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n{retry}"
+                f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + content)
+            self.transport.close()
+
+        def _drop(self) -> None:
+            metrics.count_error("slow_client")
+            self.transport.abort()
+
+    return Connection
+
+
+class _Timer:
+    """Calls a function if it is not stopped in time."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._call = call
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(self._seconds, self._call)
+
+    def stop(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None

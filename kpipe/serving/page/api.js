@@ -1,0 +1,96 @@
+// Requests to the server, TensorFlow Serving's REST protocol and what kpipe adds to it.
+
+const ROOT = new URL("v1/models", document.baseURI).href;
+const PATIENCE = 60_000; // ms for an answer; the server's own deadline is 30 s
+const LONGEST_WAIT = 10; // s, whatever a busy server asks for
+
+export const MAX_BODY = 8 * 1024 * 1024; // bytes of a request
+export const MAX_INSTANCES = 64; // of a request
+
+/** An error to show: the server's own sentence, or why there is none. */
+export class Refused extends Error {
+  /**
+   * @param {number} status HTTP status; 0 if there was no answer.
+   * @param {string} message One sentence.
+   */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Returns the address of a model: {name, version}, where version null is the latest. */
+export function addressOf(model) {
+  // What may stand in a path unescaped is easier to read, in a command too.
+  const name = encodeURIComponent(model.name).replace(/%(2C|3D|40|2B)/g, decodeURIComponent);
+  return `${ROOT}/${name}${model.version === null ? "" : `/versions/${model.version}`}`;
+}
+
+/** Lists the models: [{name, version}]. */
+export async function listModels() {
+  return (await call(ROOT)).models;
+}
+
+/** Describes a model: its task, inputs, labels, test metric. */
+export function about(model, waiting) {
+  return call(`${addressOf(model)}/about`, undefined, waiting);
+}
+
+/**
+ * Predicts for examples, or does what else a signature does.
+ *
+ * @param {Object} model See `addressOf`.
+ * @param {string} signature Its name.
+ * @param {Array} instances The examples.
+ * @param {Function} waiting Is told the seconds until a busy server is asked again.
+ * @returns {Promise<Array>} One answer for each.
+ */
+export async function predict(model, signature, instances, waiting) {
+  const body = bodyOf(signature, instances);
+  return (await call(`${addressOf(model)}:predict`, body, waiting)).predictions;
+}
+
+/** Explains the answer to one example; see `predict`, and `bodyOf` for the choice. */
+export async function explain(model, signature, instance, choice, waiting) {
+  const body = { ...bodyOf(signature, [instance]), ...choice };
+  return (await call(`${addressOf(model)}:explain`, body, waiting)).explanations;
+}
+
+/** Returns the body of a request. */
+export function bodyOf(signature, instances) {
+  return signature === "serving_default" ? { instances } : { signature_name: signature, instances };
+}
+
+async function call(url, body, waiting = () => {}) {
+  const options =
+    body === undefined
+      ? {}
+      : {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify(body),
+        };
+  let response = await fetchOnce(url, options);
+  if (response.status === 503) {
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    const wait = Math.min(Math.max(seconds, 0), LONGEST_WAIT);
+    waiting(wait);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+    response = await fetchOnce(url, options);
+  }
+  const content = await response.json().catch(() => null);
+  if (response.ok && content !== null) return content;
+  const message = typeof content?.error === "string" ? content.error : "";
+  throw new Refused(response.status, message || `The server answered ${response.status}.`);
+}
+
+async function fetchOnce(url, options) {
+  try {
+    return await fetch(url, { ...options, signal: AbortSignal.timeout(PATIENCE) });
+  } catch (error) {
+    if (error.name === "TimeoutError") {
+      throw new Refused(0, `The server has not answered within ${PATIENCE / 1000} seconds.`);
+    }
+    throw new Refused(0, "The server cannot be reached. Is kpipe serve still running?");
+  }
+}

@@ -51,13 +51,13 @@ def explain_files(
     """
     folder = pathlib.Path(folder)
     model = load(folder, trust=trust)
-    known = methods_of(model)  # fails before files are read
+    methods_of(model)  # fails before files are read
     examples = model.read_files([pathlib.Path(path) for path in paths], texts)
     if not examples.names:
         listed = ", ".join(map(str, paths))
         raise UserError(f"{listed}: no lines; expected one text or one row per line")
     found = explain(model, examples, target=target, methods=methods)
-    each = len(methods) or len(known)
+    each = len(found) // len(examples.names)
     groups = [found[start : start + each] for start in range(0, len(found), each)]
     if out is None and not as_json and found[0].kind == "image":
         out = "explained"

@@ -57,6 +57,7 @@ def explain(
         explain(model, model.read_files([], ["a wonderful film"]))[0].to_json()["words"]
     """
     subject = subject_of(model)
+    methods = tuple(dict.fromkeys(methods))
     for method in methods:
         if method not in subject.methods:
             known = nearest(method, subject.methods)
@@ -72,7 +73,7 @@ def explain(
     given = pixels_of(model, examples) if subject.kind == IMAGE else examples.values
     found = []
     for i in range(len(examples.names)):
-        found += explain_one(model, subject, _take(given, i), column, tuple(methods))
+        found += explain_one(model, subject, _take(given, i), column, methods)
     return found
 
 

@@ -1,12 +1,12 @@
 """Figures of the columns of a table, or the numbers of a vector, that the answers hang on."""
 
 import datetime
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
@@ -155,9 +155,8 @@ def _draw_effect(
         axes.tick_params(axis="x", rotation=90 if len("".join(words)) > 24 else 0)
         axes.margins(x=0.15)
     elif field.kind == "date":
-        locator = AutoDateLocator(maxticks=4)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        ends = [places[0], places[-1]] if len(places) > 1 else places
+        axes.set_xticks(ends, [f"{end:%Y-%m-%d}" for end in ends])
     axes.tick_params(labelsize=8)
     axes.grid(color=style.GRID)
     axes.set_axisbelow(True)
@@ -205,7 +204,7 @@ def _table_of(run: Run) -> Table | None:
         }
     else:
         rows = measured.as_rows(split.column.take(chosen), fields)
-    return Table(fields, rows, split.labels[chosen], _score_of(run, data), name)
+    return Table(fields, rows, split.labels[chosen], _score_of(run, data, fields), name)
 
 
 def _held_out(run: Run, data: Data) -> tuple[Split, str]:
@@ -216,7 +215,7 @@ def _held_out(run: Run, data: Data) -> tuple[Split, str]:
     return data.val, "val"
 
 
-def _score_of(run: Run, data: Data) -> Score:
+def _score_of(run: Run, data: Data, fields: Mapping[str, Field]) -> Score:
     """Returns the network as a function of raw columns, in the labels' unit."""
 
     def answer(inputs: tf.Tensor) -> tf.Tensor:
@@ -226,14 +225,18 @@ def _score_of(run: Run, data: Data) -> Score:
     if not isinstance(data.input, TableInput):
 
         def encoded(rows: dict[str, tf.Tensor]) -> tf.Tensor:
-            return answer(tf.stack(list(rows.values()), axis=1))
+            return answer(tf.stack([rows[name] for name in fields], axis=1))
     else:
         encoder, arguments = data.input.encoder, data.input.arguments
 
         def encoded(rows: dict[str, tf.Tensor]) -> tf.Tensor:
             return answer(encoder.of_arguments([rows[argument] for argument in arguments]))
 
-    graph = tf.function(encoded, autograph=False, reduce_retracing=True)
+    specs = {
+        name: tf.TensorSpec((None,), tf.float32 if field.is_number else tf.string)
+        for name, field in fields.items()
+    }
+    graph = tf.function(encoded, [specs], autograph=False)
 
     def score(rows: Rows) -> np.ndarray:
         values = graph({name: tf.constant(some) for name, some in rows.items()}).numpy()

@@ -17,7 +17,15 @@ import kpipe
 from kpipe import cli
 from kpipe.datasets.columns import Column, to_lines
 from kpipe.errors import UserError
-from kpipe.explaining import Explanation, Network, columns, explain, explain_image, methods_of
+from kpipe.explaining import (
+    Explanation,
+    Network,
+    columns,
+    explain,
+    explain_image,
+    image_methods,
+    methods_of,
+)
 from kpipe.explaining.attribution import grad_cam, integrated_gradients
 from kpipe.explaining.rows import Field
 from kpipe.export import Case, Comparison, write_golden
@@ -431,6 +439,21 @@ def test_grad_cam_differentiates_what_is_before_softmax_or_sigmoid(kind):
     heat = grad_cam(network, image, 1)
     assert heat[0, 0] == 1 and not heat[1:].any()  # where the kernel is not 0
     assert not grad_cam(network, image, 0).any()  # all speaks against the first class
+
+
+def test_operations_without_a_gradient_are_no_failure():
+    def contrasted(images):
+        return tf.image.adjust_contrast(tf.cast(images, tf.float32), 2.0)  # has no gradient
+
+    def convolved(images):
+        x = tf.nn.conv2d(contrasted(images), tf.ones((1, 1, 1, 1)), 1, "SAME")
+        return two(tf.reduce_mean(x, axis=(1, 2, 3)) / 100)
+
+    def averaged(images):
+        return two(tf.reduce_mean(contrasted(images), axis=(1, 2, 3)) / 100)
+
+    assert image_methods(network_of(convolved, (4, 4, 1))) == ("grad_cam",)  # of what is behind it
+    assert image_methods(network_of(averaged, (4, 4, 1))) == ()
 
 
 def test_a_network_in_memory_and_its_export_explain_alike(trained, tmp_path):

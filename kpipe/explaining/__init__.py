@@ -2,7 +2,7 @@
 
 from .explaining import explain
 from .explanation import Explanation, said
-from .images import explain_image, pixels_of
+from .images import explain_image, image_methods, pixels_of
 from .network import Network
 from .subject import kind_of, methods_of
 from .words import explain_words
@@ -13,6 +13,7 @@ __all__ = [
     "explain",
     "explain_image",
     "explain_words",
+    "image_methods",
     "kind_of",
     "methods_of",
     "pixels_of",

@@ -90,14 +90,21 @@ def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def can_integrate(network: Network, places: int) -> bool:
-    """Whether `integrated_gradients` can be computed: an image's floats have its size."""
+    """Whether `integrated_gradients` can be computed.
+
+    All operations have a gradient, and the floats of an image have its size.
+    """
     names = network.first_floats
-    if not names:
+    if not names or not network.can_differentiate(names):
         return False
-    if places < 2:
-        return True
     size = network.shape[:places]
-    return all(_has_size(network.shape_of(name), size) for name in names)
+    return places < 2 or all(_has_size(network.shape_of(name), size) for name in names)
+
+
+def can_localize(network: Network) -> bool:
+    """Whether `grad_cam` can be computed: there is a convolution, and a gradient behind it."""
+    name = network.last_features
+    return name is not None and network.can_differentiate([name])
 
 
 def _has_size(shape: tuple[int | None, ...], size: tuple[int | None, ...]) -> bool:

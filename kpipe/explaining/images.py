@@ -8,8 +8,8 @@ import tensorflow as tf
 from ..export.loading import SavedModel
 from ..inputs import Examples
 from ..inputs.images import decode_image
-from .attribution import STEPS, grad_cam, integrated_gradients
-from .explanation import GRAD_CAM, IMAGE, PROBABILITY, RELATIVE, VALUE, Explanation
+from .attribution import STEPS, can_integrate, can_localize, grad_cam, integrated_gradients
+from .explanation import GRAD_CAM, IMAGE, INTEGRATED, PROBABILITY, RELATIVE, VALUE, Explanation
 from .network import Network
 
 BLACK = "a black image"
@@ -37,6 +37,12 @@ def pixels_of(model: SavedModel, examples: Examples) -> np.ndarray:
                 raise
             raise examples.explain(i, i + 1) from None
     return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
+
+
+def image_methods(network: Network) -> tuple[str, ...]:
+    """Returns the methods that can explain the answer to an image."""
+    fits = {GRAD_CAM: can_localize(network), INTEGRATED: can_integrate(network, 2)}
+    return tuple(method for method, possible in fits.items() if possible)
 
 
 def explain_image(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 # Operations whose result depends on the shape of their input only.
@@ -168,6 +169,21 @@ class Network:
             if any(tensor.name in reached for tensor in operation.inputs):
                 reached |= {t.name for t in operation.outputs if t.name != removed.name}
         return self._result.name not in reached
+
+    def can_differentiate(self, names: Sequence[str]) -> bool:
+        """Whether all operations between some tensors and the output have a gradient."""
+        reached = set(names)
+        for operation in self._between:
+            smooth = [tensor for tensor in operation.outputs if tensor.dtype.is_floating]
+            if not smooth or reached.isdisjoint(tensor.name for tensor in operation.inputs):
+                continue
+            try:
+                gradient = ops.get_gradient_function(operation)
+            except LookupError:
+                return False
+            if gradient is not None:  # of a rounding: 0 everywhere
+                reached |= {tensor.name for tensor in smooth}
+        return self._result.name in reached
 
     def shape_of(self, name: str) -> tuple[int | None, ...]:
         """Returns the shape of a tensor, with None for what is not known; () if nothing is."""

@@ -15,7 +15,7 @@ from ..export.golden import read_given
 from ..export.loading import SavedModel
 from ..export.versions import SERVING
 from . import rows
-from .attribution import can_integrate
+from .attribution import can_integrate, can_localize
 from .explanation import ARRAY, ERASURE, GRAD_CAM, IMAGE, INTEGRATED, METHODS, TABLE, TEXT
 from .network import Network
 
@@ -96,11 +96,17 @@ def _make_subject(model: SavedModel) -> Subject:
         network = Network(model.signature(TOKENS if kind == TEXT else DEFAULT), output)
         if kind == ARRAY:
             fields = rows.fields_of_array(network.shape)
+    methods = _methods(kind, network)
+    if not methods:
+        raise UserError(
+            f"{model.folder}: its graph has operations without a gradient; expected a network that "
+            "can be differentiated from its answer to its input"
+        )
     return Subject(
         kind=kind,
         output=output,
         targets=model.label_names or ("value",),
-        methods=_methods(kind, network),
+        methods=methods,
         network=network,
         vocabulary={word: i for i, word in enumerate(model.vocabulary)},
         fields=fields,
@@ -112,7 +118,7 @@ def _methods(kind: str, network: Network | None) -> tuple[str, ...]:
     """Returns the methods that fit a kind of input, and the graph."""
     places = {IMAGE: 2, TEXT: 1}.get(kind, 0)
     fits = {
-        GRAD_CAM: lambda: network is not None and network.last_features is not None,
+        GRAD_CAM: lambda: network is not None and can_localize(network),
         INTEGRATED: lambda: network is not None and can_integrate(network, places),
         ERASURE: lambda: (
             kind != ARRAY or network is None or math.prod(network.shape) <= rows.MAX_NUMBERS

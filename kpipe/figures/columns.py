@@ -217,10 +217,10 @@ def _held_out(run: Run, data: Data) -> tuple[Split, str]:
 
 def _score_of(run: Run, data: Data, fields: Mapping[str, Field]) -> Score:
     """Returns the network as a function of raw columns, in the labels' unit."""
+    output = "probabilities" if style.is_classifier(run) else "value"
 
     def answer(inputs: tf.Tensor) -> tf.Tensor:
-        (values,) = run.model(inputs, training=False).values()
-        return values
+        return run.model(inputs, training=False)[output]
 
     if not isinstance(data.input, TableInput):
 

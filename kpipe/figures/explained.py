@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..explaining import Explanation, Network, explain_image, said
+from ..explaining import Explanation, Network, explain_image, image_methods, said
 from ..records import Run
 from . import style, word_effects
 from .mistakes import Mistake, network_of, title_of, worst
@@ -39,13 +39,16 @@ def explained_mistakes(run: Run) -> Figure | None:
     if not style.has_images(run) or not worst(run, 1):
         return None
     network = network_of(run)
-    panels = 1 + len(image_methods(network))
-    return _of_images(run, network, worst(run, ROWS * (PANELS // panels)))
-
-
-def _of_images(run: Run, network: Network, mistakes: Sequence[Mistake]) -> Figure:
-    images = run.test_inputs(np.array([mistake.position for mistake in mistakes]))
     methods = image_methods(network)
+    if not methods:  # an operation of the user's own without a gradient
+        return None
+    return _of_images(run, network, worst(run, ROWS * (PANELS // (1 + len(methods)))), methods)
+
+
+def _of_images(
+    run: Run, network: Network, mistakes: Sequence[Mistake], methods: Sequence[str]
+) -> Figure:
+    images = run.test_inputs(np.array([mistake.position for mistake in mistakes]))
     shown = [
         (
             mistake.title,
@@ -115,11 +118,6 @@ def draw_heat(axes: Axes, image: np.ndarray, explanation: Explanation) -> None:
         below = 0.85 + 0.15 * grey
     mixed = below[..., None] * (1 - strength[..., None]) + colors * strength[..., None]
     axes.imshow(mixed, interpolation="nearest")
-
-
-def image_methods(network: Network) -> tuple[str, ...]:
-    """Returns the methods for images that fit a network."""
-    return (("grad_cam",) if network.last_features else ()) + ("integrated_gradients",)
 
 
 def draw_rows(shown: Sequence[tuple[str, Explanation]]) -> Figure:

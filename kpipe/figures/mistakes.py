@@ -28,7 +28,8 @@ class Mistake(NamedTuple):
 
 def network_of(run: Run) -> Network:
     """Returns the graph of the network of a run that is being reported."""
-    (tensor,), (output,) = run.model.inputs, run.model.output
+    (tensor,) = run.model.inputs
+    output = "probabilities" if style.is_classifier(run) else "value"
     # Of the data, which may be integers where the model's input is declared as float32.
     dtype = run.test_inputs(np.array([0])).dtype
     call = tf.function(

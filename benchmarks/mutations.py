@@ -375,7 +375,7 @@ def send(
             raw = post(path, bodies[which])
         else:
             make = {"json": of_json, "bytes": of_bytes, "image": of_image}[kind]
-            name = path.replace(":predict", ":explain") if draw.random() < 0.02 else path
+            name = path.replace(":predict", ":explain") if draw.random() < 0.04 else path
             raw = post(name, make(draw, contents[which]))
         try:
             status, body = connection.send(raw, raw.startswith(b"HEAD "))

@@ -236,8 +236,8 @@ def exists(words):
         ):  # not ours
             return True
         case ["pip", "install", "-e", what]:
-            extra = re.fullmatch(r"\.(?:\[(\w+)\])?", what)[1]
-            return extra is None or extra in setup()["options.extras_require"]
+            extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)[1]
+            return set(extras.split(",") if extras else ()) <= {*setup()["options.extras_require"]}
         case ["pre-commit", "install"]:
             return (ROOT / ".pre-commit-config.yaml").is_file()
     return False  # no check for such a command

@@ -644,6 +644,9 @@ def test_an_image_is_explained_as_about_says(client, images):
         found["target"]
         == ask(client, DIGITS, instances=images[:1].tolist())["predictions"][0]["label"]
     )
+    broken = [{"b64": base64.b64encode(HALF).decode()}]
+    answer = ask(client, DIGITS, 400, ":explain", signature_name="serving_bytes", instances=broken)
+    assert answer["error"].startswith("instances[0]: the model cannot process it")
     assert client.get("/v1/models/autoencoder/about").json()["explains"] == []
     answer = ask(
         client, "autoencoder", 400, ":explain", instances=np.zeros((1, 4, 4, 1), int).tolist()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 
 import pytest
@@ -142,6 +143,24 @@ def test_a_client_that_does_not_read_its_answers_is_dropped(port):
                 connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
 
 
+@pytest.mark.parametrize(
+    ("unread", "ends_after"),
+    [([0], 1), ([90_000] * 2, 1), ([90_000, 80_000], 1), ([90_000, 50_000, 10_000, 10_000], 3)],
+)
+def test_a_client_that_goes_on_reading_gets_more_time(unread, ends_after):
+    """It has to take 32 KiB in each time, until all is taken."""
+    from kpipe.serving import connections
+
+    calls, dropped = [], []
+    loop = types.SimpleNamespace(call_later=lambda seconds, call: calls.append(call))
+    sizes = iter(unread + unread[-1:] * 9)
+    timer = connections._Timer(loop, 1.0, lambda: next(sizes), lambda: dropped.append(True))
+    timer.start()
+    while not dropped:
+        calls[-1]()
+    assert len(calls) == ends_after
+
+
 def test_a_large_body_without_a_length_is_not_read_further(connected):
     connection = connected()
     head = b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PATH.encode()
@@ -225,6 +244,17 @@ def test_sigterm_ends_it_when_what_was_accepted_is_answered(run):
     *_, line, last = out.splitlines()
     assert re.fullmatch(rf"POST {PATH} 200 \d+\.\d ms", line) and last == "stopped"
     assert "Traceback" not in error
+
+
+def test_it_says_who_can_connect():
+    from kpipe.serving import running
+
+    for host, expected in (("127.0.0.1", 1), ("0.0.0.0", 2)):
+        lines = []
+        with socket.create_server((host, 0)) as listening:
+            running._announce(types.SimpleNamespace(say=lines.append), listening, host)
+        assert len(lines) == expected and lines[0].startswith(f"http://{host}:")
+    assert "anyone who reaches this port can use the models" in lines[1]
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ..errors import first_line
 from ..export.answers import find_wrong
-from .limits import Limits, Refusal, bad_input, too_busy
+from .limits import Limits, bad_input, too_busy
 from .requests import Request
 
 Outputs = dict[str, np.ndarray]
@@ -175,16 +175,26 @@ class Batcher:
 
     def _explain(self, request: Request, error: tf.errors.OpError) -> Exception:
         """Returns the error that names the example which a signature cannot process."""
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            return too_busy("not enough memory; send fewer examples", "memory")
-        if not isinstance(error, _INPUT_ERRORS):
-            return error
         for i in range(request.count if request.count > 1 else 0):
             try:
                 self._call(_part(request, i, i + 1))
             except tf.errors.OpError as of_one:
-                return _unusable(request.place(i), of_one)
-        return _unusable(request.place(0), error)
+                return unusable(request.place(i), of_one)
+        return unusable(request.place(0), error)
+
+
+def unusable(place: str, error: tf.errors.OpError) -> Exception:
+    """Returns the refusal of an example that a model cannot process.
+
+    Args:
+        place: Names the example.
+        error: What TensorFlow raised; returned as it is if it does not come from the example.
+    """
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return too_busy("not enough memory; send fewer examples", "memory")
+    if not isinstance(error, _INPUT_ERRORS):
+        return error
+    return bad_input(f"{place}: the model cannot process it ({first_line(error, 120)})")
 
 
 class _Lane:
@@ -275,7 +285,3 @@ def _parts(request: Request, max_pixels: int) -> Iterator[tuple[int, int]]:
             start, pixels = i, 0
         pixels += size
     yield start, request.count
-
-
-def _unusable(place: str, error: BaseException) -> Refusal:
-    return bad_input(f"{place}: the model cannot process it ({first_line(error, 120)})")

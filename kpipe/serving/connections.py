@@ -8,6 +8,8 @@ from typing import Any
 
 from .server import Server
 
+PROGRESS = 32_768  # bytes of an answer
+
 
 def connection_class(server: Server) -> type[asyncio.Protocol]:
     """Returns uvicorn's HTTP protocol with the limits of a server.
@@ -22,8 +24,8 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
     class Connection(H11Protocol):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            self._head = _Timer(self.loop, limits.patience, self._drop)
-            self._answer = _Timer(self.loop, limits.patience, self._drop)
+            self._head = _Timer(self.loop, limits.patience, self._unread, self._drop)
+            self._answer = _Timer(self.loop, limits.patience, self._unread, self._drop)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -74,6 +76,9 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
             self.transport.write(head.encode() + content)
             self.transport.close()
 
+        def _unread(self) -> int:
+            return self.transport.get_write_buffer_size()
+
         def _drop(self) -> None:
             metrics.count_error("slow_client")
             self.transport.abort()
@@ -82,21 +87,46 @@ def connection_class(server: Server) -> type[asyncio.Protocol]:
 
 
 class _Timer:
-    """Calls a function if it is not stopped in time."""
+    """Gives up a client that neither sends a head nor reads its answer.
+
+    Args:
+        loop: The event loop.
+        seconds: Time for the client.
+        unread: Returns the bytes of answers that the client has not taken. As long as it takes
+            `PROGRESS` of them in each time, it gets more.
+        drop: Closes the connection.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: float,
+        unread: Callable[[], int],
+        drop: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._call = call
+        self._unread = unread
+        self._drop = drop
+        self._left = 0
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self.stop()
-        self._handle = self._loop.call_later(self._seconds, self._call)
+        self._wait(self._unread())
 
     def stop(self) -> None:
         if self._handle:
             self._handle.cancel()
             self._handle = None
+
+    def _wait(self, unread: int) -> None:
+        self._left = unread
+        self._handle = self._loop.call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        unread = self._unread()
+        if 0 < unread <= self._left - PROGRESS:
+            self._wait(unread)
+        else:
+            self._drop()

@@ -10,9 +10,13 @@ import tensorflow as tf
 from .. import __version__
 from ..datasets.columns import Column
 from .paths import ROOT, quote
-from .signatures import DEFAULT, Signature
+from .signatures import BYTES, DEFAULT, Signature
 from .versions import Version
 
+# A grey pixel.
+_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 _B64 = {
     "type": "object",
     "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
@@ -92,7 +96,7 @@ def _predict(name: str, version: Version) -> dict[str, Any]:
     signatures = version.signatures.values()
     given = [schema for s in signatures for schema in (_in_rows(s), _in_columns(s))]
     answers = [schema for s in signatures for schema in _answers(s)]
-    example = {"instances": [_example(version.signatures[DEFAULT], version.about)]}
+    example = _example(version)
     return _post(name, "Predict", {"anyOf": given}, example, {"anyOf": answers})
 
 
@@ -108,7 +112,7 @@ def _explain(name: str, version: Version) -> dict[str, Any]:
         schema["properties"] |= more
         schema["properties"]["instances"] |= {"maxItems": 1}
         given.append(schema)
-    example = {"instances": [_example(version.signatures[DEFAULT], version.about)]}
+    example = _example(version)
     answer = {
         "type": "object",
         "properties": {"explanations": {"type": "array", "items": {"type": "object"}}},
@@ -195,16 +199,19 @@ def _of_spec(spec: tf.TensorSpec, longest: int = 0) -> dict[str, Any]:
     return schema
 
 
-def _example(signature: Signature, about: Mapping[str, Any]) -> Any:
-    """An example of an input, as short as it can be."""
+def _example(version: Version) -> dict[str, Any]:
+    """A request, as short as it can be."""
+    if BYTES in version.signatures:
+        return {"signature_name": BYTES, "instances": [{"b64": _PNG}]}
+    signature = version.signatures[DEFAULT]
     if signature.columns:
-        columns = about["input"]["columns"]
-        return {column["argument"]: column["example"] for column in columns}
+        columns = version.about["input"]["columns"]
+        return {"instances": [{column["argument"]: column["example"] for column in columns}]}
     (spec,) = signature.inputs.values()
     value: Any = "a text" if spec.dtype == tf.string else 0
     for size in reversed(spec.shape.as_list()[1:]):
         value = [value] * (size or 1)
-    return value
+    return {"instances": [value]}
 
 
 def page(described: Mapping[str, Any]) -> str:
@@ -220,18 +227,22 @@ def page(described: Mapping[str, Any]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kpipe serve: API</title></head>
+<meta name="color-scheme" content="light dark">
+<title>kpipe serve: API</title><link rel="stylesheet" href="page/style.css"></head>
 <body>
+<main>
 <h1>kpipe serve: API</h1>
 <p>{html.escape(described["info"]["description"])} The same for programs:
-<a href="/openapi.json">openapi.json</a>. <a href="/">Try the models</a>.</p>
-{"".join(parts)}</body>
+<a href="openapi.json">openapi.json</a>. <a href="./">Try the models</a>.</p>
+{"".join(parts)}</main>
+</body>
 </html>
 """
 
 
 def _section(path: str, method: str, about: Mapping[str, Any]) -> str:
-    head = f"<h2>{method.upper()} {html.escape(path)}</h2><p>{html.escape(about['summary'])}.</p>\n"
+    head = f"<h3><code>{method.upper()} {html.escape(path)}</code></h3>\n"
+    head += f"<p>{html.escape(about['summary'])}.</p>\n"
     if method == "get":
         return head
     body = about["requestBody"]["content"]["application/json"]

@@ -4,9 +4,12 @@ import dataclasses
 import json
 from typing import Any
 
+import tensorflow as tf
+
 from ..errors import UserError
 from ..explaining import explain
 from ..inputs import Examples
+from .batching import unusable
 from .limits import Limits, bad_input
 from .requests import INSTANCES, Request, parse, read
 from .signatures import BYTES, DEFAULT
@@ -65,6 +68,8 @@ def answer(question: Question, version: Version) -> bytes:
         return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except UserError as error:
         raise bad_input(str(error)) from None
+    except tf.errors.OpError as error:
+        raise unusable(question.request.place(0), error) from None
     except ValueError as error:
         if "JSON compliant" not in str(error):
             raise

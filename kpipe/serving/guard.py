@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 import traceback
 
@@ -12,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .limits import Refusal
 from .paths import ROOT, not_found
-from .server import Server
+from .server import Server, say
 
 MODEL = "kpipe.model"  # key of a request's scope: the model that it is about
 HEADERS = {
@@ -63,7 +62,7 @@ class Guard:
         except TimeoutError:
             refusal = Refusal(504, "deadline", f"no answer within {limits.deadline:g} seconds")
         except Exception:
-            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            say(traceback.format_exc(), error=True)
             refusal = Refusal(500, "internal", "an error of the server, described in its log")
         if refusal:
             self._server.metrics.count_error(refusal.kind)

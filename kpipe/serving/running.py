@@ -82,8 +82,10 @@ async def _run(
         http.force_exit = server.stopping  # the second time
         server.stopping = http.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    handlers = {
+        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     answering = asyncio.create_task(http.serve(sockets=[listening]))
     loading = asyncio.create_task(server.load())
     try:
@@ -97,6 +99,8 @@ async def _run(
         http.should_exit = True
         await answering
         server.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if loading.done():
         loading.result()
     if server.stopping:

@@ -2,8 +2,10 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -20,9 +22,10 @@ CONVERTING = 2  # threads that read large requests and write large answers
 EXPLAINING = 8  # explanations that wait for their turn; each takes many calls of the model
 
 
-def say(line: str) -> None:
-    """Prints a line of the log."""
-    print(line, flush=True)
+def say(line: str, error: bool = False) -> None:
+    """Prints a line of the log; nobody may be there to read it."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 class Server:

@@ -45,6 +45,7 @@ def application(server: Server, origins: Iterable[str] = (), verbose: bool = Fal
     """
     handlers = _Handlers(server)
     routes = [
+        Route(ROOT + "/{path:path}", handlers.model, methods=["GET", "POST"]),
         Route("/", handlers.page),
         Route("/page/{name}", handlers.page),
         Route("/health", handlers.health),
@@ -53,7 +54,6 @@ def application(server: Server, origins: Iterable[str] = (), verbose: bool = Fal
         Route("/openapi.json", handlers.openapi),
         Route("/docs", handlers.docs),
         Route(ROOT, handlers.models),
-        Route(ROOT + "/{path:path}", handlers.model, methods=["GET", "POST"]),
     ]
     guarded = Guard(Router(routes, redirect_slashes=False), server, verbose)
     if not (allowed := list(origins)):

@@ -53,7 +53,7 @@ def as_numbers(
     sizes = _sizes(values[0], spec.shape.as_list()[1:], place(0), longest)
     flat: list[Any] = list(values)
     for size in sizes:
-        if not all(type(value) is list and len(value) == size for value in flat):
+        if {*map(type, flat)} != {list} or {*map(len, flat)} != {size}:
             raise _wrong(values, sizes, dtype, place)
         flat = list(itertools.chain.from_iterable(flat))
     is_float = dtype.kind == "f"

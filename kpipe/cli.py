@@ -25,8 +25,8 @@ usage: kpipe COMMAND ...
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
-  kpipe serve RUN ...             answer requests over HTTP, with a page to try it
-  kpipe export RUN --format onnx  convert a finished run, also to LiteRT or OpenVINO
+  kpipe serve RUN ...             answer requests over HTTP, with a page
+  kpipe export RUN --format onnx  convert a run, also to LiteRT or OpenVINO
   kpipe explain FOLDER FILE ...   show what the answers hang on
   kpipe compare RUN RUN ...       tell which finished runs differ
   kpipe runs                      list all runs, finished or not

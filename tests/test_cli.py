@@ -164,6 +164,7 @@ def test_help_of_a_pipeline_shows_every_key(capsys):
         (["run", "--list"], 100),
         (["predict", "--help"], 80),
         (["explain", "--help"], 80),
+        (["serve", "--help"], 80),
         (["check-gradients", "--help"], 80),
         (["check-labels", "--help"], 80),
         *((["run", name, "--help"], 100) for name in catalogue.names()),

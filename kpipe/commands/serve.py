@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SERVE = (
     "Serve finished runs over HTTP, with TensorFlow Serving's REST protocol and a page to try "
     "them. A new version in a run's serving/ is loaded while the old one answers. There are no "
-    "passwords: by default only this machine can connect."
+    "passwords: by default only this machine can connect. --verbose also prints a line for each "
+    "request."
 )
 PACKAGES = ("starlette", "uvicorn", "prometheus_client")
 

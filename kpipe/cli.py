@@ -24,7 +24,7 @@ usage: kpipe COMMAND ...
   kpipe look FOLDER_OR_FILE ...   look at your own data, without training
   kpipe new NAME FOLDER_OR_FILE   write a pipeline for your own data
   kpipe predict FOLDER FILE ...   predict with the model of a finished run
-  kpipe export RUN --format onnx  convert a finished run, also to LiteRT or OpenVINO
+  kpipe export RUN                write a run in other formats, such as ONNX
   kpipe compare RUN RUN ...       tell which finished runs differ
   kpipe runs                      list all runs, finished or not
   kpipe verify RUN ...            verify files and answers of finished runs

@@ -10,6 +10,7 @@ import re
 import shutil
 import types
 
+import keras
 import mixed
 import numpy as np
 import own_files
@@ -22,6 +23,7 @@ from kpipe import cli, data, formats, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.formats import converting, proving, to_litert, to_onnx
 from kpipe.formats.again import find_change
+from kpipe.formats.rewriting import without_signs_of_zero
 from kpipe.formats.source import Endpoint, Source
 from kpipe.inputs.encoding import from_json
 from kpipe.manifest import describe, seal
@@ -241,6 +243,18 @@ def test_loops_over_texts_are_refused_for_litert_and_texts_for_int8(finished_run
     table = Source(finished_run, source.model, (), "encoded table")
     with pytest.raises(UserError, match="one scale for all columns"):
         to_litert.refuse(table, "int8")
+
+
+def test_argmax_of_keras_is_converted_without_the_bit_of_the_sign():
+    spec = tf.TensorSpec((None, 3), tf.float32, "x")
+    call = tf.function(lambda x: keras.ops.argmax(x, axis=1), autograph=False)
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function(spec))
+    rewritten = without_signs_of_zero(frozen)
+    before, after = ({node.type for node in f.graph.get_operations()} for f in (frozen, rewritten))
+    assert {"Bitcast", "BitwiseAnd"} <= before and not {"Bitcast", "BitwiseAnd"} & after
+    given = tf.constant([[0.0, -1.0, 2.0], [-3.0, -1.0, -2.0], [0.0, 0.0, -0.0]])
+    assert rewritten(given)[0].numpy().tolist() == [2, 1, 0]
+    assert without_signs_of_zero(rewritten) is rewritten  # nothing to do
 
 
 def test_a_converter_that_fails_says_so_in_one_line(finished_run, tmp_path, monkeypatch, capfd):

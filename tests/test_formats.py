@@ -25,7 +25,10 @@ from kpipe.formats import converting, proving, to_litert, to_onnx
 from kpipe.formats.again import find_change
 from kpipe.formats.rewriting import without_signs_of_zero
 from kpipe.formats.source import Endpoint, Source
+from kpipe.formats.words import portable
 from kpipe.inputs.encoding import from_json
+from kpipe.inputs.texts import odd_texts
+from kpipe.inputs.tokens import RULES
 from kpipe.manifest import describe, seal
 
 INSTALLED = {
@@ -372,6 +375,23 @@ def test_rows_can_be_encoded_by_encoding_json_alone():
     np.testing.assert_allclose(encoded, column.values, atol=2e-5)
     columns, fit = from_json(lines)
     assert columns == mixed.COLUMNS and fit == prepared.input.fit
+
+
+def test_the_rules_of_texts_are_the_same_with_explicit_classes():
+    texts = [
+        *odd_texts(["see www.x.org/a_b at 5\N{DEGREE SIGN} &amp; @me_2: 'tis \N{BULLET}"]),
+        b"a\x0bb",
+    ]
+    texts = tf.strings.lower(
+        tf.constant([text.replace(b"\xff\xfe", b"") for text in texts]), "utf-8"
+    )
+    expected = texts
+    for pattern, replacement in RULES:
+        explicit = portable(pattern)
+        assert not re.search(r"\\[sSw]", explicit)
+        texts = tf.strings.regex_replace(texts, explicit, replacement)
+        expected = tf.strings.regex_replace(expected, pattern, replacement)
+    assert texts.numpy().tolist() == expected.numpy().tolist()
 
 
 # --- other inputs -----------------------------------------------------------------------------

@@ -18,8 +18,7 @@ from typing import Any
 from .. import __version__, files, formatting, manifest
 from ..errors import RunError, UserError, first_line
 from ..experiments.session import own_session
-from ..inputs.tokens import RULES, UNKNOWN_ID
-from . import FORMATS, require
+from . import FORMATS, require, words
 from .again import RECORD, read_export
 from .calibration import examples_of
 from .cases import replays, test_files
@@ -38,7 +37,6 @@ from .readme import readme
 from .source import EXPORTS, Source, open_source
 from .telling import table
 
-TOKENS = "tokens.json"
 ASSETS = ("labels.txt", "vocabulary.txt", "columns.txt", "encoding.json")
 # Packages whose versions are recorded.
 _VERSIONS = ("tensorflow", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx", "openvino")
@@ -181,7 +179,7 @@ def _convert(source: Source, format: str, quantize: str | None, target: pathlib.
                 if (path := source.model.folder / "assets" / name).is_file():
                     shutil.copyfile(path, temporary / name)
             if source.kind == "texts":
-                (temporary / TOKENS).write_text(_tokens(source), encoding="utf-8")
+                (temporary / words.FILE).write_text(words.to_json(source), encoding="utf-8")
             text = readme(source, content)
             (temporary / "README.md").write_text(text, encoding="utf-8")
             (temporary / RECORD).write_bytes(manifest.seal(content))
@@ -242,14 +240,6 @@ def _about(source: Source) -> dict[str, Any]:
         "versions": versions,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-
-
-def _tokens(source: Source) -> str:
-    """Writes how texts become token ids."""
-    rules = [{"pattern": pattern, "replacement": replacement} for pattern, replacement in RULES]
-    ids = {"padding": 0, "unknown": UNKNOWN_ID}
-    length = source.run.record.data.about["sequence_length"]
-    return manifest.to_text({"lowercase": True, "rules": rules, "length": length, **ids})
 
 
 def _endpoints(source: Source, models: Mapping[str, str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from kpipe import (
 )
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, following, launching, own, running
+from kpipe.formats import converting
 
 ROOT = examples.ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -168,7 +169,8 @@ def not_understood(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(checking, "check_gradients", open_experiment)
     monkeypatch.setattr(extrapolating, "learning_curve", open_experiment)
     monkeypatch.setattr(label_checking, "check_labels", open_experiment)
-    for module, name in ((verifying, "verify"), (reproducing, "reproduce"), (diffing, "diff")):
+    given_folders = ((verifying, "verify"), (reproducing, "reproduce"), (diffing, "diff"))
+    for module, name in (*given_folders, (converting, "convert")):
         done = types.SimpleNamespace(passed=True, equal=True)
         monkeypatch.setattr(module, name, lambda *folders, done=done, **_: done)
     monkeypatch.setattr(launching, "connected", lambda *_: contextlib.nullcontext(True))

@@ -10,6 +10,7 @@ import re
 import shutil
 import types
 
+import keras
 import mixed
 import numpy as np
 import own_files
@@ -22,8 +23,12 @@ from kpipe import cli, data, formats, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.formats import converting, proving, to_litert, to_onnx
 from kpipe.formats.again import find_change
+from kpipe.formats.rewriting import without_signs_of_zero
 from kpipe.formats.source import Endpoint, Source
+from kpipe.formats.words import portable
 from kpipe.inputs.encoding import from_json
+from kpipe.inputs.texts import odd_texts
+from kpipe.inputs.tokens import RULES
 from kpipe.manifest import describe, seal
 
 INSTALLED = {
@@ -243,6 +248,18 @@ def test_loops_over_texts_are_refused_for_litert_and_texts_for_int8(finished_run
         to_litert.refuse(table, "int8")
 
 
+def test_argmax_of_keras_is_converted_without_the_bit_of_the_sign():
+    spec = tf.TensorSpec((None, 3), tf.float32, "x")
+    call = tf.function(lambda x: keras.ops.argmax(x, axis=1), autograph=False)
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function(spec))
+    rewritten = without_signs_of_zero(frozen)
+    before, after = ({node.type for node in f.graph.get_operations()} for f in (frozen, rewritten))
+    assert {"Bitcast", "BitwiseAnd"} <= before and not {"Bitcast", "BitwiseAnd"} & after
+    given = tf.constant([[0.0, -1.0, 2.0], [-3.0, -1.0, -2.0], [0.0, 0.0, -0.0]])
+    assert rewritten(given)[0].numpy().tolist() == [2, 1, 0]
+    assert without_signs_of_zero(rewritten) is rewritten  # nothing to do
+
+
 def test_a_converter_that_fails_says_so_in_one_line(finished_run, tmp_path, monkeypatch, capfd):
     def fail(source, folder, calibration):
         raise ValueError("<unknown>:0: error: loc(a): 'tf.Foo' op is not supported\nmore\nlines")
@@ -358,6 +375,23 @@ def test_rows_can_be_encoded_by_encoding_json_alone():
     np.testing.assert_allclose(encoded, column.values, atol=2e-5)
     columns, fit = from_json(lines)
     assert columns == mixed.COLUMNS and fit == prepared.input.fit
+
+
+def test_the_rules_of_texts_are_the_same_with_explicit_classes():
+    texts = [
+        *odd_texts(["see www.x.org/a_b at 5\N{DEGREE SIGN} &amp; @me_2: 'tis \N{BULLET}"]),
+        b"a\x0bb",
+    ]
+    texts = tf.strings.lower(
+        tf.constant([text.replace(b"\xff\xfe", b"") for text in texts]), "utf-8"
+    )
+    expected = texts
+    for pattern, replacement in RULES:
+        explicit = portable(pattern)
+        assert not re.search(r"\\[sSw]", explicit)
+        texts = tf.strings.regex_replace(texts, explicit, replacement)
+        expected = tf.strings.regex_replace(expected, pattern, replacement)
+    assert texts.numpy().tolist() == expected.numpy().tolist()
 
 
 # --- other inputs -----------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from .source import Source
 TOLERANCE = 1e-4
 DIFFERENT = 1.0  # difference of outputs that cannot be compared: missing, another shape, NaN
 DERIVED = ("calibrated", "prediction_set")  # outputs that follow from the probabilities
+ON_TEST = " on the test split"  # end of a name in `Proof.differences`
 SIZES = (1, 64)  # of batches whose time is measured
 RUNNING = pathlib.Path(__file__).with_name("running.py")
 SECONDS = 3600  # that a replay of the largest test split may take
@@ -104,7 +105,7 @@ def prove(source: Source, converted: Converted, replays: Sequence[Replay]) -> Pr
                 outputs = {name: _reordered(v, replay.order) for name, v in outputs.items()}
                 of_test |= outputs
             for name, difference in _differences(source.run, replay, size, outputs):
-                key = f"{replay.endpoint}.{name}{' on the test split' * replay.on_test}"
+                key = f"{replay.endpoint}.{name}{ON_TEST * replay.on_test}"
                 differences[key] = max(differences.get(key, 0.0), difference)
     sizes = sorted({size for replay in replays for size in replay.sizes})
     on_test = any(replay.on_test for replay in replays)

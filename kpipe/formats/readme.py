@@ -5,6 +5,7 @@ from typing import Any
 
 from . import FORMATS
 from .source import Endpoint, Source
+from .words import CODE
 
 _IMPORTS = {
     "litert": "from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert\n",
@@ -37,9 +38,8 @@ _ABOUT = {
     "texts": (
         "`tokens` are ids of words, int32 (n, length), padded with 0 on the right. The id of a "
         "word is its line in vocabulary.txt, from 0; of unknown words, and of a text without "
-        "words, it is 1. tokens.json says how a text is divided into words: control characters "
-        "become spaces, the text is lowercased, each pattern (RE2) is replaced in the given order, "
-        "the words are between spaces, and the first `length` of them are kept."
+        "words, it is 1. tokens.json says how a text is divided into words, here in Python; pad "
+        f"with `np.array([tokens(text)], np.int32)`:\n\n```python{CODE}```"
     ),
     "table": (
         "Each column is an argument, float32 (n,), NaN if missing; columns.txt has argument, name "

@@ -15,6 +15,7 @@ from .. import manifest
 from ..errors import UserError
 from ..export.loading import SavedModel, load
 from ..records import Run, open_run
+from .rewriting import without_signs_of_zero
 
 EXPORTS = "exports"  # folder of a run
 # Endpoints of an autoencoder. Files and texts are decoded outside: no other runtime has the same
@@ -148,7 +149,7 @@ def _endpoints(model: SavedModel, names: Iterable[str]) -> Iterator[Endpoint]:
         frozen = convert_variables_to_constants_v2(
             _without_words(signature, specs, numbers), lower_control_flow=False
         )
-        yield Endpoint(name, specs, numbers, frozen)
+        yield Endpoint(name, specs, numbers, without_signs_of_zero(frozen))
 
 
 def _without_words(

@@ -1,5 +1,6 @@
 """Tells what a conversion costs and keeps, in a table."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,11 +54,15 @@ def difference(quality: Mapping[str, Any]) -> str:
     metric, entry = quality["metric"], quality["difference"]
     if formatting.is_share(metric):
         value, low, high = (
-            "–" if entry[key] is None else formatting.points(entry[key])
+            formatting.MISSING if entry[key] is None else formatting.points(entry[key])
             for key in ("value", "low", "high")
         )
         return f"{value} points [{low}, {high}]"
+    # A float32 has 7 digits: what is beyond them is not shown.
+    size = abs(quality["before"]["value"] or 1.0)
+    decimals = 6 - math.floor(math.log10(size or 1.0))
     value, low, high = (
-        "–" if entry[key] is None else f"{entry[key]:+.3g}" for key in ("value", "low", "high")
+        formatting.MISSING if entry[key] is None else f"{round(entry[key], decimals) + 0.0:+.3g}"
+        for key in ("value", "low", "high")
     )
     return f"{value} [{low}, {high}]"

@@ -317,13 +317,13 @@ class TableInput:
         odd = odd_rows(ordinary)
         encode = self.encoder
         about = f"{len(odd.numbers)} rows with missing, unknown, extreme or malformed values"
-        given = []
+        named, rows_given = [], []
         for raw, said in ((ordinary, ""), (odd, about)):
             encoded = encode(tf.constant(raw.numbers), list(map(tf.constant, raw.words))).numpy()
-            named = as_arguments(self.columns, raw)
-            given.append(Given("serving_default", argument, named, encoded, about=said))
-            given.append(Given("serving_encoded", argument, encoded, encoded, about=said))
-        return given
+            arguments = as_arguments(self.columns, raw)
+            named.append(Given("serving_default", argument, arguments, encoded, about=said))
+            rows_given.append(Given("serving_encoded", argument, encoded, encoded, about=said))
+        return named + rows_given
 
 
 def as_arguments(columns: Sequence[Column], rows: TableRows) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from kpipe import data, datasets
 from kpipe.datasets import Source
 from kpipe.datasets.samples import faces as painter
 from kpipe.errors import UserError
-from kpipe.inputs import Rows
-from kpipe.inputs.arrays import read_table
+from kpipe.inputs import Rows, read_examples
 from kpipe.inputs.images import decode_image, fit_image
 
 
@@ -125,12 +124,12 @@ def test_a_table_that_a_model_cannot_take_is_refused(tmp_path, shape, dtype, con
     path = tmp_path / ("rows.csv" if isinstance(content, str) else "rows.npy")
     path.write_text(content) if isinstance(content, str) else np.save(path, content)
     with pytest.raises(UserError, match=f"^{path}: {message}"):
-        read_table(path, tf.TensorSpec((None, *shape), dtype))
+        read_examples([path], tf.TensorSpec((None, *shape), dtype))
 
 
 def test_a_table_becomes_the_models_inputs(tmp_path):
     (tmp_path / "rows.csv").write_text("a,b\n1,2.5\n3,4\n")
-    table = read_table(tmp_path / "rows.csv", tf.TensorSpec((None, 2), tf.float32))
+    table = read_examples([tmp_path / "rows.csv"], tf.TensorSpec((None, 2), tf.float32)).values
     assert table.dtype == np.float32 and table.tolist() == [[1, 2.5], [3, 4]]
 
 

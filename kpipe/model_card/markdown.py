@@ -18,7 +18,7 @@ def text(content: object) -> str:
     r"""Escapes text, in one line, so that Markdown shows it unchanged.
 
     Example:
-        text("a|b *c*")  # "a\|b \*c\*"
+        text("a|b")  # a, a backslash, |b: no cell of a table ends there
     """
     line = " ".join(str(content).split())
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)

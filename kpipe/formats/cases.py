@@ -174,8 +174,9 @@ class _Cases:
         kind, *place = key.split("/")
         if kind != "test":
             return Array(self._array(key))
-        file, column = ([*map(int, place), None, None])[:2] if place else (0, None)
-        return Array(self.files[file or 0], column, self.rows)
+        file = int(place[0]) if place else 0
+        column = int(place[1]) if len(place) > 1 else None
+        return Array(self.files[file], column, self.rows)
 
     def _tokens(self) -> np.ndarray:
         """Converts the texts of the test split to token ids, int32 (n, longest)."""

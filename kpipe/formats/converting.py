@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from .. import __version__, files, formatting, manifest
 from ..errors import RunError, UserError, first_line
 from ..experiments.session import own_session
@@ -160,6 +162,8 @@ def _convert(source: Source, format: str, quantize: str | None, target: pathlib.
                 f"{source.run.folder}: as {what}, {explain(proof)}, more than "
                 f"{formatting.small(TOLERANCE)}, from the trained model; nothing is written"
             )
+        if bad := next((name for name, v in proof.answers.items() if not np.isfinite(v).all()), ""):
+            raise RunError(f"{source.run.folder}: as {what}, {bad} contains NaN or infinity")
         content = {
             "format": format,
             "quantize": quantize,

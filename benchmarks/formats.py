@@ -43,7 +43,8 @@ def main() -> None:
                 found[name] = json.loads(done.stdout.splitlines()[-1])
                 results.write_text(json.dumps(found, indent=1))
     print("\n".join(_tables(found)))
-    if missing := [name for name in catalogue.names() if name not in found]:
+    have = {name.partition(" ")[0] for name in found}
+    if missing := [name for name in catalogue.names() if name not in have]:
         print(f"no finished run of: {', '.join(missing)}")
 
 
@@ -95,11 +96,10 @@ def _convert(folder: pathlib.Path) -> dict[str, Any]:
 
 def _tables(found: dict[str, Any]) -> Iterator[str]:
     reasons: dict[str, int] = {}
-    width = max(map(len, found), default=0)
-    head = ["pipeline".ljust(width), "SavedModel", *(FORMATS[format][0] for format in FORMATS)]
+    head = ["pipeline", "SavedModel", *(FORMATS[format][0] for format in FORMATS)]
     yield from _lines([head, *(_row(name, one, reasons) for name, one in found.items())])
     yield ""
-    head = ["pipeline".ljust(width), "metric", *(f"{FORMATS[format][0]} int8" for format in INT8)]
+    head = ["pipeline", "metric", *(f"{FORMATS[format][0]} int8" for format in INT8)]
     yield from _lines([head, *(_row_of_int8(name, one, reasons) for name, one in found.items())])
     yield ""
     yield from (f"{number}. {reason}" for reason, number in reasons.items())
@@ -129,8 +129,12 @@ def _cell(content: dict[str, Any], reasons: dict[str, int]) -> str:
     if "error" in content:
         return _reason(content["error"], reasons)
     times = content["speed"]["milliseconds"].values()
-    ratios = ", ".join(f"{before / after:.2g}" for before, after in times)
-    return f"{_megabytes(content['bytes'])}; {', '.join(f'{t[1]:.2g}' for t in times)}; {ratios}"
+    cells = (f"{after:.2g} ({_ratio(before / after)})" for before, after in times)
+    return f"{_megabytes(content['bytes'])}; {', '.join(cells)}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _row_of_int8(name: str, one: dict[str, Any], reasons: dict[str, int]) -> list[str]:

@@ -126,8 +126,9 @@ def _refuse(source: Source, format: str, quantize: str | None) -> None:
     """Refuses what is known not to work, before any work."""
     if quantize and source.kind == "texts":
         raise UserError(
-            f"{source.run.folder}: {quantize} is not for texts: loops, and the large negative "
-            "numbers of attention masks, leave 8 bits no digits for the rest; leave out --quantize"
+            f"{source.run.folder}: {quantize} has scales for inputs of one shape; texts have any "
+            "length, and the large negative numbers of attention masks leave 8 bits no digits for "
+            "the rest: leave out --quantize"
         )
     _module(format).refuse(source, quantize)
 

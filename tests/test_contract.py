@@ -211,7 +211,25 @@ def build_model(hp):
 }
 
 
-@pytest.mark.parametrize("case", WORKS)
+# Each takes the way of another but for one line, which has a test of its own elsewhere.
+WORKS_AS_OTHERS = {
+    "a list of one output",
+    "a target of two classes",
+    "an output of another name",
+    "averaged weights",
+    "no val",
+    "one logit",
+    "plain logits",
+    "sequential",
+    "subclassed",
+    "subclassed with a name",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] * (case in WORKS_AS_OTHERS)) for case in WORKS],
+)
 def test_an_ordinary_pipeline_goes_the_whole_way(case, pipeline, tmp_path, verified_here, capsys):
     before = keras.config.dtype_policy().name
     run = kpipe.run(pipeline(WORKS[case]), out=tmp_path / "out")

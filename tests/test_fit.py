@@ -126,7 +126,7 @@ def two_optimizers(**options):
     "optimizer",
     [
         adam(use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=5),
-        scaled(use_ema=True, ema_momentum=0.9),
+        pytest.param(scaled(use_ema=True, ema_momentum=0.9), marks=pytest.mark.slow),
         two_optimizers(use_ema=True, ema_momentum=0.9),
     ],
     ids=["ema overwriting", "ema in a loss scale", "ema of some variables"],
@@ -181,7 +181,8 @@ def test_the_best_averages_are_restored(few):
 @pytest.mark.parametrize(
     ("plan", "cuts"),  # in the first epoch, at its end, in a later one
     [
-        ("graph", {2: 2, 6: 6, 14: 14}),
+        ("graph", {6: 6}),
+        pytest.param("graph", {2: 2, 14: 14}, marks=pytest.mark.slow),
         pytest.param("fused:2", {4: 8}, marks=pytest.mark.slow),  # also in test_training.py
     ],
 )
@@ -208,7 +209,9 @@ def test_a_run_with_averages_and_weights_cut_off_anywhere_ends_with_the_same_bit
 # --- weights of examples --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{0: 3.0, 4: 0.25, 9: 1}, "balanced"])
+@pytest.mark.parametrize(
+    "given", [pytest.param({0: 3.0, 4: 0.25, 9: 1}, marks=pytest.mark.slow), "balanced"]
+)
 def test_class_weight_is_that_of_fit(few, given):
     labels = few.train.labels[few.train.rows]
     each = compute_class_weight("balanced", classes=np.arange(10), y=labels)
@@ -337,7 +340,8 @@ def test_callbacks_see_what_they_see_in_fit(few):
     assert weights_sha256(a) == weights_sha256(b)
 
 
-@pytest.mark.parametrize("steps", [4, 10])  # 6 steps are cut into 4 and 2, or are one execution
+# 6 steps are cut into 4 and 2, or are one execution.
+@pytest.mark.parametrize("steps", [4, pytest.param(10, marks=pytest.mark.slow)])
 def test_hooks_come_once_an_execution_as_in_fit(few, steps):
     ours, theirs = [], []
     a, b = network(steps_per_execution=steps), network(steps_per_execution=steps)
@@ -551,7 +555,17 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPILED)
+# Each differs from another in one word of the loop only.
+COMPILED_AS_OTHERS = {"weighted metrics", "steps per eager execution", "xla", "loss class"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in COMPILED_AS_OTHERS))
+        for name in COMPILED
+    ],
+)
 def test_what_compile_says_is_done_as_fit_does_it(few, name):
     def build():
         # A metric object belongs to one model.
@@ -575,7 +589,9 @@ def float32_again():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+)
 def test_mixed_precision_is_that_of_fit(few, float32_again, name):
     ours, theirs = network(policy=name), network(policy=name)
     assert ours.layers[2].compute_dtype == name.removeprefix("mixed_")

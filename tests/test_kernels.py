@@ -133,10 +133,10 @@ def test_the_crossentropy_of_a_sigmoid_has_a_gradient_of_few_operations():
     "optimizer",
     [
         optimizers.SGD(0.05),
-        optimizers.SGD(0.05, momentum=0.9),
+        pytest.param(optimizers.SGD(0.05, momentum=0.9), marks=pytest.mark.slow),
         optimizers.SGD(0.05, momentum=0.9, nesterov=True),
         optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 100)),
-        optimizers.Adam(0.01, amsgrad=True),
+        pytest.param(optimizers.Adam(0.01, amsgrad=True), marks=pytest.mark.slow),
         optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=0.1, use_ema=True),
         optimizers.Adam(0.01, gradient_accumulation_steps=4),
     ],

@@ -131,6 +131,7 @@ run = kpipe.run(tiny)
 """
 
 
+@pytest.mark.slow
 def test_a_run_in_a_kernel_is_short_lines_a_card_and_a_row(execute):
     texts = [TINY, "run", "kpipe.runs()", "kpipe.run(tiny, epoch=1)", "from tqdm import auto"]
     notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, texts)))

@@ -95,15 +95,15 @@ FIXED_DATA = ("logic_gates", "one_example")
 WITHOUT_TARGET = ("diabetes_mlp",)
 
 # Others run them, or their network, and say that they beat a constant answer: emotion_rnn in
-# test_text_runs.py, mnist_joint_vae in test_saved_autoencoder.py, mnist_mlp as `finished_run`;
-# celeba_attributes has the layers of celeba_gender, cifar10_cnn and grocery_cnn, emotion_rnn the
-# kind of texts of ag_news_mlp and imdb_sentiment; networks of 64 pixels are built in
-# test_autoencoders.py, that of cifar10_transfer is trained in test_transfer.py; cifar10_mlp is a
-# network as mnist_mlp, swiss_roll as gmm and peaks. The slow tests run all of them.
+# test_text_runs.py, and several labels; mnist_joint_vae in test_saved_autoencoder.py, mnist_mlp as
+# `finished_run`; emotion_rnn has the kind of texts of ag_news_mlp and imdb_sentiment; networks of
+# 64 pixels are built in test_autoencoders.py, that of cifar10_transfer is trained in
+# test_transfer.py, a CNN in test_own_data.py; cifar10_mlp is a network as mnist_mlp, swiss_roll as
+# gmm and peaks. The slow tests run all of them.
 AS_OTHERS = (
-    *("ag_news_mlp", "celeba_gender", "celeba_joint_vae", "cifar10_cnn", "cifar10_transfer"),
-    *("cifar10_mlp", "dsprites_joint_vae", "emotion_rnn", "grocery_cnn", "imdb_sentiment"),
-    *("mnist_joint_vae", "mnist_mlp", "swiss_roll"),
+    *("ag_news_mlp", "celeba_attributes", "celeba_gender", "celeba_joint_vae", "cifar10_cnn"),
+    *("cifar10_transfer", "cifar10_mlp", "dsprites_joint_vae", "emotion_rnn", "grocery_cnn"),
+    *("imdb_sentiment", "mnist_joint_vae", "mnist_mlp", "mnist_vae", "swiss_roll"),
 )
 
 
@@ -414,6 +414,7 @@ def test_retraining_takes_the_best_number_of_epochs_on_train_and_val(tmp_path, q
     assert run.predictions["temperature"] == fitted.temperature != 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, quick_runs, monkeypatch):
     options = {"data": "sample", "epochs": 2, "checkpoint_seconds": 0.0, **TINY["mnist_mlp"]}
     whole = kpipe.run("mnist_mlp", out=tmp_path / "whole", **options)

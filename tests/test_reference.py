@@ -230,7 +230,7 @@ def test_adams_epsilon_stands_where_keras_says_and_not_where_the_paper_does(floa
 # --- gradient accumulation -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sgd_momentum", "adamw"])
+@pytest.mark.parametrize("name", [pytest.param("sgd_momentum", marks=pytest.mark.slow), "adamw"])
 def test_accumulated_batches_are_one_full_batch_in_keras_and_in_the_reference(float64, name):
     parts = make_batches(3 * STEPS)
     full = [

@@ -384,7 +384,8 @@ def test_a_trial_has_only_the_keys_that_its_pipeline_declares_for_its_values(
 
 
 @pytest.mark.parametrize(
-    "how", ["best", pytest.param("retrain", marks=pytest.mark.slow), "train+val"]
+    "how",
+    [*(pytest.param(how, marks=pytest.mark.slow) for how in ("retrain", "train+val")), "best"],
 )
 def test_the_run_of_the_best_trial_says_how_it_got_its_weights(how, own, tmp_path, monkeypatch):
     trained, fit = [], Trainer.fit

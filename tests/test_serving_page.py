@@ -298,8 +298,8 @@ def test_another_label_can_be_explained_and_each_answer_on_request(visit, server
     page.get_by_label("Text").fill("fine")
     page.keyboard.press("Control+Enter")
     answer_of(page)
-    page.get_by_label("of", exact=True).select_option("positive")
-    page.get_by_label("each answer").check()
+    page.get_by_role("combobox", name="Explanation of").select_option("positive")
+    page.get_by_role("checkbox", name="Explain each answer").check()
     page.wait_for_selector(".words-shown")
     assert server.asked[-1][1] == {"instances": ["fine"], "target": "positive"}
     page.get_by_label("Text").fill("better")
@@ -448,6 +448,13 @@ def test_an_image_is_reconstructed_and_moving_a_latent_decodes_it(visit, server)
     page.get_by_role("button", name="All zero").click()
     page.get_by_role("region", name="Latents").get_by_text("0.00").first.wait_for()
     assert server.asked[-1][1]["instances"] != [[2, -0.25, 0, 0, 1]]
+
+    server.delays = [0.2]  # the last code is sent even if the one before it fails
+    server.answers = [(504, {}, {"error": "no answer within 30 seconds"})]
+    page.get_by_label("Latent z1").fill("1")
+    page.get_by_label("Latent z1").fill("2.5")
+    until(page, "document.querySelector('.decoded canvas').ariaLabel.includes(' 2.5,')")
+    assert page.get_by_role("region", name="Latents").get_by_role("alert").inner_text() == ""
 
 
 def _sent(server):
@@ -644,7 +651,7 @@ def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
     page = visit("faces")
     page.locator("input[type=file]").set_input_files(tmp_path / name)
     answer_of(page)
-    page.get_by_label("of", exact=True).select_option(page_server.SHELL)
+    page.get_by_role("combobox", name="Explanation of").select_option(page_server.SHELL)
     page.get_by_role("button", name="Explain").click()
     page.wait_for_selector(".explanations .curl")
     predicted, explained = server.asked

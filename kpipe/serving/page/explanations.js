@@ -42,10 +42,16 @@ export function createExplanations(model, about) {
     const [targetId, autoId] = [newId("target"), newId("auto")];
     const labels = about.labels.map((label) => create("option", { value: label }, label));
     const first = about.task === "multilabel" ? "the most probable label" : "the answer";
-    const target = create("select", { id: targetId });
+    // What stands beside them says enough only to those who see the button before them.
+    const target = create("select", { id: targetId, "aria-label": "Explanation of" });
     target.append(create("option", { value: "" }, first), ...labels);
     target.value = state.target;
-    const auto = create("input", { type: "checkbox", id: autoId, checked: state.isAuto });
+    const auto = create("input", {
+      type: "checkbox",
+      id: autoId,
+      checked: state.isAuto,
+      "aria-label": "Explain each answer",
+    });
     let started = 0;
 
     const run = async () => {

@@ -27,19 +27,19 @@ export function createLatents(model, about) {
     next = [...code];
     if (isDecoding) return;
     isDecoding = true;
-    try {
-      while (next) {
-        const asked = next;
-        next = null;
+    while (next) {
+      const asked = next;
+      next = null;
+      try {
         const [image] = await predict(model, "decode", [asked]);
         const label = `Image decoded from ${asked.map((value) => value.toFixed(1)).join(", ")}`;
         canvas = drawValues(image, label, canvas);
         canvas.setAttribute("aria-label", label);
         if (!canvas.isConnected) place.append(canvas);
         setAlert(trouble, "");
+      } catch (error) {
+        setAlert(trouble, error.message);
       }
-    } catch (error) {
-      setAlert(trouble, error.message);
     }
     isDecoding = false;
   };

@@ -223,12 +223,24 @@ def answer_of(page):
 
 
 def png(colour=(200, 30, 30), size=(40, 30)):
+    return _as_png(lambda image: image.new("RGB", size, colour))
+
+
+def noise(size):
+    """A PNG of so many pixels a side, which cannot be made smaller."""
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), "uint8")
+    return _as_png(lambda image: image.fromarray(pixels))
+
+
+def _as_png(make):
     import io
 
     from PIL import Image
 
     content = io.BytesIO()
-    Image.new("RGB", size, colour).save(content, "png")
+    make(Image).save(content, "png")
     return content.getvalue()
 
 
@@ -345,7 +357,7 @@ def test_dropped_images_are_answered_and_one_that_is_no_image_is_named(visit, se
 
 PASTE = """(bytes) => {
   const clipboardData = new DataTransfer();
-  const file = new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" });
+  const file = new File([new Uint8Array(bytes)], "image.png", { type: "image/png" });
   clipboardData.items.add(file);
   const init = { clipboardData, bubbles: true, cancelable: true };
   document.body.dispatchEvent(new ClipboardEvent("paste", init));
@@ -642,12 +654,8 @@ def test_the_command_for_a_shell_does_the_same(visit, server, name, text):
 def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
     if not shutil.which("curl"):
         pytest.skip("there is no curl")
-    import numpy as np
-    from PIL import Image
-
     name = "it's $a `photo`.png"
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-    Image.fromarray(noise).save(tmp_path / name)
+    (tmp_path / name).write_bytes(noise(64))
     page = visit("faces")
     page.locator("input[type=file]").set_input_files(tmp_path / name)
     answer_of(page)
@@ -661,6 +669,31 @@ def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
         assert len(command) < 300
         subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
     assert server.asked[2:] == [predicted, explained]
+
+
+DROP_OF_A_PAGE = """(bytes) => {
+  const transfer = new DataTransfer();
+  transfer.setData("text/html", "<img src=photo.png>");
+  transfer.items.add(new File([new Uint8Array(bytes)], "photo.png", { type: "image/png" }));
+  const init = { dataTransfer: transfer, bubbles: true, cancelable: true };
+  document.body.dispatchEvent(new DragEvent("drop", init));
+}"""
+
+
+@pytest.mark.parametrize("bring", [PASTE, DROP_OF_A_PAGE], ids=["pasted", "of another page"])
+def test_the_command_for_an_image_that_is_no_file_contains_it(visit, server, tmp_path, bring):
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl")
+    page = visit("faces")
+    page.evaluate(bring, list(noise(64)))
+    answer_of(page)
+    command = page.locator(".curl code").text_content()
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert server.asked[0] == server.asked[1]
+    page.evaluate(bring, list(noise(200)))  # too long to be copied
+    until(page, "!document.querySelector('.curl')")
+    answer_of(page)
+    assert len(server.asked) == 3
 
 
 def test_numbers_are_written_as_in_the_report(visit):
@@ -700,6 +733,8 @@ def test_a_photograph_that_is_too_large_is_made_smaller_and_other_files_are_refu
     assert (sent.format, sent.size) == ("JPEG", (1600, 1400))
     assert sent.convert("RGB").getpixel((9, 9)) == pytest.approx((90, 90, 90), abs=2)
     assert "Sent as a smaller JPEG" in page.inner_text(".answer")
+    command = page.locator(".curl code").text_content()
+    assert instance["b64"] in command and "photo.bmp" not in command  # which is another image
 
 
 def test_motion_is_reduced_on_request(visit):

@@ -2,7 +2,7 @@
 
 import { explain } from "./api.js";
 import { tableWithMore } from "./answers.js";
-import { commandFor, commandBox } from "./curl.js";
+import { commandBox } from "./curl.js";
 import { breakable, button, create, newId, percent, setAlert, signed } from "./elements.js";
 import { newCanvas, viewOf } from "./pictures.js";
 
@@ -68,9 +68,9 @@ export function createExplanations(model, about) {
         const found = await explain(model, signature, instance, choice, waiting);
         if (mine !== started) return;
         said.textContent = "";
-        place.replaceChildren(...show(about, example, found, state));
-        place.append(
-          commandBox("This explanation with curl", commandFor(model, "explain", example, choice)),
+        place.replaceChildren(
+          ...show(about, example, found, state),
+          ...commandBox("This explanation with curl", model, "explain", example, choice),
         );
       } catch (error) {
         if (mine !== started) return;

@@ -13,11 +13,12 @@ const SHARP = 64; // an image with fewer pixels a side is drawn as squares, not 
  *
  * @param {Blob} file The file.
  * @param {string} name Its name.
- * @returns {Promise<Object>} The example: name, signature and instance of a request; the file's
- *   name; pixels, 0 if unknown; picture, null if the browser cannot show it; note, if it was
- *   changed.
+ * @param {boolean} isOnDisk Whether a file of this name is somewhere, for a command to read it.
+ * @returns {Promise<Object>} The example: name, signature and instance of a request; file, the name
+ *   of one with what is sent, if there is one; pixels, 0 if unknown; picture, null if the browser
+ *   cannot show it; note, if it was changed.
  */
-export async function exampleOf(file, name) {
+export async function exampleOf(file, name, isOnDisk) {
   const picture = await createImageBitmap(file).catch(() => null);
   const pixels = picture ? picture.width * picture.height : 0;
   let [sent, note] = [file, ""];
@@ -29,7 +30,8 @@ export async function exampleOf(file, name) {
     throw new Error(`${size}; expected at most ${(LARGEST / 1e6).toFixed(1)} MB.`);
   }
   const instance = { b64: await base64(sent) };
-  return { name, file: name, signature: "serving_bytes", instance, pixels, picture, note };
+  const named = isOnDisk && sent === file ? { file: name } : {};
+  return { name, ...named, signature: "serving_bytes", instance, pixels, picture, note };
 }
 
 function base64(blob) {

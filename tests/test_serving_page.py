@@ -737,6 +737,43 @@ def test_a_photograph_that_is_too_large_is_made_smaller_and_other_files_are_refu
     assert instance["b64"] in command and "photo.bmp" not in command  # which is another image
 
 
+def test_requests_keep_to_the_limits_that_the_server_tells(visit, server):
+    server.limits = {"body": 60_000, "pixels": 9_000, "instances": 3, "deadline": 0.1}
+    page = visit("faces")
+    many = [*uploads(*"abcdefgh"), *uploads("large.png", content=png(size=(400, 30)))]
+    many += uploads("heavy.png", content=noise(90))
+    page.locator("input[type=file]").set_input_files(many)
+    page.wait_for_selector("section[aria-label=Answer][aria-busy=false] .list")
+    assert page.locator(".list .bad").count() == 0
+    sent = [[page_server._pixels(one["b64"], 0) for one in body["instances"]]
+            for _, body in server.asked]  # fmt: skip
+    assert [len(each) for each in sent] == [3, 3, 3, 1]
+    *_, large, heavy = (image for each in sent for image in each)
+    assert (large.format, large.size, heavy.format, heavy.size) == (
+        "JPEG",
+        (346, 25),
+        "PNG",
+        (90,) * 2,
+    )
+    server.limits = {**server.limits, "body": 20_000}
+    page = visit("faces")
+    page.locator("input[type=file]").set_input_files(uploads("heavy.png", content=noise(90)))
+    answer_of(page)
+    smaller = page_server._pixels(server.asked[-1][1]["instances"][0]["b64"], 0)
+    assert smaller.format == "JPEG" and smaller.width in (90, 45)
+
+
+def test_the_page_waits_as_long_as_the_server_has_for_an_answer(visit, server):
+    server.limits = {**server.limits, "deadline": 500.0}
+    page = visit("points")
+    waited = page.evaluate(
+        "() => new Promise((resolve) => { AbortSignal.timeout = (time) => { resolve(time);"
+        " return new AbortController().signal; };"
+        " import('./page/api.js').then(({ listModels }) => listModels()); })"
+    )
+    assert waited > 500_000
+
+
 def test_motion_is_reduced_on_request(visit):
     page = visit("points")
     fill_in(page, "array")

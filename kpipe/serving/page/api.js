@@ -1,11 +1,10 @@
 // Requests to the server, TensorFlow Serving's REST protocol and what kpipe adds to it.
 
 const ROOT = new URL("v1/models", document.baseURI).href;
-const PATIENCE = 60_000; // ms for an answer; the server's own deadline is 30 s
+const MARGIN = 30; // s beyond the server's deadline until it is given up
 const LONGEST_WAIT = 10; // s, whatever a busy server asks for
 
-export const MAX_BODY = 8 * 1024 * 1024; // bytes of a request
-export const MAX_INSTANCES = 64; // of a request
+let deadline = 30; // s, which the server tells with each description
 
 /** An error to show: the server's own sentence, or why there is none. */
 export class Refused extends Error {
@@ -31,9 +30,11 @@ export async function listModels() {
   return (await call(ROOT)).models;
 }
 
-/** Describes a model: its task, inputs, labels, test metric. */
-export function about(model, waiting) {
-  return call(`${addressOf(model)}/about`, undefined, waiting);
+/** Describes a model: its task, inputs, labels, test metric, and the limits of the server. */
+export async function about(model, waiting) {
+  const described = await call(`${addressOf(model)}/about`, undefined, waiting);
+  ({ deadline } = described.limits);
+  return described;
 }
 
 /**
@@ -85,11 +86,12 @@ async function call(url, body, waiting = () => {}) {
 }
 
 async function fetchOnce(url, options) {
+  const patience = deadline + MARGIN;
   try {
-    return await fetch(url, { ...options, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(url, { ...options, signal: AbortSignal.timeout(1000 * patience) });
   } catch (error) {
     if (error.name === "TimeoutError") {
-      throw new Refused(0, `The server has not answered within ${PATIENCE / 1000} seconds.`);
+      throw new Refused(0, `The server has not answered within ${patience} seconds.`);
     }
     throw new Refused(0, "The server cannot be reached. Is kpipe serve still running?");
   }

@@ -32,7 +32,7 @@ export function createImageInput(about, use) {
     for (const [i, file] of [...files].entries()) {
       const name = file.name || `image ${i + 1}`;
       try {
-        found.push(await exampleOf(file, name, areOnDisk));
+        found.push(await exampleOf(file, name, about.limits, areOnDisk));
       } catch (error) {
         found.push({ name, picture: null, error: error.message });
       }
@@ -73,7 +73,7 @@ export function createImageInput(about, use) {
     const onDrawn = async (canvas) => {
       const started = use.begin();
       const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-      use.ask([await exampleOf(blob, "drawing.png", false)], started);
+      use.ask([await exampleOf(blob, "drawing.png", about.limits, false)], started);
     };
     element.append(createDrawing([height, width], isMnist, onDrawn), create("h3", {}, "Or files"));
   }

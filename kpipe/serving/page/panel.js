@@ -1,6 +1,6 @@
 // One model: what it is asked, and what it answers.
 
-import { MAX_BODY, MAX_INSTANCES, Refused, predict } from "./api.js";
+import { Refused, predict } from "./api.js";
 import { createAnswer, titleOf } from "./answers.js";
 import { createArrayInput } from "./array_input.js";
 import { button, create, setAlert } from "./elements.js";
@@ -18,8 +18,8 @@ const INPUTS = {
   table: createTableInput,
   array: createArrayInput,
 };
-const MOST_BYTES = 0.9 * MAX_BODY; // of the examples of a request
-const MOST_PIXELS = 5e7; // of the images of a request; the server takes 1e8
+const FULL = 0.9; // of a body, filled with examples
+const MOST_IMAGES = 2; // of the largest size in a request; the server takes 4
 
 /**
  * Creates the page of a model.
@@ -68,7 +68,9 @@ export function createPanel(model, about) {
       if (mine !== started) return; // something newer was asked
       const open = examples.filter((example) => !example.error);
       try {
-        for (const chunk of chunksOf(open)) await answerAll(model, about, chunk, waiting);
+        for (const chunk of chunksOf(open, about.limits)) {
+          await answerAll(model, about, chunk, waiting);
+        }
       } catch (error) {
         if (mine !== started) return;
         this.complain(sentence(error));
@@ -150,12 +152,14 @@ function named(about, answer) {
   return about.outputs.length === 1 ? { [about.outputs[0]]: answer } : answer;
 }
 
-function* chunksOf(examples) {
+/** Splits examples into requests within the limits of the server. */
+function* chunksOf(examples, limits) {
+  const [mostBytes, mostPixels] = [FULL * limits.body, MOST_IMAGES * limits.pixels];
   let [chunk, bytes, pixels] = [[], 0, 0];
   for (const example of examples) {
     const [size, area] = [example.instance.b64?.length ?? 0, example.pixels ?? 0];
-    const isFull = bytes + size > MOST_BYTES || pixels + area > MOST_PIXELS;
-    if (chunk.length && (isFull || chunk.length === MAX_INSTANCES)) {
+    const isFull = bytes + size > mostBytes || pixels + area > mostPixels;
+    if (chunk.length && (isFull || chunk.length === limits.instances)) {
       yield chunk;
       [chunk, bytes, pixels] = [[], 0, 0];
     }

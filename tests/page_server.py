@@ -122,6 +122,7 @@ class Server(http.server.ThreadingHTTPServer):
             ones; None for an ordinary one.
         delays: Seconds before each of the next answers to POST requests.
         limits: What a request may contain, see `kpipe.serving.limits`.
+        models: Descriptions by name.
     """
 
     daemon_threads = True
@@ -134,7 +135,11 @@ class Server(http.server.ThreadingHTTPServer):
     def reset(self):
         """Forgets what was asked, and what is to be answered."""
         self.asked, self.answers, self.delays = [], [], []
-        self.limits = LIMITS
+        self.limits, self.models = LIMITS, dict(MODELS)
+
+    def change(self, name, **more):
+        """Replaces the latest version of a model."""
+        self.models[name] = self.models[name] | {"version": 2, "versions": [1, 2]} | more
 
 
 @contextlib.contextmanager
@@ -160,16 +165,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        models = self.server.models
         if path == "/" or path.startswith("/page/"):
             file = PAGE / (path.removeprefix("/page/") if path != "/" else "index.html")
             self.send(200, file.read_bytes(), TYPES[file.suffix])
         elif path == "/v1/models":
-            listed = [{"name": name, "version": each["version"]} for name, each in MODELS.items()]
+            listed = [{"name": name, "version": each["version"]} for name, each in models.items()]
             self.send_json(200, {"models": listed})
         else:
             name, version, what = _split(path)
-            if what == "about" and name in MODELS:
-                about = MODELS[name] | {"limits": self.server.limits}
+            if what == "about" and name in models:
+                about = models[name] | {"limits": self.server.limits}
                 self.send_json(200, about | ({"version": int(version)} if version else {}))
             else:
                 self.send_json(404, {"error": f"no model {name!r} is served"})
@@ -190,7 +196,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             _check(content["instances"], len(body), server.limits)
             answer = _explain if what == "explain" else _predict
-            self.send_json(200, answer(MODELS[name], content))
+            self.send_json(200, answer(server.models[name], content))
         except ValueError as error:
             self.send_json(400, {"error": str(error)})
 

@@ -18,6 +18,15 @@ export class Refused extends Error {
   }
 }
 
+/** Another version answers than the one that the page describes. */
+export class Changed extends Refused {
+  /** @param {Object} about Its description. */
+  constructor(about) {
+    super(0, `Version ${about.version} is served now.`);
+    this.about = about;
+  }
+}
+
 /** Returns the address of a model: {name, version}, where version null is the latest. */
 export function addressOf(model) {
   // What may stand in a path unescaped is easier to read, in a command too.
@@ -31,30 +40,52 @@ export async function listModels() {
 }
 
 /** Describes a model: its task, inputs, labels, test metric, and the limits of the server. */
-export async function about(model, waiting) {
+export async function describe(model, waiting) {
   const described = await call(`${addressOf(model)}/about`, undefined, waiting);
   ({ deadline } = described.limits);
   return described;
+}
+
+/** Returns what tells a description from that of another version, or of other files. */
+export function contentOf(about) {
+  return JSON.stringify({ ...about, versions: null });
 }
 
 /**
  * Predicts for examples, or does what else a signature does.
  *
  * @param {Object} model See `addressOf`.
+ * @param {Object} about The model's description.
  * @param {string} signature Its name.
  * @param {Array} instances The examples.
  * @param {Function} waiting Is told the seconds until a busy server is asked again.
  * @returns {Promise<Array>} One answer for each.
+ * @throws {Changed} The description is not that of the version that answers.
  */
-export async function predict(model, signature, instances, waiting) {
+export async function predict(model, about, signature, instances, waiting) {
   const body = bodyOf(signature, instances);
-  return (await call(`${addressOf(model)}:predict`, body, waiting)).predictions;
+  return (await ask(model, about, "predict", body, waiting)).predictions;
 }
 
-/** Explains the answer to one example; see `predict`, and `bodyOf` for the choice. */
-export async function explain(model, signature, instance, choice, waiting) {
+/** Explains the answer to one example; see `predict`. The choice is of a target. */
+export async function explain(model, about, signature, instance, choice, waiting) {
   const body = { ...bodyOf(signature, [instance]), ...choice };
-  return (await call(`${addressOf(model)}:explain`, body, waiting)).explanations;
+  return (await ask(model, about, "explain", body, waiting)).explanations;
+}
+
+/** Asks, and looks afterwards whether the version is still the one that is described. */
+async function ask(model, about, what, body, waiting) {
+  let [answer, failure] = [null, null];
+  try {
+    answer = await call(`${addressOf(model)}:${what}`, body, waiting);
+  } catch (error) {
+    if (!error.status) throw error;
+    failure = error; // perhaps since another version has other inputs
+  }
+  const now = await describe(model, waiting);
+  if (contentOf(now) !== contentOf(about)) throw new Changed(now);
+  if (failure) throw failure;
+  return answer;
 }
 
 /** Returns the body of a request. */

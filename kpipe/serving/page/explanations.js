@@ -1,6 +1,6 @@
 // What an answer depends on: places of an image, words of a text, columns of a row.
 
-import { explain } from "./api.js";
+import { Changed, explain } from "./api.js";
 import { tableWithMore } from "./answers.js";
 import { commandBox } from "./curl.js";
 import { breakable, button, create, newId, percent, setAlert, signed } from "./elements.js";
@@ -28,10 +28,11 @@ const CUT = 0.995; // share of the pixels whose effect is drawn without being cu
  *
  * @param {Object} model See `addressOf`.
  * @param {Object} about The model's description.
+ * @param {Function} onChanged Is given the description of another version, if that one answers.
  * @returns {?Object} `of(example)` creates the part of an example's page; null if the model cannot
  *   be explained.
  */
-export function createExplanations(model, about) {
+export function createExplanations(model, about, onChanged) {
   if (about.explains && !about.explains.length) return null;
   const state = { isAuto: false, target: "", opacity: OPACITY };
 
@@ -65,7 +66,7 @@ export function createExplanations(model, about) {
           said.textContent = `The server is busy; asking again in ${seconds} s.`;
         };
         const { signature, instance } = example;
-        const found = await explain(model, signature, instance, choice, waiting);
+        const found = await explain(model, about, signature, instance, choice, waiting);
         if (mine !== started) return;
         said.textContent = "";
         place.replaceChildren(
@@ -76,6 +77,7 @@ export function createExplanations(model, about) {
         if (mine !== started) return;
         said.textContent = "";
         setAlert(trouble, error.message);
+        if (error instanceof Changed) onChanged(error.about);
       }
     };
     auto.addEventListener("change", () => {

@@ -1,6 +1,6 @@
 // One model: what it is asked, and what it answers.
 
-import { Refused, predict } from "./api.js";
+import { Changed, Refused, predict } from "./api.js";
 import { createAnswer, titleOf } from "./answers.js";
 import { createArrayInput } from "./array_input.js";
 import { button, create, setAlert } from "./elements.js";
@@ -26,8 +26,11 @@ const MOST_IMAGES = 2; // of the largest size in a request; the server takes 4
  *
  * @param {Object} model Its name, and its version or null for the latest.
  * @param {Object} about Its description.
+ * @param {Function} onChanged Is given the description of another version, if that one answers, and
+ *   the examples that are shown.
+ * @returns {Object} Its `element`; `ask(examples)`.
  */
-export function createPanel(model, about) {
+export function createPanel(model, about, onChanged) {
   const trouble = create("div", { role: "alert" });
   const busy = create("p", { role: "status", class: "busy" });
   const shown = create("div", { class: "shown" });
@@ -37,9 +40,10 @@ export function createPanel(model, about) {
   answerCard.append(create("h2", {}, "Answer"), trouble, busy, shown);
 
   const isAutoencoder = about.outputs.includes("reconstruction");
-  const latents = isAutoencoder ? createLatents(model, about) : null;
-  const explanations = isAutoencoder ? null : createExplanations(model, about);
-  let started = 0;
+  let [started, asked] = [0, []];
+  const changed = (now) => onChanged(now, asked);
+  const latents = isAutoencoder ? createLatents(model, about, changed) : null;
+  const explanations = isAutoencoder ? null : createExplanations(model, about, changed);
 
   const say = (words, isBusy = false) => {
     answerCard.setAttribute("aria-busy", String(isBusy));
@@ -66,6 +70,7 @@ export function createPanel(model, about) {
     },
     async ask(examples, mine) {
       if (mine !== started) return; // something newer was asked
+      asked = examples;
       const open = examples.filter((example) => !example.error);
       try {
         for (const chunk of chunksOf(open, about.limits)) {
@@ -73,6 +78,10 @@ export function createPanel(model, about) {
         }
       } catch (error) {
         if (mine !== started) return;
+        if (error instanceof Changed) {
+          changed(error.about);
+          return;
+        }
         this.complain(sentence(error));
         if (!(error instanceof Refused)) throw error;
         return;
@@ -124,7 +133,17 @@ export function createPanel(model, about) {
   const inputCard = create("section", { class: "card", "aria-label": "Input" });
   inputCard.append(create("h2", {}, "Input"), makeInput(about, use));
   const parts = create("div", { class: "parts" }, inputCard, answerCard);
-  return create("div", {}, createHead(about), parts, latents?.element);
+  const element = create("div", {}, createHead(about), parts, latents?.element);
+  const ask = (examples) => {
+    if (examples.length) use.ask(examples.map(unanswered), use.begin());
+  };
+  return { element, ask };
+}
+
+/** Returns an example as it was before it was asked; a file that cannot be sent stays refused. */
+function unanswered(example) {
+  const { answer, error, ...given } = example;
+  return given.instance === undefined ? example : given;
 }
 
 /** Predicts for examples; what the server refuses of one of them becomes its error. */
@@ -133,7 +152,7 @@ async function answerAll(model, about, examples, waiting) {
   while (open.length) {
     const instances = open.map((example) => example.instance);
     try {
-      const answers = await predict(model, open[0].signature, instances, waiting);
+      const answers = await predict(model, about, open[0].signature, instances, waiting);
       open.forEach((example, i) => (example.answer = named(about, answers[i])));
       return;
     } catch (error) {

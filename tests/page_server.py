@@ -15,6 +15,7 @@ POLICY = "default-src 'self'; img-src 'self' data: blob:"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 EVIL = "<img src=x onerror=\"window.wasAttacked = 'yes'\">"
 
+LIMITS = {"body": 8 << 20, "pixels": 25_000_000, "instances": 64, "deadline": 30.0}
 SHELL = 'say "$HOME" `id` \\ it\'s'
 
 
@@ -120,6 +121,8 @@ class Server(http.server.ThreadingHTTPServer):
         answers: Status, headers and JSON of the next answers to POST requests, before ordinary
             ones; None for an ordinary one.
         delays: Seconds before each of the next answers to POST requests.
+        limits: What a request may contain, see `kpipe.serving.limits`.
+        models: Descriptions by name.
     """
 
     daemon_threads = True
@@ -132,6 +135,11 @@ class Server(http.server.ThreadingHTTPServer):
     def reset(self):
         """Forgets what was asked, and what is to be answered."""
         self.asked, self.answers, self.delays = [], [], []
+        self.limits, self.models = LIMITS, dict(MODELS)
+
+    def change(self, name, **more):
+        """Replaces the latest version of a model."""
+        self.models[name] = self.models[name] | {"version": 2, "versions": [1, 2]} | more
 
 
 @contextlib.contextmanager
@@ -157,16 +165,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        models = self.server.models
         if path == "/" or path.startswith("/page/"):
             file = PAGE / (path.removeprefix("/page/") if path != "/" else "index.html")
             self.send(200, file.read_bytes(), TYPES[file.suffix])
         elif path == "/v1/models":
-            listed = [{"name": name, "version": each["version"]} for name, each in MODELS.items()]
+            listed = [{"name": name, "version": each["version"]} for name, each in models.items()]
             self.send_json(200, {"models": listed})
         else:
             name, version, what = _split(path)
-            if what == "about" and name in MODELS:
-                about = MODELS[name]
+            if what == "about" and name in models:
+                about = models[name] | {"limits": self.server.limits}
                 self.send_json(200, about | ({"version": int(version)} if version else {}))
             else:
                 self.send_json(404, {"error": f"no model {name!r} is served"})
@@ -185,8 +194,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         name, _, what = _split(path)
         try:
+            _check(content["instances"], len(body), server.limits)
             answer = _explain if what == "explain" else _predict
-            self.send_json(200, answer(MODELS[name], content))
+            self.send_json(200, answer(server.models[name], content))
         except ValueError as error:
             self.send_json(400, {"error": str(error)})
 
@@ -202,6 +212,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content)
+
+
+def _check(instances, size, limits):
+    if size > limits["body"] or len(instances) > limits["instances"]:
+        raise ValueError("the request is too large")
+    pixels = 0
+    for i, value in enumerate(instances):
+        if isinstance(value, dict) and "b64" in value:
+            width, height = _pixels(value["b64"], i).size
+            pixels += width * height
+            if width * height > limits["pixels"] or pixels > 4 * limits["pixels"]:
+                raise ValueError(f"instances[{i}]: too many megapixels")
 
 
 def _split(path):

@@ -479,6 +479,9 @@ def test_about_describes_a_run_for_a_page(client, finished_run):
     assert about["data"] == "mnist (sample data)" and about["task"] == "classification"
     assert about["calibrated"] is True and about["coverage"] == 0.9
     assert about["versions"] == [1] and about["version"] == 1
+    assert about["limits"] == {
+        "body": 8 << 20, "pixels": 25_000_000, "instances": 64, "deadline": 30.0
+    }  # fmt: skip
 
 
 def test_about_describes_a_table_a_text_and_an_autoencoder(client):

@@ -1,5 +1,6 @@
 """The page of `kpipe serve`: its files, and what it does in a browser if there is one."""
 
+import base64
 import configparser
 import fnmatch
 import html.parser
@@ -223,12 +224,28 @@ def answer_of(page):
 
 
 def png(colour=(200, 30, 30), size=(40, 30)):
+    return _as_png(lambda image: image.new("RGB", size, colour))
+
+
+def noise(size):
+    """A PNG of so many pixels a side, which cannot be made smaller."""
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), "uint8")
+    return _as_png(lambda image: image.fromarray(pixels))
+
+
+def encoded(content):
+    return base64.b64encode(content).decode()
+
+
+def _as_png(make):
     import io
 
     from PIL import Image
 
     content = io.BytesIO()
-    Image.new("RGB", size, colour).save(content, "png")
+    make(Image).save(content, "png")
     return content.getvalue()
 
 
@@ -298,8 +315,8 @@ def test_another_label_can_be_explained_and_each_answer_on_request(visit, server
     page.get_by_label("Text").fill("fine")
     page.keyboard.press("Control+Enter")
     answer_of(page)
-    page.get_by_label("of", exact=True).select_option("positive")
-    page.get_by_label("each answer").check()
+    page.get_by_role("combobox", name="Explanation of").select_option("positive")
+    page.get_by_role("checkbox", name="Explain each answer").check()
     page.wait_for_selector(".words-shown")
     assert server.asked[-1][1] == {"instances": ["fine"], "target": "positive"}
     page.get_by_label("Text").fill("better")
@@ -343,9 +360,10 @@ def test_dropped_images_are_answered_and_one_that_is_no_image_is_named(visit, se
     assert page.locator(".detail").inner_text() == f"{EVIL}.png: not an image of a known format."
 
 
-PASTE = """(bytes) => {
+PASTE = """(text) => {
   const clipboardData = new DataTransfer();
-  const file = new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" });
+  const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  const file = new File([bytes], "image.png", { type: "image/png" });
   clipboardData.items.add(file);
   const init = { clipboardData, bubbles: true, cancelable: true };
   document.body.dispatchEvent(new ClipboardEvent("paste", init));
@@ -354,7 +372,7 @@ PASTE = """(bytes) => {
 
 def test_a_pasted_image_is_answered_and_its_heat_can_be_faded(visit, server):
     page = visit("faces")
-    page.evaluate(PASTE, list(png()))
+    page.evaluate(PASTE, encoded(png()))
     answer_of(page)
     page.get_by_role("button", name="Explain").click()
     page.wait_for_selector(".explanations canvas")
@@ -447,7 +465,15 @@ def test_an_image_is_reconstructed_and_moving_a_latent_decodes_it(visit, server)
     until(page, "document.querySelector('output').textContent != '2.00'")
     page.get_by_role("button", name="All zero").click()
     page.get_by_role("region", name="Latents").get_by_text("0.00").first.wait_for()
-    assert server.asked[-1][1]["instances"] != [[2, -0.25, 0, 0, 1]]
+    zero = "document.querySelector('.decoded canvas').ariaLabel.endsWith('0.0, 0.0, 1.0, 0.0, 0.0')"
+    until(page, zero)
+
+    server.delays = [0.2]  # the last code is sent even if the one before it fails
+    server.answers = [(504, {}, {"error": "no answer within 30 seconds"})]
+    page.get_by_label("Latent z1").fill("1")
+    page.get_by_label("Latent z1").fill("2.5")
+    until(page, "document.querySelector('.decoded canvas').ariaLabel.includes(' 2.5,')")
+    assert page.get_by_role("region", name="Latents").get_by_role("alert").inner_text() == ""
 
 
 def _sent(server):
@@ -603,6 +629,59 @@ def test_models_and_versions_are_chosen_and_drafts_stay(visit, server):
     assert page.get_by_label("Text").input_value() == "not lost"
 
 
+def test_a_new_version_answers_under_its_own_names(visit, server):
+    page = visit("reviews,seed=1")
+    page.get_by_label("Text").fill("first")
+    page.keyboard.press("Control+Enter")
+    answer_of(page)
+    server.change("reviews,seed=1", labels=["bad", "good"])
+    server.answers = [(400, {}, {"error": "instances[0]: of the new version"})]
+    for text, label, number in [("second", "bad", 2), ("third", "poor", 2)]:
+        page.get_by_label("Text").fill(text)
+        page.get_by_label("Text").press("Control+Enter")
+        page.get_by_text(f"The model has changed: this is version {number} now.").wait_for()
+        until(page, f"document.querySelector('.answer .big')?.textContent == '{label}'")
+        names = [name.inner_text() for name in page.locator(".bars tbody th").all()]
+        assert label in names[0] and "negative" not in names[1]
+        assert "version 2" in page.inner_text(".head")
+        assert page.get_by_label("Text").input_value() == text
+        server.change("reviews,seed=1", labels=["poor", "rich"])  # other files under the number
+    texts = [content["instances"] for _, content in server.asked]
+    assert texts == [["first"], ["second"], ["second"], ["third"], ["third"]]
+
+
+def test_what_is_shown_of_several_images_is_asked_again_if_the_version_changes(visit, server):
+    page = visit("faces")
+    page.locator("input[type=file]").set_input_files(
+        [*uploads("one.png", "two.png"), *uploads("wrong.png", content=b"no image")]
+    )
+    page.wait_for_selector(".list .bad")
+    server.change("faces", labels=[f"new {i}" for i in range(12)])
+    page.get_by_role("button", name="Explain").click()
+    page.get_by_text("The model has changed: this is version 2 now.").wait_for()
+    page.wait_for_selector(".list .bad")
+    shown = [item.inner_text().split("\n")[-1] for item in page.locator(".list button").all()]
+    assert shown == ["new 0", "new 0", "not an image of a known format."]
+
+
+def test_latents_are_those_of_the_version_that_decodes(visit, server):
+    page = visit("vae")
+    page.wait_for_selector(".decoded canvas")
+    server.change("vae", code_size=7, latents={"continuous": 4, "discrete": [3], "has_prior": True})
+    page.get_by_label("Latent z1").fill("1")
+    page.get_by_label("Latent z4").wait_for()
+    page.wait_for_selector(".decoded canvas")
+    assert server.asked[-1][1]["instances"] == [[0, 0, 0, 0, 1, 0, 0]]
+
+
+def test_a_version_that_has_gone_is_said_to_be_none(visit, server):
+    page = visit("digits_mnist&version=1")
+    gone = {"error": "no version 1 of digits_mnist is served; expected one of: 2, 3"}
+    page.route("**/versions/1*", lambda route: route.fulfill(json=gone, status=404))
+    page.locator("input[type=file]").set_input_files(uploads("one.png"))
+    page.get_by_text(gone["error"]).wait_for()
+
+
 def test_a_model_that_is_not_served_is_said_to_be_none(visit, server):
     page = visit("points")
     page.goto(server.address + "#model=nothing")
@@ -635,16 +714,12 @@ def test_the_command_for_a_shell_does_the_same(visit, server, name, text):
 def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
     if not shutil.which("curl"):
         pytest.skip("there is no curl")
-    import numpy as np
-    from PIL import Image
-
     name = "it's $a `photo`.png"
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-    Image.fromarray(noise).save(tmp_path / name)
+    (tmp_path / name).write_bytes(noise(64))
     page = visit("faces")
     page.locator("input[type=file]").set_input_files(tmp_path / name)
     answer_of(page)
-    page.get_by_label("of", exact=True).select_option(page_server.SHELL)
+    page.get_by_role("combobox", name="Explanation of").select_option(page_server.SHELL)
     page.get_by_role("button", name="Explain").click()
     page.wait_for_selector(".explanations .curl")
     predicted, explained = server.asked
@@ -654,6 +729,32 @@ def test_the_command_for_an_image_reads_the_file(visit, server, tmp_path):
         assert len(command) < 300
         subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
     assert server.asked[2:] == [predicted, explained]
+
+
+DROP_OF_A_PAGE = """(text) => {
+  const transfer = new DataTransfer();
+  const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  transfer.setData("text/html", "<img src=photo.png>");
+  transfer.items.add(new File([bytes], "photo.png", { type: "image/png" }));
+  const init = { dataTransfer: transfer, bubbles: true, cancelable: true };
+  document.body.dispatchEvent(new DragEvent("drop", init));
+}"""
+
+
+@pytest.mark.parametrize("bring", [PASTE, DROP_OF_A_PAGE], ids=["pasted", "of another page"])
+def test_the_command_for_an_image_that_is_no_file_contains_it(visit, server, tmp_path, bring):
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl")
+    page = visit("faces")
+    page.evaluate(bring, encoded(noise(64)))
+    answer_of(page)
+    command = page.locator(".curl code").text_content()
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert server.asked[0] == server.asked[1]
+    page.evaluate(bring, encoded(noise(200)))  # too long to be copied
+    until(page, "!document.querySelector('.curl')")
+    answer_of(page)
+    assert len(server.asked) == 3
 
 
 def test_numbers_are_written_as_in_the_report(visit):
@@ -693,6 +794,41 @@ def test_a_photograph_that_is_too_large_is_made_smaller_and_other_files_are_refu
     assert (sent.format, sent.size) == ("JPEG", (1600, 1400))
     assert sent.convert("RGB").getpixel((9, 9)) == pytest.approx((90, 90, 90), abs=2)
     assert "Sent as a smaller JPEG" in page.inner_text(".answer")
+    command = page.locator(".curl code").text_content()
+    assert instance["b64"] in command and "photo.bmp" not in command  # which is another image
+
+
+def test_requests_keep_to_the_limits_that_the_server_tells(visit, server):
+    server.limits = {"body": 60_000, "pixels": 9_000, "instances": 3, "deadline": 0.1}
+    page = visit("faces")
+    many = [*uploads(*"abcdefgh"), *uploads("large.png", content=png(size=(400, 30)))]
+    many += uploads("heavy.png", content=noise(90))
+    page.locator("input[type=file]").set_input_files(many)
+    page.wait_for_selector("section[aria-label=Answer][aria-busy=false] .list")
+    assert page.locator(".list .bad").count() == 0
+    sent = [[page_server._pixels(one["b64"], 0) for one in body["instances"]]
+            for _, body in server.asked]  # fmt: skip
+    assert [len(each) for each in sent] == [3, 3, 3, 1]
+    *_, large, heavy = (image for each in sent for image in each)
+    assert (large.format, large.size) == ("JPEG", (346, 25))
+    assert (heavy.format, heavy.size) == ("PNG", (90, 90))
+    server.limits = {**server.limits, "body": 20_000}
+    page = visit("faces")
+    page.locator("input[type=file]").set_input_files(uploads("heavy.png", content=noise(90)))
+    answer_of(page)
+    smaller = page_server._pixels(server.asked[-1][1]["instances"][0]["b64"], 0)
+    assert smaller.format == "JPEG" and smaller.width in (90, 45)
+
+
+def test_the_page_waits_as_long_as_the_server_has_for_an_answer(visit, server):
+    server.limits = {**server.limits, "deadline": 500.0}
+    page = visit("points")
+    waited = page.evaluate(
+        "() => new Promise((resolve) => { AbortSignal.timeout = (time) => { resolve(time);"
+        " return new AbortController().signal; };"
+        " import('./page/api.js').then(({ listModels }) => listModels()); })"
+    )
+    assert waited > 500_000
 
 
 def test_motion_is_reduced_on_request(visit):

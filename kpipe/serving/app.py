@@ -25,6 +25,7 @@ _SMALL_BODY = 16_384  # bytes
 _SMALL_ANSWER = 2_000  # numbers
 _CALLS = ("predict", "explain")
 _VIEWS = ("", "metadata", "about")
+_TOLD = ("body", "pixels", "instances", "deadline")  # limits that a client may have to know
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -130,8 +131,9 @@ class _Handlers:
             answer = await self._call(path, version, request)
             return Response(answer, media_type="application/json")
         if path.what == "about":
-            versions = sorted(self._server.models[path.name].versions)
-            return to_response({"name": path.name, "versions": versions, **version.about})
+            head = {"name": path.name, "versions": sorted(self._server.models[path.name].versions)}
+            limits = {name: getattr(self._server.limits, name) for name in _TOLD}
+            return to_response({**head, **version.about, "limits": limits})
         spec = {"name": path.name, "signature_name": "", "version": str(version.number)}
         metadata = {"signature_def": {"signature_def": version.definitions}}
         return to_response({"model_spec": spec, "metadata": metadata})

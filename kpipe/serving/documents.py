@@ -56,7 +56,7 @@ def openapi(models: Mapping[str, Version]) -> dict[str, Any]:
         path = f"{ROOT}/{quote(name)}"
         paths[path] = {"get": _get("State of its versions", name)}
         paths[f"{path}/metadata"] = {"get": _get("Its signatures", name)}
-        paths[f"{path}/about"] = {"get": _get("Task, labels, inputs and test metric", name)}
+        paths[f"{path}/about"] = {"get": _get("Task, labels, inputs, test metric and limits", name)}
         paths[f"{path}:predict"] = {"post": _predict(name, version)}
         paths[f"{path}:explain"] = {"post": _explain(name, version)}
     return {

@@ -1,6 +1,6 @@
 // Answers: a label with its probabilities, a value, or a reconstruction.
 
-import { commandFor, commandBox } from "./curl.js";
+import { commandBox } from "./curl.js";
 import { breakable, button, create, number, percent } from "./elements.js";
 import { drawValues, viewOf } from "./pictures.js";
 
@@ -43,7 +43,7 @@ export function createAnswer(model, about, example) {
   if ("reconstruction" in answer) detail.append(...reconstructionOf(about, example));
   else if ("value" in answer) detail.append(...valueOf(about, answer));
   else detail.append(...classesOf(about, example));
-  detail.append(commandBox("The same with curl", commandFor(model, "predict", example)));
+  detail.append(...commandBox("The same with curl", model, "predict", example));
   return detail;
 }
 

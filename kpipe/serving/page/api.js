@@ -1,11 +1,10 @@
 // Requests to the server, TensorFlow Serving's REST protocol and what kpipe adds to it.
 
 const ROOT = new URL("v1/models", document.baseURI).href;
-const PATIENCE = 60_000; // ms for an answer; the server's own deadline is 30 s
+const MARGIN = 30; // s beyond the server's deadline until it is given up
 const LONGEST_WAIT = 10; // s, whatever a busy server asks for
 
-export const MAX_BODY = 8 * 1024 * 1024; // bytes of a request
-export const MAX_INSTANCES = 64; // of a request
+let deadline = 30; // s, which the server tells with each description
 
 /** An error to show: the server's own sentence, or why there is none. */
 export class Refused extends Error {
@@ -16,6 +15,15 @@ export class Refused extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
+  }
+}
+
+/** Another version answers than the one that the page describes. */
+export class Changed extends Refused {
+  /** @param {Object} about Its description. */
+  constructor(about) {
+    super(0, `Version ${about.version} is served now.`);
+    this.about = about;
   }
 }
 
@@ -31,29 +39,53 @@ export async function listModels() {
   return (await call(ROOT)).models;
 }
 
-/** Describes a model: its task, inputs, labels, test metric. */
-export function about(model, waiting) {
-  return call(`${addressOf(model)}/about`, undefined, waiting);
+/** Describes a model: its task, inputs, labels, test metric, and the limits of the server. */
+export async function describe(model, waiting) {
+  const described = await call(`${addressOf(model)}/about`, undefined, waiting);
+  ({ deadline } = described.limits);
+  return described;
+}
+
+/** Returns what tells a description from that of another version, or of other files. */
+export function contentOf(about) {
+  return JSON.stringify({ ...about, versions: null });
 }
 
 /**
  * Predicts for examples, or does what else a signature does.
  *
  * @param {Object} model See `addressOf`.
+ * @param {Object} about The model's description.
  * @param {string} signature Its name.
  * @param {Array} instances The examples.
  * @param {Function} waiting Is told the seconds until a busy server is asked again.
  * @returns {Promise<Array>} One answer for each.
+ * @throws {Changed} The description is not that of the version that answers.
  */
-export async function predict(model, signature, instances, waiting) {
+export async function predict(model, about, signature, instances, waiting) {
   const body = bodyOf(signature, instances);
-  return (await call(`${addressOf(model)}:predict`, body, waiting)).predictions;
+  return (await ask(model, about, "predict", body, waiting)).predictions;
 }
 
-/** Explains the answer to one example; see `predict`, and `bodyOf` for the choice. */
-export async function explain(model, signature, instance, choice, waiting) {
+/** Explains the answer to one example; see `predict`. The choice is of a target. */
+export async function explain(model, about, signature, instance, choice, waiting) {
   const body = { ...bodyOf(signature, [instance]), ...choice };
-  return (await call(`${addressOf(model)}:explain`, body, waiting)).explanations;
+  return (await ask(model, about, "explain", body, waiting)).explanations;
+}
+
+/** Asks, and looks afterwards whether the version is still the one that is described. */
+async function ask(model, about, what, body, waiting) {
+  let [answer, failure] = [null, null];
+  try {
+    answer = await call(`${addressOf(model)}:${what}`, body, waiting);
+  } catch (error) {
+    if (!error.status) throw error;
+    failure = error; // perhaps since another version has other inputs
+  }
+  const now = await describe(model, waiting);
+  if (contentOf(now) !== contentOf(about)) throw new Changed(now);
+  if (failure) throw failure;
+  return answer;
 }
 
 /** Returns the body of a request. */
@@ -85,11 +117,12 @@ async function call(url, body, waiting = () => {}) {
 }
 
 async function fetchOnce(url, options) {
+  const patience = deadline + MARGIN;
   try {
-    return await fetch(url, { ...options, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(url, { ...options, signal: AbortSignal.timeout(1000 * patience) });
   } catch (error) {
     if (error.name === "TimeoutError") {
-      throw new Refused(0, `The server has not answered within ${PATIENCE / 1000} seconds.`);
+      throw new Refused(0, `The server has not answered within ${patience} seconds.`);
     }
     throw new Refused(0, "The server cannot be reached. Is kpipe serve still running?");
   }

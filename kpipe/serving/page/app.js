@@ -1,6 +1,6 @@
 // The page of `kpipe serve`: chooses a model, and shows its panel.
 
-import { Refused, about, listModels } from "./api.js";
+import { Refused, contentOf, describe, listModels } from "./api.js";
 import { create, setAlert } from "./elements.js";
 import { createPanel } from "./panel.js";
 
@@ -52,18 +52,14 @@ async function show() {
   const model = { name, version: /^\d+$/.test(asked ?? "") ? asked : null };
   setAlert(trouble, "");
   try {
-    const described = await describe(model);
+    const described = await awaitDescription(model);
     if (mine !== wanted) return;
     if (!models.some((other) => other.name === name)) {
       models.push({ name });
       listChoices();
     }
     modelChoice.value = name;
-    listVersions(described, model);
-    const key = JSON.stringify([name, model.version, described.version]);
-    if (!panels.has(key)) panels.set(key, createPanel(model, described));
-    place.replaceChildren(panels.get(key));
-    document.title = `${name} · kpipe serve`;
+    showPanel(model, described);
     starting.textContent = "";
   } catch (error) {
     if (mine !== wanted) return;
@@ -74,11 +70,30 @@ async function show() {
   }
 }
 
+/** Shows the panel of a model; if another version answers it, that one's, asked the same. */
+function showPanel(model, described) {
+  listVersions(described, model);
+  const key = JSON.stringify([model.version, contentOf(described)]);
+  if (!panels.has(key)) {
+    const created = createPanel(model, described, (now, examples) => {
+      panels.delete(key);
+      if (!created.element.isConnected) return; // another model is looked at
+      showPanel(model, now).ask(examples);
+      starting.textContent = `The model has changed: this is version ${now.version} now.`;
+    });
+    panels.set(key, created);
+  }
+  const panel = panels.get(key);
+  place.replaceChildren(panel.element);
+  document.title = `${model.name} · kpipe serve`;
+  return panel;
+}
+
 /** Describes a model; one that is being loaded is asked again. */
-async function describe(model) {
+async function awaitDescription(model) {
   for (;;) {
     try {
-      return await about(model);
+      return await describe(model);
     } catch (error) {
       if (error.status !== 503) throw error;
       starting.textContent = error.message;

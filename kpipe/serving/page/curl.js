@@ -4,16 +4,25 @@ import { addressOf, bodyOf } from "./api.js";
 import { button, create } from "./elements.js";
 
 const SHORT = 1500; // characters of a body that is an argument
+const LONGEST = 100_000; // characters of a command that can still be pasted into a terminal
 
 /**
- * Writes a request as a command.
+ * Creates a part of the page that can be unfolded, with a request as a command to copy.
  *
+ * @param {string} title What the command does.
  * @param {Object} model See `addressOf`.
  * @param {string} what "predict" or "explain".
- * @param {Object} example Its `signature` and `instance`; `file`, the name of an image.
+ * @param {Object} example Its `signature` and `instance`; `file`, the name of the file that
+ *   contains what is sent of an image, if there is one.
  * @param {Object} more Further keys of the request.
+ * @returns {Array<Element>} Nothing if the command would be too long.
  */
-export function commandFor(model, what, example, more = {}) {
+export function commandBox(title, model, what, example, more = {}) {
+  const command = commandFor(model, what, example, more);
+  return command.length > LONGEST ? [] : [createBox(title, command)];
+}
+
+function commandFor(model, what, example, more) {
   const url = quote(`${addressOf(model)}:${what}`);
   if (example.file !== undefined && example.instance.b64.length > SHORT) {
     // The shell puts the file into the text; as an argument it could be too long.
@@ -40,13 +49,7 @@ function quote(word) {
   return /^[\w/:.,=@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/**
- * Creates a part of the page that can be unfolded, with a command to copy.
- *
- * @param {string} title What the command does.
- * @param {string} command The command.
- */
-export function commandBox(title, command) {
+function createBox(title, command) {
   const code = create("code", {}, command);
   const said = create("span", { role: "status", class: "quiet" });
   const copy = button("Copy", async () => {

@@ -1,8 +1,8 @@
 // What an answer depends on: places of an image, words of a text, columns of a row.
 
-import { explain } from "./api.js";
+import { Changed, explain } from "./api.js";
 import { tableWithMore } from "./answers.js";
-import { commandFor, commandBox } from "./curl.js";
+import { commandBox } from "./curl.js";
 import { breakable, button, create, newId, percent, setAlert, signed } from "./elements.js";
 import { newCanvas, viewOf } from "./pictures.js";
 
@@ -28,10 +28,11 @@ const CUT = 0.995; // share of the pixels whose effect is drawn without being cu
  *
  * @param {Object} model See `addressOf`.
  * @param {Object} about The model's description.
+ * @param {Function} onChanged Is given the description of another version, if that one answers.
  * @returns {?Object} `of(example)` creates the part of an example's page; null if the model cannot
  *   be explained.
  */
-export function createExplanations(model, about) {
+export function createExplanations(model, about, onChanged) {
   if (about.explains && !about.explains.length) return null;
   const state = { isAuto: false, target: "", opacity: OPACITY };
 
@@ -42,10 +43,16 @@ export function createExplanations(model, about) {
     const [targetId, autoId] = [newId("target"), newId("auto")];
     const labels = about.labels.map((label) => create("option", { value: label }, label));
     const first = about.task === "multilabel" ? "the most probable label" : "the answer";
-    const target = create("select", { id: targetId });
+    // What stands beside them says enough only to those who see the button before them.
+    const target = create("select", { id: targetId, "aria-label": "Explanation of" });
     target.append(create("option", { value: "" }, first), ...labels);
     target.value = state.target;
-    const auto = create("input", { type: "checkbox", id: autoId, checked: state.isAuto });
+    const auto = create("input", {
+      type: "checkbox",
+      id: autoId,
+      checked: state.isAuto,
+      "aria-label": "Explain each answer",
+    });
     let started = 0;
 
     const run = async () => {
@@ -59,17 +66,18 @@ export function createExplanations(model, about) {
           said.textContent = `The server is busy; asking again in ${seconds} s.`;
         };
         const { signature, instance } = example;
-        const found = await explain(model, signature, instance, choice, waiting);
+        const found = await explain(model, about, signature, instance, choice, waiting);
         if (mine !== started) return;
         said.textContent = "";
-        place.replaceChildren(...show(about, example, found, state));
-        place.append(
-          commandBox("This explanation with curl", commandFor(model, "explain", example, choice)),
+        place.replaceChildren(
+          ...show(about, example, found, state),
+          ...commandBox("This explanation with curl", model, "explain", example, choice),
         );
       } catch (error) {
         if (mine !== started) return;
         said.textContent = "";
         setAlert(trouble, error.message);
+        if (error instanceof Changed) onChanged(error.about);
       }
     };
     auto.addEventListener("change", () => {

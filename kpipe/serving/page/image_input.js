@@ -25,14 +25,14 @@ export function createImageInput(about, use) {
   const drop = button(WHAT[0].toUpperCase() + WHAT.slice(1), () => picker.click(), {
     class: "drop",
   });
-  const take = async (files) => {
+  const take = async (files, areOnDisk) => {
     if (!files.length) return;
     const started = use.begin();
     const found = [];
     for (const [i, file] of [...files].entries()) {
       const name = file.name || `image ${i + 1}`;
       try {
-        found.push(await exampleOf(file, name));
+        found.push(await exampleOf(file, name, about.limits, areOnDisk));
       } catch (error) {
         found.push({ name, picture: null, error: error.message });
       }
@@ -40,7 +40,7 @@ export function createImageInput(about, use) {
     use.ask(found, started);
   };
   picker.addEventListener("change", () => {
-    take([...picker.files]);
+    take([...picker.files], true);
     picker.value = ""; // so that the same file can be chosen again
   });
   const element = create("div", { class: "image-input" });
@@ -59,12 +59,13 @@ export function createImageInput(about, use) {
     mark(false);
     if (!isOfFiles(event) || !isShown(element)) return;
     event.preventDefault();
-    take(event.dataTransfer.files);
+    // An image of another web page is a file, too, but its HTML comes with it.
+    take(event.dataTransfer.files, !event.dataTransfer.types.includes("text/html"));
   });
   document.addEventListener("paste", (event) => {
     if (!isShown(element)) return;
     const files = event.clipboardData?.files ?? [];
-    if (files.length) take(files);
+    if (files.length) take(files, false); // a picture of the screen is called image.png
     else use.complain(`The clipboard contains no image; expected ${WHAT}.`);
   });
   if (channels === 1 && Math.max(height, width) <= LARGEST_DRAWN) {
@@ -72,7 +73,7 @@ export function createImageInput(about, use) {
     const onDrawn = async (canvas) => {
       const started = use.begin();
       const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-      use.ask([await exampleOf(blob, "drawing.png")], started);
+      use.ask([await exampleOf(blob, "drawing.png", about.limits, false)], started);
     };
     element.append(createDrawing([height, width], isMnist, onDrawn), create("h3", {}, "Or files"));
   }

@@ -1,6 +1,6 @@
 // The latents of an autoencoder: sliders, whose code is decoded as they move.
 
-import { predict } from "./api.js";
+import { Changed, predict } from "./api.js";
 import { button, create, newId, setAlert } from "./elements.js";
 import { drawValues } from "./pictures.js";
 
@@ -12,9 +12,10 @@ const MOST_SHOWN = 16; // sliders
  *
  * @param {Object} model See `addressOf`.
  * @param {Object} about The model's description.
+ * @param {Function} onChanged Is given the description of another version, if that one answers.
  * @returns {Object} Its `element`; `setCode(code)` moves the sliders to a code.
  */
-export function createLatents(model, about) {
+export function createLatents(model, about, onChanged) {
   const { code_size: size, latents } = about;
   const continuous = latents ? latents.continuous : size;
   const discrete = latents ? latents.discrete : [];
@@ -27,19 +28,20 @@ export function createLatents(model, about) {
     next = [...code];
     if (isDecoding) return;
     isDecoding = true;
-    try {
-      while (next) {
-        const asked = next;
-        next = null;
-        const [image] = await predict(model, "decode", [asked]);
+    while (next) {
+      const asked = next;
+      next = null;
+      try {
+        const [image] = await predict(model, about, "decode", [asked]);
         const label = `Image decoded from ${asked.map((value) => value.toFixed(1)).join(", ")}`;
         canvas = drawValues(image, label, canvas);
         canvas.setAttribute("aria-label", label);
         if (!canvas.isConnected) place.append(canvas);
         setAlert(trouble, "");
+      } catch (error) {
+        setAlert(trouble, error.message);
+        if (error instanceof Changed) onChanged(error.about);
       }
-    } catch (error) {
-      setAlert(trouble, error.message);
     }
     isDecoding = false;
   };

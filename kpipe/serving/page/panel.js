@@ -1,6 +1,6 @@
 // One model: what it is asked, and what it answers.
 
-import { MAX_BODY, MAX_INSTANCES, Refused, predict } from "./api.js";
+import { Changed, Refused, predict } from "./api.js";
 import { createAnswer, titleOf } from "./answers.js";
 import { createArrayInput } from "./array_input.js";
 import { button, create, setAlert } from "./elements.js";
@@ -18,16 +18,19 @@ const INPUTS = {
   table: createTableInput,
   array: createArrayInput,
 };
-const MOST_BYTES = 0.9 * MAX_BODY; // of the examples of a request
-const MOST_PIXELS = 5e7; // of the images of a request; the server takes 1e8
+const FULL = 0.9; // of a body, filled with examples
+const MOST_IMAGES = 2; // of the largest size in a request; the server takes 4
 
 /**
  * Creates the page of a model.
  *
  * @param {Object} model Its name, and its version or null for the latest.
  * @param {Object} about Its description.
+ * @param {Function} onChanged Is given the description of another version, if that one answers, and
+ *   the examples that are shown.
+ * @returns {Object} Its `element`; `ask(examples)`.
  */
-export function createPanel(model, about) {
+export function createPanel(model, about, onChanged) {
   const trouble = create("div", { role: "alert" });
   const busy = create("p", { role: "status", class: "busy" });
   const shown = create("div", { class: "shown" });
@@ -37,9 +40,10 @@ export function createPanel(model, about) {
   answerCard.append(create("h2", {}, "Answer"), trouble, busy, shown);
 
   const isAutoencoder = about.outputs.includes("reconstruction");
-  const latents = isAutoencoder ? createLatents(model, about) : null;
-  const explanations = isAutoencoder ? null : createExplanations(model, about);
-  let started = 0;
+  let [started, asked] = [0, []];
+  const changed = (now) => onChanged(now, asked);
+  const latents = isAutoencoder ? createLatents(model, about, changed) : null;
+  const explanations = isAutoencoder ? null : createExplanations(model, about, changed);
 
   const say = (words, isBusy = false) => {
     answerCard.setAttribute("aria-busy", String(isBusy));
@@ -66,11 +70,18 @@ export function createPanel(model, about) {
     },
     async ask(examples, mine) {
       if (mine !== started) return; // something newer was asked
+      asked = examples;
       const open = examples.filter((example) => !example.error);
       try {
-        for (const chunk of chunksOf(open)) await answerAll(model, about, chunk, waiting);
+        for (const chunk of chunksOf(open, about.limits)) {
+          await answerAll(model, about, chunk, waiting);
+        }
       } catch (error) {
         if (mine !== started) return;
+        if (error instanceof Changed) {
+          changed(error.about);
+          return;
+        }
         this.complain(sentence(error));
         if (!(error instanceof Refused)) throw error;
         return;
@@ -122,7 +133,17 @@ export function createPanel(model, about) {
   const inputCard = create("section", { class: "card", "aria-label": "Input" });
   inputCard.append(create("h2", {}, "Input"), makeInput(about, use));
   const parts = create("div", { class: "parts" }, inputCard, answerCard);
-  return create("div", {}, createHead(about), parts, latents?.element);
+  const element = create("div", {}, createHead(about), parts, latents?.element);
+  const ask = (examples) => {
+    if (examples.length) use.ask(examples.map(unanswered), use.begin());
+  };
+  return { element, ask };
+}
+
+/** Returns an example as it was before it was asked; a file that cannot be sent stays refused. */
+function unanswered(example) {
+  const { answer, error, ...given } = example;
+  return given.instance === undefined ? example : given;
 }
 
 /** Predicts for examples; what the server refuses of one of them becomes its error. */
@@ -131,7 +152,7 @@ async function answerAll(model, about, examples, waiting) {
   while (open.length) {
     const instances = open.map((example) => example.instance);
     try {
-      const answers = await predict(model, open[0].signature, instances, waiting);
+      const answers = await predict(model, about, open[0].signature, instances, waiting);
       open.forEach((example, i) => (example.answer = named(about, answers[i])));
       return;
     } catch (error) {
@@ -150,12 +171,14 @@ function named(about, answer) {
   return about.outputs.length === 1 ? { [about.outputs[0]]: answer } : answer;
 }
 
-function* chunksOf(examples) {
+/** Splits examples into requests within the limits of the server. */
+function* chunksOf(examples, limits) {
+  const [mostBytes, mostPixels] = [FULL * limits.body, MOST_IMAGES * limits.pixels];
   let [chunk, bytes, pixels] = [[], 0, 0];
   for (const example of examples) {
     const [size, area] = [example.instance.b64?.length ?? 0, example.pixels ?? 0];
-    const isFull = bytes + size > MOST_BYTES || pixels + area > MOST_PIXELS;
-    if (chunk.length && (isFull || chunk.length === MAX_INSTANCES)) {
+    const isFull = bytes + size > mostBytes || pixels + area > mostPixels;
+    if (chunk.length && (isFull || chunk.length === limits.instances)) {
       yield chunk;
       [chunk, bytes, pixels] = [[], 0, 0];
     }

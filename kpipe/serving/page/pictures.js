@@ -1,10 +1,8 @@
 // Images: from files to what a request contains, and as pictures on the page.
 
-import { MAX_BODY } from "./api.js";
 import { create } from "./elements.js";
 
-const LARGEST = Math.floor(0.72 * MAX_BODY); // bytes of a file, which base64 makes a third larger
-const MOST_PIXELS = 25e6; // that the server decodes
+const FULL = 0.72; // of a body, by a file, which base64 makes a third larger
 const REDUCED = 2048; // largest side, in pixels, of a photograph that was too large to be sent
 const SHARP = 64; // an image with fewer pixels a side is drawn as squares, not smoothly
 
@@ -13,23 +11,26 @@ const SHARP = 64; // an image with fewer pixels a side is drawn as squares, not 
  *
  * @param {Blob} file The file.
  * @param {string} name Its name.
- * @returns {Promise<Object>} The example: name, signature and instance of a request; the file's
- *   name; pixels, 0 if unknown; picture, null if the browser cannot show it; note, if it was
- *   changed.
+ * @param {Object} limits Those of the server.
+ * @param {boolean} isOnDisk Whether a file of this name is somewhere, for a command to read it.
+ * @returns {Promise<Object>} The example: name, signature and instance of a request; file, the name
+ *   of one with what is sent, if there is one; pixels, as many as can be if unknown; picture, null
+ *   if the browser cannot show it; note, if it was changed.
  */
-export async function exampleOf(file, name) {
+export async function exampleOf(file, name, limits, isOnDisk) {
+  const largest = Math.floor(FULL * limits.body);
   const picture = await createImageBitmap(file).catch(() => null);
-  const pixels = picture ? picture.width * picture.height : 0;
+  let pixels = picture ? picture.width * picture.height : limits.pixels;
   let [sent, note] = [file, ""];
-  if (picture && (file.size > LARGEST || pixels > MOST_PIXELS)) {
-    sent = await reduce(picture);
+  if (picture && (file.size > largest || pixels > limits.pixels)) {
+    [sent, pixels] = await reduce(picture, largest, limits.pixels);
     note = "Sent as a smaller JPEG, since the file is too large for a request.";
-  } else if (file.size > LARGEST) {
-    const size = `${(file.size / 1e6).toFixed(1)} MB`;
-    throw new Error(`${size}; expected at most ${(LARGEST / 1e6).toFixed(1)} MB.`);
+  } else if (file.size > largest) {
+    throw new Error(`${megabytes(file.size)}; expected at most ${megabytes(largest)}.`);
   }
   const instance = { b64: await base64(sent) };
-  return { name, file: name, signature: "serving_bytes", instance, pixels, picture, note };
+  const named = isOnDisk && sent === file ? { file: name } : {};
+  return { name, ...named, signature: "serving_bytes", instance, pixels, picture, note };
 }
 
 function base64(blob) {
@@ -41,12 +42,24 @@ function base64(blob) {
   });
 }
 
-function reduce(picture) {
-  const scale = Math.min(1, REDUCED / Math.max(picture.width, picture.height));
-  const canvas = create("canvas", {
-    width: Math.max(1, Math.round(scale * picture.width)),
-    height: Math.max(1, Math.round(scale * picture.height)),
-  });
+function megabytes(size) {
+  return `${(size / 1e6).toFixed(1)} MB`;
+}
+
+/** Makes a picture smaller until a request can contain it; returns a JPEG and its pixels. */
+async function reduce(picture, largest, mostPixels) {
+  const { width, height } = picture;
+  const most = Math.min(REDUCED / Math.max(width, height), Math.sqrt(mostPixels / width / height));
+  for (let scale = Math.min(1, most); scale * Math.max(width, height) >= 1; scale /= 2) {
+    const size = [width, height].map((side) => Math.max(1, Math.floor(scale * side)));
+    const blob = await asJpeg(picture, ...size);
+    if (blob.size <= largest) return [blob, size[0] * size[1]];
+  }
+  throw new Error(`The image is too large; expected at most ${megabytes(largest)}.`);
+}
+
+function asJpeg(picture, width, height) {
+  const canvas = create("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.fillStyle = "white"; // as the server puts behind what is transparent
   context.fillRect(0, 0, canvas.width, canvas.height);

@@ -492,16 +492,23 @@ def test_an_editor_may_change_spaces_and_ends_of_lines(folder):
     assert path.read_text().split() == text.split()
 
 
-def test_a_section_that_was_deleted_is_written_again_in_its_place(folder):
+@pytest.mark.parametrize("swapped", [False, True])
+def test_sections_that_were_deleted_are_written_again_in_their_place(folder, swapped):
+    """That of the first section is below the front matter, whose parts may have any order."""
     path = write(folder).path
     text = path.read_text()
+    if swapped:
+        pieces = parts.read(text, path)
+        pieces[1:3] = pieces[2], "license: mit\n", pieces[1], "# mine\n"
+        text = "".join(map(str, pieces))
     path.write_text(
-        re.sub(r"\n<!-- (\w+):(contact|data).*?<!-- /\1:\2 -->\n", "", text, flags=re.S)
+        re.sub(r"\n<!-- (\w+):(contact|data|summary).*?<!-- /\1:\2 -->\n", "", text, flags=re.S)
     )
     assert "contact: the section is missing" in "\n".join(check(folder))
-    assert "data: the part is missing" in check(folder)
+    assert {"summary: the part is missing", "data: the part is missing"} <= {*check(folder)}
     write(folder)
     assert path.read_text() == text
+    assert front_matter(text)["library_name"] == "keras"
 
 
 @pytest.mark.parametrize(
@@ -513,6 +520,13 @@ def test_a_section_that_was_deleted_is_written_again_in_its_place(folder):
         ("yours:contact", "yours:terms", "yours:terms is there twice"),
         ("# /yours:metadata\n# kpipe:metadata", "# kpipe:x", "begins before|not a card|ends but"),
         ("---\n# yours", "# yours", "not a card that kpipe wrote"),
+        ("\n---\n\n<!-- kpipe", "\n\n<!-- kpipe", "the front matter is not closed by a line ---"),
+        ("# /yours:m", "---\n# /yours:m", "/?yours:metadata is below the --- of line "),
+        (
+            "---\n# y",
+            "---\n<!-- yours:x -->\n<!-- /yours:x -->\n# y",
+            "yours:x is above the --- of",
+        ),
     ],
 )
 def test_markers_that_do_not_fit_are_one_line(folder, old, new, said):

@@ -327,6 +327,22 @@ def test_yaml_reads_back_what_was_written(value):
     assert yaml.safe_load(metadata.to_yaml(content)) == content
 
 
+@pytest.mark.parametrize(
+    ("duplicates", "said"),
+    [
+        (0, "Measured on the test split, on which it was not trained. "),
+        (1, "Measured on the test split, of which 1 example also occurs in train. "),
+        (7, "Measured on the test split, of which 7 examples also occur in train. "),
+        (300, "Measured on the test split, which also occurs in train. "),
+        (None, "Measured on the test split. "),
+    ],
+)
+def test_test_examples_are_said_to_be_new_only_if_none_occurs_in_train(duplicates, said):
+    text = text_of(run_of(data={"duplicates": duplicates}))
+    assert said in text
+    assert text.count("it was not trained") == (duplicates == 0)
+
+
 def test_long_tables_are_folded():
     rows = [[str(i), "x"] for i in range(markdown.LONG + 1)]
     assert "<details>\n<summary>25 rows</summary>\n\n| a | b |" in markdown.table(("a", "b"), rows)

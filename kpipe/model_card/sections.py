@@ -159,12 +159,25 @@ def results(run: Run) -> str:
     if curve := report.read_learning_curve(run.folder):
         sections.insert(0, report.learning_curve_section(curve))
     sections.append(report.metrics_section(run, sections))
-    note = "Measured on the test split, on which it was not trained. Intervals are at 95 %."
     return markdown.join(
         "## Results",
-        note,
+        f"Measured on the test split{_shared(run)}. Intervals are at 95 %.",
         markdown.table(("result", ""), rows),
         *map(markdown.section, sections),
+    )
+
+
+def _shared(run: Run) -> str:
+    """Says whether the network was trained on the test examples, if they were compared."""
+    shared, test = run.record.data.duplicates, run.record.data.examples.get("test")
+    if shared is None:
+        return ""
+    if not shared:
+        return ", on which it was not trained"
+    if shared == test:
+        return ", which also occurs in train"
+    return f", of which {formatting.counted(shared, 'example')} also " + (
+        "occurs in train" if shared == 1 else "occur in train"
     )
 
 

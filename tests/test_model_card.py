@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kpipe import cli, files, verifying
+from kpipe import cli, datasets, files, verifying
+from kpipe.datasets.points import GATES
 from kpipe.errors import UserError
 from kpipe.experiments import reporting
 from kpipe.measures.intervals import proportion
@@ -126,7 +127,7 @@ def test_a_card_says_what_the_files_say_and_changes_none_of_them(folder):
 
 def test_the_front_matter_is_that_of_the_hub():
     content = front_matter(text_of(run_of(trainer={"epochs": 3})))
-    assert content["library_name"] == "keras" and content["datasets"] == ["mnist"]
+    assert content["library_name"] == "keras" and content["datasets"] == ["ylecun/mnist"]
     assert content["pipeline_tag"] == "image-classification" in content["tags"]
     assert content["metrics"] == ["accuracy", "log_loss"]
     assert content["model-index"] == [
@@ -135,7 +136,7 @@ def test_the_front_matter_is_that_of_the_hub():
             "results": [
                 {
                     "task": {"type": "image-classification", "name": "one class per example"},
-                    "dataset": {"type": "mnist", "name": "mnist", "split": "test"},
+                    "dataset": {"type": "ylecun/mnist", "name": "mnist", "split": "test"},
                     "metrics": [
                         {
                             "type": "accuracy",
@@ -156,6 +157,9 @@ def test_the_front_matter_is_that_of_the_hub():
         ({"kind": "sample", "official": False}, "sample-data", "SAMPLE DATA instead of mnist"),
         ({"kind": "real", "official": False}, "unofficial-data", "not the official data"),
         ({"kind": "own", "official": False}, "own-data", "own data"),
+        ({"name": "xor_gate"}, "defined-data", "xor_gate (defined by kpipe)"),
+        ({"name": "tweet_emotions"}, "other-data", "tweet_emotions"),
+        ({"name": "a/b"}, "other-data", "a/b"),
     ],
 )
 def test_other_data_never_pass_for_a_published_dataset(data, kind, said):
@@ -164,9 +168,19 @@ def test_other_data_never_pass_for_a_published_dataset(data, kind, said):
     assert "datasets" not in content
     dataset = content["model-index"][0]["results"][0]["dataset"]
     assert dataset["type"] == kind and said in dataset["name"]
-    if data["kind"] != "own":  # there is nothing that it could pass for
+    if data.get("kind", "own") != "own":  # others have nothing that they could pass for
         summary = text.partition("<!-- /kpipe:summary")[0]
         assert re.search("> [*]{2}(SAMPLE DATA|NOT THE OFFICIAL DATA): ", summary)
+
+
+def test_data_that_code_defines_are_neither_real_nor_published():
+    gates = [datasets.truth_table(gate) for gate in GATES]
+    for defined in (*gates, datasets.one_example()):
+        text = text_of(run_of(data={"name": defined.name}))
+        assert f"It was trained on {defined.name} (defined by kpipe), 1,000 examples" in text
+        assert "| kind | defined by kpipe |" in text and "as published" not in text
+    text = text_of(run_of())
+    assert "| kind | real |" in text and "| official, as published | yes |" in text
 
 
 @pytest.mark.parametrize(

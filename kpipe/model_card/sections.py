@@ -10,10 +10,9 @@ from ..records import Run
 from . import markdown
 from .limits import limits as limits_of
 from .markdown import code, text
-from .metadata import input_kind, task_name
+from .metadata import input_kind, is_defined, kind_of, task_name
 
 FEW = 20  # labels that are named
-_KINDS = {"real": "real", "sample": "SAMPLE DATA: synthetic, small", "own": "own data"}
 _ANSWERS = {
     "classification": "assigns one of {labels} classes to {article}",
     "multilabel": "says of each of {labels} labels whether {article} has it",
@@ -63,8 +62,7 @@ def _in_words(run: Run) -> str:
     what = "A network"
     if record.model:
         what = f"A network ({text(record.model.name)}) of {record.model.parameters:,} parameters"
-    kind = _KINDS.get(record.data.kind, record.data.kind)
-    trained = f"It was trained on {text(record.data.name)} ({text(kind)})"
+    trained = f"It was trained on {text(record.data.name)} ({text(kind_of(record.data))})"
     if "train" in examples:
         trained += f", {formatting.counted(examples['train'], 'example')}"
     if test := examples.get("test"):
@@ -124,11 +122,11 @@ def data(run: Run) -> str:
     found = run.record.data
     names = [str(name) for name in found.label_names]
     labels = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" * (len(names) > FEW))
-    official = {"real": formatting.value(found.official)}.get(found.kind)
+    published = found.kind == "real" and not is_defined(found)
     rows: list[tuple[str, Any]] = [
         ("name", found.name),
-        ("kind", _KINDS.get(found.kind, found.kind)),
-        ("official, as published", official),
+        ("kind", kind_of(found)),
+        ("official, as published", found.official if published else None),
         ("source", found.description),
         *((f"{split} examples", n) for split, n in found.examples.items()),
         ("labels", f"{len(names):,}: {labels}" if names else None),

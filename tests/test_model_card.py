@@ -657,11 +657,56 @@ def test_a_card_of_other_weights_is_found(folder, capsys):
         ("license: other", "license_name: missing in the front matter, which license: other needs"),
         ("license: other\nlicense_name: mine\nlicense_link: LICENSE", ""),
         ("license: mit\ndatasets:\n- x", "datasets: twice in the front matter"),
+        ("license: null\ntags:\n- a", "license: missing"),
+        ("license: TODO\n\ntags:\n- a", "license: missing"),
+        ("license:\n- mit", "license: a list; expected one identifier on the line"),
+        (
+            "license:  # one\n  - mit\n  - gpl",
+            "license: a list; expected one identifier on the line",
+        ),
+        ("license: mit\nlanguage: English", "language: 'English' is no code; expected one of ISO"),
     ],
 )
 def test_the_front_matter_needs_a_licence(front, said):
     found = [*blanks.missing_in_front(front, "datasets:\n- mnist", run_of().record)]
-    assert (not said and not found) or found[0].startswith(said)
+    assert found[0].startswith(said) if said else not found
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ("language: en", ""),
+        ("language: [en, 'pt-BR']  # two", ""),
+        ('language:\n- en\n# more\n\n- "de"\ntags:\n- x', ""),
+        ("language:\n  - multilingual", ""),
+        ("tags:\n- en", "language: missing in the front matter; expected that of the texts"),
+        ("language:", "language: missing"),
+        ("language: # en", "language: missing"),
+        ("language: []", "language: missing"),
+        ("language: ~", "language: missing"),
+        ("language: tbd", "language: missing"),
+        ("language:\ntags:\n- en", "language: missing"),
+        ("language:\n-\ntags:\n- en", "language: missing"),
+        ("language:\n- en\n- German", "language: 'German' is no code"),
+    ],
+)
+def test_the_front_matter_of_texts_needs_a_language(front, said):
+    record = run_of(data={"usage": '--text "A"'}).record
+    found = [*blanks.missing_in_front(f"license: mit\n{front}", "datasets:\n- mnist", record)]
+    assert found[0].startswith(said) if said else not found
+
+
+def test_what_is_written_between_the_parts_of_the_front_matter_is_read(folder):
+    path = write(folder).path
+    fill(path, "\n# nothing")
+    assert check(folder)[0].startswith("license: missing")
+    for before in ("# yours:metadata", "# kpipe:metadata", "---\n\n"):
+        text = path.read_text()
+        path.write_text(text.replace(before, f"license: mit\n{before}", 1))
+        assert check(folder) == []
+        path.write_text(path.read_text().replace("\ntags:", "\nlicense: mit\ntags:", 1))
+        assert check(folder) == ["license: twice in the front matter, which YAML does not allow"]
+        path.write_text(text)
 
 
 @pytest.mark.parametrize(

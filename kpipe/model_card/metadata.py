@@ -30,8 +30,8 @@ _HUB_TASKS = {
     "tabular-regression",
     "text-classification",
 }
-# Datasets of TFDS that the Hub has with the same examples (https://hf.co/datasets); the Hub takes
-# other names for datasets of other people.
+# Datasets of TFDS that the Hub has with the same examples (https://hf.co/datasets/NAME). Another
+# name, such as diabetes, would be taken for somebody else's data.
 HUB_DATASETS = {
     "ag_news_subset": "fancyzhx/ag_news",
     "cifar10": "uoft-cs/cifar10",

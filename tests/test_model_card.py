@@ -715,7 +715,13 @@ def test_what_is_written_between_the_parts_of_the_front_matter_is_read(folder):
         (f"## A\n\n<!-- TO FILL: x -->\n\n{blanks.NEEDED}", False),
         (f"## A\n\nSaid.\n\n{blanks.NEEDED.upper()}", False),
         ("## A\n\n<!-- TO FILL: x -->\n\n", False),
-        ("## A\n\n*TBD*", False),
+        *(
+            (f"## A\n\n{said}", False)
+            for said in ("*TBD*", "TBD: ask legal", "- TODO ask", "todo: x")
+        ),
+        *((f"## A\n\n{said}", False) for said in ("N/A", "n/a.", "*NA*", "To fill.", "…")),
+        ("## A\n\nSaid.\n\n### B\n\n**TODO** errors", False),
+        ("## A\n\nTodo lists: it sorts them. N/A is a word.\n\nTo fill orders.", True),
         ("## A\n\n...", False),
         ("", False),
         ("## A\n\n<!-- TO FILL: x -->\n\nSaid.", True),

@@ -51,7 +51,8 @@ CONTACT = Blank("contact", "Contact", "who maintains the model, and where errors
 BLANKS = (INTENDED_USE, OUT_OF_SCOPE, ETHICS, TERMS, CONTACT)
 
 # What templates leave where something is to be written.
-_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|to be filled in|\.*)\W*", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|to be filled in|n/?a|)\W*", re.IGNORECASE)
+_TO_DO = re.compile(r"^\W*((TODO|TBD)\b|(?i:todo|tbd)\s*(:|$))", re.MULTILINE)  # begins a line
 _KEY = re.compile(r"([\w-]+):(|\s.*)")  # a line of YAML
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-\w+)*|multilingual|code")  # what the Hub takes
 
@@ -67,10 +68,11 @@ def front_matter(record: Record) -> Part:
 
 
 def is_filled(content: str) -> bool:
-    """Whether there is more than headings, comments and placeholders."""
+    """Whether there is more than headings, comments and placeholders, and nothing is to do."""
     said = re.sub(r"<!--.*?(-->|\Z)", "", content, flags=re.DOTALL)
     said = re.sub(r"^#+( .*)?$", "", said, flags=re.MULTILINE)
-    return NEEDED.lower() not in said.lower() and not _PLACEHOLDER.fullmatch(said.strip())
+    to_do = NEEDED.lower() in said.lower() or _TO_DO.search(said)
+    return not to_do and not _PLACEHOLDER.fullmatch(said)
 
 
 def keys_of(front: str) -> dict[str, str]:
@@ -118,9 +120,9 @@ def missing_in_front(own: str, generated: str, record: Record) -> Iterator[str]:
     if input_kind(record) == "text" or "language" in keys:
         yield from _missing_language(keys.get("language", ""))
     lines = f"{own}\n{generated}".split("\n")
-    found = [key[1] for line in lines if (key := _KEY.fullmatch(line))]
-    for key in dict.fromkeys(key for key in found if found.count(key) > 1):
-        yield f"{key}: twice in the front matter, which YAML does not allow"
+    found = [match[1] for line in lines if (match := _KEY.fullmatch(line))]
+    for name in dict.fromkeys(name for name in found if found.count(name) > 1):
+        yield f"{name}: twice in the front matter, which YAML does not allow"
 
 
 def _missing_language(written: str) -> Iterator[str]:

@@ -134,11 +134,15 @@ def read(text: str, path: pathlib.Path) -> list[Piece]:
 def front_matter(pieces: Sequence[Piece]) -> tuple[str, str]:
     """Returns what people wrote in the front matter of a card that was read, and what kpipe did."""
     last = max(i for i, p in enumerate(pieces) if isinstance(p, Part) and p.name == _IN_YAML)
-    texts = {"yours": "", "kpipe": ""}
+    own = generated = ""
     for piece in pieces[: last + 2]:  # the last one has the line that closes it
-        is_part = isinstance(piece, Part)
-        texts[piece.owner if is_part else "yours"] += f"{piece.content if is_part else piece}\n"
-    return texts["yours"], texts["kpipe"]
+        if isinstance(piece, str):
+            own += piece
+        elif piece.owner == "yours":
+            own += f"{piece.content}\n"
+        else:
+            generated += f"{piece.content}\n"
+    return own, generated
 
 
 def renew(existing: Sequence[Piece], parts: Sequence[Part]) -> list[Piece]:

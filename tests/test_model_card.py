@@ -15,6 +15,7 @@ from kpipe import cli, datasets, files, verifying
 from kpipe.datasets.points import GATES
 from kpipe.errors import UserError
 from kpipe.experiments import reporting
+from kpipe.formats import telling
 from kpipe.measures.intervals import proportion
 from kpipe.model_card import NAME, blanks, card, check, markdown, metadata, parts, write
 from kpipe.model_card.limits import limits
@@ -363,12 +364,69 @@ def test_long_tables_are_folded():
     assert "<details>" not in markdown.table(("a", "b"), rows[1:])
 
 
-def test_other_formats_of_the_run_are_listed(folder):
-    for name, content in {"litert": {"format": "litert", "bytes": 12345, "parts": [1]}}.items():
-        (folder / "exports" / name).mkdir(parents=True)
-        files.write_json(folder / "exports" / name / "export.json", content)
-    assert "| exports/litert | litert | 12,345 |" in write(folder).path.read_text()
-    (folder / "exports" / "litert" / "export.json").write_text("[]")
+QUALITY = {
+    "metric": "accuracy",
+    "after": {"value": 0.98, "low": 0.97, "high": 0.99, "n": 300},
+    "before": {"value": 0.981, "low": 0.97, "high": 0.99, "n": 300},
+    "difference": {"value": -0.001, "low": -0.002, "high": 0.0, "n": 300},
+    "changed": 0.0021,
+}
+EXPORT = {
+    "format": "litert",
+    "quantize": None,
+    "bytes": 1_234_567,
+    "savedmodel_bytes": 9_100_000,
+    "quality": QUALITY,
+    "proof": {"max_difference": 2.4e-7, "tolerance": 1e-4, "test_examples": 300, "batches": [1]},
+    "speed": {"milliseconds": {"1": [1.366, 0.09021], "64": [0.05856, 0.0063]}, "threads": 1},
+}
+
+
+def write_export(folder, name, **changes):
+    content = EXPORT | {"weights_sha256": open_run(folder).record.weights_sha256} | changes
+    assert telling.table(content)  # which is written of every export: such is its record
+    (folder / "exports" / name).mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "exports" / name / "export.json", content)
+
+
+def test_other_formats_are_compared_with_the_trained_model(folder):
+    write_export(folder, "litert")
+    proof = EXPORT["proof"] | {"tolerance": None}
+    write_export(folder, "small", format="onnx", quantize="int8", proof=proof)
+    text = write(folder).path.read_text()
+    cells = "1.2 MB | accuracy 98.00 % | -0.10 points [-0.20, +0.00] | 0.21 % | 2.4e-07"
+    speed = "0.0902 (1.37) | 0.0063 (0.0586) |"
+    assert f"| LiteRT | {cells}, allowed 0.0001 | {speed}" in text
+    assert f"| ONNX int8 (`small`) | {cells} | {speed}" in text
+    assert "Converted from the SavedModel (9.1 MB) by" in text and "OTHER WEIGHTS" not in text
+
+
+def test_a_format_without_a_metric_has_no_columns_of_it(folder):
+    proof = EXPORT["proof"] | {"test_examples": None}
+    write_export(folder, "litert", quality=None, proof=proof)
+    text = write(folder).path.read_text()
+    assert "| format | size | largest difference | ms, batch of 1 | ms, batch of 64 |\n" in text
+    assert "| LiteRT | 1.2 MB | 2.4e-07, allowed 0.0001, without the test split | " in text
+
+
+def test_formats_of_other_weights_are_not_those_of_the_run(folder):
+    write_export(folder, "litert", weights_sha256="0" * 64)
+    text = write(folder).path.read_text()
+    assert "> **`exports/litert` is of OTHER WEIGHTS: do not use it; export it again.**" in text
+    assert "| LiteRT |" not in text
+    write_export(folder, "onnx", format="onnx")
+    write_export(folder, "openvino", format="openvino", weights_sha256="0" * 64)
+    text = write(folder).path.read_text()
+    said = "`exports/litert`, `exports/openvino` are of OTHER WEIGHTS: do not use them; "
+    assert said in text and "| ONNX | 1.2 MB |" in text
+
+
+@pytest.mark.parametrize("content", [[], {}, {"format": "x"}, {"proof": None}, {"speed": {}}])
+def test_a_damaged_record_of_a_format_is_one_line(folder, content):
+    write_export(folder, "litert")
+    path = folder / "exports/litert/export.json"
+    whole = files.read_json(path)
+    path.write_text(json.dumps(whole | content if content else content))
     with pytest.raises(UserError, match=r"litert/export\.json: not the record of an export"):
         write(folder)
 

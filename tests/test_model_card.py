@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kpipe import cli, files, verifying
+from kpipe import cli, datasets, files, verifying
+from kpipe.datasets.points import GATES
 from kpipe.errors import UserError
 from kpipe.experiments import reporting
+from kpipe.formats import telling
 from kpipe.measures.intervals import proportion
 from kpipe.model_card import NAME, blanks, card, check, markdown, metadata, parts, write
 from kpipe.model_card.limits import limits
@@ -126,7 +128,7 @@ def test_a_card_says_what_the_files_say_and_changes_none_of_them(folder):
 
 def test_the_front_matter_is_that_of_the_hub():
     content = front_matter(text_of(run_of(trainer={"epochs": 3})))
-    assert content["library_name"] == "keras" and content["datasets"] == ["mnist"]
+    assert content["library_name"] == "keras" and content["datasets"] == ["ylecun/mnist"]
     assert content["pipeline_tag"] == "image-classification" in content["tags"]
     assert content["metrics"] == ["accuracy", "log_loss"]
     assert content["model-index"] == [
@@ -135,7 +137,7 @@ def test_the_front_matter_is_that_of_the_hub():
             "results": [
                 {
                     "task": {"type": "image-classification", "name": "one class per example"},
-                    "dataset": {"type": "mnist", "name": "mnist", "split": "test"},
+                    "dataset": {"type": "ylecun/mnist", "name": "mnist", "split": "test"},
                     "metrics": [
                         {
                             "type": "accuracy",
@@ -156,6 +158,9 @@ def test_the_front_matter_is_that_of_the_hub():
         ({"kind": "sample", "official": False}, "sample-data", "SAMPLE DATA instead of mnist"),
         ({"kind": "real", "official": False}, "unofficial-data", "not the official data"),
         ({"kind": "own", "official": False}, "own-data", "own data"),
+        ({"name": "xor_gate"}, "defined-data", "xor_gate (defined by kpipe)"),
+        ({"name": "tweet_emotions"}, "other-data", "tweet_emotions"),
+        ({"name": "a/b"}, "other-data", "a/b"),
     ],
 )
 def test_other_data_never_pass_for_a_published_dataset(data, kind, said):
@@ -164,9 +169,19 @@ def test_other_data_never_pass_for_a_published_dataset(data, kind, said):
     assert "datasets" not in content
     dataset = content["model-index"][0]["results"][0]["dataset"]
     assert dataset["type"] == kind and said in dataset["name"]
-    if data["kind"] != "own":  # there is nothing that it could pass for
+    if data.get("kind", "own") != "own":  # others have nothing that they could pass for
         summary = text.partition("<!-- /kpipe:summary")[0]
         assert re.search("> [*]{2}(SAMPLE DATA|NOT THE OFFICIAL DATA): ", summary)
+
+
+def test_data_that_code_defines_are_neither_real_nor_published():
+    gates = [datasets.truth_table(gate) for gate in GATES]
+    for defined in (*gates, datasets.one_example()):
+        text = text_of(run_of(data={"name": defined.name}))
+        assert f"It was trained on {defined.name} (defined by kpipe), 1,000 examples" in text
+        assert "| kind | defined by kpipe |" in text and "as published" not in text
+    text = text_of(run_of())
+    assert "| kind | real |" in text and "| official, as published | yes |" in text
 
 
 @pytest.mark.parametrize(
@@ -327,18 +342,91 @@ def test_yaml_reads_back_what_was_written(value):
     assert yaml.safe_load(metadata.to_yaml(content)) == content
 
 
+@pytest.mark.parametrize(
+    ("duplicates", "said"),
+    [
+        (0, "Measured on the test split, on which it was not trained. "),
+        (1, "Measured on the test split, of which 1 example also occurs in train. "),
+        (7, "Measured on the test split, of which 7 examples also occur in train. "),
+        (300, "Measured on the test split, which also occurs in train. "),
+        (None, "Measured on the test split. "),
+    ],
+)
+def test_test_examples_are_said_to_be_new_only_if_none_occurs_in_train(duplicates, said):
+    text = text_of(run_of(data={"duplicates": duplicates}))
+    assert said in text
+    assert text.count("it was not trained") == (duplicates == 0)
+
+
 def test_long_tables_are_folded():
     rows = [[str(i), "x"] for i in range(markdown.LONG + 1)]
     assert "<details>\n<summary>25 rows</summary>\n\n| a | b |" in markdown.table(("a", "b"), rows)
     assert "<details>" not in markdown.table(("a", "b"), rows[1:])
 
 
-def test_other_formats_of_the_run_are_listed(folder):
-    for name, content in {"litert": {"format": "litert", "bytes": 12345, "parts": [1]}}.items():
-        (folder / "exports" / name).mkdir(parents=True)
-        files.write_json(folder / "exports" / name / "export.json", content)
-    assert "| exports/litert | litert | 12,345 |" in write(folder).path.read_text()
-    (folder / "exports" / "litert" / "export.json").write_text("[]")
+QUALITY = {
+    "metric": "accuracy",
+    "after": {"value": 0.98, "low": 0.97, "high": 0.99, "n": 300},
+    "before": {"value": 0.981, "low": 0.97, "high": 0.99, "n": 300},
+    "difference": {"value": -0.001, "low": -0.002, "high": 0.0, "n": 300},
+    "changed": 0.0021,
+}
+EXPORT = {
+    "format": "litert",
+    "quantize": None,
+    "bytes": 1_234_567,
+    "savedmodel_bytes": 9_100_000,
+    "quality": QUALITY,
+    "proof": {"max_difference": 2.4e-7, "tolerance": 1e-4, "test_examples": 300, "batches": [1]},
+    "speed": {"milliseconds": {"1": [1.366, 0.09021], "64": [0.05856, 0.0063]}, "threads": 1},
+}
+
+
+def write_export(folder, name, **changes):
+    content = EXPORT | {"weights_sha256": open_run(folder).record.weights_sha256} | changes
+    assert telling.table(content)  # which is written of every export: such is its record
+    (folder / "exports" / name).mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "exports" / name / "export.json", content)
+
+
+def test_other_formats_are_compared_with_the_trained_model(folder):
+    write_export(folder, "litert")
+    proof = EXPORT["proof"] | {"tolerance": None}
+    write_export(folder, "small", format="onnx", quantize="int8", proof=proof)
+    text = write(folder).path.read_text()
+    cells = "1.2 MB | accuracy 98.00 % | -0.10 points [-0.20, +0.00] | 0.21 % | 2.4e-07"
+    speed = "0.0902 (1.37) | 0.0063 (0.0586) |"
+    assert f"| LiteRT | {cells}, allowed 0.0001 | {speed}" in text
+    assert f"| ONNX int8 (`small`) | {cells} | {speed}" in text
+    assert "Converted from the SavedModel (9.1 MB) by" in text and "OTHER WEIGHTS" not in text
+
+
+def test_a_format_without_a_metric_has_no_columns_of_it(folder):
+    proof = EXPORT["proof"] | {"test_examples": None}
+    write_export(folder, "litert", quality=None, proof=proof)
+    text = write(folder).path.read_text()
+    assert "| format | size | largest difference | ms, batch of 1 | ms, batch of 64 |\n" in text
+    assert "| LiteRT | 1.2 MB | 2.4e-07, allowed 0.0001, without the test split | " in text
+
+
+def test_formats_of_other_weights_are_not_those_of_the_run(folder):
+    write_export(folder, "litert", weights_sha256="0" * 64)
+    text = write(folder).path.read_text()
+    assert "> **`exports/litert` is of OTHER WEIGHTS: do not use it; export it again.**" in text
+    assert "| LiteRT |" not in text
+    write_export(folder, "onnx", format="onnx")
+    write_export(folder, "openvino", format="openvino", weights_sha256="0" * 64)
+    text = write(folder).path.read_text()
+    said = "`exports/litert`, `exports/openvino` are of OTHER WEIGHTS: do not use them; "
+    assert said in text and "| ONNX | 1.2 MB |" in text
+
+
+@pytest.mark.parametrize("content", [[], {}, {"format": "x"}, {"proof": None}, {"speed": {}}])
+def test_a_damaged_record_of_a_format_is_one_line(folder, content):
+    write_export(folder, "litert")
+    path = folder / "exports/litert/export.json"
+    whole = files.read_json(path)
+    path.write_text(json.dumps(whole | content if content else content))
     with pytest.raises(UserError, match=r"litert/export\.json: not the record of an export"):
         write(folder)
 
@@ -492,16 +580,23 @@ def test_an_editor_may_change_spaces_and_ends_of_lines(folder):
     assert path.read_text().split() == text.split()
 
 
-def test_a_section_that_was_deleted_is_written_again_in_its_place(folder):
+@pytest.mark.parametrize("swapped", [False, True])
+def test_sections_that_were_deleted_are_written_again_in_their_place(folder, swapped):
+    """That of the first section is below the front matter, whose parts may have any order."""
     path = write(folder).path
     text = path.read_text()
+    if swapped:
+        pieces = parts.read(text, path)
+        pieces[1:3] = pieces[2], "license: mit\n", pieces[1], "# mine\n"
+        text = "".join(map(str, pieces))
     path.write_text(
-        re.sub(r"\n<!-- (\w+):(contact|data).*?<!-- /\1:\2 -->\n", "", text, flags=re.S)
+        re.sub(r"\n<!-- (\w+):(contact|data|summary).*?<!-- /\1:\2 -->\n", "", text, flags=re.S)
     )
     assert "contact: the section is missing" in "\n".join(check(folder))
-    assert "data: the part is missing" in check(folder)
+    assert {"summary: the part is missing", "data: the part is missing"} <= {*check(folder)}
     write(folder)
     assert path.read_text() == text
+    assert front_matter(text)["library_name"] == "keras"
 
 
 @pytest.mark.parametrize(
@@ -513,6 +608,13 @@ def test_a_section_that_was_deleted_is_written_again_in_its_place(folder):
         ("yours:contact", "yours:terms", "yours:terms is there twice"),
         ("# /yours:metadata\n# kpipe:metadata", "# kpipe:x", "begins before|not a card|ends but"),
         ("---\n# yours", "# yours", "not a card that kpipe wrote"),
+        ("\n---\n\n<!-- kpipe", "\n\n<!-- kpipe", "the front matter is not closed by a line ---"),
+        ("# /yours:m", "---\n# /yours:m", "/?yours:metadata is below the --- of line "),
+        (
+            "---\n# y",
+            "---\n<!-- yours:x -->\n<!-- /yours:x -->\n# y",
+            "yours:x is above the --- of",
+        ),
     ],
 )
 def test_markers_that_do_not_fit_are_one_line(folder, old, new, said):
@@ -613,11 +715,56 @@ def test_a_card_of_other_weights_is_found(folder, capsys):
         ("license: other", "license_name: missing in the front matter, which license: other needs"),
         ("license: other\nlicense_name: mine\nlicense_link: LICENSE", ""),
         ("license: mit\ndatasets:\n- x", "datasets: twice in the front matter"),
+        ("license: null\ntags:\n- a", "license: missing"),
+        ("license: TODO\n\ntags:\n- a", "license: missing"),
+        ("license:\n- mit", "license: a list; expected one identifier on the line"),
+        (
+            "license:  # one\n  - mit\n  - gpl",
+            "license: a list; expected one identifier on the line",
+        ),
+        ("license: mit\nlanguage: English", "language: 'English' is no code; expected one of ISO"),
     ],
 )
 def test_the_front_matter_needs_a_licence(front, said):
     found = [*blanks.missing_in_front(front, "datasets:\n- mnist", run_of().record)]
-    assert (not said and not found) or found[0].startswith(said)
+    assert found[0].startswith(said) if said else not found
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ("language: en", ""),
+        ("language: [en, 'pt-BR']  # two", ""),
+        ('language:\n- en\n# more\n\n- "de"\ntags:\n- x', ""),
+        ("language:\n  - multilingual", ""),
+        ("tags:\n- en", "language: missing in the front matter; expected that of the texts"),
+        ("language:", "language: missing"),
+        ("language: # en", "language: missing"),
+        ("language: []", "language: missing"),
+        ("language: ~", "language: missing"),
+        ("language: tbd", "language: missing"),
+        ("language:\ntags:\n- en", "language: missing"),
+        ("language:\n-\ntags:\n- en", "language: missing"),
+        ("language:\n- en\n- German", "language: 'German' is no code"),
+    ],
+)
+def test_the_front_matter_of_texts_needs_a_language(front, said):
+    record = run_of(data={"usage": '--text "A"'}).record
+    found = [*blanks.missing_in_front(f"license: mit\n{front}", "datasets:\n- mnist", record)]
+    assert found[0].startswith(said) if said else not found
+
+
+def test_what_is_written_between_the_parts_of_the_front_matter_is_read(folder):
+    path = write(folder).path
+    path.write_text(fill(path).replace("license: mit  # mine\n", ""))
+    assert check(folder)[0].startswith("license: missing")
+    for before in ("# yours:metadata", "# kpipe:metadata", "---\n\n"):
+        text = path.read_text()
+        path.write_text(text.replace(before, f"license: mit\n{before}", 1))
+        assert check(folder) == []
+        path.write_text(path.read_text().replace("\ntags:", "\nlicense: mit\ntags:", 1))
+        assert check(folder) == ["license: twice in the front matter, which YAML does not allow"]
+        path.write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -626,7 +773,13 @@ def test_the_front_matter_needs_a_licence(front, said):
         (f"## A\n\n<!-- TO FILL: x -->\n\n{blanks.NEEDED}", False),
         (f"## A\n\nSaid.\n\n{blanks.NEEDED.upper()}", False),
         ("## A\n\n<!-- TO FILL: x -->\n\n", False),
-        ("## A\n\n*TBD*", False),
+        *(
+            (f"## A\n\n{said}", False)
+            for said in ("*TBD*", "TBD: ask legal", "- TODO ask", "todo: x")
+        ),
+        *((f"## A\n\n{said}", False) for said in ("N/A", "n/a.", "*NA*", "To fill.", "…")),
+        ("## A\n\nSaid.\n\n### B\n\n**TODO** errors", False),
+        ("## A\n\nTodo lists: it sorts them. N/A is a word.\n\nTo fill orders.", True),
         ("## A\n\n...", False),
         ("", False),
         ("## A\n\n<!-- TO FILL: x -->\n\nSaid.", True),

@@ -51,8 +51,10 @@ CONTACT = Blank("contact", "Contact", "who maintains the model, and where errors
 BLANKS = (INTENDED_USE, OUT_OF_SCOPE, ETHICS, TERMS, CONTACT)
 
 # What templates leave where something is to be written.
-_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|to be filled in|\.*)\W*", re.IGNORECASE)
-_KEY = re.compile(r"^([\w-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\W*(todo|tbd|to fill|to be filled in|n/?a|)\W*", re.IGNORECASE)
+_TO_DO = re.compile(r"^\W*((TODO|TBD)\b|(?i:todo|tbd)\s*(:|$))", re.MULTILINE)  # begins a line
+_KEY = re.compile(r"([\w-]+):(|\s.*)")  # a line of YAML
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-\w+)*|multilingual|code")  # what the Hub takes
 
 
 def front_matter(record: Record) -> Part:
@@ -66,29 +68,37 @@ def front_matter(record: Record) -> Part:
 
 
 def is_filled(content: str) -> bool:
-    """Whether there is more than headings, comments and placeholders."""
+    """Whether there is more than headings, comments and placeholders, and nothing is to do."""
     said = re.sub(r"<!--.*?(-->|\Z)", "", content, flags=re.DOTALL)
     said = re.sub(r"^#+( .*)?$", "", said, flags=re.MULTILINE)
-    return NEEDED.lower() not in said.lower() and not _PLACEHOLDER.fullmatch(said.strip())
+    to_do = NEEDED.lower() in said.lower() or _TO_DO.search(said)
+    return not to_do and not _PLACEHOLDER.fullmatch(said)
 
 
 def keys_of(front: str) -> dict[str, str]:
-    """Returns the keys at the margin of YAML, with what is on their line: "" before a list.
+    """Returns the keys at the margin of YAML, with their values as they are written, "" for none.
 
-    The rest of the YAML is not read: it is the Hub's to judge.
+    Values are without quotes and comments; those of a list are lines that begin with "-". The rest
+    of the YAML is not read: it is the Hub's to judge.
     """
-    return {key: _without_comment(value) for key, value in _KEY.findall(front)}
-
-
-def _without_comment(value: str) -> str:
-    return re.sub(r"(^|\s)#.*$", "", value).strip().strip("\"'")
+    found: dict[str, str] = {}
+    name = ""
+    for line in front.split("\n"):
+        said = re.sub(r"(^|\s)#.*$", "", line).rstrip()
+        if key := _KEY.fullmatch(said):
+            name, said = key.groups()
+            found[name] = ""
+        said = said.strip().strip("\"'")
+        if name and said not in ("", "null", "~") and not _PLACEHOLDER.fullmatch(said):
+            found[name] = f"{found[name]}\n{said}".strip()
+    return found
 
 
 def missing_in_front(own: str, generated: str, record: Record) -> Iterator[str]:
     """Yields what the front matter lacks, or has twice.
 
     Args:
-        own: The part that people fill in.
+        own: What people wrote there.
         generated: The part that kpipe writes.
         record: The record of the run.
     """
@@ -96,6 +106,8 @@ def missing_in_front(own: str, generated: str, record: Record) -> Iterator[str]:
     licence = keys.get("license", "")
     if not licence:
         yield "license: missing in the front matter; expected an identifier, such as apache-2.0"
+    elif licence.startswith("-"):
+        yield "license: a list; expected one identifier on the line, such as license: apache-2.0"
     elif not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
         yield (
             f"license: {licence!r} is no identifier; expected one of "
@@ -105,8 +117,19 @@ def missing_in_front(own: str, generated: str, record: Record) -> Iterator[str]:
         for name in ("license_name", "license_link"):
             if not keys.get(name):
                 yield f"{name}: missing in the front matter, which license: other needs"
-    if input_kind(record) == "text" and "language" not in keys:
+    if input_kind(record) == "text" or "language" in keys:
+        yield from _missing_language(keys.get("language", ""))
+    lines = f"{own}\n{generated}".split("\n")
+    found = [match[1] for line in lines if (match := _KEY.fullmatch(line))]
+    for name in dict.fromkeys(name for name in found if found.count(name) > 1):
+        yield f"{name}: twice in the front matter, which YAML does not allow"
+
+
+def _missing_language(written: str) -> Iterator[str]:
+    items = [item.strip("- \t\"'") for item in re.split(r"[\n,\[\]]", written)]
+    codes = [item for item in items if item]
+    if not codes:
         yield "language: missing in the front matter; expected that of the texts, such as en"
-    found = [key for key, _ in _KEY.findall(f"{own}\n{generated}")]
-    for key in dict.fromkeys(key for key in found if found.count(key) > 1):
-        yield f"{key}: twice in the front matter, which YAML does not allow"
+    for code in codes:
+        if not _LANGUAGE.fullmatch(code):
+            yield f"language: {code!r} is no code; expected one of ISO 639, such as en"

@@ -195,8 +195,7 @@ def _as_bytes(pieces: Sequence[Piece]) -> bytes:
 
 def _to_fill(pieces: Sequence[Piece], run: Run) -> Iterator[str]:
     found = {piece.key: piece.content for piece in pieces if isinstance(piece, Part)}
-    front = found[("yours", "metadata")], found[("kpipe", "metadata")]
-    yield from blanks.missing_in_front(*front, run.record)
+    yield from blanks.missing_in_front(*parts.front_matter(pieces), run.record)
     for blank in blanks.BLANKS:
         content = found.get(("yours", blank.name))
         if content is None:

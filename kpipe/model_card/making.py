@@ -1,16 +1,13 @@
 """How a model was made and proven, and its files: sections of its card."""
 
-import pathlib
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .. import files, formatting, manifest, report
-from ..errors import UserError
+from .. import formatting, manifest, report
 from ..records import Run
 from . import markdown
 from .markdown import code, text
+from .other_formats import other_formats
 
-EXPORTS = "exports"  # folder of other formats, in that of a run
 # The files of a run that are listed: what the model is, and what was measured.
 _FILES = ("model.keras", "serving/", "run.json", "metrics.json", "predictions.npz", "golden.npz")
 
@@ -93,39 +90,8 @@ def export(run: Run) -> str:
         "## Export",
         markdown.paragraph(said),
         markdown.table(("endpoint", "largest difference"), rows) if rows else "",
-        _formats(run),
+        other_formats(run),
     )
-
-
-def _formats(run: Run) -> str:
-    """Writes a table of the other formats that `kpipe export` wrote."""
-    found = list(_exports(run.folder))
-    if not found:
-        return ""
-    keys = list(dict.fromkeys(key for _, facts in found for key in facts))
-    rows = [
-        (text(name), *(text(formatting.value(facts[key])) if key in facts else "" for key in keys))
-        for name, facts in found
-    ]
-    head = ("folder", *(text(formatting.words(key)) for key in keys))
-    return markdown.join("### Other formats", markdown.table(head, rows))
-
-
-def _exports(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields what is recorded of other formats: their plain facts, by the name of their folder.
-
-    Raises:
-        UserError: A record is damaged; the message names it.
-    """
-    for path in sorted(folder.glob(f"{EXPORTS}/*/export.json")):
-        content = files.read_json(path)
-        if not isinstance(content, Mapping):
-            raise UserError(f"{path}: not the record of an export; export it again with --fresh")
-        plain = (bool, int, float, str)
-        yield (
-            path.parent.relative_to(folder).as_posix(),
-            {key: value for key, value in content.items() if isinstance(value, plain)},
-        )
 
 
 def identity(run: Run) -> str:

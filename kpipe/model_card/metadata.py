@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import formatting
-from ..records import Record, Run
+from ..records import DataRecord, Record, Run
 from ..tasks import TASKS
 
 # Our metrics that have a name on the Hub (https://hf.co/metrics); others keep their own.
@@ -30,6 +30,19 @@ _HUB_TASKS = {
     "tabular-regression",
     "text-classification",
 }
+# Datasets of TFDS that the Hub has with the same examples (https://hf.co/datasets/NAME). Another
+# name, such as diabetes, would be taken for somebody else's data.
+HUB_DATASETS = {
+    "ag_news_subset": "fancyzhx/ag_news",
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "fashion_mnist": "zalando-datasets/fashion_mnist",
+    "imdb_reviews": "stanfordnlp/imdb",
+    "mnist": "ylecun/mnist",
+}
+# Truth tables and the like: nobody measured or published them.
+DEFINED = ("and_gate", "or_gate", "nand_gate", "xor_gate", "one_example")
+_KINDS = {"sample": "SAMPLE DATA: synthetic, small", "own": "own data"}
 # What YAML 1.1 does not read as text, although it looks like it.
 _RESERVED = set("y n yes no on off true false null none nan inf".split())
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -70,36 +83,43 @@ def tags(record: Record) -> list[str]:
     return ["kpipe", "keras", "tensorflow", task_name(record), task_type(record)]
 
 
-def dataset_of(record: Record) -> tuple[str, str]:
-    """Returns identifier and name of the data, which say if they are not the published ones."""
-    data = record.data
+def is_defined(data: DataRecord) -> bool:
+    """Whether data are defined by code of kpipe instead of measured."""
+    return data.kind == "real" and data.name in DEFINED
+
+
+def kind_of(data: DataRecord) -> str:
+    """Returns in words what kind of data they are: "real"."""
+    return "defined by kpipe" if is_defined(data) else _KINDS.get(data.kind, data.kind)
+
+
+def dataset_of(data: DataRecord) -> tuple[str, str]:
+    """Returns type and name of the data: the Hub's identifier only for what it has."""
     if data.kind == "sample":
         return "sample-data", f"SAMPLE DATA instead of {data.name}"
-    if data.kind == "own":
+    if data.kind == "own":  # own files may have the name of a published dataset
         return "own-data", f"{data.name} (own data)"
     if not data.official:
         return "unofficial-data", f"{data.name} (not the official data)"
-    return _identifier(data.name), data.name
-
-
-def _identifier(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.") or "data"
+    if is_defined(data):
+        return "defined-data", f"{data.name} (defined by kpipe)"
+    return HUB_DATASETS.get(data.name, "other-data"), data.name
 
 
 def of_run(run: Run) -> dict[str, Any]:
     """Returns the front matter that follows from a run; what people add is not in it."""
     record = run.record
-    kind, name = dataset_of(record)
+    dataset, name = dataset_of(record.data)
     measured = list(_results(run))
     content: dict[str, Any] = {"library_name": "keras"}
     if (task := task_type(record)) in _HUB_TASKS:
         content["pipeline_tag"] = task
-    if record.data.kind not in ("sample", "own") and record.data.official:
-        content["datasets"] = [kind]  # own files may have the name of a published dataset
+    if dataset in HUB_DATASETS.values():
+        content["datasets"] = [dataset]
     content["metrics"] = list(dict.fromkeys(entry["type"] for entry in measured))
     result = {
         "task": {"type": task, "name": TASKS[task_name(record)]},
-        "dataset": {"type": kind, "name": name, "split": "test"},
+        "dataset": {"type": dataset, "name": name, "split": "test"},
         "metrics": measured,
     }
     content["model-index"] = [{"name": record.pipeline, "results": [result]}]

@@ -82,16 +82,24 @@ def read(text: str, path: pathlib.Path) -> list[Piece]:
 
     def refuse(number: int, problem: str) -> UserError:
         return UserError(
-            f"{path}, line {number}: {problem}; put the marker back, or move the file away and "
-            "write the card anew"
+            f"{path}, line {number}: {problem}; put it right, or move the file away and write the "
+            "card anew"
         )
 
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    numbered = list(enumerate(text.removesuffix("\n").split("\n"), start=1))
+    closing = next((n for n, line in numbered[1:] if line.rstrip() == "---"), 0)
+    misplaced: tuple[int, str] | None = None  # the first, unless another problem explains it
+    for number, line in numbered:
         marker = _MARKER.fullmatch(line.strip())
         if not marker:
             lines.append(line)
+            if number == closing and not opened:  # as `new` divides it
+                pieces.append("\n".join(lines) + "\n")
+                lines = []
             continue
         end, owner, name, _ = marker.groups()
+        if not misplaced and (name == _IN_YAML) != (number < closing):
+            misplaced = number, f"{owner}:{name}"
         if opened and not end:
             raise refuse(number, f"{owner}:{name} begins before {opened[2]}:{opened[3]} ends")
         if end and (not opened or opened.group(2, 3) != (owner, name)):
@@ -114,7 +122,27 @@ def read(text: str, path: pathlib.Path) -> list[Piece]:
             f"{path}: not a card that kpipe wrote; expected its front matter with markers at the "
             "beginning: move the file away, or choose another with --out"
         )
+    if not closing:
+        raise refuse(1, "the front matter is not closed by a line ---")
+    if misplaced:
+        number, name = misplaced
+        where = "below" if number > closing else "above"
+        raise refuse(number, f"{name} is {where} the --- of line {closing}, which ends the YAML")
     return pieces
+
+
+def front_matter(pieces: Sequence[Piece]) -> tuple[str, str]:
+    """Returns what people wrote in the front matter of a card that was read, and what kpipe did."""
+    last = max(i for i, p in enumerate(pieces) if isinstance(p, Part) and p.name == _IN_YAML)
+    own = generated = ""
+    for piece in pieces[: last + 2]:  # the last one has the line that closes it
+        if isinstance(piece, str):
+            own += piece
+        elif piece.owner == "yours":
+            own += f"{piece.content}\n"
+        else:
+            generated += f"{piece.content}\n"
+    return own, generated
 
 
 def renew(existing: Sequence[Piece], parts: Sequence[Part]) -> list[Piece]:
@@ -138,6 +166,8 @@ def renew(existing: Sequence[Piece], parts: Sequence[Part]) -> list[Piece]:
     for before, part in itertools.pairwise(parts):
         if part.key not in places:
             place = places.index(before.key) + 1
+            if before.name == _IN_YAML != part.name:  # below the piece that ends the YAML
+                place = 2 + max(i for i, key in enumerate(places) if key and key[1] == _IN_YAML)
             renewed[place:place] = ["\n", part]
             places[place:place] = [None, part.key]
     return renewed

@@ -10,10 +10,9 @@ from ..records import Run
 from . import markdown
 from .limits import limits as limits_of
 from .markdown import code, text
-from .metadata import input_kind, task_name
+from .metadata import input_kind, is_defined, kind_of, task_name
 
 FEW = 20  # labels that are named
-_KINDS = {"real": "real", "sample": "SAMPLE DATA: synthetic, small", "own": "own data"}
 _ANSWERS = {
     "classification": "assigns one of {labels} classes to {article}",
     "multilabel": "says of each of {labels} labels whether {article} has it",
@@ -63,8 +62,7 @@ def _in_words(run: Run) -> str:
     what = "A network"
     if record.model:
         what = f"A network ({text(record.model.name)}) of {record.model.parameters:,} parameters"
-    kind = _KINDS.get(record.data.kind, record.data.kind)
-    trained = f"It was trained on {text(record.data.name)} ({text(kind)})"
+    trained = f"It was trained on {text(record.data.name)} ({text(kind_of(record.data))})"
     if "train" in examples:
         trained += f", {formatting.counted(examples['train'], 'example')}"
     if test := examples.get("test"):
@@ -124,11 +122,11 @@ def data(run: Run) -> str:
     found = run.record.data
     names = [str(name) for name in found.label_names]
     labels = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" * (len(names) > FEW))
-    official = {"real": formatting.value(found.official)}.get(found.kind)
+    published = found.kind == "real" and not is_defined(found)
     rows: list[tuple[str, Any]] = [
         ("name", found.name),
-        ("kind", _KINDS.get(found.kind, found.kind)),
-        ("official, as published", official),
+        ("kind", kind_of(found)),
+        ("official, as published", found.official if published else None),
         ("source", found.description),
         *((f"{split} examples", n) for split, n in found.examples.items()),
         ("labels", f"{len(names):,}: {labels}" if names else None),
@@ -159,12 +157,25 @@ def results(run: Run) -> str:
     if curve := report.read_learning_curve(run.folder):
         sections.insert(0, report.learning_curve_section(curve))
     sections.append(report.metrics_section(run, sections))
-    note = "Measured on the test split, on which it was not trained. Intervals are at 95 %."
     return markdown.join(
         "## Results",
-        note,
+        f"Measured on the test split{_shared(run)}. Intervals are at 95 %.",
         markdown.table(("result", ""), rows),
         *map(markdown.section, sections),
+    )
+
+
+def _shared(run: Run) -> str:
+    """Says whether the network was trained on the test examples, if they were compared."""
+    shared, test = run.record.data.duplicates, run.record.data.examples.get("test")
+    if shared is None:
+        return ""
+    if not shared:
+        return ", on which it was not trained"
+    if shared == test:
+        return ", which also occurs in train"
+    return f", of which {formatting.counted(shared, 'example')} also " + (
+        "occurs in train" if shared == 1 else "occur in train"
     )
 
 

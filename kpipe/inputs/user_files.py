@@ -155,22 +155,27 @@ def _images(paths: Iterable[pathlib.Path | Bad], shape: tuple[int, ...]) -> Iter
 
     some: list[pathlib.Path] = []
     bad: list[Bad] = []
-    size = 0
-    for path in paths:
-        if isinstance(path, Bad):
-            bad.append(path)
-            continue
-        try:
-            bytes_of = os.stat(path).st_size
-        except OSError:  # said where it is read
-            bytes_of = 0
-        if some and (len(some) == IMAGES or size + bytes_of > IMAGE_BYTES):
-            yield Piece(some, [(str(path), 0) for path in some], read, tuple(bad))
-            some, bad, size = [], [], 0
-        some.append(path)
-        size += bytes_of
+    failed, size = None, 0
+    try:
+        for path in paths:
+            if isinstance(path, Bad):
+                bad.append(path)
+                continue
+            try:
+                bytes_of = os.stat(path).st_size
+            except OSError:  # said where it is read
+                bytes_of = 0
+            if some and (len(some) == IMAGES or size + bytes_of > IMAGE_BYTES):
+                yield Piece(some, [(str(path), 0) for path in some], read, tuple(bad))
+                some, bad, size = [], [], 0
+            some.append(path)
+            size += bytes_of
+    except UserError as error:  # said after what stands before it
+        failed = error
     if some or bad:
         yield Piece(some, [(str(path), 0) for path in some], read, tuple(bad))
+    if failed:
+        raise failed
 
 
 def of_images(names: list[str], contents: list[bytes], shape: tuple[int, ...]) -> Examples:

@@ -291,14 +291,16 @@ def _listed_in(table: pathlib.Path) -> Iterator[_Input]:
     column = ""
     try:
         for frame, bad in table_rows(table, None, keep_bad=True):
-            yield from bad
             column = column or _column_of_paths(table, list(frame.columns))
             for row, name in zip(frame.index, frame[column], strict=True):
+                while bad and bad[0].row < row:
+                    yield bad.pop(0)
                 if isinstance(name, str):
                     yield table.parent / name
                 else:
                     why = f"{table}: row {row}, column {column!r} is empty; expected a file"
                     yield Bad(str(table), int(row), why)
+            yield from bad
     except UserError as error:
         yield Bad(str(table), 0, str(error))
 

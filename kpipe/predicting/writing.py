@@ -89,6 +89,12 @@ class Rows:
         self.file.flush()
         self.kept = self.count, self.file.tell() if self.file.seekable() else 0
 
+    def end(self) -> None:
+        """Writes a head if there are no answers: an empty file is no CSV."""
+        if self.writer is None:
+            self.file.write("file\n" if self.has_files else "text\n")
+            self.file.flush()
+
 
 def _image(written: Mapping[int, str], i: int) -> dict[str, str]:
     return {"image": written[i]} if written else {}
@@ -121,7 +127,9 @@ def open_output(
         yield Lines(as_json)
         return
     if is_standard_output(csv_file):
-        yield Rows(sys.stdout, has_files)
+        printed = Rows(sys.stdout, has_files)
+        yield printed
+        printed.end()
         return
     temporary = files.temporary_name(csv_file)
     # No text can fail to be written: lone surrogates come from file names.
@@ -131,7 +139,7 @@ def open_output(
         rows = Rows(file, has_files)
         try:
             yield rows
-            file.flush()
+            rows.end()
             os.fsync(file.fileno())
             file.close()
             os.replace(temporary, csv_file)
@@ -238,7 +246,7 @@ class BadFiles:
         self.most, self.path = most, beside / BAD_FILES
         self.found: list[Bad] = []
         if most:
-            name = f"the list of --skip-bad, {self.path},"
+            name = f"{self.path}, the list of --skip-bad,"
             _check_place(name, self.path)
             _refuse_input(name, self.path, given)
 

@@ -82,7 +82,7 @@ def kind_of(name: str) -> str:
     """Returns the ending that says what a file contains, in small letters.
 
     Example:
-        kind_of("data.v2.CSV.gz"), kind_of("data.csv.png"), kind_of("README")  # .csv, .png and ""
+        kind_of("data.v2.CSV.gz")  # ".csv"
     """
     stem, last = os.path.splitext(name)
     last = last.lower()

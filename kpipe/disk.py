@@ -31,6 +31,10 @@ _FULL = re.compile(
 )
 
 
+# How an error ends; what cannot be resumed says otherwise.
+RESUMES = "the same command resumes"
+
+
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Turns the errors of a full disk, by whatever library they are raised, into one line.
@@ -51,7 +55,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
             raise
         raise WriteError(
             f"{path}: cannot be written, {megabytes(free(path))} are free there ({reason}); make "
-            "room, and the same command resumes"
+            f"room, and {RESUMES}"
         ) from None
 
 
@@ -84,7 +88,7 @@ def require(path: pathlib.Path, needed: int, purpose: str) -> None:
     if needed > (available := free(path)):
         raise WriteError(
             f"{path}: {purpose} needs about {megabytes(needed)}, and {megabytes(available)} are "
-            "free there; make room, and the same command resumes"
+            f"free there; make room, and {RESUMES}"
         )
 
 

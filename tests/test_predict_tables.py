@@ -159,7 +159,7 @@ def test_mistakes_in_files_are_one_line(exported, table, tmp_path, capsys, loade
     path = tmp_path / "new.csv"
     table.assign(age=["12", "twelve", *["x"] * 38]).to_csv(path, index=False)
     message = failed(capsys, exported.folder, path)
-    assert message.startswith(f"error: {path}:3, column 'age': 'twelve' (39 such values); expected")
+    assert message.startswith(f"error: {path}: row 2, column 'age': 'twelve'; expected a number")
     table.drop(columns="age").to_csv(path, index=False)
     assert f"{path}: no column 'age'; known: income" in failed(capsys, exported.folder, path)
     message = failed(capsys, exported.folder, "--text", "x")
@@ -258,12 +258,12 @@ def test_other_files_have_a_text_a_line(texts, tmp_path, load):
     assert load(str(texts)).read_files([path]).names == ["body", "good, good"]
 
 
-def test_a_text_file_of_any_ending_has_a_text_a_line_without_a_column(tmp_path, texts):
+def test_a_model_of_no_table_reads_the_column_text(tmp_path, texts):
     (texts / "serving" / "1" / "assets" / "text_column.txt").unlink()
     (texts / "serving" / "1" / "manifest.json").unlink()
     path = tmp_path / "new.csv"
-    path.write_text("body\ngood, good\n")
+    path.write_text('text\n"good, good"\n')
     model = kpipe.load(texts)
-    assert model.read_files([path]).names == ["body", "good, good"]
-    with pytest.raises(UserError, match="No such file"):
+    assert model.read_files([path]).names == ["good, good"]
+    with pytest.raises(UserError, match="no such file"):
         model.predict_files([tmp_path / "none.csv"])

@@ -1,9 +1,12 @@
 """Predictions of any number of inputs: found, streamed, answered in order, and what is left out."""
 
 import csv
+import errno
 import io
 import json
 import os
+import resource
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -13,7 +16,8 @@ import tensorflow as tf
 
 import kpipe
 from kpipe import cli, inputs
-from kpipe.errors import UserError
+from kpipe.datasets.columns import Column
+from kpipe.errors import UserError, WriteError
 from kpipe.export import loading
 from kpipe.inputs import user_files
 from kpipe.predicting import finding, predict, streaming, writing
@@ -257,7 +261,7 @@ def test_a_bad_row_of_numbers_is_named_and_can_be_left_out(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("x,y\n1,2\n3,oops\n5\n7,8\n9,1e99\n")
     (some,) = inputs.pieces([path], spec(2), keep_bad=True)
-    with pytest.raises(UserError, match=r"rows.csv:3: '3,oops'; expected numbers"):
+    with pytest.raises(UserError, match=r"rows.csv: row 2: '3,oops'; expected numbers"):
         some.examples()
     model = SimpleNamespace(predict_examples=lambda examples: {"value": examples.values[:, 0]})
     found = streaming.answer_piece(model, some, True)
@@ -296,7 +300,8 @@ def test_a_table_from_standard_input_is_named_as_such(tmp_path, standard_input):
 
 
 def test_a_reason_does_not_repeat_its_place():
-    assert writing._reason(inputs.Bad("a.csv", 3, "a.csv:3: too long")) == "too long"
+    for place in ("a.csv:3: ", "a.csv: row 3: ", "a.csv: row 3, "):
+        assert writing._reason(inputs.Bad("a.csv", 3, f"{place}too long")) == "too long"
     assert writing._reason(inputs.Bad("a.png", 0, "a.png: no image")) == "no image"
     assert writing._reason(inputs.Bad("a.png", 0, "other")) == "other"
 
@@ -306,10 +311,10 @@ def test_progress_says_how_much_is_left(capsys, monkeypatch):
 
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    shown = progress.Progress(1000, shown=True)
-    for seconds in (1.0, 4.0, 20.0, 40.0):
-        now[0] = seconds
-        shown.add(100)
+    with progress.Progress(1000, shown=True) as shown:
+        for seconds in (1.0, 4.0, 20.0, 40.0):
+            now[0] = seconds
+            shown.add(100)
     assert capsys.readouterr().err.splitlines() == [
         "200 of 1,000  50 a second  16 s left",
         "400 of 1,000  10 a second  1 min left",
@@ -345,3 +350,366 @@ def test_images_are_predicted_in_small_batches_and_rows_in_large_ones():
     batches, _ = loading._batches({"features": rows}, "serving_default", spec(3))
     assert batches == [(0, 1024), (1024, 2048), (2048, 2050)]
     assert loading._batches({"code": rows[:65]}, "decode", spec(2, 2, 1))[0][0] == (0, 64)
+
+
+# Inputs that answers would replace
+
+
+@pytest.fixture
+def halves(tmp_path, monkeypatch):
+    """Predicts with a model that takes two numbers and answers the first, if it is not negative."""
+    from kpipe import predicting
+
+    def predict_examples(examples):
+        if bad := [i for i, value in enumerate(examples.values) if value[0] < 0]:
+            raise UserError(f"{examples.names[bad[0]]}: negative")
+        return {"value": examples.values[:, 0]}
+
+    model = SimpleNamespace(
+        outputs={"value"},
+        label_names=(),
+        input_spec=spec(2),
+        pieces=lambda paths, texts, keep_bad: inputs.pieces(paths, spec(2), keep_bad=keep_bad),
+        predict_examples=predict_examples,
+    )
+    monkeypatch.setattr(predicting, "load", lambda folder, **_: model)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("1,2\n3,4\n")
+    return lambda *given, **options: predict(tmp_path, given, **options)
+
+
+@pytest.mark.parametrize("given", ["in", "in/*.csv", "in/a.csv", "."])
+@pytest.mark.parametrize("target", ["in/a.csv", "in/../in/a.csv", "hard.csv", "link.csv"])
+def test_answers_replace_no_input_however_it_was_given(given, target, halves):
+    os.link("in/a.csv", "hard.csv")
+    os.symlink("in/a.csv", "link.csv")
+    with pytest.raises(UserError, match=f"--csv {target} is one of the files to predict"):
+        halves(given, csv_file=target)
+    assert rows_of("in/a.csv") == [{"1": "3", "2": "4"}]
+
+
+def test_what_else_is_written_replaces_no_input_either(halves, tmp_path):
+    (tmp_path / "in/bad_files.csv").write_text("5,6\n")
+    for given in ("in", "in/*", "in/bad_files.csv"):
+        with pytest.raises(
+            UserError, match=r"in/bad_files.csv, .*, is one of the files to predict"
+        ):
+            halves(given, csv_file="in/answers.csv", skip_bad=3)
+    assert (tmp_path / "in/bad_files.csv").read_text() == "5,6\n"
+    assert halves("in", csv_file="answers.csv") == 0 and len(rows_of("answers.csv")) == 3
+    (tmp_path / "a.partial").write_text("5,6\n")
+    with pytest.raises(UserError, match=r"is one of the files to predict"):
+        halves("a.partial", csv_file="a")
+
+
+def test_answers_in_a_folder_that_is_read_are_refused_the_next_time(halves, tmp_path, capsys):
+    assert halves("in", csv_file="in/answers.csv", skip_bad=3) == 0
+    before = (tmp_path / "in/answers.csv").read_bytes()
+    with pytest.raises(UserError, match=r"--csv in/answers.csv is one of the files to predict"):
+        halves("in", csv_file="in/answers.csv", skip_bad=3)
+    assert (tmp_path / "in/answers.csv").read_bytes() == before
+    (tmp_path / "in/answers.csv").unlink()
+    capsys.readouterr()
+    for given in ("in", "in/*.csv"):
+        assert halves(given, csv_file="answers.csv", skip_bad=3) == 0
+        assert "bad_files.csv of an earlier prediction" in capsys.readouterr().err
+        assert [row["file"] for row in rows_of("answers.csv")] == ["in/a.csv"] * 2
+
+
+def test_reconstructions_are_no_inputs(photos, tmp_path, capsys):
+    drawn, images = photos / "b/out", spec(8, 8, 1, dtype=tf.uint8)
+    drawn.mkdir()
+    (drawn / "0-a.png").write_bytes(b"x")
+    with finding.find_inputs([str(photos)], images, drawn=drawn) as found:
+        assert found.total == 12 and list(found.paths) == images_in(photos)
+    assert f"all in {drawn}, where --images writes" in capsys.readouterr().err
+    for given in (f"{photos}/b/**/*.png", str(drawn), str(drawn / "0-a.png")):
+        with (
+            pytest.raises(UserError, match=r"--images .*b/out contains .*0-a.png, which is to be"),
+            finding.find_inputs([given], images, drawn=drawn),
+        ):
+            pass
+
+
+# Rows and what a file is
+
+
+@pytest.mark.parametrize(
+    "ending, content",
+    [
+        ("csv", 'a,b\n1,"x\ny"\n1,2,3\n\n3,x\nfour,x\n1\n\n6,x\n1\n'),
+        ("jsonl", '{"a":1}\n[]\n\n{"a":3}\n{"a":"four"}\n5\n{"a":6}\n\n7\n'),
+    ],
+)
+def test_rows_are_counted_with_those_that_are_left_out(ending, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(user_files, "ROWS", 2)
+    path, model = tmp_path / f"t.{ending}", SimpleNamespace()
+    path.write_text(content)
+    model.predict_examples = lambda examples: {"value": examples.values["a"]}
+    found = [
+        some
+        for part in inputs.pieces([path], None, columns=[Column("a", "number")], keep_bad=True)
+        for some in streaming.answer_piece(model, part, True)
+    ]
+    rows = [row for some in found if some.examples for _, row in some.examples.places]
+    values = [v for some in found if some.examples for v in some.outputs["value"]]
+    assert rows == values == [1, 3, 6]
+    bad = {b.row: writing._reason(b) for some in found for b in some.bad}
+    assert list(bad) == [2, 4, 5, 7]
+    assert bad[4] == "column 'a': 'four'; expected a number, or nothing if it is missing"
+    assert all("row" not in reason.partition(";")[0] for reason in bad.values())
+    with pytest.raises(UserError, match=rf"t.{ending}: row 2: "):
+        for part in inputs.pieces([path], None, columns=[Column("a", "number")]):
+            assert part.places == [(str(path), 1)]
+
+
+@pytest.mark.parametrize("name", ["r.csv", "R.CSV", "r.v2.csv.GZ", "r.TSV", "r.Jsonl"])
+@pytest.mark.parametrize("column", ["body", ""])
+def test_a_table_is_never_read_as_lines_of_text(name, column, tmp_path):
+    import gzip
+
+    path, used = tmp_path / name, column or "text"
+    content = f"stars\t{used}\n5\tgood\n1\tbad\n"
+    if name.endswith("Jsonl"):
+        content = "".join(json.dumps({used: text}) + "\n" for text in ("good", "bad"))
+    packed = gzip.compress(content.encode()) if name.endswith("GZ") else content.encode()
+    path.write_bytes(packed)
+    _, (found,) = read_all([path], spec(dtype=tf.string), text_column=column)
+    assert found.names == ["good", "bad"]
+    with finding.find_inputs([str(tmp_path)], spec(dtype=tf.string)) as walked:
+        assert list(walked.paths) == [path]
+    if not column:
+        path.write_bytes(packed if name.endswith("GZ") else content.replace("text", "t").encode())
+        if not name.endswith("GZ"):
+            with pytest.raises(UserError, match=r"no column 'text'.*trained on no table"):
+                read_all([path], spec(dtype=tf.string))
+
+
+def test_the_last_ending_says_what_a_file_is(photos, tmp_path):
+    image = tmp_path / "data.csv.png"
+    image.write_bytes((photos / "00.png").read_bytes())
+    with finding.find_inputs([str(image)], spec(8, 8, 1, dtype=tf.uint8)) as found:
+        assert list(found.paths) == [image]
+    text = tmp_path / "a.csv.txt"
+    text.write_text("one\ntwo\n")
+    assert read_all([text], spec(dtype=tf.string), text_column="t")[1][0].names == ["one", "two"]
+    with open(tmp_path / "U.NPY", "wb") as file:
+        np.save(file, np.ones((1, 2)))
+    (tmp_path / "one.tsv").write_text("1\t2\n")
+    found = read_all([tmp_path / "U.NPY", tmp_path / "one.tsv"], spec(2))[1]
+    assert [part.values.tolist() for part in found] == [[[1, 1]], [[1, 2]]]
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ("0.5,oops\n0.5,0.5\n", r"row 1: '0.5,oops'; expected numbers"),
+        ("x,y\n0.5,0.5\n", [[0.5, 0.5]]),
+        ("0.5,0.5\n", [[0.5, 0.5]]),
+        ("x,y\nx,y\n0.5,0.5\n", r"row 1: 'x,y'"),
+    ],
+)
+def test_only_a_line_without_numbers_is_a_header(content, expected, tmp_path):
+    path = tmp_path / "n.csv"
+    path.write_text(content)
+    if isinstance(expected, list):
+        assert read_all([path], spec(2))[1][0].values.tolist() == expected
+    else:
+        with pytest.raises(UserError, match=expected):
+            read_all([path], spec(2))
+
+
+def npz():
+    file = io.BytesIO()
+    np.savez(file, a=np.ones((1, 2)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", npz(), b"PK\3\4 damaged", b"\x93NUMPY", b"\x93NUMPY\1\0\4\0{(((", b"\x80\4N."],
+)
+def test_a_file_that_is_no_array_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a.npy: cannot be read .*; expected 2 numbers per row"):
+        read_all([path], spec(2))
+    assert [b.row for b in read_all([path], spec(2), keep_bad=True)[0]] == [0]
+
+
+# What stands before a fault, and what is left out
+
+
+def test_what_stands_before_a_bad_row_of_a_piece_is_answered(halves, tmp_path):
+    (tmp_path / "in/a.csv").write_text("1,2\n3,4\n-5,6\n7,8\n9,oops\n")
+    with pytest.raises(UserError, match=r"in/a.csv:3: negative; 2 answers before it are in o.csv"):
+        halves("in", csv_file="o.csv")
+    assert [row["row"] for row in rows_of("o.csv.partial")] == ["1", "2"]
+    with pytest.raises(UserError, match=r"more than 1 input .*; 3 answers before it are in o.csv"):
+        halves("in", csv_file="o.csv", skip_bad=1)
+    assert [row["row"] for row in rows_of("bad_files.csv")] == ["3", "5"]
+
+
+def test_the_first_bad_image_is_named_and_those_before_it_are_answered(run, photos, capsys):
+    (photos / "06.png").write_bytes(b"no image")
+    (photos / "09.png").unlink()
+    (photos / "09.png").symlink_to("nowhere")
+    before = images_in(photos)[:2]
+    assert before == [photos / "00.png", photos / "03.png"]
+    assert cli.main(["predict", run, str(photos), "--json"]) == 2
+    shown = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in shown.out.splitlines()] == list(map(str, before))
+    assert f"error: {photos / '06.png'}: cannot be read as an image" in shown.err
+
+
+def test_rows_before_a_quote_that_is_never_closed_are_answered(tmp_path):
+    path, options = tmp_path / "t.csv", {"columns": [Column("a", "number")]}
+    path.write_text('a,b\n1,x\n2,x\n3,"open\n')
+    found = inputs.pieces([path], None, **options)
+    assert len(next(found)) == 2
+    with pytest.raises(UserError, match="never closed"):
+        next(found)
+
+
+def test_linked_folders_are_read_but_not_in_a_circle(photos, tmp_path):
+    (tmp_path / "other").mkdir()
+    (photos / "00.png").rename(tmp_path / "other/00.png")
+    (photos / "link").symlink_to(tmp_path / "other")
+    (photos / "b/circle").symlink_to(photos)
+    (photos / "itself").symlink_to("itself")
+    with finding.find_inputs([str(photos)], spec(8, 8, 1, dtype=tf.uint8)) as found:
+        paths = list(found.paths)
+    assert paths[-1] == photos / "link/00.png" and len(paths) == found.total == 12
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_or_a_bad_input(photos, monkeypatch):
+    scandir, closed = os.scandir, str(photos / "b/c")
+
+    def scan(path):
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    images = spec(8, 8, 1, dtype=tf.uint8)
+    with (
+        pytest.raises(UserError, match=r"b/c: Permission denied"),
+        finding.find_inputs([str(photos)], images) as found,
+    ):
+        list(found.paths)
+    with finding.find_inputs([str(photos)], images, keep_bad=True) as found:
+        (*paths, bad) = found.paths
+    assert len(paths) == 8 and bad == (closed, 0, f"{closed}: Permission denied")
+
+
+def test_bad_rows_of_a_list_of_images_can_be_left_out(run, photos, tmp_path, capsys):
+    table, answers = photos / "list.csv", tmp_path / "answers.csv"
+    table.write_text("id,file\n1,00.png\n2,a/02.png,?\n3,\n4,03.png\n")
+    command = ["predict", run, str(table), "--csv", str(answers)]
+    assert cli.main([*command, "--skip-bad", "2"]) == 0
+    assert [row["file"] for row in rows_of(answers)] == [
+        str(photos / name) for name in ("00.png", "03.png")
+    ]
+    bad = rows_of(tmp_path / "bad_files.csv")
+    assert [(row["file"], row["row"]) for row in bad] == [(str(table), "2"), (str(table), "3")]
+    assert bad[1]["reason"] == "column 'file' is empty; expected a file"
+    assert cli.main(command) == 2
+    assert f"{table}: row 2: 3 cells" in capsys.readouterr().err
+    assert [row["file"] for row in rows_of(f"{answers}.partial")] == [str(photos / "00.png")]
+
+
+def test_the_list_of_bad_inputs_is_checked_in_advance_and_always_written(
+    halves, tmp_path, monkeypatch
+):
+    (tmp_path / "bad_files.csv").mkdir()
+    with pytest.raises(UserError, match=r"bad_files.csv, .*, is a folder; expected the name"):
+        halves("in", csv_file="o.csv", skip_bad=1)
+    (tmp_path / "bad_files.csv").rmdir()
+    (tmp_path / "bad_files.csv").write_text("of an earlier run")
+    (tmp_path / "in/a.csv").write_text("-1,2\n3,4\n")
+
+    def stop(self, count):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kpipe.predicting.Progress.add", stop)
+    with pytest.raises(KeyboardInterrupt):
+        halves("in", csv_file="o.csv", skip_bad=1)
+    assert rows_of("bad_files.csv") == [{"file": "in/a.csv", "row": "1", "reason": "negative"}]
+    assert not list(tmp_path.glob(".*part-*"))
+
+
+def test_answers_of_nothing_have_a_head(halves, tmp_path):
+    (tmp_path / "in/a.csv").write_text("-1,2\n")
+    assert halves("in", csv_file="o.csv", skip_bad=1) == 1
+    assert (tmp_path / "o.csv").read_text() == "file\n"
+
+
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_a_bad_image_is_named_in_whatever_piece_it_is(size, model, photos, monkeypatch):
+    monkeypatch.setattr(user_files, "IMAGE_BYTES", size)
+    (photos / "bad.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"^[^,]*bad.png: cannot be read as an image"):
+        model.predict_files([photos / "00.png", photos / "03.png", photos / "bad.png"])
+
+
+def test_a_machine_of_a_cluster_reads_relative_paths_as_this_one(tmp_path, monkeypatch):
+    from kpipe.predicting import on_cluster
+
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(loading, "load", lambda folder, trust: Halves())
+    predictor = on_cluster._predictor()([], {}, "", str(tmp_path), False)
+    assert os.getcwd() == str(tmp_path)
+    first, second = predictor._answer(piece([4, -1]))
+    assert first.outputs["value"].tolist() == [8] and first.examples.values == []
+    assert "negative" in str(second.error)
+
+
+def test_what_a_full_disk_takes_is_whole_rows(tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    target = tmp_path / "a.csv"
+    with (
+        pytest.raises(WriteError, match=r"make room, and give the same command again$"),
+        writing.open_output(target, False, has_files=True) as write,
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+        try:
+            for start in range(0, 10**6, 100):
+                names = [f"file{start + i}" for i in range(100)]
+                some = inputs.Examples("file", names, [], [(name, 0) for name in names])
+                write.write(some, [("", {"value": "x" * (i % 7)}) for i in range(100)], {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    rows = rows_of(f"{target}.partial")
+    assert len(rows) % 100 == 0 and rows[-1]["file"] == f"file{len(rows) - 1}"
+    assert rows[-1]["value"] == "x" and len(rows) > 1000
+    assert f"{len(rows):,} answers so far: {target}.partial" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_answer_is_one_line(capsys):
+    some = inputs.Examples("text", ["a\nb", "c\r", "d"], [], [("", 0)] * 3)
+    writing.Lines(False).write(some, [("good", {})] * 3, {})
+    assert capsys.readouterr().out == "a\\nb: good\nc\\r: good\nd: good\n"
+
+
+def test_sigterm_keeps_the_answers_and_leaves_no_other_file(halves, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kpipe.commands.predict.check_folder", lambda folder: None)
+    monkeypatch.setattr("kpipe.commands.predict.start", lambda verbose: None)
+    monkeypatch.setattr(
+        "kpipe.predicting.Progress.add", lambda self, count: signal.raise_signal(signal.SIGTERM)
+    )
+    assert cli.main(["predict", str(tmp_path), "in", "--csv", "o.csv"]) == 143
+    assert "error: stopped by SIGTERM\n2 answers so far: o.csv.partial" in capsys.readouterr().err
+    assert len(rows_of("o.csv.partial")) == 2 and not list(tmp_path.glob(".*"))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_line_of_a_terminal_is_removed_before_an_error(capsys):
+    from kpipe.predicting import progress
+
+    with pytest.raises(UserError), progress.Progress(2, shown=True) as shown:
+        shown.is_terminal, shown.done = True, 1
+        shown._print(1.0)
+        raise UserError("x")
+    assert capsys.readouterr().err.endswith("\r")

@@ -1,8 +1,14 @@
 """`kpipe predict`: predicts with a finished run."""
 
-import pathlib
+import contextlib
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Iterator
 
-from ..errors import UserError
+from ..errors import Stopped, UserError
 from .parsing import Parser, add_verbose, check_folder, index, positive, start
 
 PREDICT = (
@@ -33,24 +39,45 @@ def main(arguments: list[str]) -> int:
     start(given.verbose)
     from ..predicting import predict
 
-    predict(
-        given.folder,
-        given.files,
-        given.text,
-        as_json=given.json,
-        images=given.images,
-        csv_file=given.csv,
-        version=given.version,
-        skip_bad=given.skip_bad,
-        cluster=given.cluster or "",
-        trust=given.trust,
-    )
+    with _stoppable():
+        predict(
+            given.folder,
+            given.files,
+            given.text,
+            as_json=given.json,
+            images=given.images,
+            csv_file=given.csv,
+            version=given.version,
+            skip_bad=given.skip_bad,
+            cluster=given.cluster or "",
+            trust=given.trust,
+        )
     return 0
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Lets SIGTERM raise an exception in the block, so that answers are kept and files removed."""
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        print("error: stopped by SIGTERM", file=sys.stderr, flush=True)
+        raise Stopped("stopped by SIGTERM")
+
+    own = threading.current_thread() is threading.main_thread()
+    own = own and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a caller's own remains
+    if own:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if own:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _may_exist(path: str) -> bool:
     """Whether there is a file or folder, or it is a pattern or standard input."""
-    return path == "-" or pathlib.Path(path).exists() or any(mark in path for mark in "*?[")
+    return path == "-" or os.path.exists(path) or any(mark in path for mark in "*?[")
 
 
 def parser() -> Parser:

@@ -205,7 +205,7 @@ class SavedModel:
 
     def pieces(
         self,
-        paths: Iterable[pathlib.Path],
+        paths: Iterable[pathlib.Path | inputs.Bad],
         texts: Sequence[str] = (),
         *,
         keep_bad: bool = False,

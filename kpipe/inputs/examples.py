@@ -12,7 +12,7 @@ from ..errors import UserError, first_line
 from .arrays import check_array
 from .tables import as_arguments
 from .texts import encode_texts
-from .user_files import Examples, pieces
+from .user_files import Examples, of_images, pieces
 
 
 def read_examples(
@@ -44,18 +44,10 @@ def read_examples(
     if not read:
         return Examples("file", names, _nothing(spec, columns), places)
 
-    def explain(start: int, stop: int) -> UserError:
-        """Explains the first part that is concerned."""
-        first = 0
-        for part in read:
-            if part.explain and first + len(part.names) > start:
-                return part.explain(max(0, start - first), stop - first)
-            first += len(part.names)
-        raise AssertionError("no part is concerned")
-
     values = _joined([part.values for part in read])
-    kept = explain if read[0].explain else None
-    return Examples(read[0].kind, names, values, places, read[0].endpoint, kept)
+    if spec is not None and read[0].explain:
+        return of_images(names, values, tuple(spec.shape[1:]))
+    return Examples(read[0].kind, names, values, places, read[0].endpoint)
 
 
 def _joined(values: Sequence[Any]) -> Any:

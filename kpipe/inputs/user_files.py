@@ -10,14 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from ..datasets.columns import Column, as_rows
+from ..datasets.own.dialect import ENDINGS, kind_of
 from ..errors import UserError
 from .images import read_images, unreadable
-from .number_files import row_pieces, to_array
+from .number_files import NUMBER_TABLES, row_pieces, to_array
 from .tables import as_arguments
 from .texts import decode_line, encode_texts, open_lines
 
-# A file of texts with one of these endings is a table with a column of texts.
-TABLE_ENDINGS = frozenset((".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json"))
+TABLE_ENDINGS = frozenset(ENDINGS)
+# Column of the texts in a table, for a model that was trained on none.
+TEXT_COLUMN = "text"
 # A piece of encoded images ends with the first of these limits, one of rows or texts with the last.
 IMAGES, IMAGE_BYTES, ROWS = 64, 2**25, 4096
 
@@ -29,7 +31,7 @@ class Bad(NamedTuple):
 
     Attributes:
         file: Path of its file.
-        row: Its row or line from 1; 0 if it is the file.
+        row: Its row from 1, see `table_rows`; 0 if it is the file.
         reason: Why it cannot be used, with its place.
     """
 
@@ -45,8 +47,8 @@ class Examples(NamedTuple):
         kind: "text" or "file".
         names: Text, path, or path and row of each example.
         values: Encoded images, texts, or rows of numbers; of a table, the columns by argument.
-        places: Path of each example's file, and its row from 1 if it is one of several; ("", 0) of
-            a text that is in no file.
+        places: Path of each example's file, and its row from 1 if it is one of several, see
+            `table_rows`; ("", 0) of a text that is in no file.
         endpoint: Signature that accepts them.
         explain: Function from a range of examples to an error that names those the endpoint cannot
             process.
@@ -68,7 +70,7 @@ class Piece:
         items: Paths, lines or rows: what can be sliced.
         places: See `Examples`.
         read: Function from items and places to examples.
-        bad: Inputs that were found to be unusable before.
+        bad: Inputs among or after them that were found to be unusable before.
     """
 
     items: Any
@@ -94,7 +96,7 @@ class Piece:
 
 
 def pieces(
-    paths: Iterable[pathlib.Path],
+    paths: Iterable[pathlib.Path | Bad],
     spec: tf.TensorSpec | None,
     texts: Sequence[str] = (),
     *,
@@ -105,15 +107,16 @@ def pieces(
     """Yields a model's inputs from a user's files, in pieces.
 
     Args:
-        paths: Images; texts in UTF-8, one per line; or tables.
+        paths: Images; texts in UTF-8, one per line; or tables; and what cannot be read.
         spec: Spec of the model's input; None if it has one for each column.
         texts: Additional texts.
         columns: The columns that the model takes.
-        text_column: Column of the texts in files that are tables.
+        text_column: Column of the texts in files that are tables, by default `TEXT_COLUMN`.
         keep_bad: Whether what cannot be read is part of `Piece.bad` instead of an error.
 
     Raises:
         UserError: A file cannot be read, or the model does not take texts; the message names it.
+            What stands before it is yielded first.
     """
     takes_texts = spec is not None and spec.dtype == tf.string
     if texts and not takes_texts:
@@ -125,14 +128,17 @@ def pieces(
     if texts:
         yield Piece(list(texts), [("", 0)] * len(texts), _texts)
     for path in paths:
+        if isinstance(path, Bad):
+            yield Piece([], [], _texts, (path,))
+            continue
         of_file: Iterator[Piece]
         if takes_texts:
-            is_table = text_column and TABLE_ENDINGS & set(path.suffixes)
+            is_table = kind_of(path.name) in TABLE_ENDINGS
             of_file = _cells(path, text_column, keep_bad) if is_table else _lines(path)
         elif spec is None:
             of_file = _rows(path, columns, keep_bad)
         else:
-            of_file = _arrays(path, spec)
+            of_file = _arrays(path, spec, keep_bad)
         try:
             yield from of_file
         except UserError as error:
@@ -141,32 +147,45 @@ def pieces(
             yield Piece([], [], _texts, (Bad(str(path), 0, str(error)),))
 
 
-def _images(paths: Iterable[pathlib.Path], shape: tuple[int, ...]) -> Iterator[Piece]:
+def _images(paths: Iterable[pathlib.Path | Bad], shape: tuple[int, ...]) -> Iterator[Piece]:
     """Yields paths of images, which are read where they are decoded."""
 
     def read(some: list[pathlib.Path], places: list[tuple[str, int]]) -> Examples:
-        contents = read_images(some)
-
-        def explain(start: int, stop: int) -> UserError:
-            return unreadable(some[start:stop], contents[start:stop], shape)
-
-        names = [str(path) for path in some]
-        return Examples("file", names, contents, places, "serving_bytes", explain)
+        return of_images([file for file, _ in places], read_images(some), shape)
 
     some: list[pathlib.Path] = []
-    size = 0
-    for path in paths:
-        try:
-            bytes_of = os.stat(path).st_size
-        except OSError:  # said where it is read
-            bytes_of = 0
-        if some and (len(some) == IMAGES or size + bytes_of > IMAGE_BYTES):
-            yield Piece(some, [(str(path), 0) for path in some], read)
-            some, size = [], 0
-        some.append(path)
-        size += bytes_of
-    if some:
-        yield Piece(some, [(str(path), 0) for path in some], read)
+    bad: list[Bad] = []
+    failed, size = None, 0
+    try:
+        for path in paths:
+            if isinstance(path, Bad):
+                bad.append(path)
+                continue
+            try:
+                bytes_of = os.stat(path).st_size
+            except OSError:  # said where it is read
+                bytes_of = 0
+            if some and (len(some) == IMAGES or size + bytes_of > IMAGE_BYTES):
+                yield Piece(some, [(str(path), 0) for path in some], read, tuple(bad))
+                some, bad, size = [], [], 0
+            some.append(path)
+            size += bytes_of
+    except UserError as error:  # said after what stands before it
+        failed = error
+    if some or bad:
+        yield Piece(some, [(str(path), 0) for path in some], read, tuple(bad))
+    if failed:
+        raise failed
+
+
+def of_images(names: list[str], contents: list[bytes], shape: tuple[int, ...]) -> Examples:
+    """Makes examples of encoded images of any size, for a model that takes those of a shape."""
+
+    def explain(start: int, stop: int) -> UserError:
+        return unreadable(names[start:stop], contents[start:stop], shape)
+
+    places = [(name, 0) for name in names]
+    return Examples("file", names, contents, places, "serving_bytes", explain)
 
 
 def _texts(lines: list[str | bytes], places: list[tuple[str, int]]) -> Examples:
@@ -195,59 +214,117 @@ def _lines(path: pathlib.Path) -> Iterator[Piece]:
 
 def _cells(path: pathlib.Path, column: str, keep_bad: bool) -> Iterator[Piece]:
     """Yields a table's column of texts."""
-    count = 0
-    for frame, bad in _frames(path, [column], keep_bad):
-        lines = [
-            text if isinstance(text, str) else "" if text != text or text is None else str(text)
-            for text in frame[column]
-        ]
-        for start in range(0, max(1, len(lines)), ROWS):
-            some = lines[start : start + ROWS]
-            yield Piece(some, _places(path, count, len(some)), _texts, () if start else bad)
-            count += len(some)
+    try:
+        parts = _parts(path, [column or TEXT_COLUMN], keep_bad)
+        for frame, places, bad in parts:
+            lines = [
+                text if isinstance(text, str) else "" if text != text or text is None else str(text)
+                for text in frame[column or TEXT_COLUMN]
+            ]
+            yield Piece(lines, places, _texts, bad)
+    except UserError as error:
+        if column or f"no column {TEXT_COLUMN!r}" not in str(error):
+            raise
+        raise UserError(
+            f"{error}; the model was trained on no table: name the column of texts so, or give a "
+            ".txt file with a text per line"
+        ) from None
 
 
 def _rows(path: pathlib.Path, columns: Sequence[Column], keep_bad: bool) -> Iterator[Piece]:
     def read(frame: Any, places: list[tuple[str, int]]) -> Examples:
-        values = as_arguments(columns, as_rows(frame, columns, str(path)))
-        return Examples("file", [f"{path}:{row}" for _, row in places], values, places)
+        try:
+            values = as_arguments(columns, as_rows(frame, columns))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        return Examples("file", _named(places), values, places)
 
-    count = 0
-    for frame, bad in _frames(path, [column.name for column in columns], keep_bad):
-        for start in range(0, max(1, len(frame)), ROWS):
-            some = frame.iloc[start : start + ROWS]
-            yield Piece(some, _places(path, count, len(some)), read, () if start else bad)
-            count += len(some)
-
-
-def _frames(
-    path: pathlib.Path, columns: Sequence[str], keep_bad: bool
-) -> Iterator[tuple[Any, tuple[Bad, ...]]]:
-    """Yields parts of a table, and the lines before their ends that cannot be read."""
-    from ..datasets.own import reading  # imports pandas
-
-    found: list[tuple[int, str]] | None = [] if keep_bad else None
-    told = 0
-    for frame in reading.frames(path, columns=columns, unreadable=found):
-        new = (found or [])[told:]
-        told += len(new)
-        yield frame, tuple(Bad(str(path), n, f"{path}:{n}: {why}") for n, why in new)
-    if left := (found or [])[told:]:
-        bad = tuple(Bad(str(path), n, f"{path}:{n}: {why}") for n, why in left)
-        yield frame.iloc[:0], bad
+    for frame, places, bad in _parts(path, [column.name for column in columns], keep_bad):
+        yield Piece(frame, places, read, bad)
 
 
-def _arrays(path: pathlib.Path, spec: tf.TensorSpec) -> Iterator[Piece]:
+def _arrays(path: pathlib.Path, spec: tf.TensorSpec, keep_bad: bool) -> Iterator[Piece]:
     def read(rows: Any, places: list[tuple[str, int]]) -> Examples:
-        first = places[0][1] if places else 1
-        values = to_array(rows, path, spec, first)
-        return Examples("file", [f"{path}:{row}" for _, row in places], values, places)
+        return Examples("file", _named(places), to_array(rows, spec, places), places)
 
+    if kind_of(path.name) in NUMBER_TABLES:
+        for frame, places, bad in _parts(path, None, keep_bad):
+            yield Piece(frame, places, read, bad)
+        return
     count = 0
     for rows in row_pieces(path, spec, ROWS):
         yield Piece(rows, _places(path, count, len(rows)), read)
         count += len(rows)
 
 
+def _parts(
+    path: pathlib.Path, columns: Sequence[str] | None, keep_bad: bool
+) -> Iterator[tuple[Any, list[tuple[str, int]], tuple[Bad, ...]]]:
+    """Yields parts of a table with at most `ROWS` rows, their places, and bad rows among them."""
+    file = str(path)
+    for frame, bad in table_rows(path, columns, keep_bad):
+        for start in range(0, max(1, len(frame)), ROWS):
+            some = frame.iloc[start : start + ROWS]
+            is_last = start + ROWS >= len(frame)
+            among = [b for b in bad if is_last or b.row < some.index[-1]] if bad else []
+            bad = bad[len(among) :]
+            places = [(file, row) for row in some.index.tolist()]
+            yield some, places, tuple(among)
+
+
+def table_rows(
+    path: pathlib.Path, columns: Sequence[str] | None, keep_bad: bool
+) -> Iterator[tuple[Any, list[Bad]]]:
+    """Yields parts of a table, and the rows in or after them that cannot be read.
+
+    The index is the row: those below the names of the columns are counted from 1, also what is
+    left out; empty lines of a text file are none. So the row says which one it is to whatever else
+    reads the file, as its line does not: a cell may have several.
+
+    Args:
+        path: The file.
+        columns: Names of the columns to read; None for all.
+        keep_bad: Whether a row that cannot be read is yielded instead of an error.
+
+    Raises:
+        UserError: A row cannot be read, after those before it; or the file.
+    """
+    from ..datasets.own import reading  # imports pandas
+
+    refused: list[tuple[int, str]] = []
+    told = count = 0
+    frame = None
+    for frame in reading.frames(path, columns=columns, unreadable=refused):
+        frame, bad = _numbered(frame, refused[told:], count, path)
+        told, count = len(refused), count + len(frame) + len(bad)
+        if bad and not keep_bad:
+            yield frame[frame.index < bad[0].row], []
+            raise UserError(bad[0].reason)
+        yield frame, bad
+    if told < len(refused) and frame is not None:
+        frame, bad = _numbered(frame.iloc[:0], refused[told:], count, path)
+        if not keep_bad:
+            raise UserError(bad[0].reason)
+        yield frame, bad
+
+
+def _numbered(
+    frame: Any, refused: list[tuple[int, str]], count: int, path: pathlib.Path
+) -> tuple[Any, list[Bad]]:
+    """Numbers rows, and those that cannot be read, in the order of their lines in the file."""
+    lines, given = np.array([line for line, _ in refused], int), frame.index.to_numpy()
+    rows = count + 1 + np.arange(len(lines)) + np.searchsorted(given, lines)
+    frame.index = count + 1 + np.arange(len(given)) + np.searchsorted(lines, given)
+    return frame, [
+        Bad(str(path), row, f"{path}: row {row}: {why}")
+        for row, (_, why) in zip(rows.tolist(), refused, strict=True)
+    ]
+
+
 def _places(path: pathlib.Path, first: int, count: int) -> list[tuple[str, int]]:
-    return [(str(path), row) for row in range(first + 1, first + count + 1)]
+    file = str(path)
+    return [(file, row) for row in range(first + 1, first + count + 1)]
+
+
+def _named(places: list[tuple[str, int]]) -> list[str]:
+    return [f"{file}:{row}" for file, row in places]

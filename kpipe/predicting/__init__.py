@@ -9,10 +9,11 @@ from .. import tasks
 from ..errors import UserError
 from ..export.loading import SavedModel, load
 from ..formatting import counted
+from ..inputs import Bad
 from .finding import find_inputs
 from .progress import Progress
 from .streaming import Answered, answer_in_order
-from .writing import BadFiles, Images, check_target, is_standard_output, open_output
+from .writing import BadFiles, Images, check_target, is_standard_output, open_output, partial_of
 
 __all__ = ["predict"]
 
@@ -59,31 +60,38 @@ def predict(
     folder = pathlib.Path(folder)
     given = [str(path) for path in paths]
     target = None if csv_file is None else check_target(pathlib.Path(csv_file), given)
+    bad = BadFiles(skip_bad, target, given)
     model = load(folder, version=version, trust=trust)
     task = tasks.answering(folder, model.outputs)
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
     drawn = Images(pathlib.Path(images)) if images else None
-    bad = BadFiles(skip_bad, target)
+    written = {f"{bad.path}, the list of --skip-bad,": bad.path} if skip_bad else {}
+    if target and not is_standard_output(target):
+        written |= {f"--csv {target}": target, f"{target}.partial": partial_of(target)}
     with (
-        find_inputs(given, model.input_spec) as found,
+        find_inputs(
+            given,
+            model.input_spec,
+            keep_bad=bool(skip_bad),
+            written=written,
+            drawn=drawn.folder if drawn else None,
+        ) as found,
+        bad,
         open_output(target, as_json, has_files=bool(given)) as write,
+        Progress(found.total, shown=not write.on_terminal) as progress,
     ):
-        progress = Progress(found.total, shown=not write.on_terminal)
         for answered in _answers(model, found.paths, texts, bool(skip_bad), cluster):
+            if answered.examples is not None:
+                examples = found.as_given_examples(answered.examples)
+                drawings = drawn.write(examples, answered.outputs) if drawn else {}
+                answers = (
+                    task.answer(answered.outputs, i, model.label_names)
+                    for i in range(len(examples.names))
+                )
+                write.write(examples, answers, drawings)
+                progress.add(len(examples.names))
             bad.add(found.as_given(answered.bad))
-            if answered.examples is None:
-                continue
-            examples = found.as_given_examples(answered.examples)
-            written = drawn.write(examples, answered.outputs) if drawn else {}
-            answers = (
-                task.answer(answered.outputs, i, model.label_names)
-                for i in range(len(examples.names))
-            )
-            write.write(examples, answers, written)
-            progress.add(len(examples.names))
-        progress.end()
-        bad.close()
         if not write.count and not bad.count:
             raise UserError(_nothing_in(given))
     if target and not is_standard_output(target):
@@ -99,7 +107,7 @@ def predict(
 
 def _answers(
     model: SavedModel,
-    paths: Iterator[pathlib.Path],
+    paths: Iterator[pathlib.Path | Bad],
     texts: Sequence[str],
     keep_bad: bool,
     cluster: str,

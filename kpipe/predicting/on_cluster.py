@@ -27,8 +27,9 @@ def answer_on_cluster(
 
     Args:
         model: The loaded export, whose folder all machines see under the same path, as they do the
-            files to predict.
-        pieces: The inputs.
+            files to predict; relative paths are of this process's current folder.
+        pieces: The inputs, all of which are sent: paths of images, but the rows of tables, and
+            texts.
         keep_bad: Whether an input that cannot be used becomes a part of `Answered.bad`.
         address: HOST:PORT, ray://HOST:PORT, or "auto" on a machine of the cluster.
 
@@ -42,8 +43,15 @@ def answer_on_cluster(
     try:
         from ray import cloudpickle, data
 
-        rows = [{"key": i, "piece": cloudpickle.dumps(p)} for i, p in enumerate(pieces)]
+        rows: list[dict[str, Any]] = []
+        failed = None
+        try:
+            rows.extend({"key": i, "piece": cloudpickle.dumps(p)} for i, p in enumerate(pieces))
+        except UserError as error:  # said after the answers before it
+            failed = error
         if not rows:
+            if failed:
+                raise failed
             return
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = data.DataContext.get_current()
@@ -56,6 +64,7 @@ def answer_on_cluster(
                 "path": cluster.path,
                 "settings": cluster.settings,
                 "folder": os.path.abspath(model.folder),
+                "current": os.getcwd(),
                 "keep_bad": keep_bad,
             },
             batch_size=1,
@@ -68,13 +77,15 @@ def answer_on_cluster(
             for row in answered.iter_rows():
                 heapq.heappush(waiting, (row["key"], row["answers"]))
                 while waiting and waiting[0][0] == expected:
-                    error, found = cloudpickle.loads(heapq.heappop(waiting)[1])
-                    if error:
-                        raise UserError(error)
-                    yield from found
+                    for some in cloudpickle.loads(heapq.heappop(waiting)[1]):
+                        if some.error:
+                            raise some.error
+                        yield some
                     expected += 1
         except cluster.ray.exceptions.RayError as error:
             raise RunError(f"cluster {address}: {first_line(error)}") from None
+        if failed:
+            raise failed
     finally:
         cluster.close()
 
@@ -86,14 +97,22 @@ def _predictor() -> type:
         """Loads a model once, and predicts pieces."""
 
         def __init__(
-            self, path: list[str], settings: dict[str, str], folder: str, keep_bad: bool
+            self,
+            path: list[str],
+            settings: dict[str, str],
+            folder: str,
+            current: str,
+            keep_bad: bool,
         ) -> None:
+            import contextlib
             import importlib
             import os
             import sys
 
             sys.path += [entry for entry in path if entry not in sys.path]
             os.environ.update(settings)  # before TensorFlow is imported
+            with contextlib.suppress(OSError):  # a machine may not have it: paths may be absolute
+                os.chdir(current)
             loading = importlib.import_module("kpipe.export.loading")
             self.streaming = importlib.import_module("kpipe.predicting.streaming")
             self.keep_bad, self.problem = keep_bad, ""
@@ -110,15 +129,14 @@ def _predictor() -> type:
             answers = [cloudpickle.dumps(self._answer(piece)) for piece in pieces]
             return {"key": batch["key"], "answers": answers}
 
-        def _answer(self, piece: Any) -> tuple[str, list]:
+        def _answer(self, piece: Any) -> list:
+            streaming = self.streaming
             if self.problem:
-                return self.problem, []
-            try:
-                found = self.streaming.answer_piece(self.model, piece, self.keep_bad)
-            except self.streaming.UserError as error:
-                return str(error), []
+                error = streaming.UserError(self.problem)
+                return [streaming.Answered(None, {}, error=error)]
+            found = streaming.answer_piece(self.model, piece, self.keep_bad)
             # What was read stays there.
-            return "", [
+            return [
                 some._replace(examples=some.examples._replace(values=[], explain=None))
                 if some.examples
                 else some

@@ -35,8 +35,11 @@ class Progress:
             self.printed = now
             self._print(now - self.started)
 
-    def end(self) -> None:
-        """Removes the line of a terminal."""
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Removes the line of a terminal, also before an error is said."""
         if self.width:
             print("\r" + " " * self.width, end="\r", file=sys.stderr, flush=True)
 

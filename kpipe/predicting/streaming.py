@@ -22,12 +22,14 @@ class Answered(NamedTuple):
     Attributes:
         examples: The examples; None if there are none.
         outputs: The result of `SavedModel.predict_examples`.
-        bad: What was left out before them.
+        bad: What was left out among or after them.
+        error: The input that cannot be used, after which nothing follows; or None.
     """
 
     examples: Examples | None
     outputs: dict[str, np.ndarray]
     bad: tuple[Bad, ...] = ()
+    error: UserError | None = None
 
 
 def answer_piece(model: SavedModel, piece: Piece, keep_bad: bool) -> list[Answered]:
@@ -38,25 +40,27 @@ def answer_piece(model: SavedModel, piece: Piece, keep_bad: bool) -> list[Answer
     Args:
         model: The loaded export.
         piece: The inputs.
-        keep_bad: Whether such an input becomes a part of `Answered.bad`.
-
-    Raises:
-        UserError: There is one, and `keep_bad` is False; the message names it.
+        keep_bad: Whether such an input becomes a part of `Answered.bad`; otherwise the first one
+            is the last one's `Answered.error`.
     """
-    before = [Answered(None, {}, piece.bad)] if piece.bad else []
+    after = [Answered(None, {}, piece.bad)] if piece.bad else []
     if not len(piece):
-        return before
+        return after
     try:
         examples = piece.examples()
-        return [*before, Answered(examples, model.predict_examples(examples))]
+        return [Answered(examples, model.predict_examples(examples)), *after]
     except UserError as error:
-        if not keep_bad:
-            raise
         if len(piece) == 1:
-            return [*before, Answered(None, {}, (Bad(*piece.places[0], str(error)),))]
+            if not keep_bad:
+                return [Answered(None, {}, error=error)]
+            return [Answered(None, {}, (Bad(*piece.places[0], str(error)),)), *after]
     middle = len(piece) // 2
-    halves = (piece.part(0, middle), piece.part(middle, len(piece)))
-    return [*before, *(found for half in halves for found in answer_piece(model, half, True))]
+    found: list[Answered] = []
+    for half in (piece.part(0, middle), piece.part(middle, len(piece))):
+        found += answer_piece(model, half, keep_bad)
+        if found[-1].error:
+            return found
+    return [*found, *after]
 
 
 def answer_in_order(
@@ -83,7 +87,10 @@ def answer_in_order(
                     pending.append(pool.submit(answer_piece, model, piece, keep_bad))
                 if not pending:
                     break
-                yield from pending.popleft().result()
+                for answered in pending.popleft().result():
+                    if answered.error:
+                        raise answered.error
+                    yield answered
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     if failed:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 import pathlib
@@ -12,13 +13,15 @@ from typing import IO, Any
 import numpy as np
 
 from .. import files
-from ..errors import UserError
+from ..disk import RESUMES
+from ..errors import UserError, WriteError
 from ..formatting import counted
 from ..inputs import Bad, Examples
 from ..inputs.images import encode_png
 
 BAD_FILES = "bad_files.csv"
-_HEAD = ("file", "row", "reason")
+BAD_HEAD = ("file", "row", "reason")
+IS_INPUT = "{} is one of the files to predict, and would be replaced; choose another name or folder"
 
 # In words, and as JSON values; see a task's `answer`.
 Answer = tuple[str, dict[str, Any]]
@@ -47,7 +50,10 @@ class Lines:
             else:
                 lines.append(f"{name}: {words}{f'  {images[i]}' if images else ''}")
         self.count += len(lines)
-        print("\n".join(lines), flush=True)
+        text = "\n".join(lines)
+        if text.count("\n") >= len(lines) or "\r" in text:  # a name or text of several lines
+            text = "\n".join(line.replace("\r", "\\r").replace("\n", "\\n") for line in lines)
+        print(text, flush=True)
 
 
 class Rows:
@@ -55,11 +61,12 @@ class Rows:
 
     Attributes:
         count: Number of answers.
+        kept: Number of those that the system has taken, and the size of the file with these.
         on_terminal: Whether a user sees them come.
     """
 
     def __init__(self, file: IO[str], has_files: bool):
-        self.file, self.has_files, self.count = file, has_files, 0
+        self.file, self.has_files, self.count, self.kept = file, has_files, 0, (0, 0)
         self.on_terminal = file.isatty()
         self.writer: Any = None
 
@@ -80,6 +87,13 @@ class Rows:
             self.writer.writerow(cells.values())
             self.count += 1
         self.file.flush()
+        self.kept = self.count, self.file.tell() if self.file.seekable() else 0
+
+    def end(self) -> None:
+        """Writes a head if there are no answers: an empty file is no CSV."""
+        if self.writer is None:
+            self.file.write("file\n" if self.has_files else "text\n")
+            self.file.flush()
 
 
 def _image(written: Mapping[int, str], i: int) -> dict[str, str]:
@@ -113,30 +127,53 @@ def open_output(
         yield Lines(as_json)
         return
     if is_standard_output(csv_file):
-        yield Rows(sys.stdout, has_files)
+        printed = Rows(sys.stdout, has_files)
+        yield printed
+        printed.end()
         return
-    path, temporary = csv_file, files.temporary_name(csv_file)
+    temporary = files.temporary_name(csv_file)
     # No text can fail to be written: lone surrogates come from file names.
     options: Any = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
-    with files.writing(path), open(temporary, "w", **options) as file:
+    with _writing(csv_file):
+        file = open(temporary, "w", **options)  # noqa: SIM115
         rows = Rows(file, has_files)
         try:
             yield rows
-            file.flush()
+            rows.end()
             os.fsync(file.fileno())
-            os.replace(temporary, path)
+            file.close()
+            os.replace(temporary, csv_file)
         except BaseException as error:
-            _keep(temporary, path, rows.count, error)
+            with contextlib.suppress(OSError):
+                file.close()  # a part of a row that there is room for is cut off
+            _keep(temporary, partial_of(csv_file), *rows.kept, error)
             raise
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _keep(temporary: pathlib.Path, path: pathlib.Path, count: int, error: BaseException) -> None:
+@contextlib.contextmanager
+def _writing(path: pathlib.Path) -> Iterator[None]:
+    """Turns errors of a full disk into one line, which does not say that a command resumes."""
+    try:
+        with files.writing(path):
+            yield
+    except WriteError as error:
+        raise WriteError(str(error).replace(RESUMES, "give the same command again")) from None
+
+
+def partial_of(csv_file: pathlib.Path) -> pathlib.Path:
+    """Returns where the answers before a failure are kept."""
+    return csv_file.with_name(f"{csv_file.name}.partial")
+
+
+def _keep(
+    temporary: pathlib.Path, partial: pathlib.Path, count: int, size: int, error: BaseException
+) -> None:
     """Keeps the answers before a failure, and says so in its message."""
     if not count:
         return
-    partial = path.with_name(f"{path.name}.partial")
+    os.truncate(temporary, size)
     os.replace(temporary, partial)
     if isinstance(error, UserError):
         kept = f"{counted(count, 'answer')} before it {'is' if count == 1 else 'are'} in {partial}"
@@ -161,6 +198,14 @@ def check_target(path: pathlib.Path, given: Sequence[str]) -> pathlib.Path:
     """
     if is_standard_output(path):
         return path
+    _check_place(f"--csv {path}", path)
+    for replaced in (path, partial_of(path)):
+        _refuse_input(f"--csv {path}", replaced, given)
+    return path
+
+
+def _check_place(name: str, path: pathlib.Path) -> None:
+    """Refuses what cannot be written."""
     wrong = {
         "is a folder": path.is_dir(),
         "is a device": path.exists() and not path.is_file(),  # which a file would replace
@@ -168,28 +213,42 @@ def check_target(path: pathlib.Path, given: Sequence[str]) -> pathlib.Path:
         "is in a folder that cannot be written": not os.access(path.parent, os.W_OK),
     }
     if what := next((what for what, found in wrong.items() if found), ""):
-        raise UserError(f"--csv {path} {what}; expected the name of a file")
+        raise UserError(f"{name} {what}; expected the name of a file")
+
+
+def _refuse_input(name: str, path: pathlib.Path, given: Sequence[str]) -> None:
+    """Refuses a file that is an input, also one that only lists inputs."""
     if path.exists() and any(os.path.exists(other) and path.samefile(other) for other in given):
-        raise UserError(f"--csv {path} is one of the files to predict; choose another name")
-    return path
+        raise UserError(IS_INPUT.format(name))
 
 
 class BadFiles:
     """Inputs that are left out: they are named in a file, and may not be too many.
 
+    As a context it writes the file at its end, also after a failure, so that the list is never one
+    of an earlier prediction.
+
     Args:
         most: How many there may be.
         answers: The file of answers, beside which they are listed; None for the current folder.
+        given: The files to predict, none of which is replaced.
 
     Attributes:
         count: How many there are.
         path: The file.
+
+    Raises:
+        UserError: The file cannot be written, or is one of those.
     """
 
-    def __init__(self, most: int, answers: pathlib.Path | None):
+    def __init__(self, most: int, answers: pathlib.Path | None, given: Sequence[str] = ()):
         beside = answers.parent if answers else pathlib.Path()
         self.most, self.path = most, beside / BAD_FILES
         self.found: list[Bad] = []
+        if most:
+            name = f"{self.path}, the list of --skip-bad,"
+            _check_place(name, self.path)
+            _refuse_input(name, self.path, given)
 
     @property
     def count(self) -> int:
@@ -203,28 +262,36 @@ class BadFiles:
         """
         self.found += bad
         if bad and self.count > self.most:
-            self.close()
             raise UserError(
                 f"more than {counted(self.most, 'input')} cannot be used, listed in {self.path}; "
                 f"the last: {bad[-1].reason}"
             )
 
-    def close(self) -> None:
-        """Writes the file, with a head alone if nothing was left out but could have been."""
+    def __enter__(self) -> "BadFiles":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if not self.most:
             return
-        with files.writing(self.path):
-            temporary = files.temporary_name(self.path)
-            with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as f:
-                writer = csv.writer(f, lineterminator="\n")
-                writer.writerow(_HEAD)
-                writer.writerows((bad.file, bad.row or "", _reason(bad)) for bad in self.found)
-            os.replace(temporary, self.path)
+        try:
+            self._write()
+        except (OSError, WriteError):
+            if error is None:  # the error that came first says more
+                raise
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(BAD_HEAD)
+        writer.writerows((bad.file, bad.row or "", _reason(bad)) for bad in self.found)
+        with _writing(self.path):
+            files.write_bytes(self.path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _reason(bad: Bad) -> str:
     """Returns the reason without its place, which has columns of its own."""
-    for place in (f"{bad.file}:{bad.row}: ", f"{bad.file}: "):
+    file, row = bad.file, bad.row
+    for place in (f"{file}: row {row}: ", f"{file}: row {row}, ", f"{file}:{row}: ", f"{file}: "):
         if bad.reason.startswith(place):
             return bad.reason.removeprefix(place)
     return bad.reason
@@ -243,7 +310,8 @@ class Images:
         pairs = zip(examples.names, outputs["reconstruction"], strict=True)
         for i, (name, image) in enumerate(pairs):
             path = self.folder / f"{self.count}-{pathlib.Path(name).stem}.png"
-            files.write_bytes(path, encode_png(image))
+            with _writing(path):
+                files.write_bytes(path, encode_png(image))
             written[i] = str(path)
             self.count += 1
         return written

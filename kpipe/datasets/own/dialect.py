@@ -28,6 +28,7 @@ _COMMAS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _HINTS = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "; save the sheet as CSV"),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "; unpack it first"),
+    **dict.fromkeys((".gz", ".bz2", ".xz"), "; unpack it first"),
     **dict.fromkeys((".jpg", ".jpeg", ".png"), "; images: give the folder of their classes"),
     **dict.fromkeys((".txt", ".dat", ""), "; rename it if it is one of these"),
 }
@@ -77,16 +78,28 @@ class Dialect:
         return (f"Read with {', '.join(notes)}.",) if notes else ()
 
 
+def kind_of(name: str) -> str:
+    """Returns the ending that says what a file contains, in small letters.
+
+    Example:
+        kind_of("data.v2.CSV.gz")  # ".csv"
+    """
+    stem, last = os.path.splitext(name)
+    last = last.lower()
+    if last not in _OPENERS:
+        return last
+    inner = os.path.splitext(stem)[1].lower()
+    return inner if inner in ENDINGS and inner != ".parquet" else last
+
+
 def ending(path: pathlib.Path) -> str:
     """Returns the one of `ENDINGS` that a file has.
 
     Raises:
         UserError: It has another, or does not exist; the message says what is expected.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    packed = bool(suffixes) and suffixes[-1] in _OPENERS
-    last = (suffixes[:-1] or [""])[-1] if packed else (suffixes or [""])[-1]
-    if last not in ENDINGS or (packed and last == ".parquet"):
+    last = kind_of(path.name)
+    if last not in ENDINGS:
         raise UserError(
             f"{path}: expected a file that ends with {', '.join(ENDINGS)}{_HINTS.get(last, '')}"
         )

@@ -190,21 +190,27 @@ def _lines(path: pathlib.Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def _pieces(rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[list[int], list[Any]]]:
-    """Collects rows into pieces of bounded size."""
+    """Collects rows into pieces of bounded size; what stands before an error is one too."""
     lines: list[int] = []
     piece: list[Any] = []
     cells = characters = 0
-    for line, row in rows:
-        lines.append(line)
-        piece.append(row)
-        cells += len(row)
-        texts = row if isinstance(row, list) else map(str, row.values())
-        characters += sum(map(len, texts))
-        if len(piece) >= PIECE_ROWS or cells >= PIECE_CELLS or characters >= PIECE_CHARACTERS:
-            yield lines, piece
-            lines, piece, cells, characters = [], [], 0, 0
+    failed = None
+    try:
+        for line, row in rows:
+            lines.append(line)
+            piece.append(row)
+            cells += len(row)
+            texts = row if isinstance(row, list) else map(str, row.values())
+            characters += sum(map(len, texts))
+            if len(piece) >= PIECE_ROWS or cells >= PIECE_CELLS or characters >= PIECE_CHARACTERS:
+                yield lines, piece
+                lines, piece, cells, characters = [], [], 0, 0
+    except UserError as error:
+        failed = error
     if piece:
         yield lines, piece
+    if failed:
+        raise failed
 
 
 def _refuse(

@@ -384,3 +384,16 @@ def test_more_different_values_than_are_counted_are_estimated(monkeypatch, small
     found = profile.profile(table).columns
     assert 1700 <= found["all"].different <= 2000 and 750 <= found["some"].different <= 1050
     assert found["all"].kind == ("", "identifier") and found["some"].kind[0] == "number"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_column_that_no_object_has_is_refused_before_any_row(tmp_path, name):
+    rows = ['{"a": 1}', '{"a": 2}', '{"a": 3, "b": 4}']
+    text = f"[{', '.join(rows)}]" if name == "a.json" else "\n".join(["{", *rows])
+    path, refused = write(tmp_path, name, text), []
+    with pytest.raises(UserError, match="no column 'c'"):
+        next(reading.frames(path, columns=["a", "c"], unreadable=refused))
+    assert not refused
+    (frame,) = reading.frames(path, columns=["a", "b"], unreadable=refused)
+    assert [*frame["b"]] == [None, None, "4"]
+    assert [line for line, _ in refused] == [1] * (name == "a.jsonl")

@@ -263,7 +263,8 @@ def _read_json(
     columns: Sequence[str] | None,
     unreadable: list[tuple[int, str]] | None,
 ) -> "Iterator[pd.DataFrame]":
-    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
+    def objects(refused: list[tuple[int, str]] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+        file.seek(0)
         listed = ending(path) == ".json" and file.read(1024).lstrip().startswith("[")
         file.seek(0)
         if listed:
@@ -283,14 +284,22 @@ def _read_json(
             except (ValueError, RecursionError) as error:
                 reason = f"not JSON ({error})"
             if reason:
-                _refuse(
-                    path, line, f'{reason}; expected an object, {{"column": value}}', unreadable
-                )
+                _refuse(path, line, f'{reason}; expected an object, {{"column": value}}', refused)
             else:
                 yield line, row
 
     known: dict[str, None] = {}
-    for lines, rows in _pieces(objects()):
+    if columns is not None:  # before any row: one that lacks a key is no error, as all may
+        absent = set(columns)
+        for _, row in objects([]):
+            known.update(dict.fromkeys(row))
+            absent -= row.keys()
+            if not absent:
+                break
+        else:
+            if known:
+                _wanted(list(known), columns, path)
+    for lines, rows in _pieces(objects(unreadable)):
         for row in rows:
             known.update(dict.fromkeys(row))
         # A key may be in some lines only.

@@ -24,7 +24,7 @@ from kpipe.errors import RunError, UserError
 from kpipe.formats import converting, proving, to_litert, to_onnx
 from kpipe.formats.again import find_change
 from kpipe.formats.rewriting import without_signs_of_zero
-from kpipe.formats.source import Endpoint, Source
+from kpipe.formats.source import Endpoint, Source, open_source
 from kpipe.formats.words import portable
 from kpipe.inputs.encoding import from_json
 from kpipe.inputs.texts import odd_texts
@@ -165,6 +165,12 @@ def test_verify_verifies_converted_models_too(finished_run, converted, tmp_path,
     (run / "exports" / "onnx" / "labels.txt").write_text("zero\n")
     result = kpipe.verify(run)
     assert not result.passed and "labels.txt is damaged" in result.problems[0]
+
+
+def test_the_version_is_converted_that_the_golden_cases_belong_to(finished_run, tmp_path):
+    run = pathlib.Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+    shutil.copytree(run / "serving/1", run / "serving/2")
+    assert open_source(run).model.folder == run / "serving/1"
 
 
 # --- what exists ------------------------------------------------------------------------------

@@ -100,6 +100,14 @@ def keep_versions(earlier: pathlib.Path, folder: pathlib.Path) -> None:
                     files.link(path, target)
 
 
-def earlier_versions(folder: pathlib.Path, version: int) -> list[pathlib.Path]:
-    """Returns the folders of all versions but the run's own; each has a manifest of its own."""
-    return [folder / SERVING / str(other) for other in versions_of(folder) if other != version]
+def other_versions(
+    folder: pathlib.Path, version: int
+) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the folders of the versions before the run's own, and of those after it.
+
+    Those before it are of earlier runs, and each has a manifest of its own. No run wrote those
+    after it, and they would be served in its place.
+    """
+    paths = {other: folder / SERVING / str(other) for other in versions_of(folder)}
+    earlier = [path for other, path in paths.items() if other < version]
+    return earlier, [path for other, path in paths.items() if other > version]

@@ -127,8 +127,8 @@ def _verify_files(result: Verification, record: Record | None = None) -> bool:
         for folder in earlier:
             _verify_version(result, folder)
         later = [f"{SERVING}/{folder.name}/" for folder in after]
-        others = tuple([f"{SERVING}/{folder.name}/" for folder in earlier] + later)
-        unlisted = [name for name in unlisted if not name.startswith(others)]
+        of_others = tuple([f"{SERVING}/{folder.name}/" for folder in earlier] + later)
+        unlisted = [name for name in unlisted if not name.startswith(of_others)]
     # What lies in the export is loaded with it, and the latest version is served.
     planted = later + [name for name in unlisted if name.startswith(f"{SERVING}/")]
     for what, names in (("missing", missing), ("damaged or changed", damaged)):

@@ -5,16 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
+import served
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 import kpipe
-from kpipe import verifying
+from kpipe import files, tasks, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import execution
 from kpipe.export import versions, versions_of
 from kpipe.export.warming import REQUESTS
+from kpipe.predicting import predict
 
 KEYS = {"epochs": 1, "num_layers": 1, "units_1": 8, "retrain": False}
 IMAGES = np.zeros((2, 28, 28, 1), np.uint8)
@@ -60,6 +62,60 @@ def test_each_version_is_compared_with_its_own_manifest(copy):
     with pytest.raises(UserError, match=r"2/assets/labels.txt is damaged or changed"):
         kpipe.load(copy)
     assert kpipe.load(copy, version=1).predict(IMAGES)["label"].shape == (2,)
+
+
+def record_of(task, version):
+    return {"pipeline": "mine", "task": task, "version": version}
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "said", "expected"),
+    [
+        ("text", "regression", "", "classification"),
+        ("text", "classification", "", "classification"),
+        ("text", "classification", "multilabel", "multilabel"),
+        ("text", "multilabel", "", "multilabel"),  # of an older kpipe
+        ("text", "multilabel", "classification", "classification"),
+        ("text", "reconstruction", "", "classification"),
+        ("array", "classification", "", "regression"),
+        ("table", "multilabel", "", "regression"),
+        ("autoencoder", "regression", "", "reconstruction"),
+    ],
+)
+def test_a_version_is_answered_as_its_own_task(tmp_path, kind, task, said, expected):
+    served.write(tmp_path, kind, 1)
+    if said:
+        (tmp_path / "serving/1/manifest.json").unlink()
+        (tmp_path / "serving/1/assets/task.txt").write_text(f"{said}\n")
+    # The next run has another task, as --fresh with another target makes one.
+    files.write_json(tmp_path / "run.json", record_of(task, 2))
+    model = kpipe.load(tmp_path, version=1)
+    assert tasks.name_of(tasks.answering(model)) == expected
+    assert not model.exclusive or expected == "classification"
+    files.write_json(tmp_path / "run.json", record_of(expected, 1))
+    model = kpipe.load(tmp_path)
+    assert model.task == expected and model.exclusive == (expected == "classification")
+
+
+def test_a_classifier_that_a_regression_follows_is_served_and_predicts(tmp_path, capsys):
+    served.write(tmp_path, "text", 1)
+    served.write(tmp_path, "array", 2)
+    files.write_json(tmp_path / "run.json", record_of("regression", 2))
+    predict(tmp_path, texts=["aaa"], version=1)
+    assert capsys.readouterr().out == "aaa: happy (100.0 %)\n"
+    with served.Client(served.server_of({"mine": tmp_path})) as client:
+        found = [client.get(f"/v1/models/mine/versions/{v}/about").json() for v in (1, 2)]
+    assert [about["task"] for about in found] == ["classification", "regression"]
+
+
+def test_a_classifier_says_whether_an_example_has_several_labels(finished_run):
+    path = finished_run.folder / "serving/1/assets/task.txt"
+    assert path.read_text() == "classification\n"
+    endpoints = tasks.find("multilabel").endpoints
+    arrays = {"probabilities": finished_run.predictions["probabilities"]}
+    assert endpoints(finished_run.model, finished_run.data, arrays).assets["task.txt"] == [
+        "multilabel"
+    ]
 
 
 def test_fresh_keeps_what_is_served_and_adds_a_version(tmp_path, verified_here, without_report):

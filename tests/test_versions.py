@@ -1,6 +1,8 @@
 """Versions of an export: what a server finds, what is kept, and what is not served."""
 
+import itertools
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -14,6 +16,7 @@ import kpipe
 from kpipe import files, tasks, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import execution
+from kpipe.experiments.folders import starting_over
 from kpipe.export import versions, versions_of
 from kpipe.export.warming import REQUESTS
 from kpipe.predicting import predict
@@ -159,6 +162,81 @@ def test_a_damaged_version_is_not_kept_and_named(copy, tmp_path, capsys):
     assert "serving/1/saved_model.pb is damaged or changed" in capsys.readouterr().out
     linked = tmp_path / "next/serving/2/saved_model.pb"
     assert linked.samefile(copy / "serving/2/saved_model.pb")  # takes no space
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A run with two versions, the newest of which is damaged."""
+    folder = tmp_path / "mine[1]"
+    for version in (1, 2):
+        served.write(folder, "array", version)
+    (folder / "serving/2/saved_model.pb").write_bytes(b"damaged")
+    (folder / "run.json").write_text("{}")
+    return folder
+
+
+def test_what_is_served_is_missing_only_between_two_renames(mine, monkeypatch):
+    seen, rename = [], pathlib.Path.rename
+    ask = {"json": {"instances": [[1, 0]]}}
+
+    def look(*_):
+        client.server.models["mine"].update()
+        seen.append((mine / "serving/1").is_dir())
+        assert client.post("/v1/models/mine:predict", **ask).json() == {"predictions": [2.0]}
+
+    def check(folder, model):
+        look()
+        versions.manifest.check(model)
+
+    monkeypatch.setattr(versions, "check_version", check)
+    monkeypatch.setattr(pathlib.Path, "rename", lambda *paths: (rename(*paths), look()))
+    with served.Client(served.server_of({"mine": mine})) as client, starting_over(mine) as aside:
+        aside()
+    assert seen == [True, True, False, True]  # twice checked, twice renamed
+    assert [path.name for path in mine.iterdir()] == ["serving"] and versions_of(mine) == [1]
+
+
+def test_the_number_of_a_damaged_version_is_not_used_again(mine):
+    assert versions.next_version(mine) == 3
+    with starting_over(mine) as set_aside:
+        set_aside()
+    assert versions_of(mine) == [1]
+    # A kill may follow, so that nothing else is known of it.
+    assert versions.next_version(mine) == 3
+    shutil.rmtree(mine)
+    assert versions.next_version(mine) == 3
+    assert versions.next_version(mine.with_name("other")) == 1
+
+
+def test_a_kill_between_the_renames_loses_nothing(mine):
+    versions.keep_versions(mine, mine.with_name(f".{mine.name}.beside"))
+    mine.rename(f"{mine}~1")
+    with starting_over(mine):
+        assert versions_of(mine) == [1]
+    # One before them leaves links that are of no use.
+    versions.keep_versions(mine, mine.with_name(f".{mine.name}.beside"))
+    with starting_over(mine):
+        pass
+    assert sorted(path.name for path in mine.parent.iterdir()) == [mine.name, f"{mine.name}~1"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_run_that_cannot_be_set_aside_stays_what_it_is(mine, monkeypatch, number):
+    """The first rename fails, or the second, or what follows them."""
+    count, rename = itertools.count(1), pathlib.Path.rename
+
+    def failing(*paths):
+        if next(count) == number:
+            raise OSError("no room")
+        return rename(*paths)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(OSError, match="no room"), starting_over(mine) as set_aside:
+        set_aside()
+        next(count)
+        raise OSError("no room")
+    assert versions_of(mine) == [1, 2] and (mine / "run.json").is_file()
+    assert [path.name for path in mine.parent.iterdir()] == [mine.name]
 
 
 def warmup_class():

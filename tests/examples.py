@@ -164,7 +164,7 @@ def run(example, names):
     return names
 
 
-_EXTRA = re.compile(r'pip install -e "\.\[([\w-]+)\]"')
+_EXTRA = re.compile(r"""pip install (?:-e )?["'](?:\.|kpipe)\[([\w-]+)\]""")
 
 
 @contextlib.contextmanager

@@ -401,6 +401,7 @@ def test_what_a_comment_says_is_compared(code, is_right):
     ("message", "outcome"),
     [
         ('ONNX needs onnx: pip install -e ".[onnx]", or "kpipe[onnx]"', pytest.skip.Exception),
+        ("Ray is missing; pip install 'kpipe[onnx]'", pytest.skip.Exception),
         ("nowhere: no such folder", Exception),
         ("pip install onnx", Exception),
     ],

@@ -67,7 +67,7 @@ def explain_files(
                 content = {examples.kind: name, **explanation.to_json()}
                 print(json.dumps(content, ensure_ascii=False))
     else:
-        task, outputs = tasks.answering(folder, model.outputs), model.predict_examples(examples)
+        task, outputs = tasks.answering(model), model.predict_examples(examples)
         for i, (name, group) in enumerate(zip(examples.names, groups, strict=True)):
             print(f"{name}: {task.answer(outputs, i, model.label_names)[0]}")
             for explanation in group:

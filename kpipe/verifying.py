@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from . import files, formatting, manifest
 from .errors import RunError, UserError
-from .experiments.reporting import UNLISTED
+from .experiments.reporting import is_listed
 from .export import prove
 from .export.scanning import check_graph
-from .export.versions import SERVING, earlier_versions
+from .export.versions import SERVING, other_versions
 from .formats.again import find_change
 from .formats.source import EXPORTS
 from .records import Record, read_record
@@ -115,18 +115,22 @@ def _verify_files(result: Verification, record: Record | None = None) -> bool:
     except UserError as error:
         result._say(str(error), problem=True)
         return False
-    found = dict(_found(result.folder))
+    found = {
+        name: file for name, file in _found(result.folder) if is_listed(pathlib.PurePath(name))
+    }
     missing = [name for name in listed if name not in found]
     damaged = [n for n in listed if n in found and manifest.find_change(found[n], *listed[n])]
     unlisted = [name for name in found if name not in listed]
+    later: list[str] = []
     if record:
-        kept = {path.name for path in earlier_versions(result.folder, record.version)}
-        of_kept = [n for n in unlisted if n.startswith(tuple(f"serving/{v}/" for v in kept))]
-        unlisted = [name for name in unlisted if name not in of_kept]
-        for version in sorted(kept):
-            _verify_version(result, result.folder / SERVING / version)
-    # What lies in the export is loaded with it.
-    planted = [name for name in unlisted if name.startswith("serving/")]
+        earlier, after = other_versions(result.folder, record.version)
+        for folder in earlier:
+            _verify_version(result, folder)
+        later = [f"{SERVING}/{folder.name}/" for folder in after]
+        of_others = tuple([f"{SERVING}/{folder.name}/" for folder in earlier] + later)
+        unlisted = [name for name in unlisted if not name.startswith(of_others)]
+    # What lies in the export is loaded with it, and the latest version is served.
+    planted = later + [name for name in unlisted if name.startswith(f"{SERVING}/")]
     for what, names in (("missing", missing), ("damaged or changed", damaged)):
         if names:
             result._say(f"files: {what}: {_shown(names)}", problem=True)
@@ -152,9 +156,9 @@ def _verify_version(result: Verification, folder: pathlib.Path) -> None:
 
 def _found(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and parts != (manifest.NAME,) and not UNLISTED & set(parts):
-            yield "/".join(parts), path
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != manifest.NAME:
+            yield name, path
 
 
 def _shown(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 import ast
 import builtins
 import collections
+import contextlib
 import dataclasses
 import doctest
 import io
@@ -13,6 +14,9 @@ import textwrap
 import tokenize
 
 import numpy as np
+import pytest
+
+from kpipe.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -158,6 +162,22 @@ def run(example, names):
         if check:
             assert check(value, names), f"{example.name}: expected {comment}, got {value!r}"
     return names
+
+
+_EXTRA = re.compile(r"""pip install (?:-e )?["'](?:\.|kpipe)\[([\w-]+)\]""")
+
+
+@contextlib.contextmanager
+def extras_may_be_missing():
+    """Skips the test if the block ends since an optional extra is not installed, and only then."""
+    try:
+        yield
+    except (UserError, doctest.UnexpectedException) as error:
+        cause = error.exc_info[1] if isinstance(error, doctest.UnexpectedException) else error
+        extra = _EXTRA.search(str(cause)) if isinstance(cause, UserError) else None
+        if not extra:
+            raise
+        pytest.skip(f"the extra {extra[1]} is missing")
 
 
 def _assigned(statement, names):

@@ -295,7 +295,9 @@ def run_example(workspace, quick_runs, monkeypatch, request):
             code = code.replace(shown, quicker)
         example = dataclasses.replace(example, code=code)
         wanted = examples.free_names(example) - names.keys()
-        return examples.run(example, names | {n: request.getfixturevalue(n) for n in wanted})
+        names |= {n: request.getfixturevalue(n) for n in wanted}
+        with examples.extras_may_be_missing():
+            return examples.run(example, names)
 
     return run
 
@@ -392,6 +394,28 @@ def test_what_a_comment_says_is_compared(code, is_right):
         return
     with pytest.raises((AssertionError, examples.doctest.DocTestFailure)):
         examples.run(example, {"np": np, "tf": tf})
+
+
+@pytest.mark.parametrize("prompt", ["", ">>> "])
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ('ONNX needs onnx: pip install -e ".[onnx]", or "kpipe[onnx]"', pytest.skip.Exception),
+        ("Ray is missing; pip install 'kpipe[onnx]'", pytest.skip.Exception),
+        ("nowhere: no such folder", Exception),
+        ("pip install onnx", Exception),
+    ],
+)
+def test_only_an_example_whose_extra_is_missing_is_skipped(prompt, message, outcome):
+    def fail():
+        raise kpipe.errors.UserError(message)
+
+    example = examples.Example("here", pathlib.Path("here.py"), 1, f"{prompt}fail()")
+    with pytest.raises(outcome) as raised, examples.extras_may_be_missing():
+        examples.run(example, {"fail": fail})
+    assert "the extra onnx is missing" in str(raised.value) or outcome is Exception
+    with pytest.raises(RuntimeError), examples.extras_may_be_missing():
+        raise RuntimeError(message)
 
 
 # --- docstrings of what users write -----------------------------------------------------------

@@ -8,6 +8,7 @@ import math
 import pathlib
 import re
 import shutil
+import sys
 import types
 
 import keras
@@ -23,8 +24,9 @@ from kpipe import cli, data, formats, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.formats import converting, proving, to_litert, to_onnx
 from kpipe.formats.again import find_change
+from kpipe.formats.cases import Array, Replay
 from kpipe.formats.rewriting import without_signs_of_zero
-from kpipe.formats.source import Endpoint, Source
+from kpipe.formats.source import Endpoint, Source, open_source
 from kpipe.formats.words import portable
 from kpipe.inputs.encoding import from_json
 from kpipe.inputs.texts import odd_texts
@@ -81,13 +83,20 @@ def test_a_converted_model_answers_as_the_trained_one_did(format, converted, fin
 
 
 @pytest.mark.parametrize("format", EVERY)
-def test_the_readme_of_a_converted_model_runs(format, converted, monkeypatch, capsys):
+def test_the_readme_of_a_converted_model_runs(format, converted, tmp_path, monkeypatch, capsys):
     folder = converted(format).folder
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(folder)
     capsys.readouterr()
     exec(code, {})
-    assert capsys.readouterr().out.strip() in (folder / "labels.txt").read_text().splitlines()
+    names = (folder / "labels.txt").read_text()
+    assert capsys.readouterr().out.strip() in names.split("\n")[:-1]
+    line = next(line for line in code.split("\n") if line.startswith("labels = "))
+    (tmp_path / "labels.txt").write_text("a\N{LINE SEPARATOR}b\x0c\x85\nc\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = {"pathlib": pathlib}
+    exec(line, found)
+    assert found["labels"][:2] == ["a\N{LINE SEPARATOR}b\x0c\x85", "c"]
 
 
 @pytest.mark.parametrize("format", EVERY[:2])
@@ -165,6 +174,12 @@ def test_verify_verifies_converted_models_too(finished_run, converted, tmp_path,
     (run / "exports" / "onnx" / "labels.txt").write_text("zero\n")
     result = kpipe.verify(run)
     assert not result.passed and "labels.txt is damaged" in result.problems[0]
+
+
+def test_the_version_is_converted_that_the_golden_cases_belong_to(finished_run, tmp_path):
+    run = pathlib.Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+    shutil.copytree(run / "serving/1", run / "serving/2")
+    assert open_source(run).model.folder == run / "serving/1"
 
 
 # --- what exists ------------------------------------------------------------------------------
@@ -271,6 +286,38 @@ def test_a_converter_that_fails_says_so_in_one_line(finished_run, tmp_path, monk
     with pytest.raises(RunError) as error:
         kpipe.convert(finished_run.folder, "litert", out=tmp_path)
     assert str(error.value).endswith("cannot be converted to LiteRT: 'tf.Foo' op is not supported")
+
+
+def test_only_texts_are_cut_to_the_longest_of_a_batch(monkeypatch):
+    for name in ("keras", "kpipe"):
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])  # undoes the script's blocking
+    spec = importlib.util.spec_from_file_location("running", proving.RUNNING)
+    running = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(running)
+    values = np.array([[3, 1, 0, 0], [2, 0, 0, 0]], np.int32)
+    assert running._batch(values, "serving_tokens").tolist() == [[3, 1], [2, 0]]
+    assert running._batch(values * 0, "serving_tokens").shape == (2, 1)
+    np.testing.assert_array_equal(running._batch(values, "serving_default"), values)
+
+
+def test_a_run_whose_path_tensorflow_takes_for_a_pattern_is_timed(tmp_path, monkeypatch):
+    folder = tmp_path / "a[1]\\b"
+    folder.mkdir()
+    (folder / "saved_model.pb").touch()
+    given = {"features": Array(np.zeros((64, 2), np.float32))}
+    endpoint = types.SimpleNamespace(name="serving_default")
+    source = types.SimpleNamespace(model=types.SimpleNamespace(folder=folder), endpoints=[endpoint])
+
+    def call(place, job):
+        assert not set("[\\") & set(job["saved_model"])
+        assert pathlib.Path(job["saved_model"], "saved_model.pb").is_file()
+        return '{"1": [1.0, 2.0]}'
+
+    monkeypatch.setattr(proving, "_call", call)
+    converted = proving.Converted("onnx", tmp_path, {"serving_default": "model.onnx"}, {})
+    replay = Replay("serving_default", given, [], (64,))
+    found = proving.time_both(source, converted, [replay])
+    assert found["milliseconds"] == {"1": [1.0, 2.0]}
 
 
 # --- what is measured -------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from proving import load_proof
 import kpipe
 from kpipe import cli, files, verifying
 from kpipe.errors import UserError
+from kpipe.experiments.reporting import write_manifest
+from kpipe.records import read_record
 
 RUNS = pathlib.Path(__file__).parent
 OLD = ["format_1/classification", "format_1/texts", "format_1/reconstruction", "format_2/vectors"]
@@ -99,6 +101,32 @@ def test_damaged_missing_and_other_files_are_named(copy, not_replayed, capsys):
     assert "not written by the run: serving/1/assets/planted\n" in said
     assert "not listed in manifest.json, hence not verified: notes.txt\n" in said
     assert said.endswith("NOT VERIFIED: 3 problems\n")
+
+
+def plant_a_version(copy):
+    shutil.copytree(copy / "serving/1", copy / "serving/2")  # whole, with a manifest of its own
+
+
+@pytest.mark.parametrize(
+    ("plant", "named"),
+    [
+        (plant_a_version, "serving/2/"),
+        (lambda copy: (copy / "serving/2").mkdir(), "serving/2/"),
+        (lambda copy: (copy / "serving/2").symlink_to(copy / "serving/1"), "serving/2/"),
+        (lambda copy: files.write_json(copy / "serving/1/logs/x", 1), "serving/1/logs/x"),
+        (lambda copy: files.write_json(copy / "serving/exports/x", 1), "serving/exports/x"),
+    ],
+    ids=["version", "empty_version", "linked_version", "logs", "exports"],
+)
+def test_what_would_be_served_and_is_not_of_the_run_is_a_problem(copy, not_replayed, plant, named):
+    for folder in ("serving/1/logs", "serving/exports"):
+        (copy / folder).mkdir()
+    plant(copy)
+    assert kpipe.verify(copy).problems == [f"files: not written by the run: {named}"]
+    # Completing the run does not make it a part of it.
+    if not named.startswith("serving/1/"):
+        write_manifest(copy, read_record(copy / "run.json"))
+        assert kpipe.verify(copy).problems
 
 
 def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(

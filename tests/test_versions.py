@@ -1,20 +1,25 @@
 """Versions of an export: what a server finds, what is kept, and what is not served."""
 
+import itertools
 import json
+import pathlib
 import shutil
 
 import numpy as np
 import pytest
+import served
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 import kpipe
-from kpipe import verifying
+from kpipe import files, tasks, verifying
 from kpipe.errors import RunError, UserError
 from kpipe.experiments import execution
+from kpipe.experiments.folders import starting_over
 from kpipe.export import versions, versions_of
 from kpipe.export.warming import REQUESTS
+from kpipe.predicting import predict
 
 KEYS = {"epochs": 1, "num_layers": 1, "units_1": 8, "retrain": False}
 IMAGES = np.zeros((2, 28, 28, 1), np.uint8)
@@ -62,6 +67,60 @@ def test_each_version_is_compared_with_its_own_manifest(copy):
     assert kpipe.load(copy, version=1).predict(IMAGES)["label"].shape == (2,)
 
 
+def record_of(task, version):
+    return {"pipeline": "mine", "task": task, "version": version}
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "said", "expected"),
+    [
+        ("text", "regression", "", "classification"),
+        ("text", "classification", "", "classification"),
+        ("text", "classification", "multilabel", "multilabel"),
+        ("text", "multilabel", "", "multilabel"),  # of an older kpipe
+        ("text", "multilabel", "classification", "classification"),
+        ("text", "reconstruction", "", "classification"),
+        ("array", "classification", "", "regression"),
+        ("table", "multilabel", "", "regression"),
+        ("autoencoder", "regression", "", "reconstruction"),
+    ],
+)
+def test_a_version_is_answered_as_its_own_task(tmp_path, kind, task, said, expected):
+    served.write(tmp_path, kind, 1)
+    if said:
+        (tmp_path / "serving/1/manifest.json").unlink()
+        (tmp_path / "serving/1/assets/task.txt").write_text(f"{said}\n")
+    # The next run has another task, as --fresh with another target makes one.
+    files.write_json(tmp_path / "run.json", record_of(task, 2))
+    model = kpipe.load(tmp_path, version=1)
+    assert tasks.name_of(tasks.answering(model)) == expected
+    assert not model.exclusive or expected == "classification"
+    files.write_json(tmp_path / "run.json", record_of(expected, 1))
+    model = kpipe.load(tmp_path)
+    assert model.task == expected and model.exclusive == (expected == "classification")
+
+
+def test_a_classifier_that_a_regression_follows_is_served_and_predicts(tmp_path, capsys):
+    served.write(tmp_path, "text", 1)
+    served.write(tmp_path, "array", 2)
+    files.write_json(tmp_path / "run.json", record_of("regression", 2))
+    predict(tmp_path, texts=["aaa"], version=1)
+    assert capsys.readouterr().out == "aaa: happy (100.0 %)\n"
+    with served.Client(served.server_of({"mine": tmp_path})) as client:
+        found = [client.get(f"/v1/models/mine/versions/{v}/about").json() for v in (1, 2)]
+    assert [about["task"] for about in found] == ["classification", "regression"]
+
+
+def test_a_classifier_says_whether_an_example_has_several_labels(finished_run):
+    path = finished_run.folder / "serving/1/assets/task.txt"
+    assert path.read_text() == "classification\n"
+    endpoints = tasks.find("multilabel").endpoints
+    arrays = {"probabilities": finished_run.predictions["probabilities"]}
+    assert endpoints(finished_run.model, finished_run.data, arrays).assets["task.txt"] == [
+        "multilabel"
+    ]
+
+
 def test_fresh_keeps_what_is_served_and_adds_a_version(tmp_path, verified_here, without_report):
     first = kpipe.run("mnist_mlp", data="sample", out=tmp_path, **KEYS)
     answers = kpipe.load(first.folder).predict(IMAGES)["probabilities"]
@@ -103,6 +162,81 @@ def test_a_damaged_version_is_not_kept_and_named(copy, tmp_path, capsys):
     assert "serving/1/saved_model.pb is damaged or changed" in capsys.readouterr().out
     linked = tmp_path / "next/serving/2/saved_model.pb"
     assert linked.samefile(copy / "serving/2/saved_model.pb")  # takes no space
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A run with two versions, the newest of which is damaged."""
+    folder = tmp_path / "mine[1]"
+    for version in (1, 2):
+        served.write(folder, "array", version)
+    (folder / "serving/2/saved_model.pb").write_bytes(b"damaged")
+    (folder / "run.json").write_text("{}")
+    return folder
+
+
+def test_what_is_served_is_missing_only_between_two_renames(mine, monkeypatch):
+    seen, rename = [], pathlib.Path.rename
+    ask = {"json": {"instances": [[1, 0]]}}
+
+    def look(*_):
+        client.server.models["mine"].update()
+        seen.append((mine / "serving/1").is_dir())
+        assert client.post("/v1/models/mine:predict", **ask).json() == {"predictions": [2.0]}
+
+    def check(folder, model):
+        look()
+        versions.manifest.check(model)
+
+    monkeypatch.setattr(versions, "check_version", check)
+    monkeypatch.setattr(pathlib.Path, "rename", lambda *paths: (rename(*paths), look()))
+    with served.Client(served.server_of({"mine": mine})) as client, starting_over(mine) as aside:
+        aside()
+    assert seen == [True, True, False, True]  # twice checked, twice renamed
+    assert [path.name for path in mine.iterdir()] == ["serving"] and versions_of(mine) == [1]
+
+
+def test_the_number_of_a_damaged_version_is_not_used_again(mine):
+    assert versions.next_version(mine) == 3
+    with starting_over(mine) as set_aside:
+        set_aside()
+    assert versions_of(mine) == [1]
+    # A kill may follow, so that nothing else is known of it.
+    assert versions.next_version(mine) == 3
+    shutil.rmtree(mine)
+    assert versions.next_version(mine) == 3
+    assert versions.next_version(mine.with_name("other")) == 1
+
+
+def test_a_kill_between_the_renames_loses_nothing(mine):
+    versions.keep_versions(mine, mine.with_name(f".{mine.name}.beside"))
+    mine.rename(f"{mine}~1")
+    with starting_over(mine):
+        assert versions_of(mine) == [1]
+    # One before them leaves links that are of no use.
+    versions.keep_versions(mine, mine.with_name(f".{mine.name}.beside"))
+    with starting_over(mine):
+        pass
+    assert sorted(path.name for path in mine.parent.iterdir()) == [mine.name, f"{mine.name}~1"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_run_that_cannot_be_set_aside_stays_what_it_is(mine, monkeypatch, number):
+    """The first rename fails, or the second, or what follows them."""
+    count, rename = itertools.count(1), pathlib.Path.rename
+
+    def failing(*paths):
+        if next(count) == number:
+            raise OSError("no room")
+        return rename(*paths)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(OSError, match="no room"), starting_over(mine) as set_aside:
+        set_aside()
+        next(count)
+        raise OSError("no room")
+    assert versions_of(mine) == [1, 2] and (mine / "run.json").is_file()
+    assert [path.name for path in mine.parent.iterdir()] == [mine.name]
 
 
 def warmup_class():

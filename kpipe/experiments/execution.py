@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import data, files, manifest
 from ..errors import RunError, UserError, WriteError, first_line
-from ..export import export, prove, publish, versions_of, write_golden, write_npz
+from ..export import export, next_version, prove, publish, write_golden, write_npz
 from ..export.scanning import check_graph
 from ..export.versions import SERVING, UNPROVEN
 from ..measures.calibration import calibrated_arrays
@@ -166,7 +166,7 @@ class Execution:
         if self.continued:
             self.continued.describe(record, self.experiment)
         path = self.folder / "run.json"
-        record.version = max(versions_of(self.folder), default=0) + 1
+        record.version = next_version(self.folder)
         if self.set_aside:
             return record
         if not path.is_file():

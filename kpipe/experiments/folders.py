@@ -65,9 +65,16 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
     It is to be called as late as possible. If the block fails before it has anything to keep, such
     as a first checkpoint, the folder gets its name back. Else the error says that the same command
     would start over again.
+
+    What is served is missing only between two renames; after a kill there, the next start has it
+    again.
     """
     renamed: list[pathlib.Path] = []
     called = False
+    beside = folder.with_name(f".{folder.name}.beside")
+    if beside.exists() and not folder.exists():
+        beside.rename(folder)
+    shutil.rmtree(beside, ignore_errors=True)
 
     def set_aside() -> None:
         nonlocal called
@@ -77,9 +84,11 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
         number = 1
         while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
             number += 1
+        keep_versions(folder, beside)
         folder.rename(kept)
         renamed.append(kept)
-        keep_versions(kept, folder)
+        if beside.exists():
+            beside.rename(folder)
         print(f"the existing run is kept as {kept}", flush=True)
 
     try:
@@ -88,10 +97,13 @@ def starting_over(folder: pathlib.Path) -> Iterator[Callable[[], None]]:
         names = {path.name for path in folder.glob("*") if path.suffix != ".json"}
         begun = bool(names - {"logs", SERVING})
         if renamed and not begun:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                folder.rename(beside)
             renamed[0].rename(folder)
             print(f"{renamed[0]} is {folder} again", flush=True)
         elif called and begun and isinstance(error, (RunError, KeyboardInterrupt, Stopped)):
             again, said = "the same command", str(error) or INTERRUPTED
             error.args = (re.sub(f"{again}(?! without)", f"{again} without --fresh", said),)
         raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

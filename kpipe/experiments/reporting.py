@@ -5,13 +5,25 @@ import pathlib
 
 from .. import figures, files, report
 from ..datasets import Look
-from ..export.versions import earlier_versions
+from ..export.versions import SERVING
 from ..records import Record, Run, first_kernel
 from .experiment import Experiment
 
 # Folders of a run that its manifest does not list: what is written without its end, and what is
 # written later, with a manifest of its own.
-UNLISTED = frozenset(("logs", "checkpoints", "exports"))
+_UNLISTED = frozenset(("logs", "checkpoints", "exports"))
+
+
+def is_listed(name: pathlib.PurePath) -> bool:
+    """Whether the manifest of a run lists a file: all that lies in its export, which is loaded.
+
+    Args:
+        name: Its name in the run's folder.
+
+    Example:
+        is_listed(pathlib.PurePath("serving/1/saved_model.pb"))  # but not those of "logs"
+    """
+    return name.parts[0] == SERVING or not _UNLISTED & set(name.parts)
 
 
 def write_report(experiment: Experiment, run: Run) -> None:
@@ -54,12 +66,12 @@ def write_manifest(folder: pathlib.Path, record: Record) -> None:
     Earlier versions of its export have a manifest of their own. A model card, or another page in
     Markdown, is written by people as well.
     """
-    others = set(earlier_versions(folder, record.version))
+    serving, own = folder / SERVING, folder / SERVING / str(record.version)
     final = [
         path
         for path in folder.rglob("*")
-        if not UNLISTED & set(path.relative_to(folder).parts)
-        and not others & set(path.parents)
+        if is_listed(path.relative_to(folder))
+        and (serving not in path.parents or own in path.parents)
         and not (path.parent == folder and path.suffix == ".md")
     ]
     files.write_manifest(folder, final, format_version=record.format_version)

@@ -1,7 +1,7 @@
 """Export: writing a SavedModel, proving that it equals the trained model, and loading it."""
 
 from .golden import TEST, Case, Comparison, read_npz, write_golden, write_npz
-from .versions import keep_versions, publish, versions_of
+from .versions import keep_versions, next_version, publish, versions_of
 from .writing import Endpoints, export, prove
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Endpoints",
     "export",
     "keep_versions",
+    "next_version",
     "prove",
     "publish",
     "read_npz",

@@ -18,7 +18,11 @@ from ..inputs.tables import COLUMNS_FILE
 from ..inputs.texts import TEXT_COLUMN_FILE
 from .answers import find_wrong
 from .scanning import check_graph
-from .versions import check_version, version_folder
+from .versions import SERVING, check_version, version_folder
+
+# What tells the task of an export by itself: an output, or this file beside labels.txt.
+_TASKS = {"value": "regression", "code": "reconstruction", "prediction_set": "classification"}
+TASK_FILE = "task.txt"
 
 # Examples of one call: images, and texts or rows, of which fewer if they are long.
 PREDICT_BATCH, ROWS_BATCH, TEXT_BYTES = 64, 1024, 2**18
@@ -70,19 +74,23 @@ def load(
             f"({first_line(error, 120)}); export it again"
         ) from error
     kind = SavedAutoencoder if "decode" in signatures else SavedModel
-    exclusive = _is_exclusive(folder, signatures)
-    return kind(
-        model_folder, tuple(names), spec, columns, text_column, exclusive, signatures, loaded
-    )
+    task = _task_of(folder, model_folder, signatures["serving_default"].structured_outputs)
+    return kind(model_folder, tuple(names), spec, columns, text_column, task, signatures, loaded)
 
 
-def _is_exclusive(folder: pathlib.Path, signatures: Mapping[str, Any]) -> bool:
-    """Whether probabilities sum to 1: an example has one class."""
-    if "prediction_set" in signatures["serving_default"].structured_outputs:
-        return True
+def _task_of(folder: pathlib.Path, model: pathlib.Path, outputs: Iterable[str]) -> str:
+    """Finds the task of a version, which may be another one than that of the run's latest."""
     path = folder / "run.json"
-    record = files.read_json(path) if path.is_file() else {}
-    return isinstance(record, Mapping) and record.get("task") == "classification"
+    content = files.read_json(path) if path.is_file() else {}
+    record = content if isinstance(content, Mapping) else {}
+    task = str(record.get("task", ""))
+    if task and model in (folder, folder / SERVING / str(record.get("version", 1))):
+        return task
+    found = [task for output, task in _TASKS.items() if output in outputs]
+    if found := [*found, *_asset(model, TASK_FILE)]:
+        return found[0]
+    # An older kpipe wrote no such file; several labels are rarely followed by one.
+    return task if task == "multilabel" and "probabilities" in outputs else ""
 
 
 def _asset(folder: pathlib.Path, name: str) -> list[str]:
@@ -101,7 +109,7 @@ class SavedModel:
         input_spec: Name, shape and dtype of the input of `predict`; None for a table.
         columns: The columns of a table that it takes; () for other inputs.
         text_column: Column of the texts in files that are tables, or "".
-        exclusive: Whether it is known that `probabilities` sum to 1.
+        task: Name of the task, see `kpipe.tasks`; "" if it is not known.
     """
 
     folder: pathlib.Path
@@ -109,7 +117,7 @@ class SavedModel:
     input_spec: tf.TensorSpec | None
     columns: tuple[Column, ...]
     text_column: str
-    exclusive: bool
+    task: str
     _signatures: Mapping[str, Any]
     _loaded: object  # keeps the variables alive
 
@@ -120,6 +128,11 @@ class SavedModel:
             given = f"{spec.name} {spec.dtype.name} {tuple(spec.shape)}"
         outputs = ", ".join(sorted(self.outputs))
         return f"{type(self).__name__} in {self.folder}: {given} -> {outputs}"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it is known that `probabilities` sum to 1: an example has one class."""
+        return self.task == "classification"
 
     @property
     def signatures(self) -> Mapping[str, Any]:

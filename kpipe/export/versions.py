@@ -1,9 +1,10 @@
 """The versions of a run's export: `serving/1`, `serving/2`, ..., as TensorFlow Serving expects.
 
 A version appears by renaming, when it is proven. A run that is trained anew with `--fresh` keeps
-the versions of the run before it and adds one, so that a server never finds an empty folder.
+the versions of the run before it and adds one, so that a server always has one to load.
 """
 
+import glob
 import pathlib
 import shutil
 
@@ -78,8 +79,21 @@ def publish(folder: pathlib.Path, version: int) -> None:
     shutil.rmtree(folder / UNPROVEN)
 
 
+def next_version(folder: pathlib.Path) -> int:
+    """Returns a number that no version of a run had, nor of those that were set aside before it.
+
+    A server may have loaded one that is not there any more, such as a damaged one.
+
+    Args:
+        folder: The run's folder; those that were set aside are beside it, with ~1, ~2, ...
+    """
+    aside = folder.parent.glob(f"{glob.escape(folder.name)}~*")
+    folders = [folder, *(path for path in aside if path.name.rpartition("~")[2].isdecimal())]
+    return max((version for path in folders for version in versions_of(path)), default=0) + 1
+
+
 def keep_versions(earlier: pathlib.Path, folder: pathlib.Path) -> None:
-    """Keeps the versions of a run that was set aside in the folder of the one that follows it.
+    """Keeps the versions of a run in a folder for the one that follows it.
 
     Files are linked, so that they take no space; a damaged version is left out and named.
     """
@@ -88,7 +102,7 @@ def keep_versions(earlier: pathlib.Path, folder: pathlib.Path) -> None:
         try:
             check_version(earlier, model)
         except UserError as error:
-            print(f"{error}: not kept as a version of {folder}", flush=True)
+            print(f"{error}: not kept as a version of the next run", flush=True)
             continue
         files.make_folder(folder / SERVING)
         with files.new_folder(folder / SERVING / str(version)) as temporary:
@@ -100,6 +114,14 @@ def keep_versions(earlier: pathlib.Path, folder: pathlib.Path) -> None:
                     files.link(path, target)
 
 
-def earlier_versions(folder: pathlib.Path, version: int) -> list[pathlib.Path]:
-    """Returns the folders of all versions but the run's own; each has a manifest of its own."""
-    return [folder / SERVING / str(other) for other in versions_of(folder) if other != version]
+def other_versions(
+    folder: pathlib.Path, version: int
+) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the folders of the versions before the run's own, and of those after it.
+
+    Those before it are of earlier runs, and each has a manifest of its own. No run wrote those
+    after it, and they would be served in its place.
+    """
+    paths = {other: folder / SERVING / str(other) for other in versions_of(folder)}
+    earlier = [path for other, path in paths.items() if other < version]
+    return earlier, [path for other, path in paths.items() if other > version]

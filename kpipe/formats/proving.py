@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import formatting
+from ..disk import without_patterns
 from ..errors import RunError
 from ..measures.calibration import calibrated_arrays
 from ..measures.comparing import PerExample, compare_examples, per_example
@@ -294,8 +295,9 @@ def time_both(source: Source, converted: Converted, replays: Sequence[Replay]) -
         place = pathlib.Path(folder)
         given = _listed(place, 0, replay)["given"]
         about = {"endpoint": name, "given": given, "sizes": SIZES}
-        job = {**converted.job(), **about, "saved_model": str(source.model.folder)}
-        milliseconds = json.loads(_call(place, job).splitlines()[-1])
+        with without_patterns(source.model.folder) as readable:
+            job = {**converted.job(), **about, "saved_model": str(readable)}
+            milliseconds = json.loads(_call(place, job).splitlines()[-1])
     return {"endpoint": name, "threads": 1, "milliseconds": milliseconds}
 
 

@@ -115,7 +115,7 @@ def _code(endpoint: Endpoint, content: Mapping[str, Any], file: str) -> str:
     call = _LOADING[content["format"]]
     code += call.format(file=file, endpoint=endpoint.name, arguments="**given", given="given")
     if labels:
-        code += 'labels = pathlib.Path("labels.txt").read_text(encoding="utf-8").splitlines()\n'
+        code += 'labels = pathlib.Path("labels.txt").read_text(encoding="utf-8").split("\\n")\n'
         code += 'print(labels[outputs["probabilities"][0].argmax()])\n'
     else:
         code += f'print(outputs["{endpoint.outputs[-1]}"].shape)\n'

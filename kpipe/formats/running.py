@@ -24,6 +24,7 @@ sys.modules["keras"] = sys.modules["kpipe"] = None  # type: ignore[assignment]  
 
 import numpy as np  # noqa: E402
 
+TOKENS = "serving_tokens"  # the endpoint of texts
 TEST_BATCH = 256
 ROUNDS, ROUND_SECONDS = 9, 0.05  # of a measurement of time
 
@@ -87,7 +88,7 @@ def replay(job: Mapping[str, Any]) -> None:
         for size in each["sizes"] or [0]:
             parts: dict[str, list] = {}
             for part in [np.arange(size)] if size else _parts(np.load(each["order"])):
-                batch = {argument: _batch(rows[part]) for argument, rows in given.items()}
+                batch = {argument: _batch(rows[part], name) for argument, rows in given.items()}
                 for output, values in models[name](batch).items():
                     if output in originals:
                         values = _squared_error(values, originals[output][part])
@@ -113,10 +114,10 @@ def _parts(order: np.ndarray) -> list[np.ndarray]:
     return [order[start : start + TEST_BATCH] for start in range(0, len(order), TEST_BATCH)]
 
 
-def _batch(values: np.ndarray) -> np.ndarray:
+def _batch(values: np.ndarray, endpoint: str) -> np.ndarray:
     """Returns a batch in memory; texts, which are padded with 0, as long as the longest of them."""
     values = np.ascontiguousarray(values)
-    if values.dtype == np.int32 and values.ndim == 2:
+    if endpoint == TOKENS:
         used = np.flatnonzero((values != 0).any(axis=0))
         values = np.ascontiguousarray(values[:, : used[-1] + 1 if used.size else 1])
     return values
@@ -144,7 +145,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, list[float]]:
     converted = LOADERS[job["format"]](job["models"][name], name, job["outputs"][name], 1)
     found = {}
     for size in job["sizes"]:
-        batch = {argument: _batch(_Rows(*place)[:size]) for argument, place in job["given"].items()}
+        batch = {a: _batch(_Rows(*place)[:size], name) for a, place in job["given"].items()}
         tensors = {argument: tf.constant(values) for argument, values in batch.items()}
 
         def saved_model(tensors: Mapping[str, Any] = tensors) -> None:

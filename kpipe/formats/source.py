@@ -112,7 +112,8 @@ def open_source(folder: str | os.PathLike, trust: bool = False) -> Source:
             f"{run.folder}: {run.record.status}; only an export that equals the trained model is "
             f"converted: {run.record.command}"
         )
-    model = load(run.folder, trust=trust)
+    # The version that the golden cases belong to.
+    model = load(run.folder, version=run.record.version, trust=trust)
     kind, names = _chosen(run.folder, model)
     return Source(run, model, tuple(_endpoints(model, names)), kind)
 

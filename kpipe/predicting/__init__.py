@@ -62,7 +62,7 @@ def predict(
     target = None if csv_file is None else check_target(pathlib.Path(csv_file), given)
     bad = BadFiles(skip_bad, target, given)
     model = load(folder, version=version, trust=trust)
-    task = tasks.answering(folder, model.outputs)
+    task = tasks.answering(model)
     if images and "reconstruction" not in model.outputs:
         raise UserError(f"--images: {folder} reconstructs no images; expected an autoencoder")
     drawn = Images(pathlib.Path(images)) if images else None

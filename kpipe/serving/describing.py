@@ -19,7 +19,6 @@ MAX_CHOICES = 50  # values of a category that a page offers
 _LONGEST = 1024  # tokens of a text, if the run does not say
 
 _KINDS = {"own": "your own data", "sample": "sample data", "real": "real data"}
-_TASKS = {"value": "regression", "code": "reconstruction", "probabilities": "classification"}
 
 
 def longest_of(folder: pathlib.Path) -> int:
@@ -47,14 +46,14 @@ def describe(
     """
     record = _record(folder)
     outputs = sorted(model.outputs)
-    guessed = next((task for output, task in _TASKS.items() if output in outputs), "")
-    latents = record.details.get("latents") if record else None
+    own = record if record and record.version == number else None  # else of another version
+    latents = own.details.get("latents") if own else None
     return {
         "version": number,
-        "task": record.task if record else guessed,
+        "task": model.task or ("classification" if "probabilities" in outputs else ""),
         "title": record.title if record else "",
         "data": f"{record.data.name} ({_KINDS.get(record.data.kind, '?')})" if record else "",
-        "headline": _headline(folder, record) if record and record.version == number else None,
+        "headline": _headline(folder, own) if own else None,
         "input": _input(signatures, examples),
         "outputs": outputs,
         "labels": list(model.label_names),

@@ -1,12 +1,13 @@
 """Tasks: each is a module with the same functions, from checks to measures, export and report."""
 
 import importlib
-import pathlib
-from collections.abc import Collection
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..errors import UserError, nearest
-from ..records import read_record
+
+if TYPE_CHECKING:
+    from ..export.loading import SavedModel
 
 # Name of a task: what is learned.
 TASKS = {
@@ -15,8 +16,6 @@ TASKS = {
     "regression": "one number per example",
     "reconstruction": "the input itself, through a code",
 }
-# Output that identifies the task of an export without a record: the task.
-_OUTPUTS = {"value": "regression", "code": "reconstruction", "probabilities": "classification"}
 # Names in runs of format 1: their current names.
 _CURRENT = {"multi-label classification": "multilabel"}
 
@@ -45,21 +44,19 @@ def name_of(task: ModuleType) -> str:
     return task.__name__.rpartition(".")[2]
 
 
-def answering(folder: pathlib.Path, outputs: Collection[str]) -> ModuleType:
+def answering(model: "SavedModel") -> ModuleType:
     """Finds the task whose `answer` describes a model's outputs.
 
     Args:
-        folder: Folder of a run, or of a SavedModel.
-        outputs: Names of the model's outputs.
+        model: A loaded export; one with probabilities whose task is not known is a classifier.
 
     Raises:
         UserError: No task has such outputs.
     """
-    path = folder / "run.json"
-    if path.is_file():
-        return find(read_record(path).task)
-    for output, task in _OUTPUTS.items():
-        if output in outputs:
-            return find(task)
-    known = ", ".join(_OUTPUTS)
-    raise UserError(f"{folder}: outputs are {', '.join(outputs)}; expected one of {known}")
+    task = model.task or ("classification" if "probabilities" in model.outputs else "")
+    if not task:
+        raise UserError(
+            f"{model.folder}: outputs are {', '.join(sorted(model.outputs))}; expected value, code "
+            "or probabilities"
+        )
+    return find(task)

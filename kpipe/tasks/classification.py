@@ -14,6 +14,7 @@ import tensorflow as tf
 from .. import figures, formatting
 from ..data import Data, Split
 from ..export import Case, Endpoints
+from ..export.loading import TASK_FILE
 from ..inputs import Tokens
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
@@ -140,7 +141,7 @@ def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> 
 
     signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     signatures |= _calibration.endpoint(arrays)
-    assets = {"labels.txt": data.label_names, **data.input.assets}
+    assets = {"labels.txt": data.label_names, TASK_FILE: ["classification"], **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
 

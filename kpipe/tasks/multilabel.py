@@ -13,6 +13,7 @@ import tensorflow as tf
 from .. import figures, formatting
 from ..data import Data, Split
 from ..export import Case, Endpoints
+from ..export.loading import TASK_FILE
 from ..measures import classes
 from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
@@ -107,7 +108,7 @@ def endpoints(model: keras.Model, data: Data, arrays: dict[str, np.ndarray]) -> 
 
     signatures, resources = data.input.endpoints(serve, _cases.input_spec(model, data))
     signatures |= _calibration.endpoint(arrays)
-    assets = {"labels.txt": data.label_names, **data.input.assets}
+    assets = {"labels.txt": data.label_names, TASK_FILE: ["multilabel"], **data.input.assets}
     return Endpoints(signatures, [model, *resources], assets)
 
 

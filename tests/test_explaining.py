@@ -360,12 +360,16 @@ def conv(x, filters=4, **options):
     return keras.layers.Conv2D(filters, 3, padding="same", **options)(x)
 
 
-def built(body, activation="softmax", classes=2):
+def model_of(body):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 1), name="images")
     x = body(keras.layers.Rescaling(1 / 255)(inputs))
-    outputs = keras.layers.Dense(classes, activation=activation)(keras.layers.Flatten()(x))
-    return network_of_model(keras.Model(inputs, {"probabilities": outputs}))
+    outputs = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(x))
+    return keras.Model(inputs, {"probabilities": outputs})
+
+
+def built(body):
+    return network_of_model(model_of(body))
 
 
 def before_pooling(x):
@@ -385,30 +389,95 @@ def to_one_place(x):
     return keras.layers.AveragePooling2D(8)(conv(x, activation="relu"))
 
 
+def averaged_after_all(x):  # as kpipe's own cnn with pooling="average"
+    x = keras.layers.BatchNormalization()(keras.layers.MaxPooling2D(2)(conv(x)))
+    return keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+
+
+def to_the_largest(x):
+    return keras.layers.GlobalMaxPooling2D()(conv(x, activation="relu"))
+
+
+def to_one_row(x):
+    return keras.ops.mean(conv(x, activation="relu"), axis=1)
+
+
+def to_a_part(x):  # three of eight rows and columns are not seen
+    return keras.layers.AveragePooling2D(5)(conv(x, activation="relu"))
+
+
+def averaged_and_largest(x):
+    x = conv(x, activation="relu")
+    pooled = (keras.layers.GlobalAveragePooling2D(), keras.layers.GlobalMaxPooling2D())
+    return keras.layers.Concatenate()([pool(x) for pool in pooled])
+
+
 def with_two_ways(x):  # neither of them is all that the answer knows
     pooled = keras.layers.GlobalAveragePooling2D()
     return keras.layers.Concatenate()([pooled(conv(x, strides=2)), keras.layers.Flatten()(x)])
 
 
 @pytest.mark.parametrize(
-    ("body", "ends", "rectified", "pooled"),
+    ("body", "ends", "side", "rectified", "pooled"),
     [
-        (before_pooling, "Relu:0", False, False),
-        (rectified_after_pooling, "BiasAdd:0", True, False),
-        (with_a_shortcut, "Relu:0", False, True),
-        (to_one_place, "Relu:0", False, True),
-        (with_two_ways, None, False, False),
-        (lambda x: x, None, False, False),
+        (before_pooling, "Relu:0", 8, False, False),
+        (rectified_after_pooling, "BiasAdd:0", 8, True, False),
+        (with_a_shortcut, "Relu:0", 8, False, True),
+        (to_one_place, "Relu:0", 8, False, True),
+        (averaged_after_all, "Relu:0", 4, False, True),
+        (to_the_largest, "Relu:0", 8, False, False),
+        (to_one_row, "Relu:0", 8, False, False),
+        (to_a_part, "Relu:0", 8, False, False),
+        (averaged_and_largest, "Relu:0", 8, False, False),
+        (with_two_ways, None, None, False, False),
+        (lambda x: x, None, None, False, False),
     ],
 )
-def test_grad_cam_sees_the_last_activations_before_pooling(body, ends, rectified, pooled):
+def test_grad_cam_sees_the_last_activations_before_pooling(body, ends, side, rectified, pooled):
     network = built(body)
     name = network.last_features
     assert (name is None) == (ends is None)
     if name:
-        assert name.endswith(ends) and network.shape_of(name)[1:3] == (8, 8)
+        assert name.endswith(ends) and network.shape_of(name)[1:3] == (side, side)
         assert network.features_are_rectified == rectified
         assert network.features_are_pooled == pooled
+
+
+@pytest.mark.parametrize("body", [averaged_after_all, with_a_shortcut, to_one_place])
+def test_grad_cam_of_averaged_features_is_the_class_activation_map(body):
+    """CAM, Zhou et al., 2016: the features, weighted as the last layer weights their means."""
+    model = model_of(body)
+    kernel = np.array([[-1, 1], [1, -2], [2, 0.5], [0.5, 3]], "float32")
+    model.layers[-1].set_weights([kernel, np.zeros(2)])
+    network = network_of_model(model)
+    for seed in range(3):
+        image = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 1)).astype("uint8")
+        (features,) = network.values_at(image, [network.last_features])
+        assert features.any() and features.min() >= 0
+        for column in (0, 1):
+            cam = np.maximum(features[0] @ kernel[:, column], 0)[..., None]
+            cam = tf.image.resize(cam, (8, 8)).numpy()[..., 0]
+            expected = cam / max(cam.max(), 1e-9)
+            np.testing.assert_allclose(grad_cam(network, image, column), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("body", [to_the_largest, to_one_row])
+def test_places_that_are_not_averaged_are_weighted_by_their_own_gradient(body):
+    """By the mean gradient, places without any weight would be shown."""
+    model = model_of(body)
+    kernel = np.zeros_like(model.layers[-1].kernel)
+    kernel[:8] = [-1, 1]  # of four maps, or of the first two of eight columns
+    model.layers[-1].set_weights([kernel, np.zeros(2)])
+    network = network_of_model(model)
+    for seed in range(3):
+        image = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 1)).astype("uint8")
+        assert not grad_cam(network, image, 0).any()
+        cam = grad_cam(network, image, 1)
+        assert cam.any()
+        if body is to_one_row:
+            assert not cam[:, 2:].any()
+        else:
+            assert np.count_nonzero(cam) <= 4  # the largest of each map
 
 
 def test_features_that_are_rectified_after_pooling_are_explained_alike():

@@ -122,9 +122,9 @@ def grad_cam(network: Network, image: np.ndarray, column: int) -> np.ndarray:
     resized to the image, and its largest value becomes 1. The gradient is that of the score before
     softmax or sigmoid.
 
-    Where the places are not pooled, but each has weights of its own, as after Flatten, a mean would
-    show places that speak for nothing: each place is weighted by its own gradient instead
-    (HiResCAM, Draelos and Carin, 2020), which after pooling is the same.
+    A mean is right where the network itself averages all places. Elsewhere, as before Flatten or
+    global max pooling, it would show places that speak for nothing: each place is weighted by its
+    own gradient instead (HiResCAM, Draelos and Carin, 2020), which is the same where it is a mean.
 
     Args:
         network: A network with `last_features`.

@@ -89,10 +89,11 @@ class Network:
 
     @functools.cached_property
     def last_features(self) -> str | None:
-        """Name of the activations of the last convolution, before pooling; None without one.
+        """Name of the activations of the last convolution; None without one.
 
         They are float (n, height, width, channels) with more than one place, and everything that
-        the output knows of the input passes through them.
+        the output knows of the input passes through them. If a mean over all places follows, it is
+        what this mean is taken of; otherwise it has the size of the convolution, before pooling.
         """
         operations, output = self._between, self._result.name
         convolutions = [
@@ -103,6 +104,8 @@ class Network:
         if not convolutions:
             return None
         last = convolutions[-1]
+        if (averaged := self._averaged_after(last)) is not None:
+            return averaged
         wanted = last.outputs[0].shape[1:3]
         for operation in reversed(operations[operations.index(last) :]):
             for tensor in operation.outputs:
@@ -123,25 +126,39 @@ class Network:
 
     @functools.cached_property
     def features_are_pooled(self) -> bool:
-        """Whether all places of `last_features` become one, so that none has weights of its own."""
-        *before, last = self._after_features or [None]
-        if last is None or last.type not in ("Reshape", "Squeeze"):
-            return last is not None and last.type in ("Mean", "Max", "Sum")
-        return bool(before) and _places(before[-1].outputs[0]) == 1
+        """Whether only the mean of `last_features` over all places is used.
+
+        Then no place has weights of its own.
+        """
+        operations = self._after_features
+        return bool(operations) and _averages_places(operations[0])
+
+    def _averaged_after(self, convolution: Any) -> str | None:
+        """Name of what is averaged over all its places, and not used otherwise; or None."""
+        for operation in self._between[self._between.index(convolution) :]:
+            if _averages_places(operation):
+                tensor = operation.inputs[0]
+                if self._users(tensor.name) == [operation] and self._is_passed_by_all(tensor):
+                    return str(tensor.name)
+        return None
 
     @functools.cached_property
     def _after_features(self) -> list[Any]:
         """The operations that follow `last_features`, up to the first whose result is no image."""
         name, found = self.last_features, list[Any]()
         while name:
-            users = [op for op in self._between if any(t.name == name for t in op.inputs)]
-            users = [op for op in users if op.type not in _OF_SHAPE]
+            users = self._users(name)
             if len(users) != 1:
                 return found
             found.append(users[0])
             result = users[0].outputs[0]
             name = result.name if result.shape.rank == 4 else None
         return found
+
+    def _users(self, name: str) -> list[Any]:
+        """The operations that use the values of a tensor."""
+        users = [op for op in self._between if any(t.name == name for t in op.inputs)]
+        return [op for op in users if op.type not in _OF_SHAPE]
 
     @functools.cached_property
     def _between(self) -> list[Any]:
@@ -350,6 +367,21 @@ def _places(tensor: Any) -> int:
     if tensor.shape.rank != 4 or None in tensor.shape[1:3]:
         return 0
     return math.prod(tensor.shape[1:3])
+
+
+def _averages_places(operation: Any) -> bool:
+    """Whether an operation is the mean, or the sum, over all places of images, and nothing else."""
+    if not operation.inputs or _places(operation.inputs[0]) < 2:
+        return False
+    if operation.type in ("Mean", "Sum"):
+        axes = tf.get_static_value(operation.inputs[1])
+        return axes is not None and sorted(np.ravel(axes) % 4) == [1, 2]
+    size = operation.inputs[0].shape[1:3]
+    return (
+        operation.type == "AvgPool"
+        and _places(operation.outputs[0]) == 1
+        and all(k >= n for k, n in zip(operation.get_attr("ksize")[1:3], size, strict=True))
+    )
 
 
 def _without_changes_of_shape(tensor: Any) -> Any:

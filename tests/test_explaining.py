@@ -28,6 +28,7 @@ from kpipe.explaining import (
 )
 from kpipe.explaining.attribution import grad_cam, integrated_gradients
 from kpipe.explaining.rows import Field
+from kpipe.explaining_files import lines_of
 from kpipe.export import Case, Comparison, write_golden
 from kpipe.inputs import Examples
 
@@ -269,6 +270,39 @@ def test_integrated_gradients_sum_to_the_difference_of_the_scores(trained):
             allowed = 0.01 * abs(difference) + 0.001
             assert found.effects.sum() == pytest.approx(difference, abs=allowed)
             assert found.score == pytest.approx(network.score(image[None])[0, column], abs=1e-6)
+
+
+def bumps(x):
+    """Two numbers; the value changes between 0 and 20 alone, and comes back to what it was."""
+    return tf.exp(-tf.square(x[:, 0] - 3)) * (1 + tf.sigmoid(x[:, 1])) + tf.nn.relu(20 - x[:, 0])
+
+
+@pytest.mark.parametrize("far", [1.0, 30.0, 1e3, 1e5, 1e8, 1e30])
+def test_numbers_far_from_the_baseline_are_integrated_where_the_answer_changes(far):
+    network = network_of(bumps, (2,), tf.float32, "value")
+    row = np.array([[far, 1.0]], "float32")
+    found = integrated_gradients(network, row, np.zeros_like(row), 0, 1)
+    difference = float(bumps(row)[0] - bumps(row * 0)[0])
+    assert found.effects.sum() == pytest.approx(difference, abs=0.01 * abs(difference) + 0.05)
+    assert found.error is None and abs(found.effects[0]) > 0.9
+
+
+def test_a_sum_that_is_not_exact_is_said_to_be_so(tmp_path, capsys):
+    spec = tf.TensorSpec((None, 2), tf.float32, name="features")
+    serve = lambda x: {"value": tf.sin(x[:, 0] * 1e6) * 1e3}  # noqa: E731
+    model = export(tmp_path, {"serving_default": (serve, spec)})
+    row = np.array([[0.7, 1.0]], "float32")
+    (_, found) = explain(model, examples_of(row))
+    assert found.error > 10 and found.to_json()["error"] == found.error
+    assert abs(found.effects.sum() - (found.score - found.baseline_score)) <= found.error
+    *_, line = lines_of(found)
+    assert line.endswith(f"; not exact, off by up to {found.error:.4g}")
+    (exact,) = explain(model, examples_of(row * 0), methods=["integrated_gradients"])
+    *_, line = lines_of(exact)
+    assert exact.to_json()["error"] is None and "exact" not in line
+    odd = lambda x: tf.where(x[:, 0] > 1, np.nan, x[:, 0])  # noqa: E731
+    with pytest.raises(UserError, match="is not finite between the input and what it is compared"):
+        integrated_gradients(network_of(odd, (2,), tf.float32, "value"), row + 2, row, 0, 1)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "attention"])

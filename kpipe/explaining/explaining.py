@@ -162,6 +162,7 @@ def _array(
                 tuple(field.name for field in subject.fields.values()),
                 tuple(float(value) for value in values.ravel()),
                 baseline_score=result.baseline_score,
+                error=result.error,
             )
         )
     return found

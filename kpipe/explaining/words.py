@@ -67,6 +67,7 @@ def explain_words(
             result = integrated_gradients(network, tokens[None], unknown[None], column, 1)
             effects, score = result.effects, result.score
             rest = {"baseline_score": result.baseline_score, "baseline": ALL_UNKNOWN}
+            rest["error"] = result.error
             rest["unit"] = VALUE if is_value else PROBABILITY
         found.append(
             Explanation(

@@ -217,9 +217,42 @@ def test_the_effect_of_a_column_is_its_distance_from_other_rows(tmp_path):
     np.testing.assert_allclose(found.effects, [20 - 5.5, 0 - 1.5], atol=1e-5)
     assert found.names == ("floor area", "town") and found.values == (10.0, "Aston")
     assert found.without == pytest.approx((5.5, 21.5)) and found.score == 20
-    assert "4 rows of val" in found.baseline
+    assert found.baseline == "each value replaced by those of 4 rows of val or train"
     column = found.to_json()["columns"][0]
     assert column == {"name": "floor area", "value": 10.0, "effect": 14.5, "without": 5.5}
+
+
+@pytest.mark.parametrize(
+    ("examples", "said", "mean"),
+    [
+        ({"train": 9, "val": 3}, "3 rows of val", 4),  # golden.npz has the first of them again
+        ({"train": 9, "val": 70}, "4 rows of val", 5.5),
+        ({"train": 1, "val": 0, "test": 1}, "1 row of train", 2),
+    ],
+)
+def test_other_rows_are_said_as_they_are(tmp_path, examples, said, mean):
+    model = table_model(tmp_path)
+    data = {"fingerprint": "f", "kind": "own", "label_names": [], "examples": examples}
+    record = {"status": "finished", "pipeline": "mine", "seed": 0, "data": data}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    row = {"floor_area": np.array([10.0], "float32"), "town": [b"Aston"]}
+    (found,) = explain(model, examples_of(row))
+    assert found.baseline == f"each value replaced by those of {said}"
+    assert found.effects[0] == pytest.approx(20 - mean)
+
+
+def test_a_row_of_many_columns_is_compared_with_fewer_rows(tmp_path):
+    wide = 2**14 // 16
+    spec = tf.TensorSpec((None, wide), tf.float32, name="features")
+    model = export(tmp_path, {"serving_default": (lambda x: {"value": x[:, 0] * 3}, spec)})
+    background = np.arange(64.0, dtype="float32")[:, None] * np.ones(wide, "float32")
+    given = {"features": background}
+    expected = [Comparison("value", np.zeros(64, "float32"))]
+    write_golden(tmp_path, [Case("serving_default", given, expected, batches=(1,))])
+    erasure, integrated = explain(model, examples_of(background[:1]))
+    assert "of 16 rows" in erasure.baseline and "of 64 rows" in integrated.baseline
+    assert erasure.effects[0] == pytest.approx(-3 * np.arange(16).mean())
+    assert integrated.effects[0] == pytest.approx(-3 * np.arange(64).mean())
 
 
 def test_without_other_rows_a_column_is_compared_with_a_missing_value(tmp_path):

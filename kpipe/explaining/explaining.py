@@ -144,11 +144,11 @@ def _array(
         if method == ERASURE:
             found.append(_erased(subject, score, row, column, ARRAY))
             continue
-        background, where = subject.background or ({}, "")
-        baseline = np.zeros_like(values)
+        background, baseline, where = subject.background, np.zeros_like(values), "zeros"
         if background:
-            means = [some.mean(axis=0) for some in background.values()]
+            means = [some.mean(axis=0) for some in background.rows.values()]
             baseline = np.reshape(means, values.shape).astype(values.dtype)
+            where = f"the mean of {background.said(rows.count_of(background.rows))}"
         result = integrated_gradients(network, values, baseline, column, values.ndim - 1)
         found.append(
             Explanation(
@@ -157,7 +157,7 @@ def _array(
                 subject.targets[column],
                 result.score,
                 VALUE if subject.output == "value" else PROBABILITY,
-                f"the mean of {where}" if background else "zeros",
+                where,
                 result.effects.ravel(),
                 tuple(field.name for field in subject.fields.values()),
                 tuple(float(value) for value in values.ravel()),
@@ -172,7 +172,12 @@ def _erased(
     subject: Subject, score: rows.Score, row: rows.Rows, column: int, kind: str
 ) -> Explanation:
     """Explains the answer to a row by replacing each value in turn."""
-    background, where = subject.background or (rows.missing(subject.fields), "")
+    where = "each value missing"
+    background: rows.Rows = rows.missing(subject.fields)
+    if subject.background:
+        background = rows.some_for(subject.background.rows)
+        said = subject.background.said(rows.count_of(background))
+        where = f"each value replaced by those of {said}"
     before, without = rows.replace_each(score, row, background, column)
     is_value = subject.output == "value"
     difference = before - without if is_value else rows.log_odds(before) - rows.log_odds(without)
@@ -183,7 +188,7 @@ def _erased(
         subject.targets[column],
         before,
         VALUE if is_value else LOG_ODDS,
-        f"each value replaced by those of {where}" if where else "each value missing",
+        where,
         difference,
         tuple(field.name for field in subject.fields.values()),
         tuple(values),

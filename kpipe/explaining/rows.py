@@ -68,6 +68,17 @@ def missing(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
     }
 
 
+def count_of(rows: Rows) -> int:
+    """Returns the number of rows."""
+    return len(next(iter(rows.values())))
+
+
+def some_for(background: Rows) -> Rows:
+    """Returns the first rows: as many as can replace each value of one with many columns."""
+    count = max(FEWEST, MOST_ROWS // len(background))
+    return {argument: values[:count] for argument, values in background.items()}
+
+
 def replace_each(
     score: Score, row: Rows, background: Rows, column: int
 ) -> tuple[float, np.ndarray]:
@@ -84,22 +95,21 @@ def replace_each(
     Returns:
         The score, and float64 (columns,).
     """
-    count = len(next(iter(background.values())))
-    count = max(1, min(count, max(FEWEST, MOST_ROWS // len(row))))
+    count = count_of(background)
     changed = {
         argument: np.concatenate([values, np.repeat(values, count * len(row))])
         for argument, values in row.items()
     }
     for i, argument in enumerate(row):
         start = 1 + i * count
-        changed[argument][start : start + count] = background[argument][:count]
+        changed[argument][start : start + count] = background[argument]
     scores = in_batches(score, changed)[:, column].astype(np.float64)
     return float(scores[0]), scores[1:].reshape(len(row), count).mean(axis=1)
 
 
 def in_batches(score: Score, rows: Rows) -> np.ndarray:
     """Scores many rows, in batches."""
-    count = len(next(iter(rows.values())))
+    count = count_of(rows)
     parts = [
         score({name: values[start : start + BATCH] for name, values in rows.items()})
         for start in range(0, count, BATCH)

@@ -26,7 +26,7 @@ from kpipe.explaining import (
     image_methods,
     methods_of,
 )
-from kpipe.explaining.attribution import grad_cam, integrated_gradients
+from kpipe.explaining.attribution import can_integrate, grad_cam, integrated_gradients
 from kpipe.explaining.rows import Field
 from kpipe.explaining_files import lines_of
 from kpipe.export import Case, Comparison, write_golden
@@ -338,7 +338,7 @@ def test_a_sum_that_is_not_exact_is_said_to_be_so(tmp_path, capsys):
         integrated_gradients(network_of(odd, (2,), tf.float32, "value"), row + 2, row, 0, 1)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "attention"])
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "attention"])
 def test_networks_on_texts_are_differentiated_through_loops_and_attention(kind):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((None,), dtype="int32", name="tokens")
@@ -346,9 +346,11 @@ def test_networks_on_texts_are_differentiated_through_loops_and_attention(kind):
     if kind == "attention":
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.MultiHeadAttention(2, 4)(x, x))
     else:
-        x = keras.layers.LSTM(8)(x)
+        layers = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+        x = layers[kind](8)(x)
     outputs = keras.layers.Dense(3, activation="softmax", kernel_initializer="normal")(x * 40)
     network = network_of_model(keras.Model(inputs, {"probabilities": outputs}), tf.int32)
+    assert can_integrate(network, 1)
     tokens = np.array([[3, 4, 5, 6, 7]], "int32")
     found = integrated_gradients(network, tokens, np.ones_like(tokens), 2, 1)
     difference = found.score - found.baseline_score

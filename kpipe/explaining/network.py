@@ -191,7 +191,8 @@ class Network:
         """Whether all operations between some tensors and the output have a gradient."""
         reached = set(names)
         for operation in self._between:
-            smooth = [tensor for tensor in operation.outputs if tensor.dtype.is_floating]
+            # A list of floats, as a loop over words collects them, is a variant.
+            smooth = [t for t in operation.outputs if t.dtype.is_floating or t.dtype == tf.variant]
             if not smooth or reached.isdisjoint(tensor.name for tensor in operation.inputs):
                 continue
             try:

@@ -25,12 +25,14 @@ from kpipe.explaining import (
     explain_image,
     image_methods,
     methods_of,
+    words,
 )
 from kpipe.explaining.attribution import can_integrate, grad_cam, integrated_gradients
-from kpipe.explaining.rows import Field
+from kpipe.explaining.rows import Field, log_odds
 from kpipe.explaining_files import lines_of
 from kpipe.export import Case, Comparison, write_golden
 from kpipe.inputs import Examples
+from kpipe.tasks import _calibration
 
 SIDE, CORNER = 16, 5  # pixels
 WORDS = ("", "[UNK]", "good", "bad", "film", "the")
@@ -170,6 +172,51 @@ def test_the_effect_of_a_word_on_a_linear_network_is_its_weight(tmp_path):
     assert integrated.effects.sum() == pytest.approx(difference, abs=1e-3)
     (against,) = explain(model, given, target="no", methods=["erasure"])
     np.testing.assert_allclose(against.effects, -erasure.effects, atol=1e-5)
+
+
+def answers_of(logit, kind):
+    """Probabilities of labels of which the second is that of a logit, float32 (n, 2)."""
+    if kind == "softmax":
+        return two(logit)
+    if kind == "several":
+        return tf.sigmoid(tf.stack([logit / 2, logit], axis=1))
+    p = tf.reshape(tf.sigmoid(logit), (-1, 1))
+    return tf.concat([1 - p, p], axis=1)  # of a single sigmoid
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("kind", ["softmax", "single", "several"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_words_that_a_sure_answer_hangs_on_have_their_weight(kind, calibrated, sign):
+    """Of p = 1 in float32, nothing is left of 1 - p."""
+    weights = np.array([0, 0, 2, 4, 8, 12], "float32")
+    classes = {} if kind == "several" else {"prediction_set": None, "threshold": np.array(0.5)}
+    fitted = {"calibrated": None, "temperature": np.array(1.25), **classes}
+
+    def serve(tokens):
+        logit = sign * tf.reduce_sum(tf.gather(tf.constant(weights), tokens), axis=1)
+        found = {"probabilities": answers_of(logit, kind)}
+        return found | (_calibration.in_graph(fitted)(found["probabilities"]) if calibrated else {})
+
+    graph = tf.function(serve, [tf.TensorSpec((None, None), tf.int32)], autograph=False)
+    output = "calibrated" if calibrated else "probabilities"
+    network, tokens = Network(graph.get_concrete_function(), output), np.arange(2, 6)
+    expected = sign * weights[2:] / (1.25 if calibrated else 1)
+    for column in (1, 0) if kind != "several" else (1,):
+        scores, odds = words.erase(network, tokens, column).T
+        effects = (1 if column else -1) * (odds[0] - odds[1:])
+        np.testing.assert_allclose(effects, expected, rtol=2e-3)
+        assert scores[0] == pytest.approx(network.score(tokens[None])[0, column], rel=1e-5)
+
+
+@pytest.mark.parametrize("function", [two, lambda z: tf.sigmoid(tf.stack([z, z], 1))])
+def test_log_odds_of_probabilities_alone_are_as_exact_as_these(function):
+    logits = np.array([-30.0, -3.0, 0.0, 3.0, 14.0], "float32")
+    scores = function(tf.constant(logits)).numpy()
+    np.testing.assert_allclose(log_odds(scores, 1), logits, rtol=0.02, atol=1e-6)
+    assert np.isfinite(log_odds(np.array([[0.0, 1.0], [1.0, 0.0]]), 1)).all()
+    exact = log_odds(two(tf.constant([40.0, 50.0])).numpy(), 1)
+    np.testing.assert_allclose(exact, [40, 50], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")

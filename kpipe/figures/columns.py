@@ -99,6 +99,7 @@ def column_effects(run: Run) -> Figure | None:
         field = table.fields[name]
         _draw_effect(axes, measured.effect(table.score, averaged, name, field), field, shown)
         axes.set_xlabel(style.shorten(field.name, 28), fontsize=9)
+    figure.supxlabel(f"means over {len(some):,} rows of {table.split}", fontsize=9)
     what = _answer(run, shown)
     for axes in grid[::ACROSS]:
         axes.set_ylabel(what, fontsize=9)

@@ -139,6 +139,7 @@ def draw_rows(shown: Sequence[tuple[str, Explanation]]) -> Figure:
         style.list_rows(axes, [style.shorten(name, 40) for name in names], size=9)
         axes.set_axisbelow(True)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"effect, {explanation.unit}", fontsize=9)
+        unit = "in the unit of the value" if explanation.unit == "value" else explanation.unit
+        axes.set_xlabel(f"effect, {unit}", fontsize=9)
         axes.set_title(title, loc="left", fontsize=10)
     return figure

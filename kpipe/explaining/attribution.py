@@ -134,7 +134,7 @@ def integrated_gradients(
         sections = kept + integrate(halves)
         points += POINTS * len(halves)
     effects = np.sum([section.effects for section in sections], axis=0)
-    if not np.isfinite([*effects.ravel(), score, first]).all():
+    if not np.isfinite([*effects.ravel(), score, first, largest, error]).all():
         raise UserError(
             "integrated gradients: an answer or its gradient is not finite between the input and "
             "what it is compared with; expected smaller numbers, or another method"

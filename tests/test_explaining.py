@@ -330,6 +330,7 @@ def test_numbers_of_a_vector_are_explained_one_by_one(tmp_path):
     replaced = np.array([score(np.array(some)).mean() for some in ([-1, -2, -2, -2], [3, 1, 3, 3])])
     odds = np.log(replaced / (1 - replaced))
     np.testing.assert_allclose(erasure.effects, [0.5 - odds[0], 0.5 - odds[1], 0], atol=1e-5)
+    assert erasure.effects[2] == 0
     mean = background.mean(axis=0)
     assert integrated.baseline_score == pytest.approx(score(mean @ weights), abs=1e-6)
     assert integrated.effects[2] == pytest.approx(0, abs=1e-6)

@@ -138,7 +138,9 @@ def replace_each(score_and_odds: Score, row: Rows, background: Rows, is_value: b
     replaced = odds[1:].reshape(len(row), count)
     # Those of the mean probability.
     yes, no = (special.logsumexp(special.log_expit(o), axis=1) for o in (replaced, -replaced))
-    return Replaced(float(scores[0]), without, odds[0] - (yes - no))
+    effects = odds[0] - (yes - no)
+    effects[(replaced == odds[0]).all(axis=1)] = 0  # not the rounding of their sums
+    return Replaced(float(scores[0]), without, effects)
 
 
 def in_batches(score: Score, rows: Rows) -> np.ndarray:

@@ -131,9 +131,14 @@ def _sum(explanation: Explanation) -> str:
     """Writes what the effects sum to: the difference from the score of the baseline."""
     assert explanation.baseline_score is not None
     total, score, first = explanation.effects.sum(), explanation.score, explanation.baseline_score
+    error = explanation.error
     if explanation.unit == "probability":
-        return f"sum {100 * total:+.1f} points, from {100 * first:.1f} % to {100 * score:.1f} %"
-    return f"sum {total:+.4g}, from {first:.6g} to {score:.6g}"
+        said = f"sum {100 * total:+.1f} points, from {100 * first:.1f} % to {100 * score:.1f} %"
+        doubt = error and f"{100 * error:.1f} points"
+    else:
+        said = f"sum {total:+.4g}, from {first:.6g} to {score:.6g}"
+        doubt = error and f"{error:.4g}"
+    return f"{said}; not exact, off by up to {doubt}" if doubt else said
 
 
 def _signed(value: float) -> str:

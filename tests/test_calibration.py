@@ -134,6 +134,53 @@ def test_the_calibration_error_is_guos():
     assert "set_coverage" not in measured
 
 
+def with_constants(probabilities, labels, count=7):
+    """The same, among labels that are 0 in all examples, as the network knows."""
+    zeros = np.zeros((len(labels), count), labels.dtype)
+    sure = np.full((len(labels), count), 1e-4, np.float32)
+    return np.hstack([sure, probabilities]), np.hstack([zeros, labels])
+
+
+def test_labels_that_are_constant_in_train_do_not_hide_the_error_of_the_others(tmp_path):
+    arrays = arrays_of(several)
+    probabilities, labels = with_constants(arrays["probabilities"], arrays["label"])
+    fitted = calibration.calibrated_arrays(probabilities, 2.0, None)
+    many = {"label": labels, "probabilities": probabilities, **fitted}
+    expected = calibration.calibration_metrics(arrays)
+    assert calibration.calibration_metrics(many)["ece"]["value"] < 0.4 * expected["ece"]["value"]
+    names = tuple(f"label {i}" for i in range(10))
+    train = types.SimpleNamespace(labels=labels, rows=np.arange(len(labels)))
+    data = types.SimpleNamespace(train=train, label_names=names)
+    measured = multilabel.metrics(many, None, data)
+    for name, entry in expected.items():
+        assert measured[name] == pytest.approx(entry, abs=1e-9), name
+
+    drawn = []
+    for given, metrics in ((arrays, expected), (many, measured)):
+        run = make_run(tmp_path, several)
+        run._predictions, run.metrics = given, metrics
+        run.__dict__.pop("predictions", None)
+        run.record.data.label_names = names[: given["label"].shape[1]]
+        counted = figures.reliability_diagram(run).axes[1].containers[1]
+        drawn.append([bar.get_height() for bar in counted])
+    assert drawn[0] == drawn[1]
+
+
+def test_the_temperature_is_not_fitted_to_labels_that_are_constant_in_train(monkeypatch):
+    probabilities, labels = several(500)
+    many, all_labels = with_constants(probabilities, labels)
+    monkeypatch.setattr(_calibration._cases, "predict", lambda *_: many)
+
+    class Split(types.SimpleNamespace):
+        def __len__(self):
+            return len(self.rows)
+
+    train, val = (Split(labels=all_labels, rows=np.arange(n)) for n in (300, 500))
+    record = _calibration.fit(None, types.SimpleNamespace(train=train, val=val))
+    assert record.temperature == calibration.fit_temperature(probabilities, labels)
+    assert record.temperature != calibration.fit_temperature(many, all_labels)
+
+
 def test_the_interval_of_the_calibration_error_is_that_of_resampled_examples():
     arrays = arrays_of(overconfident, n=300)
     p, right = arrays["probabilities"].max(axis=1).astype(float), None

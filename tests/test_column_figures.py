@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kpipe import data, figures, models
+from kpipe.explaining.columns import CURVES
 from kpipe.inputs import ArrayInput, LabelTargets, Rows
 from kpipe.records import Record, Run
 
@@ -105,6 +106,8 @@ def test_effects_of_columns_of_every_kind_are_drawn(table_run):
     heights = dict(zip(words, city.lines[0].get_ydata(), strict=True))
     assert heights["Berlin"] == max(heights.values()) and "(missing)" in heights
     assert figure.axes[0].get_ylabel() == "probability of yes"
+    rows = min(len(table_run.data.val), CURVES)  # as many are averaged
+    assert figure.get_supxlabel() == f"means over {rows} rows of val"
 
 
 def test_importance_is_in_the_unit_of_the_labels(tmp_path):

@@ -25,11 +25,14 @@ from kpipe.explaining import (
     explain_image,
     image_methods,
     methods_of,
+    words,
 )
-from kpipe.explaining.attribution import grad_cam, integrated_gradients
-from kpipe.explaining.rows import Field
+from kpipe.explaining.attribution import can_integrate, grad_cam, integrated_gradients
+from kpipe.explaining.rows import Field, log_odds
+from kpipe.explaining_files import lines_of
 from kpipe.export import Case, Comparison, write_golden
 from kpipe.inputs import Examples
+from kpipe.tasks import _calibration
 
 SIDE, CORNER = 16, 5  # pixels
 WORDS = ("", "[UNK]", "good", "bad", "film", "the")
@@ -171,6 +174,51 @@ def test_the_effect_of_a_word_on_a_linear_network_is_its_weight(tmp_path):
     np.testing.assert_allclose(against.effects, -erasure.effects, atol=1e-5)
 
 
+def answers_of(logit, kind):
+    """Probabilities of labels of which the second is that of a logit, float32 (n, 2)."""
+    if kind == "softmax":
+        return two(logit)
+    if kind == "several":
+        return tf.sigmoid(tf.stack([logit / 2, logit], axis=1))
+    p = tf.reshape(tf.sigmoid(logit), (-1, 1))
+    return tf.concat([1 - p, p], axis=1)  # of a single sigmoid
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("kind", ["softmax", "single", "several"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_words_that_a_sure_answer_hangs_on_have_their_weight(kind, calibrated, sign):
+    """Of p = 1 in float32, nothing is left of 1 - p."""
+    weights = np.array([0, 0, 2, 4, 8, 12], "float32")
+    classes = {} if kind == "several" else {"prediction_set": None, "threshold": np.array(0.5)}
+    fitted = {"calibrated": None, "temperature": np.array(1.25), **classes}
+
+    def serve(tokens):
+        logit = sign * tf.reduce_sum(tf.gather(tf.constant(weights), tokens), axis=1)
+        found = {"probabilities": answers_of(logit, kind)}
+        return found | (_calibration.in_graph(fitted)(found["probabilities"]) if calibrated else {})
+
+    graph = tf.function(serve, [tf.TensorSpec((None, None), tf.int32)], autograph=False)
+    output = "calibrated" if calibrated else "probabilities"
+    network, tokens = Network(graph.get_concrete_function(), output), np.arange(2, 6)
+    expected = sign * weights[2:] / (1.25 if calibrated else 1)
+    for column in (1, 0) if kind != "several" else (1,):
+        scores, odds = words.erase(network, tokens, column).T
+        effects = (1 if column else -1) * (odds[0] - odds[1:])
+        np.testing.assert_allclose(effects, expected, rtol=2e-3)
+        assert scores[0] == pytest.approx(network.score(tokens[None])[0, column], rel=1e-5)
+
+
+@pytest.mark.parametrize("function", [two, lambda z: tf.sigmoid(tf.stack([z, z], 1))])
+def test_log_odds_of_probabilities_alone_are_as_exact_as_these(function):
+    logits = np.array([-30.0, -3.0, 0.0, 3.0, 14.0], "float32")
+    scores = function(tf.constant(logits)).numpy()
+    np.testing.assert_allclose(log_odds(scores, 1), logits, rtol=0.02, atol=1e-6)
+    assert np.isfinite(log_odds(np.array([[0.0, 1.0], [1.0, 0.0]]), 1)).all()
+    exact = log_odds(two(tf.constant([40.0, 50.0])).numpy(), 1)
+    np.testing.assert_allclose(exact, [40, 50], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     """Folder of a network that reads three words."""
@@ -216,9 +264,42 @@ def test_the_effect_of_a_column_is_its_distance_from_other_rows(tmp_path):
     np.testing.assert_allclose(found.effects, [20 - 5.5, 0 - 1.5], atol=1e-5)
     assert found.names == ("floor area", "town") and found.values == (10.0, "Aston")
     assert found.without == pytest.approx((5.5, 21.5)) and found.score == 20
-    assert "4 rows of val" in found.baseline
+    assert found.baseline == "each value replaced by those of 4 rows of val or train"
     column = found.to_json()["columns"][0]
     assert column == {"name": "floor area", "value": 10.0, "effect": 14.5, "without": 5.5}
+
+
+@pytest.mark.parametrize(
+    ("examples", "said", "mean"),
+    [
+        ({"train": 9, "val": 3}, "3 rows of val", 4),  # golden.npz has the first of them again
+        ({"train": 9, "val": 70}, "4 rows of val", 5.5),
+        ({"train": 1, "val": 0, "test": 1}, "1 row of train", 2),
+    ],
+)
+def test_other_rows_are_said_as_they_are(tmp_path, examples, said, mean):
+    model = table_model(tmp_path)
+    data = {"fingerprint": "f", "kind": "own", "label_names": [], "examples": examples}
+    record = {"status": "finished", "pipeline": "mine", "seed": 0, "data": data}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    row = {"floor_area": np.array([10.0], "float32"), "town": [b"Aston"]}
+    (found,) = explain(model, examples_of(row))
+    assert found.baseline == f"each value replaced by those of {said}"
+    assert found.effects[0] == pytest.approx(20 - mean)
+
+
+def test_a_row_of_many_columns_is_compared_with_fewer_rows(tmp_path):
+    wide = 2**14 // 16
+    spec = tf.TensorSpec((None, wide), tf.float32, name="features")
+    model = export(tmp_path, {"serving_default": (lambda x: {"value": x[:, 0] * 3}, spec)})
+    background = np.arange(64.0, dtype="float32")[:, None] * np.ones(wide, "float32")
+    given = {"features": background}
+    expected = [Comparison("value", np.zeros(64, "float32"))]
+    write_golden(tmp_path, [Case("serving_default", given, expected, batches=(1,))])
+    erasure, integrated = explain(model, examples_of(background[:1]))
+    assert "of 16 rows" in erasure.baseline and "of 64 rows" in integrated.baseline
+    assert erasure.effects[0] == pytest.approx(-3 * np.arange(16).mean())
+    assert integrated.effects[0] == pytest.approx(-3 * np.arange(64).mean())
 
 
 def test_without_other_rows_a_column_is_compared_with_a_missing_value(tmp_path):
@@ -249,6 +330,7 @@ def test_numbers_of_a_vector_are_explained_one_by_one(tmp_path):
     replaced = np.array([score(np.array(some)).mean() for some in ([-1, -2, -2, -2], [3, 1, 3, 3])])
     odds = np.log(replaced / (1 - replaced))
     np.testing.assert_allclose(erasure.effects, [0.5 - odds[0], 0.5 - odds[1], 0], atol=1e-5)
+    assert erasure.effects[2] == 0
     mean = background.mean(axis=0)
     assert integrated.baseline_score == pytest.approx(score(mean @ weights), abs=1e-6)
     assert integrated.effects[2] == pytest.approx(0, abs=1e-6)
@@ -271,7 +353,40 @@ def test_integrated_gradients_sum_to_the_difference_of_the_scores(trained):
             assert found.score == pytest.approx(network.score(image[None])[0, column], abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "attention"])
+def bumps(x):
+    """Two numbers; the value changes between 0 and 20 alone, and comes back to what it was."""
+    return tf.exp(-tf.square(x[:, 0] - 3)) * (1 + tf.sigmoid(x[:, 1])) + tf.nn.relu(20 - x[:, 0])
+
+
+@pytest.mark.parametrize("far", [1.0, 30.0, 1e3, 1e5, 1e8, 1e30])
+def test_numbers_far_from_the_baseline_are_integrated_where_the_answer_changes(far):
+    network = network_of(bumps, (2,), tf.float32, "value")
+    row = np.array([[far, 1.0]], "float32")
+    found = integrated_gradients(network, row, np.zeros_like(row), 0, 1)
+    difference = float(bumps(row)[0] - bumps(row * 0)[0])
+    assert found.effects.sum() == pytest.approx(difference, abs=0.01 * abs(difference) + 0.05)
+    assert found.error is None and abs(found.effects[0]) > 0.9
+
+
+def test_a_sum_that_is_not_exact_is_said_to_be_so(tmp_path, capsys):
+    spec = tf.TensorSpec((None, 2), tf.float32, name="features")
+    serve = lambda x: {"value": tf.sin(x[:, 0] * 1e6) * 1e3}  # noqa: E731
+    model = export(tmp_path, {"serving_default": (serve, spec)})
+    row = np.array([[0.7, 1.0]], "float32")
+    (_, found) = explain(model, examples_of(row))
+    assert found.error > 10 and found.to_json()["error"] == found.error
+    assert abs(found.effects.sum() - (found.score - found.baseline_score)) <= found.error
+    *_, line = lines_of(found)
+    assert line.endswith(f"; not exact, off by up to {found.error:.4g}")
+    (exact,) = explain(model, examples_of(row * 0), methods=["integrated_gradients"])
+    *_, line = lines_of(exact)
+    assert exact.to_json()["error"] is None and "exact" not in line
+    odd = lambda x: tf.where(x[:, 0] > 1, np.nan, x[:, 0])  # noqa: E731
+    with pytest.raises(UserError, match="is not finite between the input and what it is compared"):
+        integrated_gradients(network_of(odd, (2,), tf.float32, "value"), row + 2, row, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "attention"])
 def test_networks_on_texts_are_differentiated_through_loops_and_attention(kind):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((None,), dtype="int32", name="tokens")
@@ -279,9 +394,11 @@ def test_networks_on_texts_are_differentiated_through_loops_and_attention(kind):
     if kind == "attention":
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.MultiHeadAttention(2, 4)(x, x))
     else:
-        x = keras.layers.LSTM(8)(x)
+        layers = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+        x = layers[kind](8)(x)
     outputs = keras.layers.Dense(3, activation="softmax", kernel_initializer="normal")(x * 40)
     network = network_of_model(keras.Model(inputs, {"probabilities": outputs}), tf.int32)
+    assert can_integrate(network, 1)
     tokens = np.array([[3, 4, 5, 6, 7]], "int32")
     found = integrated_gradients(network, tokens, np.ones_like(tokens), 2, 1)
     difference = found.score - found.baseline_score
@@ -360,12 +477,16 @@ def conv(x, filters=4, **options):
     return keras.layers.Conv2D(filters, 3, padding="same", **options)(x)
 
 
-def built(body, activation="softmax", classes=2):
+def model_of(body):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 1), name="images")
     x = body(keras.layers.Rescaling(1 / 255)(inputs))
-    outputs = keras.layers.Dense(classes, activation=activation)(keras.layers.Flatten()(x))
-    return network_of_model(keras.Model(inputs, {"probabilities": outputs}))
+    outputs = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(x))
+    return keras.Model(inputs, {"probabilities": outputs})
+
+
+def built(body):
+    return network_of_model(model_of(body))
 
 
 def before_pooling(x):
@@ -385,30 +506,95 @@ def to_one_place(x):
     return keras.layers.AveragePooling2D(8)(conv(x, activation="relu"))
 
 
+def averaged_after_all(x):  # as kpipe's own cnn with pooling="average"
+    x = keras.layers.BatchNormalization()(keras.layers.MaxPooling2D(2)(conv(x)))
+    return keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+
+
+def to_the_largest(x):
+    return keras.layers.GlobalMaxPooling2D()(conv(x, activation="relu"))
+
+
+def to_one_row(x):
+    return keras.ops.mean(conv(x, activation="relu"), axis=1)
+
+
+def to_a_part(x):  # three of eight rows and columns are not seen
+    return keras.layers.AveragePooling2D(5)(conv(x, activation="relu"))
+
+
+def averaged_and_largest(x):
+    x = conv(x, activation="relu")
+    pooled = (keras.layers.GlobalAveragePooling2D(), keras.layers.GlobalMaxPooling2D())
+    return keras.layers.Concatenate()([pool(x) for pool in pooled])
+
+
 def with_two_ways(x):  # neither of them is all that the answer knows
     pooled = keras.layers.GlobalAveragePooling2D()
     return keras.layers.Concatenate()([pooled(conv(x, strides=2)), keras.layers.Flatten()(x)])
 
 
 @pytest.mark.parametrize(
-    ("body", "ends", "rectified", "pooled"),
+    ("body", "ends", "side", "rectified", "pooled"),
     [
-        (before_pooling, "Relu:0", False, False),
-        (rectified_after_pooling, "BiasAdd:0", True, False),
-        (with_a_shortcut, "Relu:0", False, True),
-        (to_one_place, "Relu:0", False, True),
-        (with_two_ways, None, False, False),
-        (lambda x: x, None, False, False),
+        (before_pooling, "Relu:0", 8, False, False),
+        (rectified_after_pooling, "BiasAdd:0", 8, True, False),
+        (with_a_shortcut, "Relu:0", 8, False, True),
+        (to_one_place, "Relu:0", 8, False, True),
+        (averaged_after_all, "Relu:0", 4, False, True),
+        (to_the_largest, "Relu:0", 8, False, False),
+        (to_one_row, "Relu:0", 8, False, False),
+        (to_a_part, "Relu:0", 8, False, False),
+        (averaged_and_largest, "Relu:0", 8, False, False),
+        (with_two_ways, None, None, False, False),
+        (lambda x: x, None, None, False, False),
     ],
 )
-def test_grad_cam_sees_the_last_activations_before_pooling(body, ends, rectified, pooled):
+def test_grad_cam_sees_the_last_activations_before_pooling(body, ends, side, rectified, pooled):
     network = built(body)
     name = network.last_features
     assert (name is None) == (ends is None)
     if name:
-        assert name.endswith(ends) and network.shape_of(name)[1:3] == (8, 8)
+        assert name.endswith(ends) and network.shape_of(name)[1:3] == (side, side)
         assert network.features_are_rectified == rectified
         assert network.features_are_pooled == pooled
+
+
+@pytest.mark.parametrize("body", [averaged_after_all, with_a_shortcut, to_one_place])
+def test_grad_cam_of_averaged_features_is_the_class_activation_map(body):
+    """CAM, Zhou et al., 2016: the features, weighted as the last layer weights their means."""
+    model = model_of(body)
+    kernel = np.array([[-1, 1], [1, -2], [2, 0.5], [0.5, 3]], "float32")
+    model.layers[-1].set_weights([kernel, np.zeros(2)])
+    network = network_of_model(model)
+    for seed in range(3):
+        image = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 1)).astype("uint8")
+        (features,) = network.values_at(image, [network.last_features])
+        assert features.any() and features.min() >= 0
+        for column in (0, 1):
+            cam = np.maximum(features[0] @ kernel[:, column], 0)[..., None]
+            cam = tf.image.resize(cam, (8, 8)).numpy()[..., 0]
+            expected = cam / max(cam.max(), 1e-9)
+            np.testing.assert_allclose(grad_cam(network, image, column), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("body", [to_the_largest, to_one_row])
+def test_places_that_are_not_averaged_are_weighted_by_their_own_gradient(body):
+    """By the mean gradient, places without any weight would be shown."""
+    model = model_of(body)
+    kernel = np.zeros_like(model.layers[-1].kernel)
+    kernel[:8] = [-1, 1]  # of four maps, or of the first two of eight columns
+    model.layers[-1].set_weights([kernel, np.zeros(2)])
+    network = network_of_model(model)
+    for seed in range(3):
+        image = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 1)).astype("uint8")
+        assert not grad_cam(network, image, 0).any()
+        cam = grad_cam(network, image, 1)
+        assert cam.any()
+        if body is to_one_row:
+            assert not cam[:, 2:].any()
+        else:
+            assert np.count_nonzero(cam) <= 4  # the largest of each map
 
 
 def test_features_that_are_rectified_after_pooling_are_explained_alike():

@@ -1,5 +1,6 @@
 """Attributions by gradients: integrated gradients, and Grad-CAM."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ import tensorflow as tf
 from ..errors import UserError
 from .network import Network
 
-# Numbers of points on the way from the baseline; more follow if the sum is not yet exact.
-STEPS = (16, 64, 256)
-# Largest error of the sum: a share of the difference that it should be, and of the larger score.
+POINTS = 16  # on a section of the way from the baseline; more would be for smoother functions
+# On all sections, including those that were divided: of an image, and of a single number.
+MOST, MOST_NUMBERS = 512, 2**14
+TOGETHER = 4  # sections that are divided at a time, of which the errors are the largest
+# Largest error of the sum: a share of the difference that it should be, and of the largest score.
 TOLERANCE, SMALL = 0.01, 0.001
+CANCELLED = 3  # times that, of the errors of sections without their signs
 
 
 class Integrated(NamedTuple):
@@ -22,12 +26,27 @@ class Integrated(NamedTuple):
         effects: float (places, ...): height and width of an image, words, or numbers.
         score: The output for the example.
         baseline_score: The output for the baseline. `effects` sum to the difference of both, but
-            for the error of the sum over steps.
+            for an error of about 1 %.
+        error: None; if the error is larger, its bound, in the unit of the output.
     """
 
     effects: np.ndarray
     score: float
     baseline_score: float
+    error: float | None = None
+
+
+class _Section(NamedTuple):
+    """A part of the way from the baseline, 0, to the input, 1."""
+
+    start: float
+    stop: float
+    effects: np.ndarray
+    error: float  # distance of their sum from the difference of the scores; inf if not finite
+
+    @property
+    def middle(self) -> float:
+        return (self.start + self.stop) / 2
 
 
 def integrated_gradients(
@@ -36,12 +55,13 @@ def integrated_gradients(
     baseline: np.ndarray,
     column: int,
     places: int,
-    steps: Sequence[int] = STEPS,
+    most: int | None = None,
 ) -> Integrated:
     """Attributes an output to parts of an input (Sundararajan et al., 2017).
 
     The gradient is averaged on the straight line from the baseline to the input, at the points of
-    Gauss and Legendre's rule, and multiplied by the difference of both.
+    Gauss and Legendre's rule, and multiplied by the difference of both. Sections where the sum is
+    not the difference of the scores at their ends are divided by two, the worst first.
 
     Args:
         network: The network.
@@ -49,38 +69,77 @@ def integrated_gradients(
         baseline: What contains nothing, of the same shape.
         column: Which value of the output.
         places: Number of leading axes of an example that are kept: 2 for an image, 1 for words.
-        steps: Numbers of points, of which the next is used if the sum is not exact.
+        most: Number of points after which nothing more is divided; by default 512, and more for
+            fewer than 32 numbers, which need not be bounded as pixels are.
 
     Raises:
-        UserError: What the output is computed from does not belong to a place of the input.
+        UserError: What the output is computed from does not belong to a place of the input, or is
+            not finite.
     """
-    names = network.first_floats
+    names, shape = network.first_floats, inputs.shape[1 : 1 + places]
     ends = network.values_at(inputs, names)
-    starts = network.values_at(baseline, names)
+    starts = [start.astype(np.float64) for start in network.values_at(baseline, names)]
     differences = [end - start for end, start in zip(ends, starts, strict=True)]
     moved = [i for i, difference in enumerate(differences) if difference.any()]
-    shape = inputs.shape[1 : 1 + places]
     for i in moved:
-        if differences[i].size % max(1, np.prod(shape)):
+        if differences[i].size % max(1, math.prod(shape)):
             raise UserError(f"{names[i]}: not one value for each part of the input")
+    most = most or max(MOST, MOST_NUMBERS // max(1, inputs.size))
     score, first = (float(network.score(x)[0, column]) for x in (inputs, baseline))
-    effects = np.zeros(shape)
-    for count in steps:
-        nodes, weights = _gauss_legendre(count)
+    scores = {0.0: first, 1.0: score}  # on the way
+    largest = max(abs(score), abs(first))
+
+    def integrate(bounds: Sequence[tuple[float, float]]) -> list[_Section]:
+        """Integrates over sections, in their order, and notes the scores at their ends."""
+        nonlocal largest
+        nodes, weights = _gauss_legendre(POINTS)
+        at = [np.append(start + nodes * (stop - start), stop) for start, stop in bounds]
         path = [
-            start + nodes.reshape(-1, *(1 for _ in start.shape[1:])) * difference
-            for start, difference in zip(starts, differences, strict=True)
+            begin + np.concatenate(at).reshape(-1, *(1 for _ in begin.shape[1:])) * difference
+            for begin, difference in zip(starts, differences, strict=True)
         ]
         path = [some.astype(np.float32) for some in path]
-        _, slopes = network.gradients(inputs, names, path, column)
-        effects = np.zeros(shape)
-        for i in moved:
-            mean = np.tensordot(weights, slopes[i].astype(np.float64), axes=1)
-            effects += (mean * differences[i][0]).reshape(*shape, -1).sum(axis=-1)
-        error = abs(effects.sum() - (score - first))
-        if error <= TOLERANCE * abs(score - first) + SMALL * max(abs(score), abs(first)):
+        values, slopes = network.gradients(inputs, names, path, column)
+        largest = max(largest, float(np.abs(values).max()))
+        found = []
+        for k, (start, stop) in enumerate(bounds):
+            first, *_, last = range(k * (POINTS + 1), (k + 1) * (POINTS + 1))
+            scores.setdefault(stop, float(values[last]))
+            effects = np.zeros(shape)
+            for i in moved:
+                mean = np.tensordot(weights, slopes[i][first:last].astype(np.float64), axes=1)
+                part = mean * differences[i][0] * (stop - start)
+                effects += part.reshape(*shape, -1).sum(axis=-1)
+            error = abs(float(effects.sum()) - (scores[stop] - scores[start]))
+            error = error if np.isfinite(error) else np.inf
+            found.append(_Section(start, stop, effects, error))
+        return found
+
+    sections, points = integrate([(0.0, 1.0)]), POINTS
+    while True:
+        error = sum(section.error for section in sections)
+        allowed = TOLERANCE * abs(score - first) + SMALL * largest
+        total = sum(float(section.effects.sum()) for section in sections)
+        if error <= CANCELLED * allowed and abs(total - (score - first)) <= allowed:
+            error = 0.0
             break
-    return Integrated(effects, score, first)
+        sections.sort(key=lambda section: -section.error)
+        count = min(TOGETHER, (most - points) // (2 * POINTS))
+        divided = [s for s in sections[:count] if s.error > sections[0].error / 2]
+        divided = [s for s in divided if s.start < s.middle < s.stop]
+        if not divided:
+            break
+        halves = [half for s in divided for half in ((s.start, s.middle), (s.middle, s.stop))]
+        kept = [s for s in sections if not any(s is other for other in divided)]
+        sections = kept + integrate(halves)
+        points += POINTS * len(halves)
+    effects = np.sum([section.effects for section in sections], axis=0)
+    if not np.isfinite([*effects.ravel(), score, first, largest, error]).all():
+        raise UserError(
+            "integrated gradients: an answer or its gradient is not finite between the input and "
+            "what it is compared with; expected smaller numbers, or another method"
+        )
+    return Integrated(effects, score, first, error or None)
 
 
 def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,9 +181,9 @@ def grad_cam(network: Network, image: np.ndarray, column: int) -> np.ndarray:
     resized to the image, and its largest value becomes 1. The gradient is that of the score before
     softmax or sigmoid.
 
-    Where the places are not pooled, but each has weights of its own, as after Flatten, a mean would
-    show places that speak for nothing: each place is weighted by its own gradient instead
-    (HiResCAM, Draelos and Carin, 2020), which after pooling is the same.
+    A mean is right where the network itself averages all places. Elsewhere, as before Flatten or
+    global max pooling, it would show places that speak for nothing: each place is weighted by its
+    own gradient instead (HiResCAM, Draelos and Carin, 2020), which is the same where it is a mean.
 
     Args:
         network: A network with `last_features`.

@@ -121,9 +121,14 @@ def _row(
         return values.reshape(len(values), -1)
 
     row = {name: rows.as_values(subject.fields[name], row[name]) for name in subject.fields}
-    if column is None:
-        column = int(score(row)[0].argmax())
-    return [_erased(subject, score, row, column, TABLE)]
+    chosen = int(score(row)[0].argmax()) if column is None else column
+
+    def score_and_odds(changed: rows.Rows) -> np.ndarray:
+        scores = score(changed)
+        odds = rows.log_odds(scores, chosen)
+        return np.stack([scores[:, chosen], odds], axis=1)
+
+    return [_erased(subject, score_and_odds, row, chosen, TABLE)]
 
 
 def _array(
@@ -135,20 +140,20 @@ def _array(
     column = int(network.score(values)[0].argmax()) if column is None else column
     row = dict(zip(subject.fields, values.reshape(-1, 1), strict=True))
 
-    def score(changed: rows.Rows) -> np.ndarray:
+    def score_and_odds(changed: rows.Rows) -> np.ndarray:
         stacked = np.stack(list(changed.values()), axis=1)
-        return network.score(stacked.reshape(-1, *network.shape))
+        return network.score_and_odds(stacked.reshape(-1, *network.shape), column)
 
     found = []
     for method in methods or subject.methods:
         if method == ERASURE:
-            found.append(_erased(subject, score, row, column, ARRAY))
+            found.append(_erased(subject, score_and_odds, row, column, ARRAY))
             continue
-        background, where = subject.background or ({}, "")
-        baseline = np.zeros_like(values)
+        background, baseline, where = subject.background, np.zeros_like(values), "zeros"
         if background:
-            means = [some.mean(axis=0) for some in background.values()]
+            means = [some.mean(axis=0) for some in background.rows.values()]
             baseline = np.reshape(means, values.shape).astype(values.dtype)
+            where = f"the mean of {background.said(rows.count_of(background.rows))}"
         result = integrated_gradients(network, values, baseline, column, values.ndim - 1)
         found.append(
             Explanation(
@@ -157,34 +162,39 @@ def _array(
                 subject.targets[column],
                 result.score,
                 VALUE if subject.output == "value" else PROBABILITY,
-                f"the mean of {where}" if background else "zeros",
+                where,
                 result.effects.ravel(),
                 tuple(field.name for field in subject.fields.values()),
                 tuple(float(value) for value in values.ravel()),
                 baseline_score=result.baseline_score,
+                error=result.error,
             )
         )
     return found
 
 
 def _erased(
-    subject: Subject, score: rows.Score, row: rows.Rows, column: int, kind: str
+    subject: Subject, score_and_odds: rows.Score, row: rows.Rows, column: int, kind: str
 ) -> Explanation:
     """Explains the answer to a row by replacing each value in turn."""
-    background, where = subject.background or (rows.missing(subject.fields), "")
-    before, without = rows.replace_each(score, row, background, column)
+    where = "each value missing"
+    background: rows.Rows = rows.missing(subject.fields)
+    if subject.background:
+        background = rows.some_for(subject.background.rows)
+        said = subject.background.said(rows.count_of(background))
+        where = f"each value replaced by those of {said}"
     is_value = subject.output == "value"
-    difference = before - without if is_value else rows.log_odds(before) - rows.log_odds(without)
+    found = rows.replace_each(score_and_odds, row, background, is_value)
     values = (rows.shown(field, row[name][0]) for name, field in subject.fields.items())
     return Explanation(
         kind,
         ERASURE,
         subject.targets[column],
-        before,
+        found.score,
         VALUE if is_value else LOG_ODDS,
-        f"each value replaced by those of {where}" if where else "each value missing",
-        difference,
+        where,
+        found.effects,
         tuple(field.name for field in subject.fields.values()),
         tuple(values),
-        tuple(without.tolist()),
+        tuple(found.without.tolist()),
     )

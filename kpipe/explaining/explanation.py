@@ -37,6 +37,7 @@ class Explanation:
         without: Score with each part replaced by the baseline; () of gradients.
         baseline_score: The score of the baseline; None unless the effects sum to the difference
             from it.
+        error: What the sum may be off by; None if it is exact to about 1 %, or is no sum.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Explanation:
     values: tuple[Any, ...] = ()
     without: tuple[float, ...] = ()
     baseline_score: float | None = None
+    error: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values: `heat` of an image, `words` of a text, `columns` of the others."""
@@ -60,6 +62,7 @@ class Explanation:
         }
         if self.baseline_score is not None:
             content |= {"sum": float(self.effects.sum()), "baseline_score": self.baseline_score}
+            content |= {"error": self.error}
         if self.kind == IMAGE:
             return content | {"shape": list(self.effects.shape), "heat": effects}
         if self.kind == TEXT:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ..export.loading import SavedModel
 from ..inputs import Examples
 from ..inputs.images import decode_image
-from .attribution import STEPS, can_integrate, can_localize, grad_cam, integrated_gradients
+from .attribution import can_integrate, can_localize, grad_cam, integrated_gradients
 from .explanation import GRAD_CAM, IMAGE, INTEGRATED, PROBABILITY, RELATIVE, VALUE, Explanation
 from .network import Network
 
@@ -51,7 +51,7 @@ def explain_image(
     column: int,
     target: str,
     methods: Sequence[str],
-    steps: Sequence[int] = STEPS,
+    most: int | None = None,
 ) -> list[Explanation]:
     """Explains the answer to an image.
 
@@ -61,7 +61,7 @@ def explain_image(
         column: Which value of the output.
         target: Its name.
         methods: "grad_cam" or "integrated_gradients".
-        steps: See `integrated_gradients`.
+        most: See `integrated_gradients`.
     """
     found = []
     unit = VALUE if network.output == "value" else PROBABILITY
@@ -71,7 +71,7 @@ def explain_image(
             heat = grad_cam(network, pixels, column)
             found.append(Explanation(IMAGE, method, target, score, RELATIVE, "", heat))
             continue
-        result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2, steps)
+        result = integrated_gradients(network, pixels, np.zeros_like(pixels), column, 2, most)
         found.append(
             Explanation(
                 IMAGE,
@@ -82,6 +82,7 @@ def explain_image(
                 BLACK,
                 result.effects,
                 baseline_score=result.baseline_score,
+                error=result.error,
             )
         )
     return found

@@ -8,23 +8,33 @@ and an export and a network in memory are differentiated by the same code.
 
 import functools
 import graphlib
-import math
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy import special
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from .graphs import (
+    SINGLE,
+    activation,
+    averages_places,
+    column_of,
+    extract,
+    in_batches,
+    odds_of,
+    places_of,
+    take_weights,
+)
+from .rows import log_odds
 
 # Operations whose result depends on the shape of their input only.
 _OF_SHAPE = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}
 _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
-_UNCHANGED = {"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "CheckNumerics"}
-# A batch's examples, and its numbers: 4 MiB where it is given, and up to 100 times that within.
-BATCH, BATCH_NUMBERS = 64, 2**20
-LARGE = 1000  # numbers of a constant
+SAME = 1e-3  # largest difference of a probability and that of its log-odds
 
 
 class Network:
@@ -52,8 +62,8 @@ class Network:
         # Calibrated probabilities are computed from these, whose softmax or sigmoid can be found.
         self._uncalibrated: Any = outputs.get("probabilities", self._result)
         wanted = {self._result.op.name, self._uncalibrated.op.name}
-        self._definition = _extract(self._graph.as_graph_def(), wanted)
-        self._weights = _take_weights(self._definition)
+        self._definition = extract(self._graph.as_graph_def(), wanted)
+        self._weights = take_weights(self._definition)
         self.shape, self.dtype = tuple(self._input.shape[1:]), self._input.dtype
         self._lock, self._made = threading.Lock(), dict[str, Callable[..., Any]]()
 
@@ -61,9 +71,37 @@ class Network:
         """Computes the output, float32 (n, k), k = 1 for a regression."""
         function = self._once("score", lambda: self._function([], [self._result.name]))
         inputs = np.asarray(inputs, self.dtype.as_numpy_dtype)
-        values = [np.asarray(function(tf.constant(part))[0]) for (part,) in _batches(inputs)]
+        values = [np.asarray(function(tf.constant(part))[0]) for (part,) in in_batches(inputs)]
         joined = np.concatenate(values)
         return joined.reshape(len(inputs), -1)
+
+    def score_and_odds(self, inputs: np.ndarray, column: int) -> np.ndarray:
+        """Computes a column of the output, and its log-odds; of a value twice the value.
+
+        The log-odds are computed from what softmax or sigmoid are applied to, if it is found: a
+        float32 probability near 1 is too coarse.
+
+        Returns:
+            float64 (n, 2).
+        """
+        if self.output == "value":
+            return np.repeat(self.score(inputs)[:, column, None].astype(np.float64), 2, axis=1)
+        kind, logits, factor = self._odds_from
+        names = [self._result.name, *([logits] if kind else [])]
+        function = self._once("odds", lambda: self._function([], names))
+        inputs = np.asarray(inputs, self.dtype.as_numpy_dtype)
+        parts = [function(tf.constant(part)) for (part,) in in_batches(inputs)]
+        scores, *found = (
+            np.concatenate([np.asarray(value, np.float64) for value in values])
+            for values in zip(*parts, strict=True)
+        )
+        scores = scores.reshape(len(inputs), -1)
+        odds = log_odds(scores, column)
+        if found:
+            exact = odds_of(kind, found[0].reshape(len(inputs), -1) * factor, column)
+            if np.allclose(special.expit(exact), scores[:, column], atol=SAME):
+                odds = exact
+        return np.stack([scores[:, column], odds], axis=1)
 
     # --- where it is cut ----------------------------------------------------------------------
 
@@ -89,20 +127,23 @@ class Network:
 
     @functools.cached_property
     def last_features(self) -> str | None:
-        """Name of the activations of the last convolution, before pooling; None without one.
+        """Name of the activations of the last convolution; None without one.
 
         They are float (n, height, width, channels) with more than one place, and everything that
-        the output knows of the input passes through them.
+        the output knows of the input passes through them. If a mean over all places follows, it is
+        what this mean is taken of; otherwise it has the size of the convolution, before pooling.
         """
         operations, output = self._between, self._result.name
         convolutions = [
             operation
             for operation in operations
-            if operation.type in _CONVOLUTIONS and _places(operation.outputs[0]) > 1
+            if operation.type in _CONVOLUTIONS and places_of(operation.outputs[0]) > 1
         ]
         if not convolutions:
             return None
         last = convolutions[-1]
+        if (averaged := self._averaged_after(last)) is not None:
+            return averaged
         wanted = last.outputs[0].shape[1:3]
         for operation in reversed(operations[operations.index(last) :]):
             for tensor in operation.outputs:
@@ -123,25 +164,39 @@ class Network:
 
     @functools.cached_property
     def features_are_pooled(self) -> bool:
-        """Whether all places of `last_features` become one, so that none has weights of its own."""
-        *before, last = self._after_features or [None]
-        if last is None or last.type not in ("Reshape", "Squeeze"):
-            return last is not None and last.type in ("Mean", "Max", "Sum")
-        return bool(before) and _places(before[-1].outputs[0]) == 1
+        """Whether only the mean of `last_features` over all places is used.
+
+        Then no place has weights of its own.
+        """
+        operations = self._after_features
+        return bool(operations) and averages_places(operations[0])
+
+    def _averaged_after(self, convolution: Any) -> str | None:
+        """Name of what is averaged over all its places, and not used otherwise; or None."""
+        for operation in self._between[self._between.index(convolution) :]:
+            if averages_places(operation):
+                tensor = operation.inputs[0]
+                if self._users(tensor.name) == [operation] and self._is_passed_by_all(tensor):
+                    return str(tensor.name)
+        return None
 
     @functools.cached_property
     def _after_features(self) -> list[Any]:
         """The operations that follow `last_features`, up to the first whose result is no image."""
         name, found = self.last_features, list[Any]()
         while name:
-            users = [op for op in self._between if any(t.name == name for t in op.inputs)]
-            users = [op for op in users if op.type not in _OF_SHAPE]
+            users = self._users(name)
             if len(users) != 1:
                 return found
             found.append(users[0])
             result = users[0].outputs[0]
             name = result.name if result.shape.rank == 4 else None
         return found
+
+    def _users(self, name: str) -> list[Any]:
+        """The operations that use the values of a tensor."""
+        users = [op for op in self._between if any(t.name == name for t in op.inputs)]
+        return [op for op in users if op.type not in _OF_SHAPE]
 
     @functools.cached_property
     def _between(self) -> list[Any]:
@@ -174,7 +229,8 @@ class Network:
         """Whether all operations between some tensors and the output have a gradient."""
         reached = set(names)
         for operation in self._between:
-            smooth = [tensor for tensor in operation.outputs if tensor.dtype.is_floating]
+            # A list of floats, as a loop over words collects them, is a variant.
+            smooth = [t for t in operation.outputs if t.dtype.is_floating or t.dtype == tf.variant]
             if not smooth or reached.isdisjoint(tensor.name for tensor in operation.inputs):
                 continue
             try:
@@ -225,7 +281,7 @@ class Network:
         repeated = np.repeat(inputs, len(values[0]), axis=0)
         parts = [
             [np.asarray(value) for value in function(*map(tf.constant, part), column)]
-            for part in _batches(repeated, *values)
+            for part in in_batches(repeated, *values)
         ]
         score, *slopes = (np.concatenate(some) for some in zip(*parts, strict=True))
         return score, list(slopes)
@@ -249,20 +305,35 @@ class Network:
         Elsewhere it is the value itself or, of probabilities, their logarithm.
         """
         result: Any = self._uncalibrated
-        source = _without_changes_of_shape(result)
-        if source.op.type in ("Softmax", "Sigmoid"):
-            return [source.op.inputs[0].name], _column
-        if source.op.type == "ConcatV2":  # 1 - p and p of a single sigmoid
-            last = _without_changes_of_shape(source.op.inputs[-2])  # before the axis
-            if last.op.type == "Sigmoid":
+        kind, before = activation(result)
+        if kind == SINGLE:
 
-                def of_single(outputs: list[Any], column: Any) -> Any:
-                    return (2.0 * tf.cast(column, tf.float32) - 1.0) * _column(outputs, 0)
+            def of_single(outputs: list[Any], column: Any) -> Any:
+                return (2.0 * tf.cast(column, tf.float32) - 1.0) * column_of(outputs, 0)
 
-                return [last.op.inputs[0].name], of_single
+            return [before.name], of_single
+        if kind:
+            return [before.name], column_of
         if self.output == "value":
-            return [result.name], _column
-        return [result.name], lambda outputs, c: tf.math.log(_column(outputs, c) + 1e-30)
+            return [result.name], column_of
+        return [result.name], lambda outputs, c: tf.math.log(column_of(outputs, c) + 1e-30)
+
+    @functools.cached_property
+    def _odds_from(self) -> tuple[str, str, float]:
+        """The function that ends the output, the tensor before it, and a factor of that.
+
+        Calibrated probabilities are computed from the logarithms of others, which are coarse near 0
+        and 1: what these are computed from is taken, times the inverse of the temperature.
+        """
+        kind, before = activation(self._uncalibrated)
+        calibrated, scaled = activation(self._result)
+        if self._result is not self._uncalibrated and calibrated:
+            factors = [tf.get_static_value(tensor) for tensor in scaled.op.inputs]
+            known = [float(f) for f in factors if f is not None and np.ndim(f) == 0]
+            if not kind or scaled.op.type != "Mul" or len(known) != 1:
+                return calibrated, scaled.name, 1.0
+            return kind, before.name, known[0]
+        return kind, before.name if kind else "", 1.0
 
     def _function(
         self,
@@ -301,63 +372,3 @@ class Network:
             if key not in self._made:
                 self._made[key] = make()
             return self._made[key]
-
-
-def _extract(definition: Any, wanted: Collection[str]) -> Any:
-    """Returns the part of a graph that some nodes need: not that of labels as words."""
-    nodes = {node.name: node for node in definition.node}
-    needed, waiting = set[str](), list(wanted)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            # "name", "name:1", or "^name" of what only comes before.
-            waiting += [given.lstrip("^").split(":")[0] for given in nodes[name].input]
-    part = tf.compat.v1.GraphDef(library=definition.library, versions=definition.versions)
-    part.node.extend(node for name, node in nodes.items() if name in needed)
-    return part
-
-
-def _take_weights(definition: Any) -> dict[str, tf.Tensor]:
-    """Takes large constants out of a graph, so that several functions share them.
-
-    Returns:
-        The constants by the name of their tensor, for which the graph has placeholders now.
-    """
-    taken = {}
-    for node in definition.node:
-        if node.op != "Const":
-            continue
-        value = tf.make_ndarray(node.attr["value"].tensor)
-        if value.dtype.kind == "f" and value.size > LARGE:
-            taken[f"{node.name}:0"] = tf.constant(value)
-            node.op = "Placeholder"
-            del node.attr["value"]
-            node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
-    return taken
-
-
-def _batches(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Splits arrays into batches of a size that fits into memory; none are one empty batch."""
-    largest = max(math.prod(array.shape[1:]) for array in arrays)
-    size = max(1, min(BATCH, BATCH_NUMBERS // max(1, largest)))
-    for start in range(0, max(1, len(arrays[0])), size):
-        yield tuple(array[start : start + size] for array in arrays)
-
-
-def _places(tensor: Any) -> int:
-    """Returns height times width of images; 0 if they are not known."""
-    if tensor.shape.rank != 4 or None in tensor.shape[1:3]:
-        return 0
-    return math.prod(tensor.shape[1:3])
-
-
-def _without_changes_of_shape(tensor: Any) -> Any:
-    while tensor.op.type in _UNCHANGED:
-        tensor = tensor.op.inputs[0]
-    return tensor
-
-
-def _column(outputs: list[Any], column: Any) -> Any:
-    values = tf.reshape(outputs[0], (tf.shape(outputs[0])[0], -1))
-    return tf.gather(values, column, axis=1)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from ..datasets.columns import Column, arguments_of
 
-# Probabilities in float32 cannot be nearer to 1.
-NEAREST = 1e-7
+NEAREST = 2.0**-25  # half of the distance of float32 below 1
 MOST_ROWS = 2**14  # evaluated for one explanation
 FEWEST = 8  # rows that replace a value
 MAX_NUMBERS = MOST_ROWS // FEWEST  # of an array that is explained number by number
@@ -54,10 +54,29 @@ def fields_of_array(shape: Sequence[int]) -> dict[str, Field]:
     return {name: Field(name) for name in names}
 
 
-def log_odds(probability: Any) -> Any:
-    """Computes ln(p / (1 - p)), finite for 0 and 1."""
-    p = np.clip(np.asarray(probability, np.float64), NEAREST, 1 - NEAREST)
-    return np.log(p / (1 - p))
+def log_odds(scores: Any, column: int) -> np.ndarray:
+    """Computes ln(p / (1 - p)), finite for 0 and 1.
+
+    Of classes, whose probabilities sum to 1, 1 - p is the sum of the others: a float32 near 1 is
+    too coarse.
+
+    Args:
+        scores: Probabilities, float (n, k).
+        column: Which of them.
+
+    Returns:
+        float64 (n,).
+    """
+    p = np.asarray(scores, np.float64)
+    others = 1 - p[:, column]
+    if p.shape[1] > 1 and np.allclose(p.sum(axis=1), 1, atol=1e-3):
+        others = np.delete(p, column, axis=1).sum(axis=1)
+    return np.log(_positive(p[:, column])) - np.log(_positive(others))
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Replaces 0 by the smallest other value, or by what float32 cannot tell from 0 beside 1."""
+    return np.maximum(values, values[values > 0].min(initial=NEAREST))
 
 
 def missing(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
@@ -68,38 +87,65 @@ def missing(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
     }
 
 
-def replace_each(
-    score: Score, row: Rows, background: Rows, column: int
-) -> tuple[float, np.ndarray]:
+def count_of(rows: Rows) -> int:
+    """Returns the number of rows."""
+    return len(next(iter(rows.values())))
+
+
+def some_for(background: Rows) -> Rows:
+    """Returns the first rows: as many as can replace each value of one with many columns."""
+    count = max(FEWEST, MOST_ROWS // len(background))
+    return {argument: values[:count] for argument, values in background.items()}
+
+
+class Replaced(NamedTuple):
+    """Answers without a value.
+
+    Attributes:
+        score: The score of the row.
+        without: float64 (columns,), the mean score with each value replaced.
+        effects: float64 (columns,), `score` minus `without`; of probabilities of their log-odds.
+    """
+
+    score: float
+    without: np.ndarray
+    effects: np.ndarray
+
+
+def replace_each(score_and_odds: Score, row: Rows, background: Rows, is_value: bool) -> Replaced:
     """Computes the score of a row, and its mean with each value replaced by those of other rows.
 
     Robnik-Sikonja and Kononenko, 2008: what the answer would be if a column were not known.
 
     Args:
-        score: Function from rows to scores.
+        score_and_odds: Function from rows to scores and their log-odds, float64 (n, 2).
         row: One row.
         background: The other rows.
-        column: Which value of the scores.
-
-    Returns:
-        The score, and float64 (columns,).
+        is_value: Whether scores are values instead of probabilities.
     """
-    count = len(next(iter(background.values())))
-    count = max(1, min(count, max(FEWEST, MOST_ROWS // len(row))))
+    count = count_of(background)
     changed = {
         argument: np.concatenate([values, np.repeat(values, count * len(row))])
         for argument, values in row.items()
     }
     for i, argument in enumerate(row):
         start = 1 + i * count
-        changed[argument][start : start + count] = background[argument][:count]
-    scores = in_batches(score, changed)[:, column].astype(np.float64)
-    return float(scores[0]), scores[1:].reshape(len(row), count).mean(axis=1)
+        changed[argument][start : start + count] = background[argument]
+    scores, odds = in_batches(score_and_odds, changed).T
+    without = scores[1:].reshape(len(row), count).mean(axis=1)
+    if is_value:
+        return Replaced(float(scores[0]), without, scores[0] - without)
+    replaced = odds[1:].reshape(len(row), count)
+    # Those of the mean probability.
+    yes, no = (special.logsumexp(special.log_expit(o), axis=1) for o in (replaced, -replaced))
+    effects = odds[0] - (yes - no)
+    effects[(replaced == odds[0]).all(axis=1)] = 0  # not the rounding of their sums
+    return Replaced(float(scores[0]), without, effects)
 
 
 def in_batches(score: Score, rows: Rows) -> np.ndarray:
     """Scores many rows, in batches."""
-    count = len(next(iter(rows.values())))
+    count = count_of(rows)
     parts = [
         score({name: values[start : start + BATCH] for name, values in rows.items()})
         for start in range(0, count, BATCH)

@@ -5,7 +5,7 @@ import math
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,13 +14,15 @@ from ..errors import UserError
 from ..export.golden import read_given
 from ..export.loading import SavedModel
 from ..export.versions import SERVING
+from ..formatting import counted
+from ..records import read_record
 from . import rows
 from .attribution import can_integrate, can_localize
 from .explanation import ARRAY, ERASURE, GRAD_CAM, IMAGE, INTEGRATED, METHODS, TABLE, TEXT
 from .network import Network
 
 DEFAULT, TOKENS = "serving_default", "serving_tokens"
-GOLDEN = "golden.npz"
+GOLDEN, RECORD = "golden.npz", "run.json"
 
 
 def methods_of(model: SavedModel) -> tuple[str, ...]:
@@ -42,6 +44,22 @@ def kind_of(model: SavedModel) -> str:
     return IMAGE if spec.shape.rank == 4 else ARRAY
 
 
+class Background(NamedTuple):
+    """Rows whose values replace those of a row.
+
+    Attributes:
+        rows: One array (n,) for each column; none of them is there twice.
+        split: Where they are from, in words.
+    """
+
+    rows: rows.Rows
+    split: str
+
+    def said(self, count: int) -> str:
+        """Writes which rows the first ones are."""
+        return f"{counted(count, 'row')} of {self.split}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Subject:
     """What is kept of an export, so that the next explanation is quick.
@@ -54,7 +72,7 @@ class Subject:
         network: Its frozen graph; None of a table, whose columns have no gradient.
         vocabulary: The id of each word.
         fields: The columns of a table, or the numbers of an array.
-        background: Rows whose values replace those of a row, and in words where they are from.
+        background: Rows whose values replace those of a row.
     """
 
     kind: str
@@ -64,7 +82,7 @@ class Subject:
     network: Network | None
     vocabulary: Mapping[str, int]
     fields: Mapping[str, rows.Field]
-    background: tuple[rows.Rows, str] | None
+    background: Background | None
 
 
 # It must not refer to its key, a signature of the model, so that a model can be freed.
@@ -127,13 +145,15 @@ def _methods(kind: str, network: Network | None) -> tuple[str, ...]:
     return tuple(method for method in METHODS[kind] if fits[method]())
 
 
-def _background(
-    model: SavedModel, fields: Mapping[str, rows.Field]
-) -> tuple[rows.Rows, str] | None:
-    """Reads the rows of the run's golden.npz, which are of its val split; None without them."""
+def _background(model: SavedModel, fields: Mapping[str, rows.Field]) -> Background | None:
+    """Reads the rows of the run's golden.npz; None without them.
+
+    They are of val, or of train if there is no val, and are repeated there if they are fewer.
+    """
     if model.folder.parent.name != SERVING:
         return None
-    given = read_given(model.folder.parents[1] / GOLDEN, DEFAULT)
+    folder = model.folder.parents[1]
+    given = read_given(folder / GOLDEN, DEFAULT)
     if given is None:
         return None
     if model.columns:
@@ -145,5 +165,9 @@ def _background(
         if np.shape(values)[1:] != tuple(model.input_spec.shape[1:]):  # type: ignore[union-attr]
             return None
         found = dict(zip(fields, np.reshape(values, (len(values), -1)).T, strict=True))
-    count = len(next(iter(found.values())))
-    return found, f"{count} rows of val"
+    if not (folder / RECORD).is_file():
+        return Background(found, "val or train")
+    examples = read_record(folder / RECORD).data.examples
+    split = "val" if examples.get("val") else "train"
+    count = examples.get(split)
+    return Background({name: values[:count] for name, values in found.items()}, split)

@@ -10,7 +10,6 @@ from ..inputs.tokens import UNKNOWN_ID, standardize
 from .attribution import integrated_gradients
 from .explanation import ERASURE, INTEGRATED, LOG_ODDS, PROBABILITY, TEXT, VALUE, Explanation
 from .network import Network
-from .rows import log_odds
 
 UNKNOWN_WORDS = "each word as the unknown word"
 ALL_UNKNOWN = "all words as the unknown word"
@@ -58,15 +57,16 @@ def explain_words(
     for method in methods:
         rest: dict[str, Any]
         if method == ERASURE:
-            score, without = erase(network, tokens, column)
-            effects = score - without if is_value else log_odds(score) - log_odds(without)
-            rest = {"without": tuple(without.tolist()), "baseline": UNKNOWN_WORDS}
+            scores, odds = erase(network, tokens, column).T
+            score, effects = float(scores[0]), odds[0] - odds[1:]
+            rest = {"without": tuple(scores[1:].tolist()), "baseline": UNKNOWN_WORDS}
             rest["unit"] = VALUE if is_value else LOG_ODDS
         else:
             unknown = np.full_like(tokens, UNKNOWN_ID)
             result = integrated_gradients(network, tokens[None], unknown[None], column, 1)
             effects, score = result.effects, result.score
             rest = {"baseline_score": result.baseline_score, "baseline": ALL_UNKNOWN}
+            rest["error"] = result.error
             rest["unit"] = VALUE if is_value else PROBABILITY
         found.append(
             Explanation(
@@ -82,8 +82,8 @@ def explain_words(
     return found
 
 
-def erase(network: Network, tokens: np.ndarray, column: int) -> tuple[float, np.ndarray]:
-    """Computes the score, and what it is with each word in turn as the unknown word.
+def erase(network: Network, tokens: np.ndarray, column: int) -> np.ndarray:
+    """Computes the answer, and what it is with each word in turn as the unknown word.
 
     Li et al., 2016, "Understanding neural networks through representation erasure".
 
@@ -93,9 +93,8 @@ def erase(network: Network, tokens: np.ndarray, column: int) -> tuple[float, np.
         column: Which value of the output.
 
     Returns:
-        The score, and float64 (length,).
+        float64 (1 + length, 2): score and log-odds, of a value twice the value.
     """
     changed = np.repeat(tokens[None], len(tokens) + 1, axis=0)
     np.fill_diagonal(changed[1:], UNKNOWN_ID)
-    scores = network.score(changed)[:, column].astype(np.float64)
-    return float(scores[0]), scores[1:]
+    return network.score_and_odds(changed, column)

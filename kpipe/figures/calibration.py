@@ -31,6 +31,9 @@ def reliability_diagram(run: Run) -> Figure | None:
         ("calibrated", "calibrated", BLUE, "o", 1),
     ):
         sure, happened = confidence(run.predictions[name], run.predictions["label"])
+        if several:
+            known = style.known_labels(run)
+            sure, happened = sure[:, known], happened[:, known]
         bins = bins_of(sure).ravel()
         counts = np.bincount(bins, minlength=BINS)
         drawn = np.flatnonzero(counts >= min(FEWEST, counts.max()))

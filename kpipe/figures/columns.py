@@ -99,6 +99,7 @@ def column_effects(run: Run) -> Figure | None:
         field = table.fields[name]
         _draw_effect(axes, measured.effect(table.score, averaged, name, field), field, shown)
         axes.set_xlabel(style.shorten(field.name, 28), fontsize=9)
+    figure.supxlabel(f"means over {len(some):,} rows of {table.split}", fontsize=9)
     what = _answer(run, shown)
     for axes in grid[::ACROSS]:
         axes.set_ylabel(what, fontsize=9)
@@ -125,10 +126,10 @@ def _shown_outputs(run: Run, table: Table) -> list[tuple[int, str, Any]]:
     names = [style.shorten(name, 20) for name in run.label_names]
     if len(names) == 2 and style.has_classes(run):
         return [(1, names[1], BLUE)]
-    columns = list(range(len(names)))
-    if len(names) > CLASSES:  # the most frequent ones
-        frequent = np.argsort(-table.score(table.rows).mean(axis=0), kind="stable")
-        columns = sorted(frequent[:CLASSES].tolist())
+    columns = style.known_labels(run) if style.is_multilabel(run) else list(range(len(names)))
+    if len(columns) > CLASSES:  # the most frequent ones
+        means = table.score(table.rows).mean(axis=0)
+        columns = sorted(sorted(columns, key=lambda i: -means[i])[:CLASSES])
     colors = style.class_colors(len(columns))
     return [(i, names[i], color) for i, color in zip(columns, colors, strict=True)]
 
@@ -251,5 +252,6 @@ def _errors(run: Run, table: Table, scores: np.ndarray) -> np.ndarray:
     if not style.is_classifier(run):
         return np.abs(scores[:, 0] - table.labels)
     if style.is_multilabel(run):
-        return np.abs(scores - table.labels).mean(axis=1)
+        known = style.known_labels(run)
+        return np.abs(scores - table.labels)[:, known].mean(axis=1)
     return 1 - scores[np.arange(len(scores)), table.labels]

@@ -21,7 +21,7 @@ PANELS = 6  # side by side
 ROWS = 2  # of mistakes in images
 TEXTS = 3
 BARS = 15
-STEPS = (32,)  # of integrated gradients; to the eye, more are the same
+POINTS = 48  # of integrated gradients; to the eye, more are the same
 SHARE = 0.995  # of the pixels whose effect is drawn without being cut off
 
 HEADS = {
@@ -53,7 +53,7 @@ def _of_images(
         (
             mistake.title,
             image,
-            explain_image(network, image[None], mistake.column, mistake.target, methods, STEPS),
+            explain_image(network, image[None], mistake.column, mistake.target, methods, POINTS),
         )
         for mistake, image in zip(mistakes, images, strict=True)
     ]
@@ -139,6 +139,7 @@ def draw_rows(shown: Sequence[tuple[str, Explanation]]) -> Figure:
         style.list_rows(axes, [style.shorten(name, 40) for name in names], size=9)
         axes.set_axisbelow(True)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"effect, {explanation.unit}", fontsize=9)
+        unit = "in the unit of the value" if explanation.unit == "value" else explanation.unit
+        axes.set_xlabel(f"effect, {unit}", fontsize=9)
         axes.set_title(title, loc="left", fontsize=10)
     return figure

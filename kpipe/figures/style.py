@@ -197,6 +197,13 @@ def bounds(metric: Mapping[str, float | None]) -> tuple[float, float, float]:
     )
 
 
+def known_labels(run: Run) -> list[int]:
+    """Returns which of several labels were evaluated, those that vary in train; or else all."""
+    names = list(enumerate(run.label_names))
+    found = [i for i, name in names if f"accuracy/{name}" in run.metrics]
+    return found or [i for i, _ in names]
+
+
 def is_multilabel(run: Run) -> bool:
     """Whether an example has several labels instead of one class."""
     return run.predictions["label"].ndim == 2

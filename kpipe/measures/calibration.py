@@ -200,7 +200,9 @@ def bins_of(confidences: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def calibration_metrics(arrays: dict[str, np.ndarray]) -> dict[str, dict]:
+def calibration_metrics(
+    arrays: dict[str, np.ndarray], known: np.ndarray | None = None
+) -> dict[str, dict]:
     """Computes the metrics of calibration, with 95 % intervals; {} if it was not calibrated.
 
     `ece` and `calibrated_ece` are the expected calibration error (Guo et al. 2017, eq. 3) before
@@ -217,11 +219,15 @@ def calibration_metrics(arrays: dict[str, np.ndarray]) -> dict[str, dict]:
 
     Args:
         arrays: Content of predictions.npz.
+        known: int (m,), which of several labels are measured; by default all.
     """
     if "calibrated" not in arrays:
         return {}
-    labels, calibrated = arrays["label"], arrays["calibrated"]
-    before, after = _calibration_errors(labels, arrays["probabilities"], calibrated)
+    names = ("label", "probabilities", "calibrated")
+    labels, probabilities, calibrated = (
+        arrays[name] if known is None else arrays[name][:, known] for name in names
+    )
+    before, after = _calibration_errors(labels, probabilities, calibrated)
     result = {"ece": before, "calibrated_ece": after}
     if "prediction_set" in arrays:
         sets, rows = arrays["prediction_set"], np.arange(len(labels))

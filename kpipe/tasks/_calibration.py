@@ -10,6 +10,7 @@ from .. import formatting
 from ..data import Data
 from ..export import Case, Comparison
 from ..measures import calibration
+from ..measures.classes import varying
 from ..records import CalibrationRecord, Run
 from ..report import Section
 from . import _cases
@@ -25,6 +26,8 @@ Outputs = dict[str, tf.Tensor]
 def fit(model: keras.Model, data: Data) -> CalibrationRecord | None:
     """Fits a temperature to val alone, and of classes the threshold of prediction sets.
 
+    Of several labels, those that are constant in train are left out: of them nothing was learned.
+
     Args:
         model: Result of a task's `inference`, trained without val.
         data: The data.
@@ -39,6 +42,9 @@ def fit(model: keras.Model, data: Data) -> CalibrationRecord | None:
     probabilities = _cases.predict(model, val, "probabilities")
     if not np.isfinite(probabilities).all():
         return None
+    if labels.ndim == 2:
+        known = varying(data.train.labels[data.train.rows])
+        labels, probabilities = labels[:, known], probabilities[:, known]
     temperature, threshold = calibration.fit_temperature(probabilities, labels), None
     if labels.ndim == 1:
         calibrated = calibration.scale(probabilities, temperature)

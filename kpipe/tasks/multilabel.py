@@ -75,13 +75,17 @@ def baselines(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
 
 
 def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Metrics:
-    """Computes the accuracy of each label and their mean, see `measures.classes`."""
+    """Computes the accuracy of each label and their mean, see `measures.classes`.
+
+    Labels that are constant in train are left out of all of them.
+    """
     train_labels = data.train.labels[data.train.rows]
     answers = arrays["label"], arrays["probabilities"]
     measured = classes.multilabel_metrics(
         *answers, data.label_names, train_labels, arrays.get("simple")
     )
-    return measured | copies_metrics(arrays, train_labels) | calibration_metrics(arrays)
+    known = classes.varying(train_labels)
+    return measured | copies_metrics(arrays, train_labels) | calibration_metrics(arrays, known)
 
 
 def errors(model: keras.Model, split: Split) -> np.ndarray:

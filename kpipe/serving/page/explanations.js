@@ -134,7 +134,9 @@ function titleOf(explanation) {
 }
 
 /** Says what the numbers of an explanation are. */
-function factsOf({ unit, baseline, target, sum, score, baseline_score: before, method, heat }) {
+function factsOf(explanation) {
+  const { unit, baseline, target, sum, score, baseline_score: before, error, method, heat } =
+    explanation;
   if (heat && isEmpty(heat)) {
     return create("p", {}, `Nothing: by this method no place speaks for “${target}”.`);
   }
@@ -146,6 +148,10 @@ function factsOf({ unit, baseline, target, sum, score, baseline_score: before, m
     const write = unit === "value" ? (value) => signed(value, 4).replace("+", "") : percent;
     const total = unit === "value" ? signed(sum, 4) : `${signed(100 * sum, 3)} points`;
     words += `. Together ${total}: from ${write(before)} to ${write(score)}`;
+    if (error) {
+      const doubt = unit === "value" ? signed(error, 4) : `${signed(100 * error, 3)} points`;
+      words += `. Not exact: off by up to ${doubt.replace("+", "")}`;
+    }
   }
   return create("p", { class: "quiet small" }, `${words}.`);
 }

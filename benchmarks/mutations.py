@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import bombs
+
 PROCESSES = 6
 WAIT = 45.0  # seconds for an answer: more than a server's deadline
 # What may answer a wrong request: a wrong value, path, method, a slow body, a large one, no such
@@ -153,7 +155,8 @@ def of_image(draw: Draw, content: Any) -> bytes:
     value: Any = {"b64": text}
     values = [value] * draw.choice((1, 1, 1, 2, 65))
     key = draw.choice(("instances", "instances", "inputs"))
-    return json.dumps({"signature_name": "serving_bytes", key: values}).encode()
+    body = json.dumps({"signature_name": "serving_bytes", key: values}).encode()
+    return body.replace(b'"b64"', b'"\\u006264"') if draw.random() < 0.1 else body
 
 
 _made: list[bytes] = []
@@ -176,6 +179,9 @@ def _images() -> list[bytes]:
             image.convert(mode).save(written, format)
             _made.append(written.getvalue())
         _made.extend([_PNG, b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P6 9 9 255 "])
+        _made.extend([bombs.progressive_jpeg(50, 999), bombs.progressive_jpeg(2000, 999)])
+        _made.extend([bombs.gif(9999, 9999), bombs.gif(9999, 9999, b""), bombs.png(9)])
+        _made.extend([bombs.tiff(3), bombs.tiff(3000), bombs.webp(2000)])
     return _made
 
 
@@ -215,6 +221,9 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
         "http://x/",
         "//",
         "/v1/models/%2e%2e",
+        path.replace("/models/", "%2Fmodels/"),
+        path.replace("/models/", "/models%2F"),
+        path.replace("v1", "%76%31"),
     ]
     line = (
         f"{method} {draw.choice(paths)} HTTP/{draw.choice(['1.1'] * 6 + ['1.0', '2', '0.9', 'x'])}"

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import served
+from served import bombs
 
 import kpipe
 from kpipe.errors import UserError
@@ -367,6 +368,14 @@ WRONG_IMAGES = {
     "large": (bomb(5001, 5000), "instances[1]: 25.0 megapixels; expected at most 25"),
     "a bomb": (bomb(60_000, 60_000), "instances[1]: not an image that can be decoded (more than"),
     "half": (HALF, "instances[1]: the model cannot process it"),
+    "many scans": (
+        bombs.progressive_jpeg(101),
+        "instances[1]: not an image that can be decoded (102 scans)",
+    ),
+    "strips that are all the same": (
+        bombs.tiff(100),
+        "instances[1]: not an image that can be decoded (its parts overlap)",
+    ),
 }
 
 
@@ -376,6 +385,32 @@ def test_a_wrong_image_is_named_with_the_reason(client, images, name):
     given = [encoded(images[0, :, :, 0]), {"b64": base64.b64encode(content).decode()}]
     answer = ask(client, DIGITS, 400, signature_name="serving_bytes", instances=given)
     assert answer["error"].startswith(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(bombs.progressive_jpeg(90), bombs.gif(9999, 9999, b""), bombs.png(300), bombs.tiff(2)),
+        bombs.gif(9999, 9999),  # before whose second picture Pillow stops
+        bombs.progressive_jpeg(9) + b"\xff\xda" * 99 + bytes(2**20),  # what a camera appends
+    ],
+    ids=range(6),
+)
+def test_what_an_image_says_costs_neither_memory_nor_time(content):
+    """The graph sees what it decodes at once: not a second picture, nor what texts expand to."""
+    from kpipe.serving.values import as_images
+
+    given = {"b64": base64.b64encode(content).decode()}
+    (prepared,), (pixels,) = as_images([given], str, 25_000_000)
+    assert pixels <= 65_536
+    if content[:3] == b"GIF":
+        assert prepared[1:4] == b"PNG"
+    if content[1:4] == b"PNG":
+        assert len(prepared) < 200
+        assert (
+            prepared
+            == as_images([{"b64": base64.b64encode(bombs.png(0)).decode()}], str, 9**9)[0][0]
+        )
 
 
 def test_an_image_that_is_not_in_base64_is_told_how_to_be(client):

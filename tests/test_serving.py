@@ -5,6 +5,7 @@ import io
 import json
 import math
 import pathlib
+import threading
 import urllib.parse
 
 import jsonschema
@@ -16,7 +17,7 @@ from served import bombs
 import kpipe
 from kpipe.errors import UserError
 from kpipe.export import read_npz
-from kpipe.serving import Server, app, explanations, names_of
+from kpipe.serving import Server, app, explanations, names_of, requests
 from kpipe.serving.paths import quote
 
 DIGITS = "digits"
@@ -418,6 +419,28 @@ def test_an_image_that_is_not_in_base64_is_told_how_to_be(client):
     assert answer["error"] == 'instances[0]: \'abc\'; expected an image file as {"b64": "..."}'
 
 
+@pytest.mark.parametrize("verb", [":predict", ":explain"])
+def test_images_are_read_in_a_thread_however_their_key_is_written(client, monkeypatch, verb):
+    """A lossless WebP of a KiB takes a second, in which nobody else would be answered."""
+    threads, as_images = [], requests.as_images
+
+    def watched(*arguments):
+        threads.append(threading.current_thread().name)
+        return as_images(*arguments)
+
+    monkeypatch.setattr(requests, "as_images", watched)
+    body = json.dumps(
+        {"signature_name": "serving_bytes", "instances": [encoded(np.zeros((9, 9), np.uint8))]}
+    )
+    for content in (
+        body,
+        body.replace("b64", "\\u006264"),
+        body.replace("serving_b", "\\u0073erving_b"),
+    ):
+        assert client.post(f"/v1/models/{DIGITS}{verb}", content=content).status_code == 200
+    assert len(threads) == 3 and all(name.startswith("convert") for name in threads)
+
+
 def test_images_of_a_request_have_a_limit_together(folders):
     image = {"b64": base64.b64encode(bomb(90, 100)).decode()}
     with client_of({DIGITS: folders[DIGITS]}, pixels=10_000) as client:
@@ -461,6 +484,10 @@ PATHS = [
     ("GET", "/v1/models/", 404, "no model ''"),
     ("GET", "/v1/models/digits/metadata/x", 404, "no such path"),
     ("GET", "/other", 404, "no such path"),
+    ("GET", "/v1%2Fmodels/digits", 404, "no such path; expected /v1/models/NAME"),
+    ("GET", "/v1/models%2Fdigits", 404, "no such path; expected /v1/models/NAME"),
+    ("POST", "/v1%2fmodels%2fdigits:predict", 404, "no such path; expected /v1/models/NAME"),
+    ("GET", "/%761/models/digits%3Apredict", 404, "no model 'digits:predict' is served"),
     ("GET", "/page/..%2fapp.py", 404, "no such path"),
     ("GET", "/page/app.py", 404, "no file 'app.py'"),
 ]
@@ -727,6 +754,38 @@ def test_an_example_is_given_as_from_a_file(client, explaining, images):
 )
 def test_what_cannot_be_explained_is_told(client, explaining, content, error):
     assert ask(client, "text", 400, verb=":explain", **content)["error"].startswith(error)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"x": (5,)},
+        {"x": (30, 2)},
+        {"x": (2, 4, 5)},
+        {"x": (7, 3), "y": (7,)},
+        {"x": (2, 3, 5), "y": (2, 20)},
+    ],
+    ids=range(5),
+)
+def test_an_answer_is_written_in_pieces_that_stop_no_other_thread(monkeypatch, shapes, rows):
+    """One call that writes a million numbers would stop the event loop for a second."""
+    from kpipe.serving import answers
+
+    sizes, plain = [], answers._plain
+    monkeypatch.setattr(answers, "_PIECE", 12)
+    monkeypatch.setattr(answers, "_plain", lambda v: sizes.append(v.size) or plain(v))
+    outputs = {name: np.arange(math.prod(shape)).reshape(shape) for name, shape in shapes.items()}
+    expected = {name: values.tolist() for name, values in outputs.items()}
+    if len(shapes) == 1:
+        (expected,) = expected.values()
+    elif rows:
+        expected = [
+            dict(zip(expected, row, strict=True)) for row in zip(*expected.values(), strict=True)
+        ]
+    text = answers.to_json(outputs, rows)
+    assert text.decode() == json.dumps({"predictions" if rows else "outputs": expected})
+    assert max(sizes) <= 12
 
 
 def test_no_answer_is_longer_than_needed_to_be_read_back_exactly():

@@ -270,6 +270,8 @@ def test_it_says_who_can_connect():
         (["--name", "x=nowhere"], "nowhere: no such folder"),
         (["RUN", "--port", "70000"], "70000: expected a port up to 65535"),
         (["RUN", "--deadline", "0"], "0: expected more than 0"),
+        (["RUN", "--queue", "63"], "--max-instances 64 is more than --queue 63"),
+        (["RUN", "--max-body", "300"], "--max-body 300 MiB is more than all requests together may"),
         (["RUN", "--host", "256.0.0.1"], "cannot listen on 256.0.0.1, port 8501"),
     ],
 )

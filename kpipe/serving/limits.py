@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from ..errors import UserError
+
 MEBIBYTE = 1 << 20
 
 
@@ -12,7 +14,7 @@ class Limits:
 
     Attributes:
         body: Bytes of a request's body.
-        bodies: Bytes of all bodies that are in memory at once.
+        bodies: Bytes of all requests that are in memory at once, until they are computed.
         pixels: Pixels of an encoded image, compared before it is decoded. A request may have four
             times as many in all its images.
         instances: Examples of a request.
@@ -23,6 +25,9 @@ class Limits:
         connections: Open connections.
         batch: Examples that are computed at once, of several requests.
         wait: Seconds that a request waits for others, if it is likely that some come.
+
+    Raises:
+        UserError: A request could be so large that there would never be room for it.
     """
 
     body: int = 8 * MEBIBYTE
@@ -35,6 +40,18 @@ class Limits:
     connections: int = 256
     batch: int = 64
     wait: float = 0.002
+
+    def __post_init__(self) -> None:
+        if self.instances > self.queue:
+            raise UserError(
+                f"--max-instances {self.instances:,} is more than --queue {self.queue:,}, the "
+                "examples that may wait; choose a larger --queue"
+            )
+        if self.body > self.bodies:
+            raise UserError(
+                f"--max-body {self.body / MEBIBYTE:,g} MiB is more than all requests together may "
+                f"take; expected at most {self.bodies // MEBIBYTE}"
+            )
 
 
 class Refusal(Exception):

@@ -96,9 +96,7 @@ class Server:
 
     async def convert(self, is_large: bool, work: Callable[[], Result]) -> Result:
         """Reads or writes JSON: at once, or in a thread if it takes long."""
-        if not is_large:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._converting, work)
+        return await _in(self._converting, work) if is_large else work()
 
     async def explain(self, work: Callable[[], Result]) -> Result:
         """Computes an explanation, one after the other.
@@ -110,7 +108,7 @@ class Server:
             raise too_busy(f"{self._explanations} explanations are waiting; try again later")
         self._explanations += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
+            return await _in(self._explaining, work)
         finally:
             self._explanations -= 1
 
@@ -118,6 +116,15 @@ class Server:
         """Ends the threads, without waiting for what nobody waits for any more."""
         for pool in (self._computing, self._converting, self._explaining, self._loading):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _in(pool: concurrent.futures.Executor, work: Callable[[], Result]) -> Result:
+    """Works in a thread. What is given up before it began is held no longer, unlike in a pool."""
+    held = [work]
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: held.pop()())
+    finally:
+        held.clear()
 
 
 def names_of(runs: Sequence[str], named: Sequence[str] = ()) -> dict[str, pathlib.Path]:

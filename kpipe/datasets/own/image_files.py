@@ -135,7 +135,7 @@ def open_image(content: bytes) -> "Image.Image":
         raise ValueError(TOO_LARGE) from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(TOO_LARGE)
-    boxes = [part[1] for part in image.tile if part[1]]  # type: ignore[attr-defined]
+    boxes = [part[1] for part in image.tile if part[1]]
     if sum((right - x) * (down - y) for x, y, right, down in boxes) > _LAYERS * math.prod(
         image.size
     ):

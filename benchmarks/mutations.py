@@ -22,9 +22,9 @@ import bombs
 
 PROCESSES = 6
 WAIT = 45.0  # seconds for an answer: more than a server's deadline
-# What may answer a wrong request: a wrong value, path, method, a slow body, a large one, no such
-# service, and a server that is full.
-EXPECTED = {200, 400, 404, 405, 408, 413, 501, 503}
+# What may answer a wrong request: a wrong value, site, path, method, a slow body, a large one, no
+# such service, and a server that is full.
+EXPECTED = {200, 400, 403, 404, 405, 408, 413, 501, 503}
 CLOSED = 0  # instead of a status: the connection was closed without an answer
 
 _PNG = base64.b64decode(
@@ -228,7 +228,10 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
     line = (
         f"{method} {draw.choice(paths)} HTTP/{draw.choice(['1.1'] * 6 + ['1.0', '2', '0.9', 'x'])}"
     )
-    head = [line, draw.choice(["host: x"] * 6 + ["", "host: a\r\nhost: b", "host: \xff"])]
+    head = [
+        line,
+        draw.choice(["host: localhost"] * 6 + ["", "host: x", "host: a\r\nhost: b", "host: \xff"]),
+    ]
     head.append(
         draw.choice(
             [f"content-length: {size}"] * 8
@@ -258,6 +261,8 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
         "content-encoding: gzip",
         "expect: 100-continue",
         "content-type: text/xml",
+        "origin: http://x",
+        "sec-fetch-site: cross-site",
         "x y: z",
         "connection: upgrade",
         "a: b\r\n" * 200,
@@ -274,7 +279,7 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
 
 def chunked(draw: Draw, path: str, body: bytes) -> bytes:
     """A request without a length; its chunks may be wrong."""
-    raw = f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    raw = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     for start in range(0, len(body), 1000):
         part = body[start : start + 1000]
         size = draw.choice(["%x"] * 20 + ["%d", "%xz", "-%x", "%x;a=b"]) % len(part)
@@ -348,7 +353,7 @@ class Connection:
 
 def post(path: str, body: bytes) -> bytes:
     """An ordinary request."""
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -140,12 +140,12 @@ class Client:
 
     Args:
         server: A `kpipe.serving.Server`.
-        origins: See `app.application`.
+        origins, hosts: See `app.application`.
     """
 
-    def __init__(self, server, origins=()):
+    def __init__(self, server, origins=(), hosts=None):
         self.server = server
-        application = app.application(server, origins)
+        application = app.application(server, origins, hosts=hosts)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://here")
         self._loop = asyncio.new_event_loop()

@@ -658,6 +658,50 @@ def test_pages_of_other_origins_are_allowed_by_name_only(folders):
             assert ("access-control-allow-origin" in headers) == allowed
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost", 200), ("LOCALHOST:8501", 200), ("a.localhost", 200), ("127.0.0.1:1", 200)),
+        *(("[::1]:8501", 200), ("10.0.0.7", 200), ("given.example:80", 200)),
+        *(("evil.example:8501", 403), ("localhost.evil.example", 403), ("evillocalhost", 403)),
+        *(("given.example.", 403), ("[::1", 403), ("127.0.0.1.evil.example", 403)),
+    ],
+)
+def test_only_names_that_are_known_are_answered(folders, host, status):
+    server = Server({"array": folders["array"]}, say=lambda line: None)
+    with served.Client(server, hosts=["Given.example"]) as client:
+        for path in ("/health", "/metrics", "/v1/models"):
+            answer = client.get(path, headers={"host": host})
+            assert answer.status_code == status
+        assert "known as" in answer.text or status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_allowed"),
+    [
+        ({}, True),  # a program
+        ({"origin": "http://here"}, True),
+        ({"origin": "http://here:80"}, False),
+        ({"origin": "https://evil.example"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "https://a.example"}, True),
+        ({"origin": "https://a.example", "sec-fetch-site": "cross-site"}, True),
+        ({"origin": "https://behind.proxy", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "http://here", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://here:3000", "sec-fetch-site": "same-site"}, False),
+    ],
+)
+def test_pages_of_other_origins_start_no_computation(folders, headers, is_allowed):
+    """A form or a text/plain POST needs no permission of the server's."""
+    with served.Client(
+        served.server_of({"array": folders["array"]}), ["https://a.example"]
+    ) as client:
+        content = b'{"instances": [[1, 2]]}'
+        answer = client.post("/v1/models/array:predict", content=content, headers=headers)
+        assert answer.status_code == (200 if is_allowed else 403)
+        assert client.get("/health", headers=headers).status_code == 200
+
+
 def test_the_files_of_the_page_are_served_with_their_types(monkeypatch, folders):
     files = {
         "index.html": (b"<html>", "text/html; charset=utf-8"),

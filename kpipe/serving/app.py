@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import importlib.resources
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from .paths import ROOT, Path, not_found, read_path
 from .requests import parse, read
 from .server import Result, Server
 from .signatures import BYTES
+from .sites import Sites
 from .versions import Version
 
 # What of a body or an answer is converted at once; more is done in a thread.
@@ -37,13 +38,19 @@ _TYPES = {
 }
 
 
-def application(server: Server, origins: Iterable[str] = (), verbose: bool = False) -> ASGIApp:
+def application(
+    server: Server,
+    origins: Collection[str] = (),
+    verbose: bool = False,
+    hosts: Collection[str] | None = None,
+) -> ASGIApp:
     """Returns the application of a server.
 
     Args:
         server: Models and limits.
         origins: Origins of other pages that may use it, such as "https://example.org"; "*" for any.
         verbose: Whether a line is printed for each request.
+        hosts: Names that a request may be for, see `Sites`; None for any.
     """
     handlers = _Handlers(server)
     routes = [
@@ -57,7 +64,8 @@ def application(server: Server, origins: Iterable[str] = (), verbose: bool = Fal
         Route("/docs", handlers.docs),
         Route(ROOT, handlers.models),
     ]
-    guarded = Guard(Router(routes, redirect_slashes=False), server, verbose)
+    router = Router(routes, redirect_slashes=False)
+    guarded = Guard(router, server, Sites(hosts, origins), verbose)
     if not (allowed := list(origins)):
         return guarded
     return CORSMiddleware(

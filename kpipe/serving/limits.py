@@ -22,7 +22,8 @@ class Limits:
         patience: Seconds within which a client must send a request's head, and go on with its body
             or with reading an answer.
         queue: Examples that are waiting or being computed.
-        connections: Open connections.
+        connections: Open connections. For one more, one that is idle is closed; if none is, it is
+            answered for probes only.
         batch: Examples that are computed at once, of several requests.
         wait: Seconds that a request waits for others, if it is likely that some come.
 
@@ -58,7 +59,7 @@ class Refusal(Exception):
     """A request that is not answered; its message is one line for the client.
 
     Attributes:
-        status: HTTP status: 400, 404, 405, 408, 413, 501, 503 or 504.
+        status: HTTP status: 400, 403, 404, 405, 408, 413, 501, 503 or 504.
         kind: What the metrics count it as.
         headers: Headers of the answer.
     """

@@ -6,6 +6,8 @@ import contextlib
 import os
 import pathlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -53,7 +55,12 @@ class Server:
         self.say = say
         self.body_bytes = 0  # of the bodies in memory
         self._poll = poll
-        pool = concurrent.futures.ThreadPoolExecutor
+        self._threads: list[threading.Thread] = []
+
+        def pool(size: int, name: str) -> concurrent.futures.ThreadPoolExecutor:
+            began = lambda: self._threads.append(threading.current_thread())  # noqa: E731
+            return concurrent.futures.ThreadPoolExecutor(size, name, began)
+
         self._computing = pool(COMPUTING, "compute")
         self._converting = pool(CONVERTING, "convert")
         self._explaining = pool(1, "explain")
@@ -116,6 +123,13 @@ class Server:
         """Ends the threads, without waiting for what nobody waits for any more."""
         for pool in (self._computing, self._converting, self._explaining, self._loading):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def is_working(self) -> bool:
+        """Whether a thread still works after `close`, at what nobody waits for any more."""
+        end = time.monotonic() + 0.5  # for those that have nothing to do
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return any(thread.is_alive() for thread in self._threads)
 
 
 async def _in(pool: concurrent.futures.Executor, work: Callable[[], Result]) -> Result:

@@ -136,29 +136,34 @@ def test_what_would_wait_too_long_is_refused_at_once(client, held):
 
 
 def test_a_request_is_given_up_at_its_deadline_and_the_next_is_answered(folders):
-    server = served.server_of({"array": folders["array"]}, deadline=0.3)
+    server = served.server_of({"array": folders["array"]}, deadline=0.6)
     batcher = server.models["array"].latest.batcher
     function, gone = batcher._functions["serving_default"], threading.Event()
 
+    begun = threading.Event()
+
     def slow(**arguments):
+        begun.set()
         gone.wait(30)
         return function(**arguments)
 
     batcher._functions = {"serving_default": slow}
     with served.Client(server) as client:
         path, content = "/v1/models/array:predict", {"instances": [[1, 1]]}
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            posted = pool.submit(client.post_all, path, [content] * 3)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(client.post, path, json=content)
+            assert begun.wait(30)
+            posted = pool.submit(client.post_all, path, [content] * 2)
             while server.queue.count < 3:
                 time.sleep(0.001)
             assert server.body_bytes == 3 * len(
                 '{"instances":[[1,1]]}'
             )  # held until it is computed
-            answers = posted.result()
+            answers = [first.result(), *posted.result()]
         (lane,) = batcher._lanes.values()
         assert not lane._waiting and server.body_bytes == 0  # what nobody waits for takes no memory
         assert {answer.status_code for answer in answers} == {504}
-        assert answers[0].json() == {"error": "no answer within 0.3 seconds"}
+        assert answers[0].json() == {"error": "no answer within 0.6 seconds"}
         assert server.queue.count == 0
         gone.set()
         deadline = time.monotonic() + 10

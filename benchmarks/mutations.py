@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import bombs
+
 PROCESSES = 6
 WAIT = 45.0  # seconds for an answer: more than a server's deadline
-# What may answer a wrong request: a wrong value, path, method, a slow body, a large one, no such
-# service, and a server that is full.
-EXPECTED = {200, 400, 404, 405, 408, 413, 501, 503}
+# What may answer a wrong request: a wrong value, site, path, method, a slow body, a large one, no
+# such service, and a server that is full.
+EXPECTED = {200, 400, 403, 404, 405, 408, 413, 501, 503}
 CLOSED = 0  # instead of a status: the connection was closed without an answer
 
 _PNG = base64.b64decode(
@@ -153,7 +155,8 @@ def of_image(draw: Draw, content: Any) -> bytes:
     value: Any = {"b64": text}
     values = [value] * draw.choice((1, 1, 1, 2, 65))
     key = draw.choice(("instances", "instances", "inputs"))
-    return json.dumps({"signature_name": "serving_bytes", key: values}).encode()
+    body = json.dumps({"signature_name": "serving_bytes", key: values}).encode()
+    return body.replace(b'"b64"', b'"\\u006264"') if draw.random() < 0.1 else body
 
 
 _made: list[bytes] = []
@@ -176,6 +179,9 @@ def _images() -> list[bytes]:
             image.convert(mode).save(written, format)
             _made.append(written.getvalue())
         _made.extend([_PNG, b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P6 9 9 255 "])
+        _made.extend([bombs.progressive_jpeg(50, 999), bombs.progressive_jpeg(2000, 999)])
+        _made.extend([bombs.gif(9999, 9999), bombs.gif(9999, 9999, b""), bombs.png(9)])
+        _made.extend([bombs.tiff(3), bombs.tiff(3000), bombs.webp(2000)])
     return _made
 
 
@@ -215,11 +221,17 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
         "http://x/",
         "//",
         "/v1/models/%2e%2e",
+        path.replace("/models/", "%2Fmodels/"),
+        path.replace("/models/", "/models%2F"),
+        path.replace("v1", "%76%31"),
     ]
     line = (
         f"{method} {draw.choice(paths)} HTTP/{draw.choice(['1.1'] * 6 + ['1.0', '2', '0.9', 'x'])}"
     )
-    head = [line, draw.choice(["host: x"] * 6 + ["", "host: a\r\nhost: b", "host: \xff"])]
+    head = [
+        line,
+        draw.choice(["host: localhost"] * 6 + ["", "host: x", "host: a\r\nhost: b", "host: \xff"]),
+    ]
     head.append(
         draw.choice(
             [f"content-length: {size}"] * 8
@@ -249,6 +261,8 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
         "content-encoding: gzip",
         "expect: 100-continue",
         "content-type: text/xml",
+        "origin: http://x",
+        "sec-fetch-site: cross-site",
         "x y: z",
         "connection: upgrade",
         "a: b\r\n" * 200,
@@ -265,7 +279,7 @@ def of_http(draw: Draw, path: str, body: bytes) -> bytes:
 
 def chunked(draw: Draw, path: str, body: bytes) -> bytes:
     """A request without a length; its chunks may be wrong."""
-    raw = f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    raw = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     for start in range(0, len(body), 1000):
         part = body[start : start + 1000]
         size = draw.choice(["%x"] * 20 + ["%d", "%xz", "-%x", "%x;a=b"]) % len(part)
@@ -339,7 +353,7 @@ class Connection:
 
 def post(path: str, body: bytes) -> bytes:
     """An ordinary request."""
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -1,6 +1,7 @@
 """Small exports of every kind of input, made without training, and servers of them."""
 
 import asyncio
+import importlib.util
 import pathlib
 import threading
 
@@ -11,6 +12,11 @@ import tensorflow as tf
 from kpipe import files
 from kpipe.datasets.columns import Column, arguments_of, to_lines
 from kpipe.serving import Limits, Server, Settings, app
+
+_BOMBS = pathlib.Path(__file__).resolve().parent.parent / "benchmarks" / "bombs.py"
+_spec = importlib.util.spec_from_file_location("bombs", _BOMBS)
+bombs = importlib.util.module_from_spec(_spec)  # which the fuzz sends too
+_spec.loader.exec_module(bombs)
 
 COLUMNS = (
     Column("area", "number"),
@@ -134,12 +140,12 @@ class Client:
 
     Args:
         server: A `kpipe.serving.Server`.
-        origins: See `app.application`.
+        origins, hosts: See `app.application`.
     """
 
-    def __init__(self, server, origins=()):
+    def __init__(self, server, origins=(), hosts=None):
         self.server = server
-        application = app.application(server, origins)
+        application = app.application(server, origins, hosts=hosts)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://here")
         self._loop = asyncio.new_event_loop()

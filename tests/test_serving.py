@@ -5,17 +5,19 @@ import io
 import json
 import math
 import pathlib
+import threading
 import urllib.parse
 
 import jsonschema
 import numpy as np
 import pytest
 import served
+from served import bombs
 
 import kpipe
 from kpipe.errors import UserError
 from kpipe.export import read_npz
-from kpipe.serving import Server, app, explanations, names_of
+from kpipe.serving import Server, app, explanations, names_of, requests
 from kpipe.serving.paths import quote
 
 DIGITS = "digits"
@@ -367,6 +369,14 @@ WRONG_IMAGES = {
     "large": (bomb(5001, 5000), "instances[1]: 25.0 megapixels; expected at most 25"),
     "a bomb": (bomb(60_000, 60_000), "instances[1]: not an image that can be decoded (more than"),
     "half": (HALF, "instances[1]: the model cannot process it"),
+    "many scans": (
+        bombs.progressive_jpeg(101),
+        "instances[1]: not an image that can be decoded (102 scans)",
+    ),
+    "strips that are all the same": (
+        bombs.tiff(100),
+        "instances[1]: not an image that can be decoded (its parts overlap)",
+    ),
 }
 
 
@@ -378,9 +388,57 @@ def test_a_wrong_image_is_named_with_the_reason(client, images, name):
     assert answer["error"].startswith(error)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(bombs.progressive_jpeg(90), bombs.gif(9999, 9999, b""), bombs.png(300), bombs.tiff(2)),
+        bombs.gif(9999, 9999),  # before whose second picture Pillow stops
+        bombs.progressive_jpeg(9) + b"\xff\xda" * 99 + bytes(2**20),  # what a camera appends
+    ],
+    ids=range(6),
+)
+def test_what_an_image_says_costs_neither_memory_nor_time(content):
+    """The graph sees what it decodes at once: not a second picture, nor what texts expand to."""
+    from kpipe.serving.values import as_images
+
+    given = {"b64": base64.b64encode(content).decode()}
+    (prepared,), (pixels,) = as_images([given], str, 25_000_000)
+    assert pixels <= 65_536
+    if content[:3] == b"GIF":
+        assert prepared[1:4] == b"PNG"
+    if content[1:4] == b"PNG":
+        assert len(prepared) < 200
+        assert (
+            prepared
+            == as_images([{"b64": base64.b64encode(bombs.png(0)).decode()}], str, 9**9)[0][0]
+        )
+
+
 def test_an_image_that_is_not_in_base64_is_told_how_to_be(client):
     answer = ask(client, DIGITS, 400, signature_name="serving_bytes", instances=["abc"])
     assert answer["error"] == 'instances[0]: \'abc\'; expected an image file as {"b64": "..."}'
+
+
+@pytest.mark.parametrize("verb", [":predict", ":explain"])
+def test_images_are_read_in_a_thread_however_their_key_is_written(client, monkeypatch, verb):
+    """A lossless WebP of a KiB takes a second, in which nobody else would be answered."""
+    threads, as_images = [], requests.as_images
+
+    def watched(*arguments):
+        threads.append(threading.current_thread().name)
+        return as_images(*arguments)
+
+    monkeypatch.setattr(requests, "as_images", watched)
+    body = json.dumps(
+        {"signature_name": "serving_bytes", "instances": [encoded(np.zeros((9, 9), np.uint8))]}
+    )
+    for content in (
+        body,
+        body.replace("b64", "\\u006264"),
+        body.replace("serving_b", "\\u0073erving_b"),
+    ):
+        assert client.post(f"/v1/models/{DIGITS}{verb}", content=content).status_code == 200
+    assert len(threads) == 3 and all(name.startswith("convert") for name in threads)
 
 
 def test_images_of_a_request_have_a_limit_together(folders):
@@ -426,6 +484,10 @@ PATHS = [
     ("GET", "/v1/models/", 404, "no model ''"),
     ("GET", "/v1/models/digits/metadata/x", 404, "no such path"),
     ("GET", "/other", 404, "no such path"),
+    ("GET", "/v1%2Fmodels/digits", 404, "no such path; expected /v1/models/NAME"),
+    ("GET", "/v1/models%2Fdigits", 404, "no such path; expected /v1/models/NAME"),
+    ("POST", "/v1%2fmodels%2fdigits:predict", 404, "no such path; expected /v1/models/NAME"),
+    ("GET", "/%761/models/digits%3Apredict", 404, "no model 'digits:predict' is served"),
     ("GET", "/page/..%2fapp.py", 404, "no such path"),
     ("GET", "/page/app.py", 404, "no file 'app.py'"),
 ]
@@ -599,6 +661,50 @@ def test_pages_of_other_origins_are_allowed_by_name_only(folders):
             assert ("access-control-allow-origin" in headers) == allowed
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost", 200), ("LOCALHOST:8501", 200), ("a.localhost", 200), ("127.0.0.1:1", 200)),
+        *(("[::1]:8501", 200), ("10.0.0.7", 200), ("given.example:80", 200)),
+        *(("evil.example:8501", 403), ("localhost.evil.example", 403), ("evillocalhost", 403)),
+        *(("given.example.", 403), ("[::1", 403), ("127.0.0.1.evil.example", 403)),
+    ],
+)
+def test_only_names_that_are_known_are_answered(folders, host, status):
+    server = Server({"array": folders["array"]}, say=lambda line: None)
+    with served.Client(server, hosts=["Given.example"]) as client:
+        for path in ("/health", "/metrics", "/v1/models"):
+            answer = client.get(path, headers={"host": host})
+            assert answer.status_code == status
+        assert "known as" in answer.text or status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_allowed"),
+    [
+        ({}, True),  # a program
+        ({"origin": "http://here"}, True),
+        ({"origin": "http://here:80"}, False),
+        ({"origin": "https://evil.example"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "https://a.example"}, True),
+        ({"origin": "https://a.example", "sec-fetch-site": "cross-site"}, True),
+        ({"origin": "https://behind.proxy", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "http://here", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://here:3000", "sec-fetch-site": "same-site"}, False),
+    ],
+)
+def test_pages_of_other_origins_start_no_computation(folders, headers, is_allowed):
+    """A form or a text/plain POST needs no permission of the server's."""
+    with served.Client(
+        served.server_of({"array": folders["array"]}), ["https://a.example"]
+    ) as client:
+        content = b'{"instances": [[1, 2]]}'
+        answer = client.post("/v1/models/array:predict", content=content, headers=headers)
+        assert answer.status_code == (200 if is_allowed else 403)
+        assert client.get("/health", headers=headers).status_code == 200
+
+
 def test_the_files_of_the_page_are_served_with_their_types(monkeypatch, folders):
     files = {
         "index.html": (b"<html>", "text/html; charset=utf-8"),
@@ -695,6 +801,38 @@ def test_an_example_is_given_as_from_a_file(client, explaining, images):
 )
 def test_what_cannot_be_explained_is_told(client, explaining, content, error):
     assert ask(client, "text", 400, verb=":explain", **content)["error"].startswith(error)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"x": (5,)},
+        {"x": (30, 2)},
+        {"x": (2, 4, 5)},
+        {"x": (7, 3), "y": (7,)},
+        {"x": (2, 3, 5), "y": (2, 20)},
+    ],
+    ids=range(5),
+)
+def test_an_answer_is_written_in_pieces_that_stop_no_other_thread(monkeypatch, shapes, rows):
+    """One call that writes a million numbers would stop the event loop for a second."""
+    from kpipe.serving import answers
+
+    sizes, plain = [], answers._plain
+    monkeypatch.setattr(answers, "_PIECE", 12)
+    monkeypatch.setattr(answers, "_plain", lambda v: sizes.append(v.size) or plain(v))
+    outputs = {name: np.arange(math.prod(shape)).reshape(shape) for name, shape in shapes.items()}
+    expected = {name: values.tolist() for name, values in outputs.items()}
+    if len(shapes) == 1:
+        (expected,) = expected.values()
+    elif rows:
+        expected = [
+            dict(zip(expected, row, strict=True)) for row in zip(*expected.values(), strict=True)
+        ]
+    text = answers.to_json(outputs, rows)
+    assert text.decode() == json.dumps({"predictions" if rows else "outputs": expected})
+    assert max(sizes) <= 12
 
 
 def test_no_answer_is_longer_than_needed_to_be_read_back_exactly():

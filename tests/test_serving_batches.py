@@ -1,5 +1,6 @@
 """Requests of several clients are computed together, and each is answered as if it were alone."""
 
+import asyncio
 import base64
 import concurrent.futures
 import io
@@ -135,25 +136,79 @@ def test_what_would_wait_too_long_is_refused_at_once(client, held):
 
 
 def test_a_request_is_given_up_at_its_deadline_and_the_next_is_answered(folders):
-    server = served.server_of({"array": folders["array"]}, deadline=0.3)
+    server = served.server_of({"array": folders["array"]}, deadline=0.6)
     batcher = server.models["array"].latest.batcher
     function, gone = batcher._functions["serving_default"], threading.Event()
 
+    begun = threading.Event()
+
     def slow(**arguments):
+        begun.set()
         gone.wait(30)
         return function(**arguments)
 
     batcher._functions = {"serving_default": slow}
     with served.Client(server) as client:
         path, content = "/v1/models/array:predict", {"instances": [[1, 1]]}
-        answers = client.post_all(path, [content] * 3)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(client.post, path, json=content)
+            assert begun.wait(30)
+            posted = pool.submit(client.post_all, path, [content] * 2)
+            while server.queue.count < 3:
+                time.sleep(0.001)
+            assert server.body_bytes == 3 * len(
+                '{"instances":[[1,1]]}'
+            )  # held until it is computed
+            answers = [first.result(), *posted.result()]
+        (lane,) = batcher._lanes.values()
+        assert not lane._waiting and server.body_bytes == 0  # what nobody waits for takes no memory
         assert {answer.status_code for answer in answers} == {504}
-        assert answers[0].json() == {"error": "no answer within 0.3 seconds"}
+        assert answers[0].json() == {"error": "no answer within 0.6 seconds"}
         assert server.queue.count == 0
         gone.set()
         deadline = time.monotonic() + 10
         while client.post(path, json=content).status_code != 200:
             assert time.monotonic() < deadline
+
+
+def test_a_request_that_became_large_waits_within_the_limit_of_all(folders):
+    """A small file may become a PNG of many megabytes."""
+    with served.Client(
+        served.server_of({"array": folders["array"]}, body=600, bodies=600)
+    ) as client:
+        content = b'{"instances": [' + b",".join([b"[1,1]"] * 64) + b"]}"  # 512 bytes as float32
+        assert client.post("/v1/models/array:predict", content=content).status_code == 200
+        client.server.body_bytes += 600 - len(content)
+        assert client.post("/v1/models/array:predict", content=content).status_code == 503
+        assert client.server.body_bytes == 600 - len(content)
+
+
+def test_what_is_given_up_before_it_began_is_held_no_longer(folders):
+    """A pool keeps what was cancelled until a thread is free."""
+    server, gone, held = served.server_of({"array": folders["array"]}), threading.Event(), set()
+
+    class Work:
+        def __init__(self):
+            held.add(id(self))
+
+        def __call__(self):
+            gone.wait(30)
+
+        def __del__(self):
+            held.discard(id(self))
+
+    with served.Client(server) as client:
+
+        async def give_up():
+            tasks = [asyncio.create_task(server.convert(True, Work())) for _ in range(9)]
+            await asyncio.wait(tasks, timeout=0.1)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+        client.run(give_up())
+        assert len(held) <= 2  # which are being computed
+        gone.set()
 
 
 def test_an_error_of_the_server_is_a_500_in_one_line_and_described_in_its_log(client, capfd):
@@ -189,11 +244,12 @@ def test_large_images_are_decoded_few_at_a_time(folders):
 
 
 def test_large_bodies_are_limited_together(folders):
-    server = served.server_of({"array": folders["array"]}, bodies=5000)
+    server = served.server_of({"array": folders["array"]}, body=6000, bodies=6000)
     with served.Client(server) as client:
         answers = client.post_all("/v1/models/array:predict", [{"instances": [[1, 1]] * 400}] * 1)
         assert answers[0].status_code == 400  # more than 64 examples
         assert server.body_bytes == 0
+        server.body_bytes = 1
         large = client.post("/v1/models/array:predict", content=b" " * 6000)
         assert large.status_code == 503 and large.headers["connection"] == "close"
-        assert server.body_bytes == 0
+        assert server.body_bytes == 1

@@ -1,6 +1,8 @@
 """`kpipe serve` as a process: slow clients, limits, requests wrong in every way, its end."""
 
+import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -11,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 import urllib.request
@@ -20,12 +23,17 @@ import served
 
 from kpipe import cli
 from kpipe.commands import serve as command
+from kpipe.serving import running
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START = "import sys; from kpipe.cli import main; sys.exit(main())"
 PATH = "/v1/models/array:predict"
 BODY = b'{"instances": [[1, 2]]}'
-POST = b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (PATH.encode(), len(BODY))
+POST = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (
+    PATH.encode(),
+    len(BODY),
+)
+GET = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 PATIENCE = 0.8  # seconds
 
 
@@ -140,7 +148,7 @@ def test_a_client_that_does_not_read_its_answers_is_dropped(port):
         connection.settimeout(30)
         with pytest.raises(ConnectionError):
             while True:
-                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 100)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,9 @@ def test_a_client_that_goes_on_reading_gets_more_time(unread, ends_after):
 
 def test_a_large_body_without_a_length_is_not_read_further(connected):
     connection = connected()
-    head = b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PATH.encode()
+    head = (
+        b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PATH.encode()
+    )
     connection.sendall(head)
     chunk = b"%x\r\n" % 65536 + b" " * 65536 + b"\r\n"
     sent = 0
@@ -177,7 +187,7 @@ def test_a_large_body_without_a_length_is_not_read_further(connected):
 
 def test_a_large_body_is_refused_by_its_length(connected):
     connection = connected()
-    head = b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999\r\n" % PATH.encode()
+    head = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9999999\r\n" % PATH.encode()
     connection.sendall(head + b"expect: 100-continue\r\n\r\n")  # as curl asks
     assert answer(connection)[0] == 413
 
@@ -186,7 +196,7 @@ def test_a_large_body_is_refused_by_its_length(connected):
     "raw",
     [
         b"hello\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 80_000,
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 80_000,
         b"\x16\x03\x01\r\n\r\n",
     ],
     ids=range(3),
@@ -199,9 +209,50 @@ def test_what_is_not_http_is_answered_in_json(connected, raw):
 
 def test_too_many_connections_are_refused_and_others_are_answered(connected):
     kept = [connected() for _ in range(12)]
-    assert answer(connected()) == (503, {"error": "too many connections; try again later"})
+    full = (503, {"error": "too many connections; try again later"})
+    other, probe = connected(), connected()
+    other.sendall(POST + BODY)
+    assert answer(other) == full and other.recv(100) == b""
+    probe.sendall(GET)  # the process is alive, whatever its load
+    assert answer(probe) == (200, {"status": "alive"}) and probe.recv(100) == b""
     kept[-1].sendall(POST + BODY)
     assert answer(kept[-1]) == (200, {"predictions": [6.0]})
+    more = [connected() for _ in range(33)]
+    assert answer(more[-1]) == full  # even before its request
+
+
+def test_a_connection_is_kept_that_is_idle_for_longer_than_a_slow_client(connected, port):
+    """A proxy keeps connections for a minute, and loses what it sends to one that is closed."""
+    before = metric(port, 'kpipe_errors_total{kind="slow_client"}')
+    connection = connected()
+    for _ in range(2):
+        connection.sendall(POST + BODY)
+        assert answer(connection)[0] == 200
+        time.sleep(1.5 * PATIENCE)
+    assert metric(port, 'kpipe_errors_total{kind="slow_client"}') == before
+    connection.sendall(POST[:9])  # a head has begun
+    assert connection.recv(100) == b""
+    assert metric(port, 'kpipe_errors_total{kind="slow_client"}') == before + 1
+
+
+@pytest.mark.parametrize(("idle", "closed"), [((1.0, 9.0, 7.0), 1), ((1.0, 2.0, 3.0), None)])
+def test_the_connection_that_is_idle_for_longest_makes_room(idle, closed):
+    """If it is idle for five seconds: not one between two requests of a client."""
+    from kpipe.serving import Limits, connections
+
+    limits = types.SimpleNamespace(limits=Limits(connections=3), metrics=None)
+    kind = connections.connection_class(limits)
+    made, ended, opened = [], [], set()
+    for i, seconds in enumerate((*idle, None)):
+        one = kind.__new__(kind)
+        one.connections, one.loop = opened, types.SimpleNamespace(time=lambda: 100.0)
+        one.transport = types.SimpleNamespace(is_closing=lambda: False)
+        one.timeout_keep_alive_handler = functools.partial(ended.append, i)
+        one._idle_since = None if seconds is None else 100.0 - seconds
+        opened.add(one)
+        made.append(one)
+    assert made[-1]._make_room() == (closed is None)
+    assert ended == ([] if closed is None else [closed])
 
 
 def test_requests_that_follow_at_once_are_answered_in_their_order(connected):
@@ -246,9 +297,43 @@ def test_sigterm_ends_it_when_what_was_accepted_is_answered(run):
     assert "Traceback" not in error
 
 
-def test_it_says_who_can_connect():
-    from kpipe.serving import running
+def test_other_names_are_refused_unless_they_are_given(connected, run, monkeypatch):
+    """Otherwise a web site whose name points to 127.0.0.1 could use the server."""
+    connection = connected()
+    connection.sendall(GET.replace(b"localhost", b"x.example"))
+    status, content = answer(connection)
+    assert status == 403 and content["error"].startswith("this server is not known as 'x.example'")
+    asked = []
+    monkeypatch.setattr(running, "_run", lambda *given: asyncio.sleep(0))
+    monkeypatch.setattr(running, "application", lambda *given: asked.append(given[3]))
+    for host, hosts, expected in (
+        ("127.0.0.1", [], {"127.0.0.1"}),
+        ("localhost", ["a.example"], {"localhost", "a.example"}),
+        ("0.0.0.0", [], None),
+        ("0.0.0.0", ["a.example"], {"0.0.0.0", "a.example"}),
+    ):
+        running.serve(None, host, 0, hosts=hosts)
+        assert asked.pop() == expected
 
+
+def test_it_ends_although_a_computation_goes_on_that_nobody_waits_for(run, monkeypatch):
+    left, working, gone = [], [], threading.Event()
+    monkeypatch.setattr(os, "_exit", left.append)
+
+    def serve(server, *_, **__):
+        for pool in (server._computing, server._explaining)[: working.pop()]:
+            pool.submit(gone.wait, 30)
+        server.close()
+
+    monkeypatch.setattr(running, "serve", serve)
+    for count, expected in ((0, []), (2, [0])):
+        working.append(count)
+        assert cli.main(["serve", str(run), "--verbose"]) == 0
+        assert left == expected
+    gone.set()
+
+
+def test_it_says_who_can_connect():
     for host, expected in (("127.0.0.1", 1), ("0.0.0.0", 2)):
         lines = []
         with socket.create_server((host, 0)) as listening:
@@ -270,6 +355,8 @@ def test_it_says_who_can_connect():
         (["--name", "x=nowhere"], "nowhere: no such folder"),
         (["RUN", "--port", "70000"], "70000: expected a port up to 65535"),
         (["RUN", "--deadline", "0"], "0: expected more than 0"),
+        (["RUN", "--queue", "63"], "--max-instances 64 is more than --queue 63"),
+        (["RUN", "--max-body", "300"], "--max-body 300 MiB is more than all requests together may"),
         (["RUN", "--host", "256.0.0.1"], "cannot listen on 256.0.0.1, port 8501"),
     ],
 )

@@ -1,9 +1,12 @@
 """`kpipe serve`: answers requests over HTTP."""
 
 import argparse
+import contextlib
 import importlib.util
 import math
+import os
 import pathlib
+import sys
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -36,7 +39,12 @@ def main(arguments: list[str]) -> int:
     expand = (str(pathlib.Path(run).expanduser()) for run in given.runs)
     folders = names_of(list(expand), given.name)
     server = Server(folders, Settings(limits_of(given), given.keep, given.trust), given.poll)
-    serve(server, given.host, given.port, origins=given.allow_origin, verbose=given.verbose)
+    options = {"origins": given.allow_origin, "hosts": given.allow_host, "verbose": given.verbose}
+    serve(server, given.host, given.port, **options)
+    if server.is_working():  # at what nobody waits for; Python would wait for its threads
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(0)
     return 0
 
 
@@ -86,6 +94,14 @@ def parser() -> Parser:
         default=[],
         metavar="ORIGIN",
         help="other pages that may use it, such as https://example.org (default none)",
+    )
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name of this server in requests, such as that of a proxy (default: localhost "
+        "and IP addresses; any, if other machines can connect)",
     )
     add(
         "--keep",

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -14,15 +14,18 @@ from starlette.types import ASGIApp
 from . import documents, explanations
 from .answers import to_json
 from .guard import MODEL, Guard, to_response, wrong_method
-from .limits import Refusal
+from .limits import Refusal, too_busy
 from .paths import ROOT, Path, not_found, read_path
 from .requests import parse, read
-from .server import Server
+from .server import Result, Server
+from .signatures import BYTES
+from .sites import Sites
 from .versions import Version
 
 # What of a body or an answer is converted at once; more is done in a thread.
 _SMALL_BODY = 16_384  # bytes
 _SMALL_ANSWER = 2_000  # numbers
+_MANY = "too many large requests; try again later"
 _CALLS = ("predict", "explain")
 _VIEWS = ("", "metadata", "about")
 _TOLD = ("body", "pixels", "instances", "deadline")  # limits that a client may have to know
@@ -36,13 +39,19 @@ _TYPES = {
 }
 
 
-def application(server: Server, origins: Iterable[str] = (), verbose: bool = False) -> ASGIApp:
+def application(
+    server: Server,
+    origins: Collection[str] = (),
+    verbose: bool = False,
+    hosts: Collection[str] | None = None,
+) -> ASGIApp:
     """Returns the application of a server.
 
     Args:
         server: Models and limits.
         origins: Origins of other pages that may use it, such as "https://example.org"; "*" for any.
         verbose: Whether a line is printed for each request.
+        hosts: Names that a request may be for, see `Sites`; None for any.
     """
     handlers = _Handlers(server)
     routes = [
@@ -56,7 +65,8 @@ def application(server: Server, origins: Iterable[str] = (), verbose: bool = Fal
         Route("/docs", handlers.docs),
         Route(ROOT, handlers.models),
     ]
-    guarded = Guard(Router(routes, redirect_slashes=False), server, verbose)
+    router = Router(routes, redirect_slashes=False)
+    guarded = Guard(router, server, Sites(hosts, origins), verbose)
     if not (allowed := list(origins)):
         return guarded
     return CORSMiddleware(
@@ -176,20 +186,35 @@ class _Handlers:
     async def _call(self, path: Path, version: Version, request: Request) -> bytes:
         server = self._server
         body = await _body(request, server)
+        size = len(body)
         try:
-            is_large = len(body) > _SMALL_BODY or b"b64" in body
             if path.what == "explain":
-                read_it = functools.partial(explanations.read_request, body, version, server.limits)
-                question = await server.convert(is_large, read_it)
+                ask = functools.partial(explanations.read_request, version=version)
+                question = await self._read(body, ask)
+                del body
                 return await server.explain(lambda: explanations.answer(question, version))
-            given = await server.convert(
-                is_large, lambda: read(parse(body), version.signatures, server.limits)
-            )
+            given = await self._read(body, functools.partial(read, signatures=version.signatures))
+            del body
+            # What it became may be larger, and is held until it is computed.
+            kept = max(size, given.size)
+            server.body_bytes += kept - size
+            size = kept
+            if server.body_bytes > server.limits.bodies:
+                raise too_busy(_MANY)
+            outputs = await version.batcher.compute(given)
         finally:
-            server.body_bytes -= len(body)
-        outputs = await version.batcher.compute(given)
+            server.body_bytes -= size
         numbers = sum(values.size for values in outputs.values())
         return await server.convert(numbers > _SMALL_ANSWER, lambda: to_json(outputs, given.rows))
+
+    async def _read(self, body: bytes, work: Callable[..., Result]) -> Result:
+        """Reads a request: in a thread if it is large, or has images, which may be converted."""
+        server = self._server
+        work = functools.partial(work, limits=server.limits)
+        if len(body) > _SMALL_BODY:
+            return await server.convert(True, lambda: work(parse(body)))
+        content = parse(body)
+        return await server.convert(content.get("signature_name") == BYTES, lambda: work(content))
 
 
 async def _body(request: Request, server: Server) -> bytes:
@@ -220,8 +245,7 @@ async def _body(request: Request, server: Server) -> bytes:
             if len(body) > limits.body:
                 raise large
             if server.body_bytes > limits.bodies:
-                wait = {"retry-after": "1", **close}
-                raise Refusal(503, "full", "too many large requests; try again later", wait)
+                raise Refusal(503, "full", _MANY, {"retry-after": "1", **close})
             if not message.get("more_body", False):
                 return bytes(body)
     except TimeoutError:

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -104,7 +105,11 @@ class Batcher:
                 lane = self._lanes[key] = _Lane()
                 lane.task = loop.create_task(self._work(key, lane))
             lane.add(waiting)
-            return await waiting.answer
+            try:
+                return await waiting.answer
+            except asyncio.CancelledError:  # its deadline is over: its memory is free at once
+                lane.drop(waiting)
+                raise
         finally:
             self._queue.leave(request.count)
 
@@ -210,6 +215,10 @@ class _Lane:
         self._waiting.append(waiting)
         if self._enough and len(self._waiting) >= self._wanted and not self._enough.done():
             self._enough.set_result(None)
+
+    def drop(self, waiting: _Waiting) -> None:
+        with contextlib.suppress(ValueError):  # it is being computed
+            self._waiting.remove(waiting)
 
     async def fill(self, wanted: int, limits: Limits) -> None:
         """Waits until `wanted` requests are there, but not long."""

@@ -32,6 +32,7 @@ _OF_COLUMN: Mapping[str, Any] = {
 }
 _ERRORS = {
     "400": "The request is wrong; the error names the example.",
+    "403": "A page of another site, or a name that the server is not known by.",
     "404": "There is no such model, version or path.",
     "413": "The body is too large.",
     "503": "The server is full, or loads the model; see Retry-After.",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +12,7 @@ from ..explaining import explain
 from ..inputs import Examples
 from .batching import unusable
 from .limits import Limits, bad_input
-from .requests import INSTANCES, Request, parse, read
+from .requests import INSTANCES, Request, read
 from .signatures import BYTES, DEFAULT
 from .versions import Version
 
@@ -31,13 +32,12 @@ class Question:
     methods: tuple[str, ...]
 
 
-def read_request(body: bytes, version: Version, limits: Limits) -> Question:
+def read_request(content: Mapping[str, Any], version: Version, limits: Limits) -> Question:
     """Reads a request for an explanation.
 
     Raises:
         Refusal: It is not one example, or does not fit the model.
     """
-    content = parse(body)
     request = read(content, version.signatures, limits, ("target", "methods"))
     if request.count != 1 or not request.rows:
         raise bad_input(f'"{INSTANCES}": expected one example, since each takes many computations')

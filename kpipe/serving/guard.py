@@ -9,10 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .limits import Refusal
+from .limits import Refusal, too_busy
 from .paths import ROOT, not_found
 from .server import Server, say
+from .sites import Sites
 
+BEYOND = "kpipe.beyond"  # key of its state: whether its connection is one too many
+PROBES = ("/health", "/ready", "/metrics")  # are answered nevertheless
 MODEL = "kpipe.model"  # key of a request's scope: the model that it is about
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
@@ -27,15 +30,17 @@ HEADERS = {
 class Guard:
     """Answers every request in time and in JSON, and counts it."""
 
-    def __init__(self, app: ASGIApp, server: Server, verbose: bool) -> None:
+    def __init__(self, app: ASGIApp, server: Server, sites: Sites, verbose: bool) -> None:
         self._app = app
         self._server = server
+        self._sites = sites
         self._verbose = verbose
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         started, status = time.monotonic(), 0
+        is_beyond = scope.get("state", {}).get(BEYOND, False)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -47,12 +52,17 @@ class Guard:
                     for name, value in HEADERS.items()
                     if name.encode() not in given
                 ]
+                if is_beyond and b"connection" not in given:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         refusal: Refusal | None = None
         limits = self._server.limits
         scope["app"] = self  # the router raises its errors
         try:
+            self._sites.check(scope["method"], dict(scope["headers"]))
+            if is_beyond and scope["path"] not in PROBES:
+                raise too_busy("too many connections; try again later", "connections")
             async with asyncio.timeout(limits.deadline):
                 await self._app(scope, receive, send_with_headers)
         except Refusal as error:

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from ..errors import UserError
+
 MEBIBYTE = 1 << 20
 
 
@@ -12,7 +14,7 @@ class Limits:
 
     Attributes:
         body: Bytes of a request's body.
-        bodies: Bytes of all bodies that are in memory at once.
+        bodies: Bytes of all requests that are in memory at once, until they are computed.
         pixels: Pixels of an encoded image, compared before it is decoded. A request may have four
             times as many in all its images.
         instances: Examples of a request.
@@ -20,9 +22,13 @@ class Limits:
         patience: Seconds within which a client must send a request's head, and go on with its body
             or with reading an answer.
         queue: Examples that are waiting or being computed.
-        connections: Open connections.
+        connections: Open connections. For one more, one that is idle is closed; if none is, it is
+            answered for probes only.
         batch: Examples that are computed at once, of several requests.
         wait: Seconds that a request waits for others, if it is likely that some come.
+
+    Raises:
+        UserError: A request could be so large that there would never be room for it.
     """
 
     body: int = 8 * MEBIBYTE
@@ -36,12 +42,24 @@ class Limits:
     batch: int = 64
     wait: float = 0.002
 
+    def __post_init__(self) -> None:
+        if self.instances > self.queue:
+            raise UserError(
+                f"--max-instances {self.instances:,} is more than --queue {self.queue:,}, the "
+                "examples that may wait; choose a larger --queue"
+            )
+        if self.body > self.bodies:
+            raise UserError(
+                f"--max-body {self.body / MEBIBYTE:,g} MiB is more than all requests together may "
+                f"take; expected at most {self.bodies // MEBIBYTE}"
+            )
+
 
 class Refusal(Exception):
     """A request that is not answered; its message is one line for the client.
 
     Attributes:
-        status: HTTP status: 400, 404, 405, 408, 413, 501, 503 or 504.
+        status: HTTP status: 400, 403, 404, 405, 408, 413, 501, 503 or 504.
         kind: What the metrics count it as.
         headers: Headers of the answer.
     """

@@ -41,7 +41,10 @@ def read_path(raw: bytes, names: Collection[str]) -> Path:
     Example:
         read_path(b"/v1/models/mnist_mlp/versions/2:predict", ["mnist_mlp"]).version  # 2
     """
-    parts = raw.decode("ascii", "replace").split("/")[3:]
+    parts = raw.decode("ascii", "replace").split("/")
+    if [_plain(part) for part in parts[:3]] != ROOT.split("/") or len(parts) < 4:
+        raise not_found(f"no such path; expected {ROOT}/NAME")  # a slash in it was encoded
+    parts = parts[3:]
     what, is_call = "", False
     if ":" in parts[-1] and _plain(parts[-1]) not in names:
         parts[-1], _, what = parts[-1].rpartition(":")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 import tensorflow as tf
 
 from ..errors import nearest
@@ -37,6 +38,14 @@ class Request:
     count: int
     rows: bool
     pixels: Sequence[int] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the arguments."""
+        return sum(
+            values.nbytes if isinstance(values, np.ndarray) else sum(map(len, values))
+            for values in self.arguments.values()
+        )
 
     def place(self, i: int) -> str:
         """Names an example in a message."""

@@ -8,12 +8,15 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from starlette.types import ASGIApp
+
 from ..errors import UserError
 from .app import application
 from .connections import connection_class
 from .server import Server
 
 _BACKLOG = 512  # connections that the system accepts before the server does
+_IDLE = 75  # seconds that a connection is kept: longer than proxies keep theirs, most of them 60
 
 
 def serve(
@@ -22,6 +25,7 @@ def serve(
     port: int = 8501,
     *,
     origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
     verbose: bool = False,
 ) -> None:
     """Serves until SIGTERM or Ctrl-C, then answers what was accepted.
@@ -31,6 +35,8 @@ def serve(
         host: Address or name to listen on.
         port: Port; 0 for a free one.
         origins: Origins of other pages that may use it.
+        hosts: Names that it is known by, besides `host`; only these, localhost and IP addresses are
+            answered, if there are any or only this machine can connect.
         verbose: Whether a line is printed for each request.
 
     Raises:
@@ -39,7 +45,9 @@ def serve(
     with _listen(host, port) as listening:
         gc.collect()
         gc.freeze()  # what is imported is not looked through for each version that is freed
-        asyncio.run(_run(server, listening, host, origins, verbose))
+        known = {host, *hosts} if hosts or _is_local(listening) else None
+        app = application(server, origins, verbose, known)
+        asyncio.run(_run(server, listening, host, app))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -54,15 +62,13 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-async def _run(
-    server: Server, listening: socket.socket, host: str, origins: Sequence[str], verbose: bool
-) -> None:
+async def _run(server: Server, listening: socket.socket, host: str, app: ASGIApp) -> None:
     import uvicorn
 
     for name in ("uvicorn", "uvicorn.error"):  # what clients do wrong is counted, not logged
         logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
-        application(server, origins, verbose),
+        app,
         http=connection_class(server),
         interface="asgi3",
         ws="none",
@@ -72,6 +78,7 @@ async def _run(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=int(server.limits.deadline) + 1,
     )
     http = uvicorn.Server(config)
@@ -107,9 +114,14 @@ async def _run(
         server.say("stopped")
 
 
+def _is_local(listening: socket.socket) -> bool:
+    """Whether only this machine can connect."""
+    return str(listening.getsockname()[0]).startswith(("127.", "::1"))
+
+
 def _announce(server: Server, listening: socket.socket, host: str) -> None:
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     server.say(f"http://{shown}:{port} (API: http://{shown}:{port}/docs); Ctrl-C stops it")
-    if not listening.getsockname()[0].startswith(("127.", "::1")):
+    if not _is_local(listening):
         server.say("note: anyone who reaches this port can use the models; there are no passwords")

@@ -6,6 +6,8 @@ import contextlib
 import os
 import pathlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -53,7 +55,12 @@ class Server:
         self.say = say
         self.body_bytes = 0  # of the bodies in memory
         self._poll = poll
-        pool = concurrent.futures.ThreadPoolExecutor
+        self._threads: list[threading.Thread] = []
+
+        def pool(size: int, name: str) -> concurrent.futures.ThreadPoolExecutor:
+            began = lambda: self._threads.append(threading.current_thread())  # noqa: E731
+            return concurrent.futures.ThreadPoolExecutor(size, name, began)
+
         self._computing = pool(COMPUTING, "compute")
         self._converting = pool(CONVERTING, "convert")
         self._explaining = pool(1, "explain")
@@ -96,9 +103,7 @@ class Server:
 
     async def convert(self, is_large: bool, work: Callable[[], Result]) -> Result:
         """Reads or writes JSON: at once, or in a thread if it takes long."""
-        if not is_large:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._converting, work)
+        return await _in(self._converting, work) if is_large else work()
 
     async def explain(self, work: Callable[[], Result]) -> Result:
         """Computes an explanation, one after the other.
@@ -110,7 +115,7 @@ class Server:
             raise too_busy(f"{self._explanations} explanations are waiting; try again later")
         self._explanations += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
+            return await _in(self._explaining, work)
         finally:
             self._explanations -= 1
 
@@ -118,6 +123,22 @@ class Server:
         """Ends the threads, without waiting for what nobody waits for any more."""
         for pool in (self._computing, self._converting, self._explaining, self._loading):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def is_working(self) -> bool:
+        """Whether a thread still works after `close`, at what nobody waits for any more."""
+        end = time.monotonic() + 0.5  # for those that have nothing to do
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return any(thread.is_alive() for thread in self._threads)
+
+
+async def _in(pool: concurrent.futures.Executor, work: Callable[[], Result]) -> Result:
+    """Works in a thread. What is given up before it began is held no longer, unlike in a pool."""
+    held = [work]
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: held.pop()())
+    finally:
+        held.clear()
 
 
 def names_of(runs: Sequence[str], named: Sequence[str] = ()) -> dict[str, pathlib.Path]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from ..datasets.columns import Column, words_of
 from ..datasets.own import image_files
+from ..errors import first_line
 from .limits import Refusal, bad_input
 
 B64 = "b64"
@@ -26,6 +27,10 @@ _NULL = type(None)
 _IMAGES = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF.{4}WEBP|II\x2a\0|MM\0\x2a|.{4}ftyp", re.DOTALL
 )
+# A scan of a progressive JPEG may have a few bytes, and takes as long as the picture is large.
+# Ordinary files have up to 14; what a camera appends may contain the marker by chance.
+SCANS = 100
+_SCAN = b"\xff\xda"
 
 
 def is_encoded(value: object) -> bool:
@@ -171,7 +176,7 @@ def as_images(
             raise bad_input(
                 f'{place(i)}: {_shown(value)}; expected an image file as {{"b64": "..."}}'
             )
-        content = _decoded(value, place(i))
+        content = image_files.without_texts(_decoded(value, place(i)))
         pixels.append(_pixels(content, place(i), max_pixels))
         if sum(pixels) > 4 * max_pixels:
             raise bad_input(
@@ -179,7 +184,21 @@ def as_images(
                 "it; send several requests"
             )
         contents.append(content)
-    return [image_files.readable(content) for content in contents], pixels
+    return [_readable(content, place(i)) for i, content in enumerate(contents)], pixels
+
+
+def _readable(content: bytes, place: str) -> bytes:
+    """Returns a file that the graph decodes; unlike `image_files.readable` never another one."""
+    if image_files.is_decoded_by_graph(content):
+        return content
+    try:
+        return image_files.as_png(content)
+    except Exception as error:  # Pillow raises errors of many types
+        raise _undecodable(place, first_line(error)) from None
+
+
+def _undecodable(place: str, reason: str) -> Refusal:
+    return bad_input(f"{place}: not an image that can be decoded ({reason})")
 
 
 def _pixels(content: bytes, place: str, max_pixels: int) -> int:
@@ -191,7 +210,10 @@ def _pixels(content: bytes, place: str, max_pixels: int) -> int:
             pixels = image.width * image.height
     except Exception:  # Pillow raises errors of many types
         reason = image_files.why_unreadable(content) or "damaged"
-        raise bad_input(f"{place}: not an image that can be decoded ({reason})") from None
+        raise _undecodable(place, reason) from None
+    scans = content.count(_SCAN) if content[:2] == b"\xff\xd8" else 0
+    if scans > SCANS + len(content) // 2**15:
+        raise _undecodable(place, f"{scans:,} scans")
     if pixels > max_pixels:
         raise bad_input(
             f"{place}: {pixels / 1e6:.1f} megapixels; expected at most {max_pixels / 1e6:g}: make "

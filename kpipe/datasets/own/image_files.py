@@ -1,6 +1,7 @@
 """Image files of a user: what the network's graph cannot decode is read with Pillow."""
 
 import io
+import math
 import pathlib
 import warnings
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 # bomb is the same as that of a picture. Pillow warns of more.
 MAX_PIXELS = 89_478_485
 TOO_LARGE = "more than 89 megapixels; make it smaller"
+_LAYERS = 8  # how often the parts of a file may contain a pixel: a TIFF has a layer for each colour
 _ORIENTATION = 0x0112  # the EXIF tag
 # PIL.Image.Transpose for each orientation but 1, upright.
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -39,12 +41,21 @@ def readable(content: bytes) -> bytes:
     if is_decoded_by_graph(content):
         return content
     try:
-        with open_image(content) as image:
-            written = io.BytesIO()
-            upright(image).save(written, "PNG", compress_level=1)
-            return written.getvalue()
+        return as_png(content)
     except Exception:  # Pillow raises errors of many types for damaged files
         return content
+
+
+def as_png(content: bytes) -> bytes:
+    """Converts an image file to a PNG, as Pillow shows it.
+
+    Raises:
+        Exception: Pillow cannot read it; of many types.
+    """
+    with open_image(content) as image:
+        written = io.BytesIO()
+        upright(image).save(written, "PNG", compress_level=1)
+        return written.getvalue()
 
 
 def is_decoded_by_graph(content: bytes) -> bool:
@@ -63,20 +74,56 @@ def is_decoded_by_graph(content: bytes) -> bool:
 
 
 def _is_plain_gif(content: bytes) -> bool:
+    """Whether a GIF is whole, and one opaque picture that fills the screen.
+
+    The graph allocates all pictures of a GIF, of any size, whatever the screen's: each block is
+    looked at, and what is unusual is left to Pillow, which reads the first picture.
+    """
+    pictures = 0
     try:
-        with open_image(content) as image:
-            box = image.tile[0][1]  # type: ignore[attr-defined]
-            is_whole = box == (0, 0, *image.size) and "transparency" not in image.info
-            return is_whole and not image.is_animated  # type: ignore[attr-defined]
-    except Exception:
-        return True  # damaged: the graph refuses it
+        at = 13 + _palette(content[10])
+        while (kind := content[at]) != ord(";"):
+            if kind == ord("!"):
+                is_transparent = content[at + 1] == 0xF9 and content[at + 3] & 1
+                if is_transparent and not pictures:
+                    return False
+                at += 2
+            elif kind == ord(",") and content[at + 1 : at + 9] == bytes(4) + content[6:10]:
+                pictures += 1
+                at += 11 + _palette(content[at + 9])
+            else:
+                return False
+            while size := content[at]:
+                at += 1 + size
+            at += 1
+    except IndexError:  # cut off
+        return False
+    return pictures == 1
+
+
+def _palette(flags: int) -> int:
+    """Returns the bytes of a GIF's palette."""
+    return 6 << (flags & 7) if flags & 0x80 else 0
+
+
+def without_texts(content: bytes) -> bytes:
+    """Returns a PNG without its texts, of which each KiB may become a MiB in the graph."""
+    if content[:4] != b"\x89PNG" or not (b"zTXt" in content or b"iTXt" in content):
+        return content
+    kept, at = [content[:8]], 8
+    while at < len(content):
+        size = 12 + int.from_bytes(content[at : at + 4])
+        if content[at + 4 : at + 8] not in (b"zTXt", b"iTXt"):
+            kept.append(content[at : at + size])
+        at += size
+    return b"".join(kept)
 
 
 def open_image(content: bytes) -> "Image.Image":
     """Opens an image file with Pillow; only its header is read, and the checksums of a PNG.
 
     Raises:
-        ValueError: It has more pixels than `MAX_PIXELS`.
+        ValueError: It has more pixels than `MAX_PIXELS`, or says that one is in many parts of it.
     """
     from PIL import Image
 
@@ -88,6 +135,11 @@ def open_image(content: bytes) -> "Image.Image":
         raise ValueError(TOO_LARGE) from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(TOO_LARGE)
+    boxes = [part[1] for part in image.tile if part[1]]
+    if sum((right - x) * (down - y) for x, y, right, down in boxes) > _LAYERS * math.prod(
+        image.size
+    ):
+        raise ValueError("its parts overlap")  # each of a million could be the whole picture
     if image.format == "PNG":  # whose checksums Pillow does not look at when it decodes
         try:
             image.verify()

@@ -10,7 +10,6 @@ import contextlib
 import copy
 import json
 import multiprocessing
-import pathlib
 import random
 import re
 import socket
@@ -423,25 +422,26 @@ def _send_slowly(draw: Draw, port: int, raw: bytes, idle: list[socket.socket]) -
         idle.pop(0).close()
 
 
-def fuzz(run: pathlib.Path, port: int, count: int, seed: int) -> bool:
+def fuzz(
+    port: int, path: str, bodies: list[bytes], count: int, seed: int, memory_of: Callable[[], int]
+) -> bool:
     """Sends many requests by several processes; prints the answers and the server's memory.
 
     Args:
-        run: The run's folder.
-        port: Port of its server.
+        port: Port of the server.
+        path: Where valid requests go.
+        bodies: Valid requests, which are changed.
         count: Number of requests.
         seed: Of what is changed.
+        memory_of: Returns the server's resident bytes.
 
     Returns:
         Whether all answers are as they must be.
     """
-    import serving
-
-    bodies, path = serving.bodies_of(run), f"/v1/models/{run.name}:predict"
     each = count // PROCESSES
     found: Found = collections.Counter()
     wrong: list[str] = []
-    memory = [_memory(port)]
+    memory = [memory_of()]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         started = time.monotonic()
         for part in range(10):  # memory is looked at in between
@@ -450,7 +450,7 @@ def fuzz(run: pathlib.Path, port: int, count: int, seed: int) -> bool:
             for counts, errors in pool.starmap(send, given):
                 found.update(counts)
                 wrong += errors
-            memory.append(_memory(port))
+            memory.append(memory_of())
             print(f"{sum(found.values()):,} requests, {memory[-1] >> 20} MiB", flush=True)
         seconds = time.monotonic() - started
     statuses = sorted({status for _, status in found})
@@ -464,9 +464,3 @@ def fuzz(run: pathlib.Path, port: int, count: int, seed: int) -> bool:
     )
     print(f"{len(wrong)} wrong answers", *wrong[:20], sep="\n")
     return not wrong
-
-
-def _memory(port: int) -> int:
-    import serving
-
-    return int(serving.metrics(port)["process_resident_memory_bytes"])

@@ -51,7 +51,8 @@ def main() -> None:
         if given.fuzz:
             import mutations
 
-            if not mutations.fuzz(given.run, port, given.fuzz, given.seed):
+            path, bodies = f"/v1/models/{given.run.name}:predict", bodies_of(given.run)
+            if not mutations.fuzz(port, path, bodies, given.fuzz, given.seed, lambda: memory(port)):
                 raise SystemExit(1)
             return
         clients = list(map(int, given.clients.split(",")))
@@ -78,6 +79,11 @@ def started(run: pathlib.Path, *options: str) -> Iterator[int]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def memory(port: int) -> int:
+    """Returns the server's resident bytes."""
+    return int(metrics(port)["process_resident_memory_bytes"])
 
 
 def bodies_of(run: pathlib.Path) -> list[bytes]:

@@ -366,6 +366,7 @@ def halves(tmp_path, monkeypatch):
         return {"value": examples.values[:, 0]}
 
     model = SimpleNamespace(
+        task="regression",
         outputs={"value"},
         label_names=(),
         input_spec=spec(2),

@@ -115,7 +115,12 @@ def test_a_signal_outside_training_has_its_exit_code_and_says_how_to_resume(
         return 0
 
     monkeypatch.setattr(cli, "_command", lambda name: command)
-    assert cli.main(["run"]) == code
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        assert cli.main(["run"]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.count("the same command resumes an unfinished run") == 1
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert Stopped("x").code == 143  # of a script

@@ -21,7 +21,7 @@ def is_listed(name: pathlib.PurePath) -> bool:
         name: Its name in the run's folder.
 
     Example:
-        is_listed(pathlib.PurePath("serving/1/saved_model.pb"))  # but not those of "logs"
+        is_listed(pathlib.PurePath("serving/1/saved_model.pb"))
     """
     return name.parts[0] == SERVING or not _UNLISTED & set(name.parts)
 

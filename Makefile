@@ -34,13 +34,14 @@ bench: .venv/.installed
 clean:
 	rm -rf .venv .venv-oldest build dist *.egg-info
 
-# Made anew when the dependencies change; a half-made one has no stamp and is completed.
+# Made anew when the dependencies change; a half-made one has no stamp and is completed. Python
+# compiles what is imported; pip would compile all, most of it never used.
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), sys.version' || \
 		{ echo "kpipe needs Python 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet -e ".[dev]"
+	.venv/bin/python -m pip install --quiet --no-compile -e ".[dev]"
 	touch $@
 
 # NumPy 2.0 has no wheel for Python 3.13.

@@ -217,6 +217,8 @@ WORKS_AS_OTHERS = {
     "a target of two classes",
     "an output of another name",
     "averaged weights",
+    "logits",
+    "mixed precision",
     "no val",
     "one logit",
     "plain logits",
@@ -343,7 +345,12 @@ REGRESSION = NUMBERS.replace("{labels}", '(inputs[:, 0] * 0.3 + 7).astype("float
 
 @pytest.mark.parametrize(
     ("output", "scaled"),
-    [("{0}", False), ("{0}", True), ('{{"price": {0}}}', True), ('{{"value": {0}}}', True)],
+    [
+        ("{0}", False),
+        pytest.param("{0}", True, marks=pytest.mark.slow),
+        pytest.param('{{"price": {0}}}', True, marks=pytest.mark.slow),
+        ('{{"value": {0}}}', True),
+    ],
 )
 def test_numbers_are_learned_as_numbers(output, scaled, pipeline, tmp_path, verified_here):
     lines = REGRESSION + functional(output.format("keras.layers.Dense(1)(inputs)"), '"mse"')

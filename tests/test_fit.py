@@ -127,7 +127,7 @@ def two_optimizers(**options):
     [
         adam(use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=5),
         pytest.param(scaled(use_ema=True, ema_momentum=0.9), marks=pytest.mark.slow),
-        two_optimizers(use_ema=True, ema_momentum=0.9),
+        pytest.param(two_optimizers(use_ema=True, ema_momentum=0.9), marks=pytest.mark.slow),
     ],
     ids=["ema overwriting", "ema in a loss scale", "ema of some variables"],
 )
@@ -371,7 +371,15 @@ class StopTraining(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-@pytest.mark.parametrize("hook", ["epoch_begin", "train_batch_end", "test_begin", "epoch_end"])
+@pytest.mark.parametrize(
+    "hook",
+    [
+        pytest.param("epoch_begin", marks=pytest.mark.slow),
+        "train_batch_end",
+        pytest.param("test_begin", marks=pytest.mark.slow),
+        "epoch_end",
+    ],
+)
 def test_stop_training_ends_it_where_it_ends_fit(unvalidated, few, hook):
     data = few if hook == "test_begin" else unvalidated
     ours, theirs = network(), network()
@@ -556,7 +564,10 @@ COMPILED = {
 
 
 # Each differs from another in one word of the loop only.
-COMPILED_AS_OTHERS = {"weighted metrics", "steps per eager execution", "xla", "loss class"}
+COMPILED_AS_OTHERS = {
+    *("clipped", "loss class", "loss function", "steps per eager execution", "weighted metrics"),
+    "xla",
+}
 
 
 @pytest.mark.parametrize(
@@ -799,6 +810,7 @@ def tensorflow_log():
     tf.get_logger().removeHandler(handler)
 
 
+@pytest.mark.slow
 def test_many_trainings_in_a_process_give_no_warning(digits, tensorflow_log):
     for count in range(100, 105):  # other shapes each time; each step of such an epoch is traced
         train_split = dataclasses.replace(digits.train, rows=digits.train.rows[:count])

@@ -138,7 +138,7 @@ def test_the_crossentropy_of_a_sigmoid_has_a_gradient_of_few_operations():
         optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 100)),
         pytest.param(optimizers.Adam(0.01, amsgrad=True), marks=pytest.mark.slow),
         optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=0.1, use_ema=True),
-        optimizers.Adam(0.01, gradient_accumulation_steps=4),
+        pytest.param(optimizers.Adam(0.01, gradient_accumulation_steps=4), marks=pytest.mark.slow),
     ],
     ids=lambda o: f"{o.name} {o.get_config().get('momentum', '')}",
 )

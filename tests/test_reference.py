@@ -165,7 +165,9 @@ def test_the_reference_agrees_with_central_differences(activation, loss):
 # --- optimizers, penalties, activations, losses --------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["none", "exponential", "l1", "l2"])
+@pytest.mark.parametrize(
+    "change", ["none", "exponential", pytest.param("l1", marks=pytest.mark.slow), "l2"]
+)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_optimizer_follows_the_reference(float64, name, change):
     decay = DECAY if change == "exponential" else 0.0

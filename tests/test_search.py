@@ -86,6 +86,7 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     assert run.record.data.test_openings >= 1
 
 
+@pytest.mark.slow
 def test_hyperband_searches_trainer_fields_too(own, tmp_path):
     run = search(own, tuner="hyperband", out=tmp_path, batch_size="32,512", epochs=2)
     assert {row["batch_size"] for row in trials(tmp_path)} <= {"32", "512"}

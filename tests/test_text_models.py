@@ -152,7 +152,11 @@ def test_l2_is_on_every_kernel_and_not_on_the_embedding():
     ("kind", "options"),
     [
         pytest.param("recurrent", {"cell": "gru", "units": (16,)}, marks=pytest.mark.slow),
-        ("recurrent", {"cell": "lstm", "units": (16,), "bidirectional": True, "pooling": "max"}),
+        pytest.param(
+            "recurrent",
+            {"cell": "lstm", "units": (16,), "bidirectional": True, "pooling": "max"},
+            marks=pytest.mark.slow,
+        ),
         ("transformer", {"embedding_dim": 16, "pooling": "mean"}),
     ],
 )

@@ -121,24 +121,27 @@ def test_a_classifier_says_whether_an_example_has_several_labels(finished_run):
     ]
 
 
-def test_fresh_keeps_what_is_served_and_adds_a_version(tmp_path, verified_here, without_report):
-    first = kpipe.run("mnist_mlp", data="sample", out=tmp_path, **KEYS)
-    answers = kpipe.load(first.folder).predict(IMAGES)["probabilities"]
-    second = kpipe.run("mnist_mlp", data="sample", out=tmp_path, seed=0, fresh=True, **KEYS)
-    assert second.folder == first.folder and versions_of(first.folder) == [1, 2]
-    assert second.record.version == 2 and versions_of(tmp_path / f"{first.folder.name}~1") == [1]
-    kept = kpipe.load(first.folder, version=1).predict(IMAGES)["probabilities"]
+def test_fresh_keeps_what_is_served_and_adds_a_version(
+    finished_run, tmp_path, verified_here, without_report
+):
+    folder = shutil.copytree(finished_run.folder, tmp_path / finished_run.folder.name)
+    answers = kpipe.load(folder).predict(IMAGES)["probabilities"]
+    keys = {"epochs": 3, "num_layers": 1, "units_1": 64}  # those of `finished_run`
+    second = kpipe.run("mnist_mlp", data="sample", out=tmp_path, fresh=True, **keys)
+    assert second.folder == folder and versions_of(folder) == [1, 2]
+    assert second.record.version == 2 and versions_of(tmp_path / f"{folder.name}~1") == [1]
+    kept = kpipe.load(folder, version=1).predict(IMAGES)["probabilities"]
     np.testing.assert_array_equal(kept, answers)
-    assert kpipe.load(first.folder).folder.name == "2"
+    assert kpipe.load(folder).folder.name == "2"
 
-    assert verifying.verify(first.folder).passed
-    listed = json.loads((first.folder / "manifest.json").read_text())["files"]
+    assert verifying.verify(folder).passed
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
     assert any(name.startswith("serving/2/") for name in listed)
     assert not any(name.startswith("serving/1/") for name in listed)  # may be deleted
-    (first.folder / "serving/1/planted").write_text("x")
-    assert verifying.verify(first.folder).problems
-    shutil.rmtree(first.folder / "serving/1")
-    assert verifying.verify(first.folder).passed
+    (folder / "serving/1/planted").write_text("x")
+    assert verifying.verify(folder).problems
+    shutil.rmtree(folder / "serving/1")
+    assert verifying.verify(folder).passed
 
 
 def test_an_export_that_is_not_proven_is_not_served(tmp_path, monkeypatch, without_report):

@@ -87,6 +87,22 @@ def quick_runs(monkeypatch):
         monkeypatch.setattr(report, name, lambda *_, **__: None)
 
 
+@pytest.fixture(scope="module")
+def undrawn():
+    """Figures are made as ever, but not drawn, which takes a quarter of a small run."""
+    import io
+
+    from PIL import Image
+
+    from kpipe.figures import style
+
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "to_png", lambda figure: pixel.getvalue())
+        yield
+
+
 @pytest.fixture
 def verified_here(monkeypatch):
     """Runs whose export is verified in this process, to save the time of another one's start."""

@@ -18,6 +18,8 @@ from kpipe.experiments import execution
 from kpipe.searching import search
 from kpipe.training.loop import Loop
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BASE = '''"""Three blobs."""
 
 import keras

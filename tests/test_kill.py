@@ -29,6 +29,7 @@ def loop(log, *options):
     return runs, [entry["differs"] for entry in entries if "control" in entry]
 
 
+@pytest.mark.slow
 def test_a_run_killed_six_times_resumes_bit_by_bit(tmp_path):
     runs, _ = loop(tmp_path / "log", "--kills", 6, "--runs", 1, "--kinds", "few")
     assert len(runs[0]["kills"]) == 6

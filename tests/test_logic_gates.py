@@ -21,7 +21,9 @@ def right_answers(gate, hidden_units, seed=0, epochs=6):
     return model.predict(inputs, verbose=0)["probabilities"].argmax(axis=1) == labels
 
 
-@pytest.mark.parametrize("gate", ["and", "or", "nand"])
+@pytest.mark.parametrize(
+    "gate", ["and", *(pytest.param(g, marks=pytest.mark.slow) for g in ("or", "nand"))]
+)
 def test_a_perceptron_learns_what_a_line_separates(gate):
     assert right_answers(gate, hidden_units=0).all()
 

@@ -16,6 +16,8 @@ from kpipe.files import home
 from kpipe.records import open_run
 from kpipe.training import History
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):

@@ -22,6 +22,8 @@ from kpipe.records import read_record
 from kpipe.tasks import classification
 from kpipe.training import loop as training_loop
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Tracing takes most of the time: batches that divide train have one shape. With a last batch of
 # another shape run mnist_mlp, mnist_vae, cifar10_mlp and the points.
 TINY = {

@@ -20,6 +20,8 @@ from kpipe.experiments.summary import summary
 from kpipe.records import open_run
 from kpipe.tasks import reconstruction
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

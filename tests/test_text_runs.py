@@ -27,6 +27,8 @@ from kpipe.records import Record, read_record
 from kpipe.searching import _Search, search
 from kpipe.tasks import classification
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {"embedding_dim": 16, "units": 8, "dropout": 0.1, "learning_rate": 1e-2, "epochs": 2}
 MIXED = ["so happy 😊😊", "", "東京 मिठाई мир", "w " * 3000, "I am sad and alone 😢", "Sad"]
 

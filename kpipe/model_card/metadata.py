@@ -42,7 +42,7 @@ HUB_DATASETS = {
 }
 # Truth tables and the like: nobody measured or published them.
 DEFINED = ("and_gate", "or_gate", "nand_gate", "xor_gate", "one_example")
-_KINDS = {"sample": "SAMPLE DATA: synthetic, small", "own": "own data"}
+_KINDS = {"sample": "SAMPLE DATA: a small stand-in", "own": "own data"}
 # What YAML 1.1 does not read as text, although it looks like it.
 _RESERVED = set("y n yes no on off true false null none nan inf".split())
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")

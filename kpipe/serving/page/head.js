@@ -34,7 +34,7 @@ function createBanner() {
     "p",
     { class: "banner" },
     create("strong", {}, "SAMPLE DATA: "),
-    "this model was trained and tested on synthetic data. ",
+    "this model was trained and tested on a small stand-in for the real data. ",
     "Neither its answers nor its test metric say anything about real data.",
   );
 }

@@ -1,6 +1,7 @@
 """Cells of a notebook: in IPython, and those of docs/notebook.ipynb in a real kernel."""
 
 import pathlib
+import re
 import sys
 import types
 
@@ -170,7 +171,8 @@ def test_the_notebook_of_the_docs_runs_in_a_kernel(tmp_path, execute):
     assert output.data["text/html"].count("data:image/png;base64,") == 2
     assert len(output.data["text/plain"].splitlines()) == 5
     searched = "".join(output.text for output in shown("best = "))
-    assert "trials.csv" in searched and searched.count("\ntrial ") == 3
+    assert "trials.csv" in searched
+    assert set(re.findall(r"^trial (\d) of 2", searched, flags=re.M)) == {"1", "2"}
     (table,) = shown("table = ")
     assert table.data["text/html"].count("<tr") == 3
     (error,) = shown("kpipe.run(digits, unit")

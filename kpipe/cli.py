@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
-    except Stopped as stopped:  # said by `resumable`
+    except Stopped as stopped:  # said by `stoppable`
         return stopped.exit_code
     except KeyboardInterrupt as stopped:
         print(f"error: {str(stopped) or 'interrupted'}", file=sys.stderr)

@@ -97,16 +97,19 @@ INTERRUPTED = "interrupted; the same command resumes an unfinished run"
 
 
 @contextlib.contextmanager
-def resumable() -> Iterator[None]:
-    """Turns Ctrl-C within the block into `Interrupted`, and SIGTERM into `Stopped`.
+def stoppable(message: str) -> Iterator[None]:
+    """Turns SIGTERM within the block into `Stopped`, which is said in one line when it has ended.
 
-    Their message says how to go on. As exceptions they clean up, and end child processes; a second
-    SIGTERM ends the process immediately.
+    As an exception it cleans up, and ends child processes; a second SIGTERM ends the process
+    immediately.
+
+    Args:
+        message: That of the error.
     """
 
     def stop(number: int, frame: types.FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raise Stopped("stopped by SIGTERM; the same command resumes an unfinished run")
+        raise Stopped(message)
 
     # A caller's own handler remains.
     own = threading.current_thread() is threading.main_thread()
@@ -119,13 +122,24 @@ def resumable() -> Iterator[None]:
         if own:  # a script ends without a word
             print(f"error: {stopped}", file=sys.stderr, flush=True)
         raise
-    except Interrupted:
-        raise
-    except KeyboardInterrupt as stopped:
-        raise Interrupted(str(stopped) or INTERRUPTED) from None
     finally:
         if own:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Turns Ctrl-C within the block into `Interrupted`, and SIGTERM into `Stopped`.
+
+    Their message says how to go on.
+    """
+    with stoppable("stopped by SIGTERM; the same command resumes an unfinished run"):
+        try:
+            yield
+        except Interrupted:
+            raise
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(str(stopped) or INTERRUPTED) from None
 
 
 def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:

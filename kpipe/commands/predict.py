@@ -1,14 +1,8 @@
 """`kpipe predict`: predicts with a finished run."""
 
-import contextlib
 import os
-import signal
-import sys
-import threading
-import types
-from collections.abc import Iterator
 
-from ..errors import Stopped, UserError
+from ..errors import UserError, stoppable
 from .parsing import Parser, add_verbose, check_folder, index, positive, start
 
 PREDICT = (
@@ -39,7 +33,7 @@ def main(arguments: list[str]) -> int:
     start(given.verbose)
     from ..predicting import predict
 
-    with _stoppable():
+    with stoppable("stopped by SIGTERM"):  # answers are kept, and files removed
         predict(
             given.folder,
             given.files,
@@ -53,26 +47,6 @@ def main(arguments: list[str]) -> int:
             trust=given.trust,
         )
     return 0
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Lets SIGTERM raise an exception in the block, so that answers are kept and files removed."""
-
-    def stop(number: int, frame: types.FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        print("error: stopped by SIGTERM", file=sys.stderr, flush=True)
-        raise Stopped("stopped by SIGTERM")
-
-    own = threading.current_thread() is threading.main_thread()
-    own = own and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a caller's own remains
-    if own:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if own:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _may_exist(path: str) -> bool:

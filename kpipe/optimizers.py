@@ -23,6 +23,8 @@ def from_hyperparameters(
     schedule: str = "constant",
     decay_rate: float = 1e-4,
     decay_steps: int = 10_000,
+    warmup_steps: int = 0,
+    ema_momentum: float = 0.0,
     gradient_accumulation_steps: int = 1,
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer that `hp` names; the arguments are the defaults of its keys.
@@ -39,10 +41,15 @@ def from_hyperparameters(
         schedule: One of `SCHEDULES`, see `learning_rate_schedule`, also for the next two.
         decay_rate: Decay per step.
         decay_steps: Number of steps of a schedule.
+        warmup_steps: Number of steps in which the learning rate rises from 0 (Goyal et al. 2017),
+            of the schedules constant and cosine; 0 for none.
+        ema_momentum: Share that the average of the weights keeps of itself at each step, such as
+            0.999 for an average over about 1,000 steps; the average is validated, kept and exported
+            (Polyak and Juditsky 1992; Keras' `use_ema`). 0 for no average.
         gradient_accumulation_steps: Number of batches averaged for each update.
 
     Raises:
-        ValueError: `gradient_accumulation_steps` is less than 1, or a name is unknown.
+        ValueError: A name is unknown, or a number out of range.
 
     Example:
         model.compile(from_hyperparameters(hp, "sgd", learning_rate=0.1), loss="mse")
@@ -58,16 +65,28 @@ def from_hyperparameters(
         decay_rate = hp.Float("decay_rate", 1e-6, 0.1, sampling="log", default=decay_rate)
     with hp.conditional_scope("schedule", ["cosine", "stepwise"]):
         decay_steps = hp.Int("decay_steps", 10, 1_000_000, sampling="log", default=decay_steps)
-    # Fixed: it trades memory for time and is not a search dimension.
+    # Fixed: no search turns them by itself. The first trades memory for time, and the others depend
+    # on the number of steps.
     accumulation = hp.Fixed("gradient_accumulation_steps", gradient_accumulation_steps)
+    momentum_of_average = hp.Fixed("ema_momentum", ema_momentum)
+    with hp.conditional_scope("schedule", ["constant", "cosine"]):
+        warmup_steps = hp.Fixed("warmup_steps", warmup_steps)
     if accumulation < 1:
         raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
+    if not 0 <= momentum_of_average < 1:
+        raise ValueError(
+            f"ema_momentum={momentum_of_average}: expected less than 1, and 0 for no average"
+        )
 
     common: dict[str, Any] = {
-        "learning_rate": learning_rate_schedule(schedule, rate, decay_rate, decay_steps),
+        "learning_rate": learning_rate_schedule(
+            schedule, rate, decay_rate, decay_steps, warmup_steps
+        ),
         # Keras expects None for one batch per update.
         "gradient_accumulation_steps": accumulation if accumulation > 1 else None,
     }
+    if momentum_of_average:
+        common |= {"use_ema": True, "ema_momentum": momentum_of_average}
     match name:
         case "sgd":
             return keras.optimizers.SGD(**common)
@@ -85,7 +104,7 @@ def from_hyperparameters(
 
 
 def learning_rate_schedule(
-    schedule: str, rate: float, decay_rate: float, decay_steps: int
+    schedule: str, rate: float, decay_rate: float, decay_steps: int, warmup_steps: int = 0
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate as a function of the step, which is a batch, as in Keras.
 
@@ -98,15 +117,28 @@ def learning_rate_schedule(
             `decay_steps` steps (Loshchilov and Hutter 2017, without restarts).
         rate: Learning rate of the first step.
         decay_rate: Decay per step of "exponential" and "stepwise"; the others ignore it.
-        decay_steps: Steps of "stepwise" and "cosine"; the others ignore it.
+        decay_steps: Steps of "stepwise" and "cosine", with the warm-up; the others ignore it.
+        warmup_steps: Steps of "constant" and "cosine" in which the rate rises from 0.
 
     Raises:
-        ValueError: `schedule` is unknown.
+        ValueError: `schedule` is unknown or has no warm-up, or the warm-up is negative or not
+            shorter than the schedule.
 
     Example:
         learning_rate_schedule("cosine", 0.1, 0.0, 10_000)(5_000)  # 0.05
+        learning_rate_schedule("constant", 0.1, 0.0, 0, warmup_steps=100)(50)  # 0.05
     """
+    longest = decay_steps if schedule == "cosine" else math.inf
+    if not 0 <= warmup_steps < longest:
+        raise ValueError(f"warmup_steps={warmup_steps}: expected from 0 to less than {longest}")
+    if warmup_steps and schedule not in ("constant", "cosine"):
+        raise ValueError(f"warmup_steps={warmup_steps} with schedule={schedule}: expected 0")
     match schedule:
+        case "constant" if warmup_steps:
+            # Keras' polynomial of power 1, upwards.
+            return keras.optimizers.schedules.PolynomialDecay(
+                0.0, warmup_steps, end_learning_rate=rate
+            )
         case "constant":
             return rate
         case "exponential":
@@ -116,6 +148,10 @@ def learning_rate_schedule(
             factor = math.exp(-decay_rate * decay_steps)
             return keras.optimizers.schedules.ExponentialDecay(
                 rate, decay_steps, factor, staircase=True
+            )
+        case "cosine" if warmup_steps:
+            return keras.optimizers.schedules.CosineDecay(
+                0.0, decay_steps - warmup_steps, warmup_target=rate, warmup_steps=warmup_steps
             )
         case "cosine":
             return keras.optimizers.schedules.CosineDecay(rate, decay_steps)

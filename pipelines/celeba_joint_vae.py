@@ -62,6 +62,7 @@ def build_model(hp):
         discrete_capacity=(discrete, steps) if rising else None,
         temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
     )
+    models.initialize(model, hp.Choice("initialization", ["keras", "torch"], default="keras"))
     # The published code averages over channels; a likelihood sums over them.
     channels = hp.Choice("channels", ["mean", "sum"], default="mean")
     loss = losses.bernoulli if channels == "sum" else losses.bernoulli_mean_of_channels

@@ -57,6 +57,7 @@ def build_model(hp):
         discrete_capacity=(discrete, steps) if rising else None,
         temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
     )
+    models.initialize(model, hp.Choice("initialization", ["keras", "torch"], default="keras"))
     model.compile(
         optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=5e-4),
         loss=losses.bernoulli,

@@ -17,6 +17,8 @@ class Augmentation:
         saturation: Largest change of the distance from grey, as a fraction.
         erase: Side of a square that is set to grey, as a fraction of the image's (DeVries and
             Taylor, 2017).
+        flip_at_test: Answer with the mean over an image and its mirror image, in evaluation and in
+            the export; training and validation do not change.
         drop_words: Share of a text's words that become the unknown word (Iyyer et al., 2015).
     """
 
@@ -28,7 +30,14 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     erase: float = 0.0
+    flip_at_test: bool = False
     drop_words: float = 0.0
+
+    @property
+    def in_training(self) -> dict[str, float]:
+        """The changes of training examples that are used, with their values."""
+        used = {name: value for name, value in vars(self).items() if value}
+        return {name: value for name, value in used.items() if name != "flip_at_test"}
 
     def check(self, dataset: str, shape: tuple[int, ...], texts: bool) -> None:
         """Refuses changes that would fail, or be ignored, in training.

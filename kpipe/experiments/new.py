@@ -185,6 +185,7 @@ def _optimizer(values: Mapping) -> list[str]:
         used |= {name: values[name] for name in names if name in values}
     if values["gradient_accumulation_steps"] > 1:
         used["gradient_accumulation_steps"] = values["gradient_accumulation_steps"]
+    used |= {name: values[name] for name in ("warmup_steps", "ema_momentum") if values.get(name)}
     return ["hp", _literal(values["optimizer"]), *_arguments(used)]
 
 

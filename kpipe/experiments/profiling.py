@@ -7,7 +7,6 @@ import keras
 
 from ..data import Data
 from ..records import Record
-from ..training import weighting
 from ..training.profiling import profile
 from ..training.timing import plan_for
 from .experiment import Experiment
@@ -25,7 +24,6 @@ def plan_of(
         plan: A plan that is fixed already, or None.
     """
     trainer = experiment.trainer
-    weigh = weighting.chosen(trainer.class_weight, trainer.sample_weight, data.train)
     return plan_for(
         model,
         data,
@@ -33,7 +31,7 @@ def plan_of(
         trainer.batch_size,
         trainer.epochs,
         seed=experiment.seed,
-        weigh=weigh,
+        supervision=trainer.supervision(model, data.train),
     )
 
 
@@ -56,7 +54,7 @@ def profile_run(
         record.plan or "graph",
         trainer.batch_size,
         seed=experiment.seed,
-        weigh=weighting.chosen(trainer.class_weight, trainer.sample_weight, data.train),
+        supervision=trainer.supervision(model, data.train),
         folder=folder / "logs",
     )
     print(found.table(), flush=True)

@@ -1,11 +1,8 @@
 """Figures of images: mistakes, augmented examples, learned filters."""
 
-import dataclasses
-
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..datasets import Augmentation
 from ..records import Run
 from . import style
 from .style import WIDTH
@@ -68,7 +65,7 @@ def worst_mistakes(run: Run) -> Figure | None:
 def augmented_examples(run: Run) -> Figure | None:
     """Training images, each next to random augmentations of it."""
     data = run.data
-    if data is None or not style.has_images(run) or data.augmentation == Augmentation():
+    if data is None or not style.has_images(run) or not data.augmentation.in_training:
         return None
     from ..inputs.augmentation import augment  # imports TensorFlow
 
@@ -95,9 +92,8 @@ def augmented_examples(run: Run) -> Figure | None:
         axes.set_axis_off()
         axes.set_title(name, fontsize=10, loc="left")
     changes = [
-        _CHANGES.get(field.name, field.name).format(value, 100 * value)
-        for field in dataclasses.fields(data.augmentation)
-        if (value := getattr(data.augmentation, field.name))
+        _CHANGES.get(name, name).format(value, 100 * value)
+        for name, value in data.augmentation.in_training.items()
     ]
     lines = style.set_title(figure, f"Training changes images at random: {', '.join(changes)}")
     height = (WIDTH - 0.3) * panels[0].shape[0] / sum(widths)

@@ -15,7 +15,7 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
         augmentation: The changes to apply.
         seed: int64 (2,).
     """
-    if augmentation == Augmentation():
+    if not augmentation.in_training:
         return images
     shape = (tf.shape(images)[0], 1, 1, 1)
     seeds = iter(tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 8), num=8))

@@ -3,6 +3,7 @@
 from .autoencoder import autoencoder
 from .cnn import cnn
 from .embeddings import load_embeddings
+from .initialization import initialize
 from .mlp import mlp
 from .pretrained import pretrained
 from .resnet import resnet18
@@ -19,6 +20,7 @@ __all__ = [
     "bag_of_embeddings",
     "cnn",
     "discrete_sizes",
+    "initialize",
     "joint_vae",
     "latents",
     "load_backbone",

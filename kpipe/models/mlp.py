@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from .cnn import BATCH_NORM_MOMENTUM
+
 
 def mlp(
     input_shape: Sequence[int],
@@ -16,6 +18,9 @@ def mlp(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    max_norm: float = 0.0,
+    batch_norm: bool = False,
     normalize: tuple[Sequence[float], Sequence[float]] | None = None,
     output: str = "probabilities",
     name: str = "mlp",
@@ -32,6 +37,10 @@ def mlp(
         l1: Weight of the L1 penalty on kernels.
         l2: Weight of the L2 penalty on kernels.
         dropout: Dropout rate after each hidden layer.
+        input_dropout: Dropout rate of the inputs (Srivastava et al., 2014).
+        max_norm: Largest Euclidean norm of the weights into a hidden unit, to which an update's
+            result is scaled down (Srebro et al., 2005); 0 for none.
+        batch_norm: Whether batch normalization precedes each activation (Ioffe and Szegedy, 2015).
         normalize: Means and standard deviations of a vector's inputs in the train split: constants
             of the model's first layer, so that the model takes vectors in their own units.
         output: "probabilities", the softmax of the last layer, or "value", its linear output.
@@ -70,6 +79,9 @@ def mlp(
             **options,
         )
 
+    # Of the weights into a unit, the first axis of a kernel.
+    constraint = keras.constraints.MaxNorm(max_norm, axis=0) if max_norm else None
+
     if len(input_shape) == 1:
         inputs = x = keras.Input(input_shape, dtype="float32", name="features")
         if normalize:
@@ -81,8 +93,18 @@ def mlp(
         inputs = keras.Input(input_shape, dtype="uint8", name="images")
         x = keras.layers.Rescaling(1 / 255)(inputs)
         x = keras.layers.Flatten()(x)
+    if input_dropout:
+        x = keras.layers.Dropout(input_dropout)(x)
     for size in units:
-        x = dense(size, activation)(x)
+        x = dense(
+            size,
+            "linear" if batch_norm else activation,
+            use_bias=not batch_norm,
+            kernel_constraint=constraint,
+        )(x)
+        if batch_norm:
+            x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+            x = keras.layers.Activation(activation)(x)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
     x = dense(num_classes, outputs[output], dtype="float32", name=output)(x)

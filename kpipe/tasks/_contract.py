@@ -218,7 +218,8 @@ def inference_model(
 ) -> keras.Model:
     """Builds the model that is evaluated and exported: one output of that name, in float32.
 
-    It shares its layers with the trained model, and is the trained model if nothing changes.
+    It shares its layers with the trained model, and is the trained model if nothing changes. With
+    `Augmentation.flip_at_test` its output is the mean over each image and its mirror image.
 
     Args:
         model: The trained model.
@@ -226,6 +227,22 @@ def inference_model(
         name: Name of the output.
         transform: Function applied to the model's output, see `probabilities_of`; None for none.
     """
+    whole = _with_one_output(model, data, name, transform)
+    return _over_mirrored(whole, name) if data.augmentation.flip_at_test else whole
+
+
+def _over_mirrored(model: keras.Model, name: str) -> keras.Model:
+    images = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype, name="images")
+    # One batch of twice the size, so that the graph contains each layer once.
+    both = keras.ops.concatenate([images, keras.ops.flip(images, axis=2)], axis=0)
+    answers = model(both)[name]
+    pairs = keras.ops.reshape(answers, (2, keras.ops.shape(images)[0], *answers.shape[1:]))
+    return keras.Model(images, {name: keras.ops.mean(pairs, axis=0)}, name=model.name)
+
+
+def _with_one_output(
+    model: keras.Model, data: Data, name: str, transform: Transform | None
+) -> keras.Model:
     if _is_mixed(model):
         model = _in_float32(model)
     if inputs := inputs_of(model):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ..data import Split
 from ..datasets import Augmentation
-from .weighting import Weigh
+from .supervision import PLAIN, Supervision
 
 # Number of batches among which texts of similar length are grouped: with 32, padding is 2 to 4 % of
 # the tokens of IMDB reviews, AG News and tweets.
@@ -59,7 +59,7 @@ def training_batches(
     seed: int,
     step: int,
     epochs: int,
-    weigh: Weigh | None = None,
+    supervision: Supervision = PLAIN,
 ) -> tf.data.Dataset:
     """Returns the training data from global step `step` to the end of `epochs` epochs.
 
@@ -70,7 +70,7 @@ def training_batches(
         seed: Random seed of order and augmentation.
         step: The first step, counted over all epochs.
         epochs: Number of epochs of the whole run.
-        weigh: Function from the network's inputs and targets to weights of examples.
+        supervision: Weights, mixing and smoothing of the examples.
 
     Returns:
         A dataset of (inputs, targets) or (inputs, targets, weights) with a leading axis of steps,
@@ -93,15 +93,12 @@ def training_batches(
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
         inputs = split.input.augment(inputs, augmentation, seed=key)
         # A random stream other than that of the augmentation, which splits its seed.
-        batch: tuple[tf.Tensor, ...] = split.targets.inputs_and_targets(
-            inputs, labels, tf.bitwise.invert(key)
-        )
-        if weigh:
-            batch = (*batch, tf.cast(weigh(*batch), tf.float32))
+        pair = split.targets.inputs_and_targets(inputs, labels, tf.bitwise.invert(key))
         shape = tf.stack([steps, tf.size(positions, tf.int64) // steps])
-        return tuple(
-            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0)) for part in batch
+        inputs, targets = (
+            tf.reshape(part, tf.concat([shape, tf.shape(part, tf.int64)[1:]], 0)) for part in pair
         )
+        return supervision.of_batch(inputs, targets, tf.stack([-2 - key[0], key[1]]))
 
     indices = tf.data.Dataset.range(first, epochs * per_epoch)
     # There is nothing to tune, and the end of training would wait for tuning to end, 0.3 to 1.5 s.

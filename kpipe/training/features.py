@@ -81,7 +81,7 @@ def cached(model: keras.Model, data: Data) -> Cached:
     if isinstance(data.targets, InputTargets):
         raise UserError("cache_features=true: the targets are the inputs; use cache_features=false")
     splits = {name: split for name, split in data.splits.items() if name != "test"}
-    if data.augmentation != Augmentation():
+    if data.augmentation.in_training:
         print(
             "features are computed from images that are not augmented; augmentation applies only "
             "to fine-tuning",

@@ -26,7 +26,7 @@ from .progress import Progress
 from .shards import make_sharded_train_function
 from .signals import Flag, flagged
 from .steps import create_variables, make_test_function, make_train_function
-from .weighting import Weigh
+from .supervision import Supervision
 
 # A commit is due no earlier than so many times its own duration, so that saving costs less than
 # 2 % of the time, but at the latest after so many seconds, with the default `checkpoint_seconds`.
@@ -50,7 +50,7 @@ class Loop:
         batch_size: Number of examples per step.
         plan: Execution plan, see `plan`.
         seed: Random seed of order and augmentation.
-        weigh: Weights of examples, see `training_batches`.
+        supervision: What the loss learns from, see `training_batches`.
         early_stopping: Callback that determines the best epoch, whose weights are kept.
         callbacks: All other callbacks, in their order.
         folder: Folder of checkpoints and history.csv, or None.
@@ -68,7 +68,7 @@ class Loop:
         batch_size: int,
         plan: str,
         seed: int,
-        weigh: Weigh | None,
+        supervision: Supervision,
         early_stopping: keras.callbacks.EarlyStopping,
         callbacks: Sequence[keras.callbacks.Callback],
         folder: pathlib.Path | None,
@@ -77,7 +77,7 @@ class Loop:
         watched: keras.Model | None = None,
         devices: Devices | None = None,
     ):
-        self.model, self.data, self.seed, self.weigh = model, data, seed, weigh
+        self.model, self.data, self.seed, self.supervision = model, data, seed, supervision
         self.watched = watched or model
         self.folder, self.budget, self.devices = folder, budget, devices
         self.plan, self.checkpoint_seconds = plan, checkpoint_seconds
@@ -122,7 +122,7 @@ class Loop:
                 f"{first_line(error)}"
             ) from error
         if self.devices:
-            check_mean(model, self.data.train, self.weigh)
+            check_mean(model, self.data.train, self.supervision.weigh)
         names = list(numbers(model.get_metrics_result()))
         model.reset_metrics()
         if self.data.val:
@@ -181,7 +181,7 @@ class Loop:
                 self.seed,
                 history.step,
                 epochs,
-                self.weigh,
+                self.supervision,
             )
             devices, shape = self.devices, (batches.element_spec, self.schedule.full_batch)
             self.train_function = (
@@ -191,7 +191,8 @@ class Loop:
             )
             self.committed = time.monotonic()
             flag = devices.begin() if devices else self.signal
-            with flagged(flag) if self.checkpoints or devices else contextlib.nullcontext():
+            watch = flagged(flag) if self.checkpoints or devices else contextlib.nullcontext()
+            with watch, self.supervision.learned_by(model):
                 self._run_epochs(iter(batches), epoch, epochs, start)
             self.signal.number = flag.number
             if self.signal:  # since the last commit

@@ -15,7 +15,7 @@ from .batches import Schedule, training_batches
 from .flops import step_flops
 from .plan import fused_steps
 from .steps import as_planned, as_written, forget_custom_gradients, make_train_function, unchanged
-from .weighting import Weigh
+from .supervision import PLAIN, Supervision
 
 SECONDS = 3.0  # of training that is measured
 TRACED_STEPS = 20
@@ -73,7 +73,7 @@ def profile(
     batch_size: int,
     *,
     seed: int = 0,
-    weigh: Weigh | None = None,
+    supervision: Supervision = PLAIN,
     folder: pathlib.Path | None = None,
 ) -> Profile:
     """Measures where the time of training goes; the model is afterwards as it was before.
@@ -87,14 +87,15 @@ def profile(
         plan: Execution plan.
         batch_size: Number of examples per step.
         seed: Random seed of order and augmentation.
-        weigh: Weights of examples, see `training_batches`.
+        supervision: What the loss learns from, see `training_batches`.
         folder: Log folder of TensorBoard, for a trace of some steps; None for none.
 
     Example:
         print(profile(model, data, "graph", batch_size=128).table())
     """
-    with unchanged(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))):
-        return _profile(model, data, plan, batch_size, seed, weigh, folder)
+    example = tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))
+    with unchanged(model, example), supervision.learned_by(model):
+        return _profile(model, data, plan, batch_size, seed, supervision, folder)
 
 
 def _profile(
@@ -103,13 +104,15 @@ def _profile(
     plan: str,
     batch_size: int,
     seed: int,
-    weigh: Weigh | None,
+    supervision: Supervision,
     folder: pathlib.Path | None,
 ) -> Profile:
     stack = fused_steps(plan, model)
     schedule = Schedule(len(data.train), batch_size, stack)
     # More epochs than can be trained on in the time.
-    batches = training_batches(data.train, schedule, data.augmentation, seed, 0, 1_000_000, weigh)
+    batches = training_batches(
+        data.train, schedule, data.augmentation, seed, 0, 1_000_000, supervision
+    )
     train = make_train_function(model, plan, batches.element_spec, schedule.full_batch)
     iterator = iter(batches)
     element = next(iterator)

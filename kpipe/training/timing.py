@@ -18,7 +18,7 @@ from ..errors import UserError
 from .batches import Schedule, training_batches
 from .plan import choose_plan, fused_steps
 from .steps import make_train_function, unchanged
-from .weighting import Weigh
+from .supervision import PLAIN, Supervision
 
 # Shorter trainings follow the fixed rule: what a faster plan saves is less than finding it costs.
 LEAST_SECONDS = 120.0
@@ -37,7 +37,7 @@ def plan_for(
     epochs: int,
     *,
     seed: int = 0,
-    weigh: Weigh | None = None,
+    supervision: Supervision = PLAIN,
 ) -> tuple[str, dict[str, float]]:
     """Returns a training's execution plan, and the milliseconds per step if plans were timed.
 
@@ -45,7 +45,7 @@ def plan_for(
     """
     if plan != "auto":
         return plan or choose_plan(model, len(data.train), batch_size, epochs), {}
-    plan, times = fastest_plan(model, data, batch_size, epochs, seed=seed, weigh=weigh)
+    plan, times = fastest_plan(model, data, batch_size, epochs, seed=seed, supervision=supervision)
     if times:
         print(f"ms a step: {formatting.plans(times)}", flush=True)
     return plan, times
@@ -58,7 +58,7 @@ def fastest_plan(
     epochs: int,
     *,
     seed: int = 0,
-    weigh: Weigh | None = None,
+    supervision: Supervision = PLAIN,
 ) -> tuple[str, dict[str, float]]:
     """Returns the fastest execution plan, and the milliseconds per step of all that were timed.
 
@@ -74,7 +74,7 @@ def fastest_plan(
         batch_size: Number of examples per step.
         epochs: Number of epochs of the training.
         seed: Random seed of order and augmentation.
-        weigh: Weights of examples, see `training_batches`.
+        supervision: What the loss learns from, see `training_batches`.
 
     Example:
         plan, milliseconds = fastest_plan(model, data, batch_size=128, epochs=30)
@@ -86,8 +86,9 @@ def fastest_plan(
     path = files.home() / "plans" / f"{_key(model, batch_size)}.json"
     milliseconds = _read(path)
     if rule not in milliseconds:
-        with unchanged(model, tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))):
-            seconds = _Timing(model, data, batch_size, epochs, seed, weigh).run(rule)
+        example = tuple(map(tf.constant, data.train.take_pairs(np.arange(1))))
+        with unchanged(model, example), supervision.learned_by(model):
+            seconds = _Timing(model, data, batch_size, epochs, seed, supervision).run(rule)
         milliseconds = {plan: round(1000 * seconds[plan], 4) for plan in seconds}
         if rule not in milliseconds:  # there was no time to compare it
             return rule, {}
@@ -104,10 +105,10 @@ class _Timing:
         batch_size: int,
         epochs: int,
         seed: int,
-        weigh: Weigh | None,
+        supervision: Supervision,
     ):
         self.model, self.data, self.batch_size = model, data, batch_size
-        self.epochs, self.seed, self.weigh = epochs, seed, weigh
+        self.epochs, self.seed, self.supervision = epochs, seed, supervision
         self.steps = len(data.train) // batch_size * epochs
 
     def run(self, rule: str) -> dict[str, float]:
@@ -159,7 +160,7 @@ class _Timing:
             self.seed,
             0,
             self.epochs,
-            self.weigh,
+            self.supervision,
         )
         return batches, schedule
 

@@ -20,6 +20,7 @@ from .devices import Devices
 from .history import History, times_faster
 from .loop import Loop
 from .optimizing import parts
+from .supervision import Supervision, supervise
 from .timing import plan_for
 from .weighting import Weigh
 
@@ -72,6 +73,11 @@ class Trainer:
             other classes. "balanced" gives every class the same total weight, see
             `weighting.balanced`; None or "none" gives every example the weight 1. Labels must be
             one class per example.
+        mixup: alpha of mixing training examples (Zhang et al., 2018): each becomes a weighted mean
+            of two, input and target, with a ratio from Beta(alpha, alpha); 0 for none. For images
+            and vectors.
+        label_smoothing: Share of a training label that all classes divide (Szegedy et al., 2016);
+            validation has the labels themselves.
         sample_weight: Function from a training batch's (augmented) inputs and targets, as tensors,
             to one weight per example, float (batch,), for the loss and `weighted_metrics`. It runs
             inside a tf.data pipeline.
@@ -98,6 +104,8 @@ class Trainer:
     checkpoint_seconds: float = _limited(20.0, 0.0, 86_400.0)
     keep_state: bool = _limited(True)
     class_weight: Mapping[int, float] | str | None = _limited(None, choices=("none", "balanced"))
+    mixup: float = _limited(0.0, 0.0, 100.0)
+    label_smoothing: float = _limited(0.0, 0.0, 0.9)
     sample_weight: Weigh | None = dataclasses.field(default=None, metadata=IN_PYTHON)
 
     def __post_init__(self) -> None:
@@ -117,7 +125,7 @@ class Trainer:
         values = dataclasses.asdict(self)
         rare: dict[str, Any] = {"monitor_mode": "auto", "class_weight": None}
         rare |= {"sample_weight": None, "cache_features": False, "fine_tune": False}
-        rare |= {"keep_state": True}
+        rare |= {"keep_state": True, "mixup": 0.0, "label_smoothing": 0.0}
         if not self.fine_tune:
             rare |= {k: values[k] for k in ("fine_tune_epochs", "fine_tune_rate")}
         values = {k: v for k, v in values.items() if k not in rare or v != rare[k]}
@@ -165,6 +173,17 @@ class Trainer:
             )
         weighting.check(self.class_weight, self.sample_weight, train)
         self._check_backbone(model)
+        if train is not None:
+            self.supervision(model, train)
+
+    def supervision(self, model: keras.Model, train: Split) -> Supervision:
+        """Returns what the loss learns from: weights, mixing and smoothing of the examples.
+
+        Raises:
+            UserError: They do not fit the examples, or the model's loss.
+        """
+        weigh = weighting.chosen(self.class_weight, self.sample_weight, train)
+        return supervise(model, train, weigh, self.mixup, self.label_smoothing)
 
     def _check_backbone(self, model: keras.Model) -> None:
         if self.cache_features:
@@ -238,8 +257,10 @@ class Trainer:
         if devices:
             divisible.check(model, devices.shards, self.batch_size, plan or "graph")
             plan = "graph"
-        weigh = weighting.chosen(self.class_weight, self.sample_weight, data.train)
-        plan, _ = plan_for(model, data, plan, self.batch_size, epochs, seed=seed, weigh=weigh)
+        learned = self.supervision(model, data.train)
+        plan, _ = plan_for(
+            model, data, plan, self.batch_size, epochs, seed=seed, supervision=learned
+        )
 
         def loop(part: keras.Model, data: Data, folder: pathlib.Path | None) -> Loop:
             return Loop(
@@ -248,7 +269,7 @@ class Trainer:
                 batch_size=self.batch_size,
                 plan=plan,
                 seed=seed,
-                weigh=weigh,
+                supervision=learned,
                 # Without val there is no best epoch, and the weights of the last one remain.
                 early_stopping=keras.callbacks.EarlyStopping(
                     self.monitor if data.val else "loss",

@@ -194,6 +194,8 @@ class KLRegularization(_Stepwise):
     Args:
         weight: beta or gamma, at least 0.
         capacity: Capacity in nats: a number, a Keras schedule over the training steps, or None.
+        warmup_steps: Training steps in which the weight rises linearly to `weight` (Bowman et al.,
+            2016); at inference it is always the whole. 0 for none.
         options: Keras' layer options, such as `name` and `dtype`.
 
     Example:
@@ -201,10 +203,14 @@ class KLRegularization(_Stepwise):
     """
 
     def __init__(
-        self, weight: float = 1.0, capacity: float | Schedule | None = None, **options: Any
+        self,
+        weight: float = 1.0,
+        capacity: float | Schedule | None = None,
+        warmup_steps: int = 0,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.weight = weight
+        self.weight, self.warmup_steps = weight, warmup_steps
         self.capacity = None if capacity is None else _from_config(capacity)
 
     def build(self, code_shape: Shape, kl_shape: Shape) -> None:
@@ -212,25 +218,102 @@ class KLRegularization(_Stepwise):
         self.divergence = Divergence(self.name, kl_shape[-1], self.capacity is not None)
 
     def call(self, code: Tensor, kl: Tensor, training: bool = False) -> Tensor:
-        divergence = ops.sum(ops.mean(kl, axis=0))
-        capacity = None
+        self.penalize(ops.sum(ops.mean(kl, axis=0)), kl, training)
+        return code
+
+    def penalize(self, nats: Tensor, kl: Tensor, training: bool) -> None:
+        """Adds weight * nats, or weight * |C - nats|, and counts the divergence."""
+        weight, capacity = self.weight, None
+        if self.warmup_steps:
+            if training and not isinstance(self.capacity, Schedule):  # which counts the step
+                self.step.assign_add(1)
+            if training:
+                share = ops.cast(self.step, kl.dtype) / self.warmup_steps
+                weight = weight * ops.minimum(share, 1.0)
         if self.capacity is None:
-            self.add_loss(self.weight * divergence)
+            self.add_loss(weight * nats)
         else:
             capacity = self.at_step(self.capacity, training, kl.dtype)
-            self.add_loss(self.weight * ops.abs(capacity - divergence))
+            self.add_loss(weight * ops.abs(capacity - nats))
         self.divergence.update_state(kl, capacity)
-        return code
 
     def compute_output_shape(self, code_shape: Shape, kl_shape: Shape) -> Shape:
         return code_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().get_config(),
             "weight": self.weight,
             "capacity": None if self.capacity is None else _to_config(self.capacity),
         }
+        return {**config, "warmup_steps": self.warmup_steps} if self.warmup_steps else config
+
+
+@_register
+class InformationRegularization(KLRegularization):
+    """Drives the information of discrete latents to the capacity, instead of their divergence.
+
+    The divergence from the uniform distribution is information plus the divergence of the mean:
+    E[KL(q(c|x) || u)] = I(x; c) + KL(E[q(c|x)] || u) (Hoffman and Johnson, 2016). A latent that has
+    the same certain class for every image reaches any capacity with the second term alone. This
+    layer adds weight * |C - I|, of which such a latent gets nothing. It is kpipe's own.
+
+    The mean over all images is an exponential average over the batches; its gradient is that of the
+    batch's mean. At inference it is the average of training.
+
+    Args:
+        sizes: Number of classes of each latent.
+        momentum: Share that the average keeps of itself at each step.
+        options: Those of `KLRegularization`.
+
+    Example:
+        c = InformationRegularization(sizes=(10,), capacity=2.0)(c, kl_to_uniform(logits), q)
+    """
+
+    def __init__(self, sizes: Sequence[int], momentum: float = 0.9, **options: Any) -> None:
+        super().__init__(**options)
+        self.sizes, self.momentum = tuple(sizes), momentum
+
+    # One argument more than those of the class above.
+    def build(  # type: ignore[override]
+        self, code_shape: Shape, kl_shape: Shape, probabilities_shape: Shape
+    ) -> None:
+        super().build(code_shape, kl_shape)
+        uniform = [1 / size for size in self.sizes for _ in range(size)]
+        self.mean = self.add_weight(
+            name="mean",
+            shape=(len(uniform),),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(uniform, dtype),
+            trainable=False,
+        )
+        self.information = keras.metrics.Mean(name=f"{self.name}_information")
+
+    def call(  # type: ignore[override]
+        self, code: Tensor, kl: Tensor, probabilities: Tensor, training: bool = False
+    ) -> Tensor:
+        mean = self.mean
+        if training:
+            of_batch = ops.mean(probabilities, axis=0)
+            average = self.momentum * self.mean + (1 - self.momentum) * of_batch
+            self.mean.assign(ops.stop_gradient(average))
+            # The value of the average, and the gradient of the batch's mean.
+            mean = of_batch + ops.stop_gradient(average - of_batch)
+        information, begin = ops.sum(ops.mean(kl, axis=0)), 0
+        for size in self.sizes:
+            q = mean[begin : begin + size]
+            begin += size
+            information -= ops.sum(q * ops.log(size * q + 1e-12))
+        self.information.update_state(information)
+        self.penalize(information, kl, training)
+        return code
+
+    def compute_output_shape(  # type: ignore[override]
+        self, code_shape: Shape, kl_shape: Shape, probabilities_shape: Shape
+    ) -> Shape:
+        return code_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sizes": self.sizes, "momentum": self.momentum}
 
 
 class Divergence(keras.metrics.Metric):

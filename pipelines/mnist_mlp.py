@@ -29,8 +29,35 @@ plots = (
 )
 
 MAX_LAYERS = 4
-DOCUMENTED_UNITS = (900, 450, 450, 450)  # of the first layers, as many as num_layers
-TRAINING_STEPS = 8440  # 20 epochs of 54,000 examples at 128 a step
+STEPS_PER_EPOCH = 422  # 54,000 examples at 128 a step
+# The defaults of the keys; each key can be overridden on its own.
+RECIPES = {
+    "tuned": {
+        "units": (1024, 1024, 1024, 1024),  # of the first layers, as many as num_layers
+        "num_layers": 3,
+        "dropout": 0.5,
+        "input_dropout": 0.2,
+        "max_norm": 2.0,
+        "ema_momentum": 0.999,
+        "epochs": 80,
+        "patience": 0,
+    },
+    "documented": {
+        "units": (900, 450, 450, 450),
+        "num_layers": 2,
+        "dropout": 0.3,
+        "input_dropout": 0.0,
+        "max_norm": 0.0,
+        "ema_momentum": 0.0,
+        "epochs": 20,
+        "patience": 10,
+    },
+}
+
+
+def recipe(hp):
+    """The defaults of all other keys."""
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="tuned")]
 
 
 def load_data(hp):
@@ -40,11 +67,12 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network; the defaults are this experiment."""
-    num_layers = hp.Int("num_layers", 0, MAX_LAYERS, default=2)
+    default = recipe(hp)
+    num_layers = hp.Int("num_layers", 0, MAX_LAYERS, default=default["num_layers"])
     units = []
-    for i, default in enumerate(DOCUMENTED_UNITS, start=1):
+    for i, width in enumerate(default["units"], start=1):
         with hp.conditional_scope("num_layers", list(range(i, MAX_LAYERS + 1))):
-            units.append(hp.Int(f"units_{i}", 8, 2048, sampling="log", default=default))
+            units.append(hp.Int(f"units_{i}", 8, 2048, sampling="log", default=width))
     model = models.mlp(
         input_shape=(28, 28, 1),
         num_classes=10,
@@ -59,12 +87,19 @@ def build_model(hp):
         ),
         l1=hp.Choice("l1", [0.0, 1e-6, 1e-5, 1e-4], default=0.0),
         l2=hp.Choice("l2", [0.0, 1e-6, 1e-5, 1e-4, 1e-3], default=0.0),
-        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.3),
+        dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=default["dropout"]),
+        input_dropout=hp.Float("input_dropout", 0.0, 0.5, default=default["input_dropout"]),
+        max_norm=hp.Float("max_norm", 0.0, 10.0, default=default["max_norm"]),
     )
     losses = {"likelihood": "sparse_categorical_crossentropy", "squared": squared_loss}
     model.compile(
         optimizer=optimizers.from_hyperparameters(
-            hp, "adam", learning_rate=1e-3, schedule="cosine", decay_steps=TRAINING_STEPS
+            hp,
+            "adam",
+            learning_rate=1e-3,
+            schedule="cosine",
+            decay_steps=default["epochs"] * STEPS_PER_EPOCH,
+            ema_momentum=default["ema_momentum"],
         ),
         loss=losses[hp.Choice("loss", list(losses), default="likelihood")],
         metrics=["accuracy"],
@@ -81,4 +116,12 @@ def squared_loss(labels, probabilities):
 
 def build_trainer(hp):
     """The epoch with the best validation accuracy; then as many epochs on train and val."""
-    return Trainer(batch_size=128, epochs=20, monitor="val_accuracy", patience=10, retrain=True)
+    default = recipe(hp)
+    return Trainer(
+        batch_size=128,
+        epochs=default["epochs"],
+        sample_epochs=20,
+        monitor="val_accuracy",
+        patience=default["patience"],
+        retrain=True,
+    )

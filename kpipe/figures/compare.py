@@ -119,6 +119,9 @@ def _draw_table(axes: Axes, rows: list[tuple[str, ...]], threshold: float, run: 
     if "bag_of_words_baseline" in run.metrics:
         baseline = formatting.measured("accuracy", run.metrics["bag_of_words_baseline"])
         rows = [*rows, ("TF-IDF, logistic regression", baseline)]
+    if "ngrams_baseline" in run.metrics:
+        baseline = formatting.measured("accuracy", run.metrics["ngrams_baseline"])
+        rows = [*rows, ("NB-weighted n-grams", baseline)]
     head = [column.format(threshold=f"{100 * threshold:.1f} %") for column in COLUMNS]
     places = (0.0, 0.51, 0.65, 0.72, 0.84, 1.0)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -1.6))

@@ -71,20 +71,21 @@ def text_lengths(run: Run) -> Figure | None:
 
 
 def compare_bag_of_words(run: Run) -> Figure | None:
-    """Test accuracy of the network, TF-IDF with logistic regression, and the majority class."""
+    """Test accuracy of the network, of methods on words without one, and of the majority class."""
     names = {
         "accuracy": "this network",
+        "ngrams_baseline": "NB-weighted\nn-grams",
         "bag_of_words_baseline": "TF-IDF with\nlogistic regression",
         "majority_baseline": "the most\nfrequent class",
     }
     if "bag_of_words_baseline" not in run.metrics:
         return None
-    measured = [style.bounds(run.metrics[name]) for name in names]
-    figure = style.new_figure(2.5)
+    names = {name: words for name, words in names.items() if name in run.metrics}
+    figure = style.new_figure(1 + 0.5 * len(names))
     axes = figure.subplots()
-    for row, ((value, low, high), color) in enumerate(
-        zip(measured, (BLUE, VERMILION, GREY), strict=True)
-    ):
+    for row, name in enumerate(names):
+        value, low, high = style.bounds(run.metrics[name])
+        color = {"accuracy": BLUE, "majority_baseline": GREY}.get(name, VERMILION)
         whiskers = [[value - low], [high - value]]
         axes.errorbar(value, row, xerr=whiskers, fmt="o", color=color, elinewidth=2)
         axes.annotate(
@@ -96,17 +97,22 @@ def compare_bag_of_words(run: Run) -> Figure | None:
             color=color,
         )
     style.list_rows(axes, list(names.values()), size=10)
-    axes.set_ylim(2.4, -0.6)
+    axes.set_ylim(len(names) - 0.6, -0.6)
     axes.margins(x=0.12)
     axes.set_xlabel("test accuracy, whiskers: 95 % interval")
     axes.xaxis.set_major_formatter(style.PercentTicks())
-    above = run.metrics["above_bag_of_words"]
-    points = formatting.number("above_bag_of_words", above["value"])
-    interval = formatting.interval("above_bag_of_words", above)
+    # The stronger of the two.
+    other, metric = "TF-IDF", "above_bag_of_words"
+    if "ngrams_baseline" in names:
+        values = {name: style.bounds(run.metrics[name])[0] for name in names}
+        if values["ngrams_baseline"] >= values["bag_of_words_baseline"]:
+            other, metric = "n-grams", "above_ngrams"
+    above = run.metrics[metric]
+    points, interval = formatting.number(metric, above["value"]), formatting.interval(metric, above)
     titles = {
-        1: f"The network is {points.lstrip('+')} points above TF-IDF {interval}",
-        0: f"No significant difference between network and TF-IDF: {points} points {interval}",
-        -1: f"The network does NOT beat TF-IDF: {points} points {interval}",
+        1: f"The network is {points.lstrip('+')} points above {other} {interval}",
+        0: f"No significant difference between network and {other}: {points} points {interval}",
+        -1: f"The network does NOT beat {other}: {points} points {interval}",
     }
     style.set_title(figure, titles[sign_of(above)])
     return figure

@@ -15,6 +15,7 @@ from .refusals import check_labels
 from .tables import TableColumns, TableInput
 from .targets import InputTargets, LabelTargets, ScaledTargets, targets_of
 from .texts import TextInput, Tokens
+from .tokens import standardize
 from .user_files import Bad, Examples, Piece, pieces
 
 Input = ArrayInput | TextInput | TableInput  # an ImageInput is an ArrayInput
@@ -63,5 +64,6 @@ __all__ = [
     "of",
     "pieces",
     "read_examples",
+    "standardize",
     "targets_of",
 ]

@@ -78,7 +78,7 @@ def simple_method(train: Sequence[Split], test: Sequence[Split]) -> Simple | Non
     try:
         method = _method_for(train[0], labels)
         name = method.name.partition(" with ")[0]  # TF-IDF
-        chosen = _choose(labels, method.limit)
+        chosen = choose(labels, method.limit)
         labels = labels[chosen]
         _check_varies(labels)
         some = f" ({len(chosen):,} training examples)" if len(chosen) < _count(train) else ""
@@ -123,7 +123,7 @@ def _joined(parts: list[Any]) -> Any:
     return [text for part in parts for text in part]
 
 
-def _choose(labels: np.ndarray, limit: int) -> np.ndarray:
+def choose(labels: np.ndarray, limit: int) -> np.ndarray:
     """Chooses positions, in order: all, or `limit` of them, stratified by label."""
     count = len(labels)
     if count <= limit:

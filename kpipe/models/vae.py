@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras import ops
 
 from ..layers import (
     GumbelSoftmax,
+    InformationRegularization,
     KLRegularization,
     Sampling,
     Schedule,
@@ -23,6 +25,8 @@ from .autoencoder import build_decoder, encode
 # Filters of the published encoders and decoders, by image size in pixels.
 JOINT_VAE_FILTERS = {32: (32, 64, 64), 64: (32, 32, 64, 64)}
 JOINT_VAE_DECODER_FILTERS = {32: (32, 32), 64: (64, 32, 32)}
+
+DISCRETE_TERMS = ("divergence", "information")  # what a discrete capacity limits
 
 # Lead in probability of the most probable class that rounding cannot reverse.
 SAFE_MARGIN = 1e-4
@@ -105,6 +109,7 @@ def vae(
     filters: Sequence[int] = (),
     activation: str = "leaky_relu",
     beta: float = 1.0,
+    warmup_steps: int = 0,
     name: str = "vae",
 ) -> keras.Model:
     """Builds a variational autoencoder (Kingma and Welling, 2014), dense or convolutional.
@@ -120,6 +125,7 @@ def vae(
         activation: Activation of the hidden layers: any Keras name. "leaky_relu" has Keras' slope
             0.2.
         beta: Weight of the KL divergence; with 1 the loss is the bound on the likelihood.
+        warmup_steps: Training steps in which this weight rises from 0 (Bowman et al., 2016).
         name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
@@ -142,7 +148,8 @@ def vae(
         decoder_filters=tuple(reversed(filters[:-1])),
         activation=activation,
     )
-    return _join(encoder, decoder, (), KLRegularization(beta, name="continuous"), None, 0.67, name)
+    regularize = KLRegularization(beta, warmup_steps=warmup_steps, name="continuous")
+    return _join(encoder, decoder, (), regularize, None, 0.67, name)
 
 
 def joint_vae(
@@ -153,6 +160,7 @@ def joint_vae(
     weight: float = 1.0,
     continuous_capacity: tuple[float, int] | None = None,
     discrete_capacity: tuple[float, int] | None = None,
+    discrete_term: str = "divergence",
     temperature: float | Schedule = 0.67,
     name: str = "joint_vae",
 ) -> keras.Model:
@@ -173,11 +181,14 @@ def joint_vae(
             for no capacity.
         discrete_capacity: The same for all discrete latents together, whose KL is at most the sum
             of ln n.
+        discrete_term: What the discrete capacity limits: "divergence" from the uniform
+            distribution, as published, or "information", see `layers.InformationRegularization`.
         temperature: Temperature of the Gumbel-softmax: a number or a Keras schedule.
         name: Name of the model; its parts are "encoder" and "decoder".
 
     Raises:
-        ValueError: There is no published network for the size, or too few latents or classes.
+        ValueError: `discrete_term` is unknown, there is no published network for the size, or too
+            few latents or classes.
 
     Returns:
         Uncompiled model from uint8 (batch, *input_shape) to {"reconstruction": float32 (batch,
@@ -200,6 +211,9 @@ def joint_vae(
             f"continuous={continuous}, discrete={tuple(discrete)}: expected at least 1 continuous "
             "latent, and at least 2 classes of each discrete one"
         )
+    if discrete_term not in DISCRETE_TERMS:
+        known = " or ".join(DISCRETE_TERMS)
+        raise ValueError(f"discrete_term={discrete_term!r}: expected {known}")
     filters = JOINT_VAE_FILTERS[height]
     images = keras.Input(input_shape, dtype="uint8", name="images")
     features = encode(images, (256,), filters, "relu")
@@ -218,7 +232,12 @@ def joint_vae(
     if discrete:
         limit = sum(map(math.log, discrete))
         capacity = linear_capacity(*discrete_capacity, limit=limit) if discrete_capacity else None
-        regularize_discrete = KLRegularization(weight, capacity, name="discrete")
+        options: dict[str, Any] = {"weight": weight, "capacity": capacity, "name": "discrete"}
+        regularize_discrete = (
+            InformationRegularization(discrete, **options)
+            if discrete_term == "information"
+            else KLRegularization(**options)
+        )
     return _join(
         encoder, decoder, discrete, regularize_continuous, regularize_discrete, temperature, name
     )
@@ -302,7 +321,10 @@ def _join(
             _flat(GumbelSoftmax(temperature, name=f"gumbel_softmax_{i}")(block))
             for i, block in enumerate(_blocks(encoded["logits"], discrete))
         ]
-        code.append(regularize_discrete(_concatenate(drawn), kl[:, continuous:]))
+        given = [_concatenate(drawn), kl[:, continuous:]]
+        if isinstance(regularize_discrete, InformationRegularization):
+            given.append(encoded["probabilities"])
+        code.append(regularize_discrete(*given))
     return keras.Model(inputs, decoder(_concatenate(code)), name=name)
 
 

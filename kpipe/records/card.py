@@ -20,6 +20,7 @@ _BASELINES = {
     "simple_baseline": ("simple method", "above_simple"),
     "simple_baseline_mae": ("simple method", "mae_above_simple"),
     "bag_of_words_baseline": ("bag of words", "above_bag_of_words"),
+    "ngrams_baseline": ("NB n-grams", "above_ngrams"),
     "linear_regression_mae": ("linear regression", "mae_above_linear_regression"),
     "majority_baseline": ("majority", ""),
     "mean_baseline_mae": ("mean", ""),

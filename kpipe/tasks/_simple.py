@@ -8,6 +8,8 @@ from .. import formatting
 from ..data import Data
 from ..measures.copies import effect_of_copies
 from ..measures.intervals import sign_of
+from ..measures.ngrams import NAME as NGRAMS
+from ..measures.ngrams import naive_bayes_ngrams
 from ..measures.simple import simple_method
 from ..records import Run
 
@@ -34,6 +36,8 @@ class _Compared(NamedTuple):
     @property
     def short(self) -> str:
         """The name without what it was given: "logistic regression", "TF-IDF"."""
+        if self.name.startswith(NGRAMS):
+            return "NB n-grams"
         for word in (" with ", " on ", " ("):
             name = self.name.partition(word)[0]
             if name != self.name:
@@ -49,13 +53,16 @@ def measure(data: Data, name: str = "simple") -> dict[str, np.ndarray]:
         name: Name of the array of predictions.
 
     Returns:
-        The predictions, in the form of the labels; `simple_method`, the name of the method; the
-        arrays of `effect_of_copies`. {} if it cannot be fitted.
+        The predictions, in the form of the labels; `simple_method`, the name of the method; for
+        classes of texts `ngrams` and `ngrams_method`, the same of a second one; the arrays of
+        `effect_of_copies`. {} if it cannot be fitted.
     """
     simple = simple_method([data.train], [data.test])
     if simple is None:
         return {}
     arrays = {name: simple.predicted, "simple_method": np.array(simple.name)}
+    if stronger := naive_bayes_ngrams([data.train], [data.test]):
+        arrays |= {"ngrams": stronger.predicted, "ngrams_method": np.array(stronger.name)}
     return arrays | effect_of_copies(data, simple.predicted)
 
 
@@ -63,12 +70,15 @@ def _compared(run: Run) -> list[_Compared]:
     found = []
     for name, baseline, above in (
         ("", "bag_of_words_baseline", "above_bag_of_words"),
+        (NGRAMS, "ngrams_baseline", "above_ngrams"),
         ("linear regression", "linear_regression_mae", "mae_above_linear_regression"),
         ("", "simple_baseline", "above_simple"),
         ("", "simple_baseline_mae", "mae_above_simple"),
     ):
         if baseline in run.metrics and above in run.metrics:
             # Runs made before there were other methods than TF-IDF have no name of it.
+            if name == NGRAMS:
+                name = str(run.predictions.get("ngrams_method", name))
             name = name or str(run.predictions.get("simple_method", TF_IDF))
             sign = -1 if baseline.endswith("_mae") else 1  # the smaller error is better
             won = sign * sign_of(run.metrics[above])

@@ -24,6 +24,7 @@ from ..report import Section
 from . import _calibration, _cases, _contract, _labels, _simple
 
 HEADLINE = "accuracy"
+BASELINES = ("bag_of_words", "ngrams", "simple")  # names of their arrays and metrics
 FIGURES = (
     figures.learning_curves,
     figures.confusion_matrix,
@@ -50,7 +51,8 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     """Returns the names of all metrics that `metrics` can contain, as choices for a target."""
     names = ["accuracy", "balanced_accuracy", "macro_f1", "majority_baseline", "log_loss"]
     names += ["roc_auc"] if len(label_names) == 2 else []
-    names += ["bag_of_words_baseline", "above_bag_of_words", "simple_baseline", "above_simple"]
+    for name in BASELINES:
+        names += [f"{name}_baseline", f"above_{name}"]
     names += ["above_honest_split", "naive_split_overlap", "ece", "calibrated_ece"]
     names += ["calibrated_log_loss", "set_coverage", "set_size"]
     return names + [f"{kind}/{name}" for kind in ("precision", "recall") for name in label_names]
@@ -113,7 +115,7 @@ def metrics(arrays: dict[str, np.ndarray], model: keras.Model, data: Data) -> Me
     result = classes.classification_metrics(*answers, data.label_names, int(counts.argmax()))
     if classes.is_imbalanced(counts):
         result = {"accuracy": result["accuracy"], **classes.balanced_metrics(*answers), **result}
-    for name in ("bag_of_words", "simple"):
+    for name in BASELINES:
         if name in arrays:
             result |= classes.baseline_metrics(*answers, arrays[name], name)
     return result | copies_metrics(arrays) | calibration_metrics(arrays)

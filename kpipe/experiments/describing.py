@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from .. import environment, files, tasks
-from ..data import Data
+from ..data import Data, Split
 from ..errors import UserError
+from ..measures.dead_units import dead_units
 from ..measures.verdict import Target, verdict
 from ..records import (
     DataRecord,
@@ -239,8 +240,13 @@ def check_same_bits(path: pathlib.Path, existing: Record, record: Record, hint: 
         )
 
 
-def model_record(model: keras.Model) -> ModelRecord:
-    """Describes a model: its layers, from input to output, and how their parameters are counted."""
+def model_record(model: keras.Model, train: Split | None = None) -> ModelRecord:
+    """Describes a model: its layers, from input to output, and how their parameters are counted.
+
+    Args:
+        model: The model.
+        train: What it was trained on, once it was, for its dead units.
+    """
     trainable = sum(weight.shape.num_elements() or 1 for weight in model.trainable_weights)
     return ModelRecord(
         name=model.name,
@@ -256,6 +262,7 @@ def model_record(model: keras.Model) -> ModelRecord:
             )
             for layer in leaf_layers(model)
         ],
+        dead_units=dead_units(model, train) if train else {},
     )
 
 

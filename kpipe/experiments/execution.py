@@ -255,6 +255,7 @@ class Execution:
         if self.trainer.retrain:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
+        record.model = model_record(model, self._seen.train)
         record.weights_sha256 = weights_sha256(model)
         return inferring, history
 

@@ -62,12 +62,18 @@ class LayerRecord:
 
 @dataclasses.dataclass(kw_only=True)
 class ModelRecord:
-    """A model's layers, from input to output."""
+    """A model's layers, from input to output.
+
+    Attributes:
+        dead_units: Of the trained model, dead units and all units of each layer with a ReLU, see
+            `measures.dead_units`.
+    """
 
     name: str
     parameters: int
     trainable_parameters: int
     layers: list[LayerRecord] = dataclasses.field(default_factory=list)
+    dead_units: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(kw_only=True)

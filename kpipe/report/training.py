@@ -1,6 +1,6 @@
 """The section of a report about the training."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import formatting
@@ -27,10 +27,19 @@ def summary_of(run: Run) -> dict[str, Any]:
         return {}
     names = ("epochs", "best_epoch", "steps", "stopped_by")
     summary = {formatting.words(name): getattr(training, name) for name in names}
+    if run.record.model and run.record.model.dead_units:
+        summary["dead units"] = _of_dead(run.record.model.dead_units)
     if training.waiting_seconds is not None and (train := run.record.times.get("train")):
         share = formatting.percent(training.waiting_seconds / train, 1)
         summary["waiting for data"] = f"{share} of the training time"
     return summary
+
+
+def _of_dead(dead_units: Mapping[str, Sequence[int]]) -> str:
+    """Says how many units of ReLUs are 0 for every example, and in which layers."""
+    dead, units = map(sum, zip(*dead_units.values(), strict=True))
+    where = ", ".join(f"{n:,} of {name}" for name, (n, _) in dead_units.items() if n)
+    return f"{dead:,} of {units:,}{f': {where}' * bool(where and len(dead_units) > 1)}"
 
 
 def times_of(run: Run) -> dict[str, str]:

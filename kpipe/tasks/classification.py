@@ -21,7 +21,7 @@ from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
 from ..records import Metrics, Run
 from ..report import Section
-from . import _calibration, _cases, _contract, _labels, _simple
+from . import _calibration, _cases, _contract, _labels, _learned, _simple
 
 HEADLINE = "accuracy"
 BASELINES = ("bag_of_words", "ngrams", "simple")  # names of their arrays and metrics
@@ -194,7 +194,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def alert(run: Run) -> str:
     """Returns a sentence if the network is worse than a simple method, or than one class; or ""."""
-    return _simple.alert(run)
+    return _learned.alert(run) or _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:

@@ -19,7 +19,7 @@ from ..measures.calibration import calibration_metrics
 from ..measures.copies import copies_metrics
 from ..records import Metrics, Run
 from ..report import Section
-from . import _calibration, _cases, _contract, _labels, _simple
+from . import _calibration, _cases, _contract, _labels, _learned, _simple
 
 HEADLINE = "accuracy"
 FIGURES = (figures.learning_curves, figures.label_accuracies, figures.compare_single_task)
@@ -166,7 +166,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def alert(run: Run) -> str:
     """Returns a sentence if the network is worse than a simple method, or than constants; or ""."""
-    return _simple.alert(run)
+    return _learned.alert(run) or _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:

@@ -20,7 +20,7 @@ from ..measures.baselines import baseline_regressions
 from ..measures.copies import copies_metrics
 from ..records import Metrics, Run
 from ..report import Section
-from . import _cases, _contract, _labels, _simple
+from . import _cases, _contract, _labels, _learned, _simple
 
 HEADLINE = "mae"
 FIGURES = (figures.learning_curves, figures.predicted_against_true, figures.residuals)
@@ -168,7 +168,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def alert(run: Run) -> str:
     """Returns a sentence if the network is worse than a simple method, or than the mean; or ""."""
-    return _simple.alert(run)
+    return _learned.alert(run) or _simple.alert(run)
 
 
 def sections(run: Run) -> list[Section]:

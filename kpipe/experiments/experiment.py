@@ -102,4 +102,8 @@ class Experiment:
         keras.config.set_dtype_policy(self.dtype_policy)
         keras.utils.set_random_seed(self.seed)
         model = self.module.build_model(self.settings.hp if hp is None else hp)
-        return model, prepared.input.initialize(model) if prepared else {}
+        if not prepared:
+            return model, {}
+        about = prepared.input.initialize(model)
+        prepared.input.adapt(model, prepared.train)
+        return model, about

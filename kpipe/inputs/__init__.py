@@ -2,6 +2,7 @@
 
 from ..datasets import Dataset
 from ..errors import UserError
+from . import ngrams
 from .arrays import (
     ArrayInput,
     Given,
@@ -61,6 +62,7 @@ __all__ = [
     "check_labels",
     "check_rows",
     "load_array",
+    "ngrams",
     "of",
     "pieces",
     "read_examples",

@@ -234,6 +234,9 @@ class ArrayInput:
         """Initializes a new model as the dataset requires; returns values for the record."""
         return {}
 
+    def adapt(self, model: keras.Model, train: Any) -> None:
+        """Fits what a new model takes from the train split before training: nothing."""
+
     def describe(self, column: Rows, rows: np.ndarray) -> dict[str, Any]:
         """Returns values about the inputs for the record."""
         return {}

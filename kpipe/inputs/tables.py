@@ -252,6 +252,9 @@ class TableInput:
     def initialize(self, model: keras.Model) -> dict[str, Any]:
         return {}
 
+    def adapt(self, model: keras.Model, train: Any) -> None:
+        pass
+
     def describe(self, column: TableColumns, rows: np.ndarray) -> dict[str, Any]:
         """Prints and returns the number of columns of each kind, and of encoded values."""
         counts = collections.Counter(column.kind for column in self.columns)

@@ -20,6 +20,7 @@ from ..datasets import Augmentation, Source, Vectorization
 from ..datasets.columns import escape
 from ..errors import UserError
 from ..models import load_embeddings
+from . import ngrams
 from .appending import appended
 from .arrays import Endpoints, Given, Serve, digests, load_array
 from .augmentation import drop_words
@@ -220,6 +221,11 @@ class TextInput:
             flush=True,
         )
         return {"embeddings": {"file": path, **coverage}}
+
+    def adapt(self, model: keras.Model, train: Any) -> None:
+        """Fits what a model takes from the train split before training: the weights of n-grams."""
+        if ngrams.has_ngrams(model):
+            ngrams.fit(model, train)
 
     def describe(self, column: Tokens, rows: np.ndarray) -> dict[str, Any]:
         """Prints and returns vocabulary size, length and share of truncated training texts."""

@@ -1,6 +1,5 @@
 """Logistic regression on naive-Bayes-weighted n-grams: the strong simple method on texts."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,13 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from ..data import Split
-from ..inputs import Tokens, standardize
+from ..inputs import Tokens, ngrams, standardize
 from .simple import Simple, at, choose
 
 NAME = "naive-Bayes-weighted n-grams"
 LONGEST = 3  # words of an n-gram
-LEAST = 2  # training texts in which an n-gram must occur
-SMOOTHING = 1.0  # texts added to each count
 # Inverse strength of the penalty. Of 0.1 and 1 neither was better on val, of IMDB and AG News.
 INVERSE_PENALTY = 0.1
 TEXT_BYTES = 60_000_000  # of the training texts: a minute on one core
@@ -77,26 +74,21 @@ class NaiveBayesNgrams:
             ValueError: There are no n-grams.
         """
         from sklearn.feature_extraction.text import CountVectorizer  # takes a second to import
-        from sklearn.linear_model import LogisticRegression
 
         labels = np.asarray(labels)
         self.vectorizer = CountVectorizer(
-            analyzer=ngrams_of, binary=True, min_df=LEAST, dtype=np.float32
+            analyzer=ngrams_of, binary=True, min_df=ngrams.LEAST, dtype=np.float32
         )
         counts = self.vectorizer.fit_transform(texts)
         self.classes = np.unique(labels)
         of_pairs = self.classes[1:] if len(self.classes) == 2 else self.classes
         weights, biases = [], []
         for one in of_pairs:
-            ratio = log_ratios(counts, labels == one)
-            regression = LogisticRegression(
-                C=INVERSE_PENALTY, dual=True, solver="liblinear", random_state=0
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # no convergence: the test split judges
-                regression.fit(counts.multiply(ratio).tocsr(), labels == one)
-            weights.append(regression.coef_.ravel() * ratio)
-            biases.append(regression.intercept_[0])
+            ratio = ngrams.log_ratios(counts, labels == one)
+            weighted = counts.multiply(ratio).tocsr()
+            fitted, bias = ngrams.regression(weighted, labels == one, INVERSE_PENALTY)
+            weights.append(fitted * ratio)
+            biases.append(bias)
         self.weights, self.biases = np.stack(weights, axis=1), np.array(biases)
         return self
 
@@ -110,24 +102,6 @@ class NaiveBayesNgrams:
         if len(self.classes) == 2:
             return self.classes[(scores[:, 0] > 0).astype(int)]
         return self.classes[scores.argmax(axis=1)]
-
-
-def log_ratios(counts: Any, is_class: np.ndarray) -> np.ndarray:
-    """Computes ln(p / q) of each n-gram: its share in the texts of a class, and in all others.
-
-    Wang and Manning (2012), section 2.1, with binary counts: p = (s + count) / sum(s + count).
-
-    Args:
-        counts: Sparse matrix of 0 and 1, (n, n-grams).
-        is_class: bool (n,).
-
-    Returns:
-        float64 (n-grams,).
-    """
-    p, q = (
-        SMOOTHING + np.asarray(counts[rows].sum(axis=0)).ravel() for rows in (is_class, ~is_class)
-    )
-    return np.log(p / p.sum()) - np.log(q / q.sum())
 
 
 def ngrams_of(text: str) -> list[str]:

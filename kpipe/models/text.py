@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from .heads import head
+from .heads import HEADS, head
+from .ngrams import LEFT_OUT, ngram_logits
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
 POOLINGS = ("last", "mean", "max", "mean_max")
@@ -23,6 +24,7 @@ def recurrent(
     pooling: str = "last",
     activation: str | None = None,
     dropout: float = 0.0,
+    ngrams: int = 0,
     task: str = "classification",
     name: str = "recurrent",
 ) -> keras.Model:
@@ -44,6 +46,8 @@ def recurrent(
             as recurrent kernel (Le, Jaitly and Hinton, 2015). None for the cell's default.
         dropout: Dropout rate of whole embedding channels (Tompson et al., 2015), and of the outputs
             of every layer and of the pooling.
+        ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
+            `ngrams.ngram_logits`; 0 for none.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -81,7 +85,7 @@ def recurrent(
             x = layers.Dropout(dropout)(x)
     if pooling != "last":
         x = _pool(tokens, x, pooling)
-    return _classify(tokens, x, num_classes, dropout, task, name)
+    return _classify(tokens, x, num_classes, dropout, task, name, vocabulary_size, ngrams)
 
 
 def transformer(
@@ -95,6 +99,7 @@ def transformer(
     feedforward_units: int = 128,
     pooling: str = "mean",
     dropout: float = 0.1,
+    ngrams: int = 0,
     task: str = "classification",
     name: str = "transformer",
 ) -> keras.Model:
@@ -114,6 +119,8 @@ def transformer(
         pooling: "mean", "max" or "mean_max" over all words, or the "last" word.
         dropout: Dropout rate of the embedding, attention weights, each block part's output, and the
             pooling's output.
+        ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
+            `ngrams.ngram_logits`; 0 for none.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -149,7 +156,7 @@ def transformer(
         y = layers.Dense(embedding_dim)(y)
         x = layers.Add()([x, _drop(y, dropout)])
     x = _pool(tokens, layers.LayerNormalization(epsilon=1e-6)(x), pooling)
-    return _classify(tokens, x, num_classes, dropout, task, name)
+    return _classify(tokens, x, num_classes, dropout, task, name, vocabulary_size, ngrams)
 
 
 def bag_of_embeddings(
@@ -163,6 +170,7 @@ def bag_of_embeddings(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float = 0.0,
+    ngrams: int = 0,
     task: str = "classification",
     name: str = "bag_of_embeddings",
 ) -> keras.Model:
@@ -183,6 +191,8 @@ def bag_of_embeddings(
         l2: Weight of the L2 penalty on kernels.
         dropout: Dropout rate of whole embedding channels, and of the outputs of the pooling and of
             every hidden layer.
+        ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
+            `ngrams.ngram_logits`; 0 for none.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -204,7 +214,7 @@ def bag_of_embeddings(
     for width in units:
         x = layers.Dense(width, activation=activation, kernel_regularizer=regularizer)(x)
         x = _drop(x, dropout)
-    return _classify(tokens, x, num_classes, 0.0, task, name, regularizer)
+    return _classify(tokens, x, num_classes, 0.0, task, name, vocabulary_size, ngrams, regularizer)
 
 
 def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
@@ -287,7 +297,22 @@ def _classify(
     dropout: float,
     task: str,
     name: str,
+    vocabulary_size: int,
+    ngrams: int,
     regularizer: keras.Regularizer | None = None,
 ) -> keras.Model:
-    outputs = head(x, num_classes, task, dropout, kernel_regularizer=regularizer)
+    if not ngrams:
+        outputs = head(x, num_classes, task, dropout, kernel_regularizer=regularizer)
+        return keras.Model(tokens, outputs, name=name)
+    if task != "classification":
+        raise ValueError(f"ngrams={ngrams} with task={task!r}: expected 0; they are of classes")
+    output, activation = HEADS[task]
+    linear = ngram_logits(tokens, num_classes, vocabulary_size=vocabulary_size, longest=ngrams)
+    linear = layers.Dropout(LEFT_OUT, noise_shape=(None, 1))(linear)
+    x = layers.Dropout(dropout)(x) if dropout else x
+    logits = layers.Dense(
+        num_classes, dtype="float32", kernel_regularizer=regularizer, name="logits"
+    )(x)
+    logits = layers.Add(dtype="float32")([logits, linear])
+    outputs = {output: layers.Activation(activation, dtype="float32", name=output)(logits)}
     return keras.Model(tokens, outputs, name=name)

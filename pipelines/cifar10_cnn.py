@@ -27,44 +27,52 @@ plots = (
     figures.augmented_examples,
 )
 
+# A sample has 80 steps: an average over 1,000 would consist of the first.
+sample = {"ema_momentum": 0.0, "warmup_steps": 0}
+
 # The defaults of the keys; each key can be overridden on its own.
+PLAIN = {
+    "filters": 32,
+    "multiples": (1, 2, 4, 8),  # filters of each block, as multiples of the first
+    "batch_norm": False,
+    "whitening": False,
+    "early_pooling": False,
+    "activation": "relu",
+    "pooling": "flatten",
+    "dropout": 0.0,
+    "augmented": False,
+    "schedule": "constant",
+    "learning_rate": 1e-3,
+    "warmup_steps": 0,
+    "ema_momentum": 0.0,
+    "label_smoothing": 0.0,
+    "batch_size": 128,
+}
 ARCHITECTURES = {
-    "simple": {
-        "filters": 32,
-        "num_blocks": 1,
-        "convolutions": 1,
-        "batch_norm": False,
-        "pooling": "flatten",
-        "dropout": 0.0,
-        "augmented": False,
-        "schedule": "constant",
-        "learning_rate": 1e-3,
-    },
-    "deep": {
-        "filters": 32,
-        "num_blocks": 4,
-        "convolutions": 2,
-        "batch_norm": False,
-        "pooling": "flatten",
-        "dropout": 0.0,
-        "augmented": False,
-        "schedule": "constant",
-        "learning_rate": 1e-3,
-    },
+    "simple": PLAIN | {"num_blocks": 1, "convolutions": 1},
+    "deep": PLAIN | {"num_blocks": 4, "convolutions": 2},
     "tuned": {
-        "filters": 32,
-        "num_blocks": 4,
+        "filters": 64,
+        "multiples": (1, 4, 4, 4),
+        "num_blocks": 3,
         "convolutions": 2,
         "batch_norm": True,
-        "pooling": "average",
-        "dropout": 0.2,
+        "whitening": True,
+        "early_pooling": True,
+        "activation": "gelu",
+        "pooling": "max",
+        "dropout": 0.0,
         "augmented": True,
         "schedule": "cosine",
         "learning_rate": 2e-3,
+        "warmup_steps": 500,
+        "ema_momentum": 0.999,
+        "label_smoothing": 0.1,
+        "batch_size": 256,
     },
 }
-EPOCHS = 30
-TRAINING_STEPS = EPOCHS * 352  # 45,000 examples at 128 a step
+EPOCHS = 40
+TRAINING_STEPS = EPOCHS * 176  # 45,000 examples at 256 a step
 
 
 def defaults(hp):
@@ -77,8 +85,10 @@ def load_data(hp):
     augmented = defaults(hp)["augmented"]
     return datasets.cifar10(val_fraction=0.1).augmented(
         flip=hp.Boolean("flip", default=augmented),
-        shift=hp.Int("shift", 0, 8, default=4 if augmented else 0),
+        shift=hp.Int("shift", 0, 8, default=3 if augmented else 0),
         brightness=hp.Float("brightness", 0.0, 0.5, default=0.0),
+        erase=hp.Float("erase", 0.0, 0.7, default=0.0),
+        flip_at_test=hp.Fixed("flip_at_test", augmented),
     )
 
 
@@ -90,10 +100,13 @@ def build_model(hp):
     model = models.cnn(
         input_shape=(32, 32, 3),
         num_classes=10,
-        filters=[filters * 2**i for i in range(num_blocks)],
+        filters=[filters * multiple for multiple in default["multiples"][:num_blocks]],
         convolutions=hp.Int("convolutions", 1, 3, default=default["convolutions"]),
         batch_norm=hp.Boolean("batch_norm", default=default["batch_norm"]),
-        pooling=hp.Choice("pooling", ["flatten", "average"], default=default["pooling"]),
+        whitening=hp.Boolean("whitening", default=default["whitening"]),
+        activation=hp.Choice("activation", ["relu", "gelu"], default=default["activation"]),
+        early_pooling=hp.Boolean("early_pooling", default=default["early_pooling"]),
+        pooling=hp.Choice("pooling", ["flatten", "average", "max"], default=default["pooling"]),
         dense_units=hp.Int("dense_units", 0, 512, default=0),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=default["dropout"]),
     )
@@ -105,6 +118,8 @@ def build_model(hp):
             weight_decay=0.05,
             schedule=default["schedule"],
             decay_steps=TRAINING_STEPS,
+            warmup_steps=default["warmup_steps"],
+            ema_momentum=default["ema_momentum"],
         ),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
@@ -114,6 +129,12 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch with the best validation accuracy is kept."""
+    default = defaults(hp)
     return Trainer(
-        batch_size=128, epochs=EPOCHS, sample_epochs=5, monitor="val_accuracy", patience=10
+        batch_size=default["batch_size"],
+        epochs=EPOCHS,
+        sample_epochs=5,
+        monitor="val_accuracy",
+        patience=10,
+        label_smoothing=default["label_smoothing"],
     )

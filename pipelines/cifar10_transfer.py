@@ -86,7 +86,7 @@ def build_model(hp):
     )
     loaded = weights != "none"
     rate = hp.Float("backbone_rate", 0.01, 1.0, sampling="log", default=1.0)
-    warmup = hp.Int("warmup_steps", 0, 10_000, default=100 if loaded else 0)
+    warmup = hp.Int("backbone_warmup_steps", 0, 10_000, default=100 if loaded else 0)
     backbone = models.backbone(model)
     if loaded and not pretrained(hp):
         models.load_backbone(model, weights)

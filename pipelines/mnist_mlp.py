@@ -28,6 +28,9 @@ plots = (
     figures.worst_mistakes,
 )
 
+# A sample has 220 steps: an average over 1,000 would consist of the first.
+sample = {"ema_momentum": 0.0}
+
 MAX_LAYERS = 4
 STEPS_PER_EPOCH = 422  # 54,000 examples at 128 a step
 # The defaults of the keys; each key can be overridden on its own.

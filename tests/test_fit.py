@@ -15,6 +15,7 @@ from kpipe import Trainer, models
 from kpipe.errors import UserError
 from kpipe.inputs import InputTargets
 from kpipe.training import Schedule, choose_plan, training_batches, weights_sha256
+from kpipe.training.supervision import Supervision
 from kpipe.training.weighting import by_class
 
 BATCH, EPOCHS = 32, 3
@@ -58,7 +59,8 @@ def train(model, data, *, plan="graph", folder=None, callbacks=(), **settings):
 def fit(model, data, *, callbacks=(), weigh=None, epochs=EPOCHS, **options):
     """`Model.fit` on the batches of the Trainer."""
     schedule = Schedule(len(data.train), BATCH)
-    batches = training_batches(data.train, schedule, data.augmentation, 0, 0, epochs, weigh)
+    given = (data.augmentation, 0, 0, epochs, Supervision(weigh))
+    batches = training_batches(data.train, schedule, *given)
     batches = batches.map(lambda *batch: tuple(part[0] for part in batch))
     val = data.val and data.val.batches(256)
     return model.fit(
@@ -238,9 +240,9 @@ def test_sample_weight_is_that_of_fit(few):
 
 @pytest.mark.parametrize("stack", [1, 4])
 def test_a_class_that_is_not_named_weighs_1_in_every_plan(few, stack):
-    weigh = by_class({2: 9.0, 0: 0.5})
+    given = Supervision(by_class({2: 9.0, 0: 0.5}))
     schedule = Schedule(len(few.train), BATCH, stack)
-    batches = list(training_batches(few.train, schedule, few.augmentation, 0, 0, 1, weigh))
+    batches = list(training_batches(few.train, schedule, few.augmentation, 0, 0, 1, given))
     assert len(batches) == (6 if stack == 1 else 3)  # 4 steps, and 2 of the rest
     for _, labels, weights in batches:
         assert weights.shape == labels.shape

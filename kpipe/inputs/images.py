@@ -5,12 +5,15 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from ..datasets import Augmentation
 from ..datasets.own.image_files import MAX_PIXELS, TOO_LARGE, readable, why_unreadable
 from ..errors import UserError, first_line
+from ..models.cnn import WHITENING
+from . import whitening
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
 
@@ -35,6 +38,11 @@ class ImageInput(ArrayInput):
         if value.dtype != tf.uint8:
             raise ValueError(f"pixels are {value.dtype.name}")
         return fit_image(value, self.shape)
+
+    def adapt(self, model: keras.Model, train: Any) -> None:
+        """Fits what a new model takes from the train split before training: whitening filters."""
+        if any(layer.name == WHITENING for layer in model.layers):
+            whitening.fit(model, train, WHITENING)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Accepts all values: every byte is a valid pixel."""

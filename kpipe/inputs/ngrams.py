@@ -5,14 +5,18 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy import special
 
-from ..models.ngrams import HASH, PRINT_RANGE, PRINTS, WEIGHTS, sum_of_words
+from ..models.ngrams import HASH, PRINT_RANGE, PRINTS, SMALLEST, WEIGHTS, sum_of_words
 
 SMOOTHING = 1.0  # texts added to each count
 LEAST = 2  # training texts in which an n-gram must occur
 FILLED = 4  # buckets for each n-gram: of two in one bucket the rarer is left out
-# Inverse strength of the penalty of n-grams of unit length: of 10, 30 and 100 the middle.
-INVERSE_PENALTY = 30.0
+# Inverse strengths of the penalty, and factors of the logits, of which the best are chosen by the
+# likelihood of texts that were held out.
+INVERSE_PENALTIES = (1.0, 10.0, 100.0)
+FACTORS = np.geomspace(0.05, 2.0, 25)
+HELD_OUT = 10  # one of so many training texts
 PIECE = 1000  # texts whose n-grams are found at a time
 
 
@@ -92,28 +96,74 @@ def fit(model: keras.Model, split: Any) -> None:
     shape = (len(labels), len(chosen))
     counts = sparse.csr_matrix((ones, (rows[kept], column[inverse[kept]])), shape=shape)
 
-    weights = np.zeros((buckets, columns), np.float32)
     num_classes = columns // 2
-    for one in range(num_classes):
-        is_class = labels == one
-        if not 0 < is_class.sum() < len(labels):
-            continue
-        if num_classes == 2 and one == 1:  # the opposite of the other
-            weights[:, 1], weights[:, 3] = -weights[:, 0], weights[:, 2]
-            continue
-        ratio = log_ratios(counts, is_class)
-        weighted = counts.multiply(ratio).tocsr()
-        norms = np.sqrt(np.maximum(np.asarray(weighted.multiply(weighted).sum(axis=1)), 1e-6))
-        fitted, _ = regression(weighted.multiply(1 / norms).tocsr(), is_class, INVERSE_PENALTY)
-        # Half of the log-odds of two classes is the logit of each.
-        weights[bucket, one] = fitted * ratio / (2 if num_classes == 2 else 1)
-        weights[bucket, num_classes + one] = ratio**2
+    held_out = np.arange(len(labels)) % HELD_OUT == 0
+    penalty, factor = _choose(counts, labels, num_classes, held_out)
+    linear = _Linear(counts, labels, num_classes, penalty)
+    weights = np.zeros((buckets, columns), np.float32)
+    weights[bucket, :num_classes] = factor * linear.weights
+    weights[bucket, num_classes:] = linear.ratios**2
     prints = np.zeros((buckets, 1), np.float32)
     prints[bucket, 0] = unique[chosen] % PRINT_RANGE
     tables[HASH].set_weights([numbers.astype(np.float32)])
     tables[PRINTS].set_weights([prints])
     tables[WEIGHTS].set_weights([weights])
-    print(f"n-grams: {len(chosen):,} that at least {LEAST} training texts contain", flush=True)
+    print(
+        f"n-grams: weights of {len(chosen):,} that at least {LEAST} training texts contain, from "
+        f"logistic regression with C={penalty:g}",
+        flush=True,
+    )
+
+
+class _Linear:
+    """Logistic regression of each class against all others, on n-grams of unit length.
+
+    Attributes:
+        ratios: Naive Bayes log-ratios, float64 (n-grams, classes).
+        weights: What an n-gram adds to the logits, before these are divided; the same shape.
+    """
+
+    def __init__(self, counts: Any, labels: np.ndarray, num_classes: int, inverse_penalty: float):
+        self.ratios = np.zeros((counts.shape[1], num_classes))
+        self.weights = np.zeros_like(self.ratios)
+        for one in range(num_classes):
+            is_class = labels == one
+            if num_classes == 2 and one == 1:  # the opposite of the other; half of the log-odds
+                self.weights[:, 0] /= 2
+                self.ratios[:, 1], self.weights[:, 1] = -self.ratios[:, 0], -self.weights[:, 0]
+            elif 0 < is_class.sum() < len(labels):
+                self.ratios[:, one] = log_ratios(counts, is_class)
+                scaled = _scaled(counts, self.ratios[:, one])
+                fitted, _ = regression(scaled, is_class, inverse_penalty)
+                self.weights[:, one] = fitted * self.ratios[:, one]
+
+    def logits(self, counts: Any) -> np.ndarray:
+        """Returns float64 (n, classes)."""
+        return (counts @ self.weights) / np.sqrt(np.maximum(counts @ self.ratios**2, SMALLEST))
+
+
+def _scaled(counts: Any, ratio: np.ndarray) -> Any:
+    """Weights n-grams by their log-ratios, and divides those of a text by their norm."""
+    norms = np.sqrt(np.maximum(counts @ ratio**2, SMALLEST))
+    return counts.multiply(ratio).multiply(1 / norms[:, None]).tocsr()
+
+
+def _choose(
+    counts: Any, labels: np.ndarray, num_classes: int, held_out: np.ndarray
+) -> tuple[float, float]:
+    """Chooses penalty and factor by the mean log-likelihood of texts that were held out."""
+    if len(np.unique(labels[~held_out])) < 2 or not held_out.any():
+        return INVERSE_PENALTIES[0], 1.0
+    found = []
+    for penalty in INVERSE_PENALTIES:
+        linear = _Linear(counts[~held_out], labels[~held_out], num_classes, penalty)
+        logits = linear.logits(counts[held_out])
+        for factor in FACTORS:
+            likelihoods = special.log_softmax(factor * logits, axis=1)
+            mean = likelihoods[np.arange(len(logits)), labels[held_out]].mean()
+            found.append((mean, penalty, factor))
+    _, penalty, factor = max(found)
+    return penalty, float(factor)
 
 
 def _occurrences(

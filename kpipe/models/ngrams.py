@@ -12,6 +12,7 @@ HASH, PRINTS, WEIGHTS = "ngram_hash", "ngram_prints", "ngram_weights"
 PRINT_RANGE = 2_097_143
 BUCKETS = 2**20
 LONGEST = 7
+SMALLEST = 1e-6  # sum of squares of a text without n-grams
 # Share of the training examples that are learned without this part, so that the network learns
 # them by itself: alone the part knows nearly all of them already.
 LEFT_OUT = 0.9
@@ -76,7 +77,7 @@ def ngram_logits(
     counted = ops.cast(ops.not_equal(ids, before), "float32")
     values = table(buckets, 2 * num_classes, WEIGHTS)(ids) * ops.expand_dims(counted, -1)
     sums = ops.sum(values, axis=1)
-    squares = ops.maximum(sums[:, num_classes:], 1e-6)
+    squares = ops.maximum(sums[:, num_classes:], SMALLEST)
     return sums[:, :num_classes] / ops.sqrt(squares)
 
 

@@ -235,9 +235,8 @@ def _over_mirrored(model: keras.Model, name: str) -> keras.Model:
     images = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype, name="images")
     # One batch of twice the size, so that the graph contains each layer once.
     both = keras.ops.concatenate([images, keras.ops.flip(images, axis=2)], axis=0)
-    answers = model(both)[name]
-    pairs = keras.ops.reshape(answers, (2, keras.ops.shape(images)[0], *answers.shape[1:]))
-    return keras.Model(images, {name: keras.ops.mean(pairs, axis=0)}, name=model.name)
+    plain, mirrored = keras.ops.split(model(both)[name], 2, axis=0)
+    return keras.Model(images, {name: (plain + mirrored) / 2}, name=model.name)
 
 
 def _with_one_output(

@@ -124,7 +124,7 @@ def supervise(
             f"mixup={mixup}: a mean of two {train.input.name} is not one; expected images or "
             "vectors of floats: use mixup=0"
         )
-    targets = train.take_pairs(np.arange(1))[1]
+    inputs, targets = train.take_pairs(np.arange(1))
     are_labels = targets.dtype.kind in "iu"
     is_class = are_labels and targets.ndim == 1
     if label_smoothing and not are_labels:
@@ -132,13 +132,35 @@ def supervise(
             f"label_smoothing={label_smoothing}: targets are numbers, not classes; use "
             "label_smoothing=0"
         )
-    if is_class and _from_logits(model) is None:
-        raise UserError(
-            f"{asked} with loss={getattr(model, 'loss', None)!r}: expected "
-            "'sparse_categorical_crossentropy', which is defined between classes too"
-        )
-    classes = int(keras.tree.flatten(model.output_shape)[-1]) if is_class else 0
+    classes = _classes(model, inputs, asked) if is_class else 0
     return Supervision(weigh, mixup, label_smoothing, classes, are_labels)
+
+
+def _classes(model: keras.Model, inputs: np.ndarray, asked: str) -> int:
+    """Returns the number of classes of a model that can learn shares of them.
+
+    Raises:
+        UserError: Its loss or its outputs are others.
+    """
+    if _from_logits(model) is None:
+        loss = getattr(model, "loss", None)
+        name = repr(loss) if isinstance(loss, (str, dict)) else _name_of(loss)
+        raise UserError(
+            f"{asked} with loss={name}: expected 'sparse_categorical_crossentropy' without "
+            "ignore_class and loss_weights, which is defined between classes too"
+        )
+    for name in ("train_step", "compute_loss"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise UserError(f"{asked}: {model.name} has a {name} of its own, which expects labels")
+    if not (outputs := getattr(model, "outputs", None)):  # a subclassed model has none
+        outputs = keras.tree.flatten(model(keras.Input(inputs.shape[1:], dtype=inputs.dtype.name)))
+    if len(outputs) != 1:
+        raise UserError(f"{asked}: {model.name} has {len(outputs)} outputs; expected one")
+    return int(outputs[0].shape[-1])
+
+
+def _name_of(loss: Any) -> str:
+    return str(getattr(loss, "__name__", type(loss).__name__))
 
 
 def _mixed(values: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
@@ -154,7 +176,8 @@ def _mixed(values: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
 def _from_logits(model: keras.Model) -> bool | None:
     """Whether the loss is the cross-entropy of logits, or of probabilities; None for others."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
-    if len(losses) != 1:
+    compiled = getattr(model, "_compile_config", None)  # private in Keras 3
+    if len(losses) != 1 or (compiled and compiled.config.get("loss_weights")):
         return None
     if isinstance(losses[0], str):
         try:
@@ -176,7 +199,9 @@ def _is_soft(targets: Any, outputs: Any) -> bool:
 def _loss_of_shares(model: keras.Model) -> Any:
     """Returns `compute_loss` of a cross-entropy for targets that are shares of the classes."""
     original = model.compute_loss
-    soft = keras.losses.CategoricalCrossentropy(from_logits=bool(_from_logits(model)))
+    (loss,) = keras.tree.flatten(model.loss)
+    reduction = getattr(loss, "reduction", "sum_over_batch_size")
+    soft = keras.losses.CategoricalCrossentropy(bool(_from_logits(model)), reduction=reduction)
 
     def compute_loss(
         x: Any = None,

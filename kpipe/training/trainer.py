@@ -380,7 +380,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
         expected = f"one of {', '.join(choices)}"
         fits = value in choices
     elif low is not None:
-        expected += f" from {low:,.0f} to {high:,.0f}"
+        expected += f" from {low:,.10g} to {high:,.10g}"
         fits = fits and low <= value <= high
     if not fits:
         raise UserError(f"Trainer({field.name}={value!r}): expected {expected}")

@@ -26,7 +26,9 @@ _ABBREVIATIONS = {
     "ssim": "SSIM",
     "svd": "SVD",
 }
-_UNITS = dict.fromkeys(("psnr", "svd_psnr", "psnr_gain", "psnr_noisy", "psnr_denoised"), "dB")
+_UNITS = dict.fromkeys(
+    ("psnr", "svd_psnr", "psnr_gain", "psnr_noisy", "psnr_denoised", "psnr_filtered"), "dB"
+)
 _UNITS |= dict.fromkeys(
     "bound negative_log_likelihood reconstruction_nats continuous_kl continuous_capacity "
     "discrete_kl discrete_capacity discrete_information".split(),

@@ -33,9 +33,9 @@ ARCHITECTURES = {
     # no biases and no activations: the same space as the truncated SVD's
     "linear": {"activations": ("linear", "linear"), "use_bias": False},
     "sigmoid": {"activations": ("sigmoid", "sigmoid")},
-    # five encoding layers, four decoding ones
+    # five encoding layers, four decoding ones; the document's denoising is this with noise=0.2
     "deep": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512)},
-    "denoising": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512), "noise": 0.2},
+    "denoising": {"noise": 0.55},
     "convolutional": {"filters": (32, 64, 128)},
 }
 
@@ -48,12 +48,22 @@ def architecture(hp):
 def load_data(hp):
     """Grey images as uint8 (32, 32, 1), to be reconstructed without noise."""
     noise = hp.Float("noise", 0.0, 1.0, default=architecture(hp).get("noise", 0.0))
+    with hp.conditional_scope("architecture", ["denoising"]):
+        # Of each image it is drawn from there up to `noise`.
+        least = hp.Float("least_noise", 0.0, 1.0, default=0.0)
+    if hp.get("architecture") == "denoising":
+        noise = (min(least, noise), noise)
     return datasets.cifar10(val_fraction=0.1, grey=True).as_autoencoder_data(noise=noise)
 
 
 def build_model(hp):
     """The compiled autoencoder."""
     layers = architecture(hp)
+    if hp.get("architecture") == "denoising":
+        with hp.conditional_scope("architecture", ["denoising"]):
+            filters = hp.Int("filters", 8, 256, sampling="log", default=48)
+            depth = hp.Int("depth", 2, 20, default=7)
+        return compiled(models.denoiser((32, 32, 1), filters=filters, depth=depth), hp)
     code_activation, output_activation = layers.get("activations", ("linear", "sigmoid"))
     model = models.autoencoder(
         (32, 32, 1),
@@ -65,6 +75,11 @@ def build_model(hp):
         output_activation=output_activation,
         use_bias=layers.get("use_bias", True),
     )
+    return compiled(model, hp)
+
+
+def compiled(model, hp):
+    """The model with optimizer and loss."""
     model.compile(
         optimizer=optimizers.from_hyperparameters(
             hp,

@@ -89,7 +89,7 @@ class Dataset:
         vectorization: How texts become token ids; required if inputs are texts.
         targets: Learning targets: "labels", "scaled labels", or "inputs" for reconstruction.
         noise: Standard deviation of the Gaussian noise on inputs to reconstruct, as a fraction of
-            full white; the targets stay clean.
+            full white, or two between which each image's is drawn; the targets stay clean.
         input_dtype: Type of inputs that are used unchanged: "float32", "int32", "bool" ... By
             default inputs of three dimensions are uint8 images, and others float32.
         kinds_with_factors: Kinds of source, "real" or "sample", whose labels are all factors that
@@ -128,7 +128,7 @@ class Dataset:
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     vectorization: Vectorization | None = None
     targets: str = "labels"
-    noise: float = 0.0
+    noise: float | tuple[float, float] = 0.0
     input_dtype: str = ""
     kinds_with_factors: tuple[str, ...] = ()
     manual_help: str = ""
@@ -140,7 +140,8 @@ class Dataset:
             raise ValueError(
                 f"{self.name} with targets={self.targets!r}: expected one of {', '.join(TARGETS)}"
             )
-        if not 0 <= self.noise <= 1:
+        least, most = self.noise if isinstance(self.noise, tuple) else (self.noise, self.noise)
+        if not 0 <= least <= most <= 1:
             raise ValueError(f"{self.name} with noise={self.noise}: expected noise from 0 to 1")
         # Arrays of three dimensions with a dtype are no images.
         shape = () if self.input_dtype else self.input_shape
@@ -162,11 +163,11 @@ class Dataset:
             self, augmentation=dataclasses.replace(self.augmentation, **changes)
         )
 
-    def as_autoencoder_data(self, noise: float = 0.0) -> "Dataset":
+    def as_autoencoder_data(self, noise: float | tuple[float, float] = 0.0) -> "Dataset":
         """Returns the same dataset with its inputs as reconstruction targets.
 
         Args:
-            noise: Standard deviation of the noise on the input, 0 to 1, see the attribute `noise`.
+            noise: Standard deviation of the noise on the input, 0 to 1, see the attribute.
 
         Raises:
             ValueError: `noise` is out of range.

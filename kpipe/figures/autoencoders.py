@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..records import Run
 from . import style
-from .style import BLUE, INK, VERMILION, WIDTH
+from .style import BLUE, GREEN, INK, VERMILION, WIDTH
 
 COLUMNS = 10
 NAME_WIDTH = 1.2  # inches, of the names to the left of rows of images
@@ -81,6 +81,9 @@ def denoising(run: Run) -> Figure | None:
     )
     curve.plot(x, before, color=VERMILION, marker="s", label="noisy, in")
     curve.plot(x, after, color=BLUE, marker="o", label="denoised, out")
+    if f"psnr_filtered/{levels[0]}" in run.metrics:
+        filtered = [_value(run, "psnr", "filtered", level) for level in levels]
+        curve.plot(x, filtered, color=GREEN, marker="^", label="Wiener filter")
     crossing, finding = _crossing(x, after - before)
     if crossing is not None:
         curve.axvline(crossing, color=INK, linestyle=":", label=f"crossing at {crossing:.2f}")

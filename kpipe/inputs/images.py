@@ -371,17 +371,25 @@ def encode_png(image: tf.Tensor) -> bytes:
     return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
 
 
-def add_noise(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
+def add_noise(images: tf.Tensor, level: float | tuple[float, float], seed: tf.Tensor) -> tf.Tensor:
     """Adds Gaussian noise to images, then clips and rounds them to uint8.
 
     Args:
         images: uint8 (batch, height, width, channels).
-        level: Standard deviation as a fraction of full white, 0 for none.
+        level: Standard deviation as a fraction of full white, 0 for none; or the smallest and the
+            largest, between which that of each image is drawn.
         seed: int (2,); the same seed gives the same noise.
     """
     if not level:
         return images
-    noise = tf.random.stateless_normal(tf.shape(images), seed, stddev=255 * level)
+    deviation: tf.Tensor | float
+    if isinstance(level, tuple):
+        seed, other = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 2), num=2)
+        shape = tf.stack([tf.shape(images)[0], 1, 1, 1])
+        deviation = 255 * tf.random.stateless_uniform(shape, other, *level)
+    else:
+        deviation = 255 * level
+    noise = deviation * tf.random.stateless_normal(tf.shape(images), seed)
     return tf.cast(
         tf.clip_by_value(tf.round(tf.cast(images, tf.float32) + noise), 0, 255), tf.uint8
     )

@@ -66,10 +66,11 @@ class InputTargets(LabelTargets):
     """Targets that are the inputs themselves; the network's input is a noisy copy.
 
     Attributes:
-        noise: Standard deviation of the noise, as a fraction of full white.
+        noise: Standard deviation of the noise, as a fraction of full white, or two, see
+            `images.add_noise`.
     """
 
-    noise: float = 0.0
+    noise: float | tuple[float, float] = 0.0
 
     def learned(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return inputs

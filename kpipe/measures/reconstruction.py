@@ -10,15 +10,13 @@ from scipy import special
 
 from ..data import Data, Split
 from ..errors import first_line
-from ..inputs.images import add_noise
 from ..layers import KLRegularization
 from ..losses import bernoulli, bernoulli_mean_of_channels
 from ..measures import disentanglement
 from ..models import Latents, latents
+from .denoising import batches, denoise, denoising_metrics, similarity
 from .intervals import interval_of_mean, proportion, ratio_of_means
 
-BATCH = 256
-NOISE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 # Codes drawn per image for the bound; an estimate of the likelihood has its own number.
 BOUND_SAMPLES = 4
 # Draws by which measures of disentanglement are repeated; with 40 factors a draw takes minutes.
@@ -41,8 +39,8 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         in dB and `ssim` of the reconstruction. For a variational autoencoder also, all in nats,
         `kl` (n, latents); with discrete latents `information` (n, discrete latents); if it was
         trained on a likelihood `reconstruction_nats`, `bound` and, with `samples`,
-        `negative_log_likelihood`. For other autoencoders also `psnr_noisy`, `psnr_denoised`,
-        `ssim_noisy` and `ssim_denoised` (n, noise levels). With discrete latents and classes as
+        `negative_log_likelihood`. For other autoencoders also the arrays of `denoising.denoise`.
+        With discrete latents and classes as
         labels also `right`: whether an image has the most frequent class of its cluster.
     """
     kinds, test = latents(model), data.test
@@ -62,7 +60,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
         if model.loss in (bernoulli, bernoulli_mean_of_channels):
             result |= _likelihood(model, kinds, test, encoded, seed, samples)
     else:
-        result |= _denoise(model, test, seed)
+        result |= denoise(_reconstructor(model), data.train, test, seed)
     if kinds.discrete and test.labels.ndim == 1 and test.labels.dtype.kind == "i":
         train = data.train
         result["right"] = disentanglement.cluster_hits(
@@ -77,7 +75,7 @@ def open_test(model: keras.Model, data: Data, seed: int, samples: int = 0) -> di
 def encode(model: keras.Model, split: Split) -> dict[str, np.ndarray]:
     """Returns the encoder's outputs for all images of a split, without noise."""
     encoder = _function(model.get_layer("encoder"))
-    parts = [encoder(split.take(positions)[0]) for positions in _batches(len(split))]
+    parts = [encoder(split.take(positions)[0]) for positions in batches(len(split))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -132,11 +130,7 @@ def metrics_of(measured: dict, model: keras.Model, data: Data) -> dict[str, dict
         result["svd_train_squared_error"] = interval_of_mean(baseline)
         result["train_error_over_svd"] = ratio_of_means(train, baseline)
     if "psnr_noisy" in measured:
-        for i, level in enumerate(NOISE_LEVELS):
-            for name in ("psnr_noisy", "psnr_denoised", "ssim_noisy", "ssim_denoised"):
-                result[f"{name}/{level}"] = interval_of_mean(measured[name][:, i])
-            gain = measured["psnr_denoised"][:, i] - measured["psnr_noisy"][:, i]
-            result[f"psnr_gain/{level}"] = interval_of_mean(gain)
+        result |= denoising_metrics(measured)
     if data.has_factors:
         kinds = latents(model)
         codes = disentanglement.Codes(
@@ -181,10 +175,6 @@ def _capacity(layer: KLRegularization) -> float | None:
     return float(layer.capacity(layer.step))
 
 
-def _batches(count: int) -> list[np.ndarray]:
-    return np.split(np.arange(count), range(BATCH, count, BATCH))
-
-
 def _decode(model: keras.Model, code: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function from positions to reconstructions, so that not all are in memory."""
     decoder = _function(model.get_layer("decoder"))
@@ -209,46 +199,13 @@ def _measure(
 ) -> dict:
     """Computes squared error, PSNR and SSIM of each image's reconstruction."""
     parts = []
-    for positions in _batches(len(split)):
+    for positions in batches(len(split)):
         images, given = split.take(positions)[0], reconstruct(positions)
         error = np.mean(np.square(images / 255 - given), axis=(1, 2, 3))
-        parts.append((error.astype(np.float32), *_similarity(images, given)))
+        parts.append((error.astype(np.float32), *similarity(images, given)))
     names = ("squared_error", "psnr", "ssim")
     columns = map(np.concatenate, zip(*parts, strict=True))
     return {f"{prefix}{name}": values for name, values in zip(names, columns, strict=True)}
-
-
-def _similarity(images: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes PSNR in dB and SSIM (Wang et al., 2004) of images clipped to 0..1.
-
-    The window of SSIM is 11x11 pixels, or as large as a smaller image's shorter side.
-    """
-    clean = (images / 255).astype(np.float32)
-    given = np.clip(given, 0, 1).astype(np.float32)
-    # A perfect image has infinite PSNR; 8 bits cannot represent more than 100 dB.
-    psnr = np.minimum(tf.image.psnr(clean, given, max_val=1.0).numpy(), 100.0)
-    window = min(11, *images.shape[1:3])
-    return psnr, tf.image.ssim(clean, given, max_val=1.0, filter_size=window).numpy()
-
-
-def _denoise(model: keras.Model, test: Split, seed: int) -> dict[str, np.ndarray]:
-    """Computes PSNR and SSIM before and after denoising, at each noise level."""
-    reconstruct = _reconstructor(model)
-    columns: dict[str, list] = {
-        name: [] for name in ("psnr_noisy", "ssim_noisy", "psnr_denoised", "ssim_denoised")
-    }
-    for i, level in enumerate(NOISE_LEVELS):
-        parts: dict[str, list] = {name: [] for name in columns}
-        for positions in _batches(len(test)):
-            images = test.take(positions)[0]
-            noisy = add_noise(images, level, (seed + int(positions[0]), i)).numpy()
-            for kind, given in (("noisy", noisy / 255), ("denoised", reconstruct(noisy))):
-                psnr, ssim = _similarity(images, given)
-                parts[f"psnr_{kind}"].append(psnr)
-                parts[f"ssim_{kind}"].append(ssim)
-        for name, values in parts.items():
-            columns[name].append(np.concatenate(values))
-    return {name: np.stack(values, axis=1) for name, values in columns.items()}
 
 
 def against_svd(model: keras.Model, data: Data) -> dict[str, np.ndarray]:
@@ -297,7 +254,7 @@ def _squared_errors(split: Split, reconstruct: Callable[[np.ndarray], np.ndarray
     return np.concatenate(
         [
             np.mean(np.square(split.take(positions)[0] / 255 - reconstruct(positions)), (1, 2, 3))
-            for positions in _batches(len(split))
+            for positions in batches(len(split))
         ]
     ).astype(np.float32)
 
@@ -314,7 +271,7 @@ def _likelihood(
     decoder, rng = _function(model.get_layer("decoder")), np.random.default_rng(seed)
     draws = max(samples, BOUND_SAMPLES)
     nats, estimates = [], []
-    for positions in _batches(len(test)):
+    for positions in batches(len(test)):
         images = test.take(positions)[0]
         parts = {name: values[positions] for name, values in encoded.items()}
         cross, weights = [], []

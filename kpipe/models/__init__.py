@@ -2,6 +2,7 @@
 
 from .autoencoder import autoencoder
 from .cnn import cnn
+from .denoiser import denoiser
 from .embeddings import load_embeddings
 from .initialization import initialize
 from .mlp import mlp
@@ -19,6 +20,7 @@ __all__ = [
     "backbone",
     "bag_of_embeddings",
     "cnn",
+    "denoiser",
     "discrete_sizes",
     "initialize",
     "joint_vae",

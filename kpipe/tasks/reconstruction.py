@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..export import TEST, Case, Comparison, Endpoints
 from ..inputs import ImageInput, InputTargets
 from ..layers import KLRegularization
-from ..measures import disentanglement
+from ..measures import denoising, disentanglement
 from ..measures import reconstruction as measures
 from ..models import latents
 from ..records import Metrics, Run
@@ -52,8 +52,9 @@ def metric_names(label_names: Sequence[str]) -> list[str]:
     for part in ("continuous", "discrete"):
         names += [f"{part}_kl", f"{part}_capacity", f"{part}_kl_off_capacity"]
     names += ["unsupervised_accuracy", *disentanglement.NAMES]
-    noise = ("psnr_noisy", "psnr_denoised", "psnr_gain", "ssim_noisy", "ssim_denoised")
-    return names + [f"{name}/{level}" for name in noise for level in measures.NOISE_LEVELS]
+    noise = [f"{name}_{kind}" for kind in denoising.KINDS for name in ("psnr", "ssim")]
+    noise += ["psnr_gain", "psnr_above_filtered"]
+    return names + [f"{name}/{level}" for name in noise for level in denoising.NOISE_LEVELS]
 
 
 def check(model: keras.Model, data: Data) -> None:
@@ -344,13 +345,27 @@ def _against_svd(run: Run) -> Section:
 
 def _noise(run: Run) -> Section:
     """Writes the table of noisy images before and after the network, by noise level."""
-    names = ("psnr_noisy", "psnr_denoised", "psnr_gain", "ssim_noisy", "ssim_denoised")
+    columns = {
+        "psnr_noisy": "PSNR before (dB)",
+        "psnr_denoised": "after",
+        "psnr_gain": "gain",
+        "psnr_filtered": "Wiener filter",
+        "psnr_above_filtered": "network minus filter",
+        "ssim_noisy": "SSIM before",
+        "ssim_denoised": "after",
+        "ssim_filtered": "Wiener filter",
+    }
     levels = [name.partition("/")[2] for name in run.metrics if name.startswith("psnr_gain/")]
+    # Runs made before there was a filter have no results of it.
+    names = [name for name in columns if any(f"{name}/{level}" in run.metrics for level in levels)]
     rows = [
         (level, *(formatting.measured(n, run.metrics[f"{n}/{level}"]) for n in names))
         for level in levels
     ]
-    head = ("noise", "PSNR before (dB)", "after", "gain", "SSIM before", "after")
-    note = "Standard deviation of the noise as a share of white; means over the test split."
+    note = (
+        "Standard deviation of the noise as a share of white; means over the test split. The "
+        "filter is told the noise, the network is not."
+    )
     shown = frozenset(f"{name}/{level}" for name in names for level in levels)
+    head = ("noise", *(columns[name] for name in names))
     return Section("Noise", head, rows, note, metrics=shown)

@@ -143,10 +143,9 @@ def _classes(model: keras.Model, inputs: np.ndarray, asked: str) -> int:
         UserError: Its loss or its outputs are others.
     """
     if _from_logits(model) is None:
-        loss = getattr(model, "loss", None)
-        name = repr(loss) if isinstance(loss, (str, dict)) else _name_of(loss)
+        names = ", ".join(map(_name_of, keras.tree.flatten(getattr(model, "loss", None))))
         raise UserError(
-            f"{asked} with loss={name}: expected 'sparse_categorical_crossentropy' without "
+            f"{asked} with loss={names}: expected 'sparse_categorical_crossentropy' without "
             "ignore_class and loss_weights, which is defined between classes too"
         )
     for name in ("train_step", "compute_loss"):
@@ -160,7 +159,7 @@ def _classes(model: keras.Model, inputs: np.ndarray, asked: str) -> int:
 
 
 def _name_of(loss: Any) -> str:
-    return str(getattr(loss, "__name__", type(loss).__name__))
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
 
 def _mixed(values: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:

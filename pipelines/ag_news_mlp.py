@@ -117,7 +117,8 @@ def build_trainer(hp):
         batch_size=default["batch_size"],
         epochs=default["epochs"],
         sample_epochs=default["sample_epochs"],
-        monitor="val_loss" if watched else "loss",
+        # The loss of both parts together rises while the words' part still learns.
+        monitor="val_accuracy" if watched else "loss",
         patience=3 if watched else 0,
         retrain=default["retrain"],
     )

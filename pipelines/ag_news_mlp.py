@@ -95,7 +95,7 @@ def build_model(hp):
         pooling=hp.Choice("pooling", ["mean", "max", "mean_max"], default="mean"),
         l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=1e-4 if name == "l1" else 0.0),
         l2=hp.Choice("l2", [0.0, 1e-4, 1e-3, 1e-2], default=1e-3 if name == "l2" else 0.0),
-        ngrams=hp.Int("ngrams", 0, 7, default=recipe(hp)["ngrams"]),
+        ngrams=hp.Fixed("ngrams", recipe(hp)["ngrams"]),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.5 if name == "dropout" else 0.0),
     )
     model.compile(

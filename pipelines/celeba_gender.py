@@ -33,6 +33,7 @@ def load_data(hp):
         flip=hp.Boolean("flip", default=True),
         shift=hp.Int("shift", 0, 8, default=2),
         brightness=hp.Float("brightness", 0.0, 0.5, default=0.1),
+        flip_at_test=hp.Fixed("flip_at_test", False),
     )
 
 

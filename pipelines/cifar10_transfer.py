@@ -49,7 +49,9 @@ def freeze(hp):
 def load_data(hp):
     """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and shifted."""
     return datasets.cifar10(val_fraction=0.1).augmented(
-        flip=hp.Boolean("flip", default=True), shift=hp.Int("shift", 0, 8, default=4)
+        flip=hp.Boolean("flip", default=True),
+        shift=hp.Int("shift", 0, 8, default=4),
+        flip_at_test=hp.Fixed("flip_at_test", False),
     )
 
 

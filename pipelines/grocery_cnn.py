@@ -65,6 +65,7 @@ def load_data(hp):
         contrast=hp.Float("contrast", 0.0, 0.8, default=0.5),
         saturation=hp.Float("saturation", 0.0, 0.8, default=0.5),
         erase=hp.Float("erase", 0.0, 0.7, default=0.4),
+        flip_at_test=hp.Fixed("flip_at_test", False),
     )
 
 

@@ -59,6 +59,7 @@ def load_data(hp):
         contrast=hp.Float("contrast", 0.0, 0.8, default=0.2),
         saturation=hp.Float("saturation", 0.0, 0.8, default=0.0),
         erase=hp.Float("erase", 0.0, 0.7, default=0.0),
+        flip_at_test=hp.Fixed("flip_at_test", False),
     )
 
 

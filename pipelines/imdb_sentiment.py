@@ -99,7 +99,7 @@ def build_model(hp):
         "pooling": hp.Choice(
             "pooling", ["last", "mean", "max", "mean_max"], default=default["pooling"]
         ),
-        "ngrams": hp.Int("ngrams", 0, 7, default=3),
+        "ngrams": hp.Fixed("ngrams", 3),
         "dropout": hp.Float("dropout", 0.0, 0.8, step=0.05, default=default["dropout"]),
     }
     num_layers = hp.Int("num_layers", 1, 4, default=default["num_layers"])

@@ -3,7 +3,8 @@
 By default a bag of word embeddings, for more than 20,000 texts a bidirectional LSTM; both are
 compared with TF-IDF and logistic regression. The task follows from the target: few values or text
 are classes, many numbers a regression, several columns (target=a,b) labels that are 0 or 1; task=
-overrides it. The exported model takes strings.
+overrides it. ngrams=3 adds a linear part of all sequences of up to three words. The exported model
+takes strings.
 
     kpipe run reviews.csv target=rating
     kpipe run reviews.csv target=rating text=body architecture=transformer
@@ -57,6 +58,7 @@ def build_model(hp):
         "embedding_dim": hp.Int("embedding_dim", 8, 512, step=8, default=64),
         "dropout": hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),
         "pooling": "mean_max",
+        "ngrams": hp.Fixed("ngrams", 0),
         "task": data.task,
     }
     if architecture == "bag_of_embeddings":

@@ -60,7 +60,8 @@ RARE = {
 OF_DATA = ("target", "text", "image_size", "vocabulary_size", "max_length", *RARE)
 OF_TRAINER = ("epochs", "batch_size", "monitor", "patience")  # others if they are set
 WIDTH = 100  # of a line, if it can be divided
-AUGMENTATION = ("flip", "shift", "rotate", "zoom", "brightness", "contrast", "saturation", "erase")
+AUGMENTATION = ("flip", "shift", "rotate", "zoom", "brightness", "contrast", "saturation")
+AUGMENTATION += ("erase", "flip_at_test")
 
 
 def write_pipeline(
@@ -166,6 +167,8 @@ def _model(kind: str, dataset: Dataset, values: Mapping) -> tuple[str, list[str]
         dropout,
         "task=task",
     ]
+    if values.get("ngrams"):
+        common.append(f"ngrams={values['ngrams']}")
     if architecture == "bag_of_embeddings":
         return architecture, [*common, "units=[64]"], ""
     if architecture == "transformer":

@@ -70,7 +70,7 @@ def from_hyperparameters(
     accumulation = hp.Fixed("gradient_accumulation_steps", gradient_accumulation_steps)
     momentum_of_average = hp.Fixed("ema_momentum", ema_momentum)
     with hp.conditional_scope("schedule", ["constant", "cosine"]):
-        warmup_steps = hp.Fixed("warmup_steps", warmup_steps)
+        warmup_steps = hp.Fixed("warmup_steps", warmup_steps) or 0  # None with other schedules
     if accumulation < 1:
         raise ValueError(f"gradient_accumulation_steps={accumulation}: expected 1 or more")
     if not 0 <= momentum_of_average < 1:
@@ -130,7 +130,8 @@ def learning_rate_schedule(
     """
     longest = decay_steps if schedule == "cosine" else math.inf
     if not 0 <= warmup_steps < longest:
-        raise ValueError(f"warmup_steps={warmup_steps}: expected from 0 to less than {longest}")
+        expected = "0 or more" if longest == math.inf else f"from 0 to less than {longest}"
+        raise ValueError(f"warmup_steps={warmup_steps}: expected {expected}")
     if warmup_steps and schedule not in ("constant", "cosine"):
         raise ValueError(f"warmup_steps={warmup_steps} with schedule={schedule}: expected 0")
     match schedule:

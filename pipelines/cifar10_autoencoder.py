@@ -6,8 +6,8 @@ linear 6.572 [6.501, 6.644], sigmoid 8.305 [8.213, 8.397], deep 8.989 [8.895, 9.
 4 minutes of training on a shared CPU core. On train the linear network's error is 1.011 times that
 of the SVD, which is its lower bound. "Sigmoid beats linear" is not reproduced. Denoising raises
 PSNR from a noise level of about 0.1 on: by 0.46 dB at 0.1, 5.31 at 0.2, 9.09 at 0.5; at 0.05 it
-lowers PSNR by 5.13 dB. architecture=residual, not measured yet, has no bottleneck; every denoiser is
-compared with a Wiener filter.
+lowers PSNR by 5.13 dB. architecture=residual, not measured yet, has no bottleneck; every denoiser
+is compared with a Wiener filter.
 
     kpipe run cifar10_autoencoder
     kpipe run cifar10_autoencoder architecture=sigmoid

@@ -4,8 +4,10 @@ import hashlib
 
 import numpy as np
 
-from kpipe.datasets import Dataset, Source
+from kpipe.data import Data, Split
+from kpipe.datasets import Augmentation, Dataset, Source
 from kpipe.datasets.base import from_arrays
+from kpipe.inputs import Rows
 
 CENTRES = np.random.default_rng(99).normal(size=(10, 5)) * 2
 
@@ -60,6 +62,26 @@ def texts(count, classes=2, seed=0, words=("good", "bad")):
     labels = random.integers(0, classes, count)
     written = [" ".join([words[label]] * 3).encode() for label in labels]
     return np.array(written, dtype=object), labels
+
+
+def split_of(inputs, labels, **options):
+    """All examples of two arrays."""
+    return Split(Rows(inputs), labels, np.arange(len(labels)), **options)
+
+
+def data_of(label_names=("a", "b", "c"), augmentation=None, **splits):
+    """Data of these splits, without files."""
+    return Data(
+        name="mine",
+        kind="real",
+        official=False,
+        description="",
+        fingerprint="1",
+        label_names=label_names,
+        input_shape=splits["train"].inputs.shape[1:],
+        augmentation=augmentation or Augmentation(),
+        splits=splits,
+    )
 
 
 def both(make, *arguments, change=lambda inputs, labels: (inputs, labels), **options):

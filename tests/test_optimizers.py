@@ -2,9 +2,12 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+from keras_tuner.engine import hyperparameters as keras_tuner_parts
+from own import data_of, split_of
 
 from kpipe import Trainer, models, optimizers
 from kpipe.errors import UserError
+from kpipe.experiments import catalogue, keys, modules
 
 
 def make(**values):
@@ -58,6 +61,77 @@ def test_schedules_follow_their_formulas(step):
     assert rate("cosine", decay_steps=1000) == pytest.approx(
         0.05 * (1 + np.cos(np.pi * progress)), abs=1e-8
     )
+
+
+@pytest.mark.parametrize("step", [0, 1, 30, 99, 100, 101, 550, 1000, 5000])
+def test_a_warmup_rises_from_0_to_where_the_schedule_begins(step):
+    def rate(schedule, decay_steps):
+        given = schedule, 0.1, 0.0, decay_steps, 100
+        return float(optimizers.learning_rate_schedule(*given)(step))
+
+    rising = 0.1 * step / 100
+    assert rate("constant", 0) == pytest.approx(min(rising, 0.1), rel=1e-5)
+    progress = min((step - 100) / 900, 1)
+    falling = 0.05 * (1 + np.cos(np.pi * progress))
+    expected = rising if step < 100 else falling
+    assert rate("cosine", 1000) == pytest.approx(expected, rel=1e-5, abs=1e-8)
+
+
+def test_a_warmup_that_does_not_fit_its_schedule_is_refused():
+    def refused(match, schedule, warmup_steps, decay_steps=0):
+        with pytest.raises(ValueError, match=match):
+            optimizers.learning_rate_schedule(schedule, 0.1, 1e-3, decay_steps, warmup_steps)
+
+    for schedule in ("exponential", "stepwise"):
+        refused(f"^warmup_steps=5 with schedule={schedule}: expected 0$", schedule, 5, 100)
+    refused("^warmup_steps=-1: expected 0 or more$", "constant", -1)
+    refused("^warmup_steps=100: expected from 0 to less than 100$", "cosine", 100, 100)
+
+
+def test_a_warmup_is_left_out_where_another_schedule_is_asked_for():
+    hp = keras_tuner.HyperParameters()
+    hp.values["schedule"] = "exponential"
+    optimizer = optimizers.from_hyperparameters(hp, schedule="cosine", warmup_steps=100)
+    schedule = optimizer.get_config()["learning_rate"]
+    assert schedule["class_name"] == "ExponentialDecay" and "warmup_steps" not in hp.values
+
+
+def test_the_averages_of_weights_are_kept_which_are_those_by_hand():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(8, 2)).astype("float32"), random.normal(size=8).astype("float32")
+    model = models.mlp((2,), 1, units=(), output="value")
+    model.set_weights([np.array([[1.0], [-1.0]]), np.array([0.5])])
+    optimizer = make(optimizer="sgd", learning_rate=0.3, ema_momentum=0.8)
+    model.compile(optimizer, "mean_squared_error", run_eagerly=True)
+    weights, average = np.array([1.0, -1.0, 0.5]), None
+    columns = np.column_stack([x, np.ones(8)])
+    for _ in range(5):
+        weights = weights - 0.3 * 2 * columns.T @ (columns @ weights - y) / 8
+        average = weights if average is None else 0.8 * average + 0.2 * weights
+    data = data_of(train=split_of(x, y))
+    Trainer(epochs=5, batch_size=8, patience=0).fit(model, data, plan="graph")
+    kept = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    np.testing.assert_allclose(kept, average, rtol=1e-5)
+    assert abs(kept - weights).min() > 1e-2
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_a_momentum_of_averages_out_of_range_is_refused(momentum):
+    with pytest.raises(ValueError, match=rf"^ema_momentum={momentum}: expected less than 1, and 0"):
+        make(ema_momentum=momentum)
+    assert not make().use_ema
+
+
+def test_warmup_and_averages_are_keys_that_no_search_turns_by_itself():
+    module = modules.load(catalogue.find("mnist_mlp"))[0]
+    given = {"warmup_steps": "30", "ema_momentum": "0.9"}
+    settings = keys.resolve(module, given)
+    assert settings.overrides == {"warmup_steps": 30, "ema_momentum": 0.9}
+    assert settings.overrides.items() <= settings.hp.values.items()
+    turned = {parameter.name: type(parameter) for parameter in settings.hp.space}
+    assert turned["warmup_steps"] is turned["ema_momentum"] is keras_tuner_parts.Fixed
+    with pytest.raises(UserError, match="warmup_steps has no effect here; it requires schedule="):
+        keys.resolve(module, {**given, "schedule": "stepwise"})
 
 
 def test_accumulated_gradients_move_like_one_large_batch():

@@ -6,15 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from own import blobs
+from own import blobs, data_of, split_of
 from scipy import stats
 
 from kpipe import Trainer, gradients, models
-from kpipe.data import Data, Split
 from kpipe.datasets import Augmentation, Vectorization
 from kpipe.errors import UserError
 from kpipe.experiments import catalogue, keys, modules
-from kpipe.inputs import InputTargets, Rows, TableInput, TextInput
+from kpipe.inputs import InputTargets, TableInput, TextInput
 from kpipe.training import Devices, Schedule, training_batches, weights_sha256
 from kpipe.training.supervision import Supervision
 from kpipe.training.weighting import by_class
@@ -130,16 +129,6 @@ def test_without_settings_a_batch_is_as_it_is():
 
 
 # --- training ---------------------------------------------------------------------------------
-
-
-def split_of(inputs, labels, **options):
-    return Split(Rows(inputs), labels, np.arange(len(labels)), **options)
-
-
-def data_of(**splits):
-    about = {"name": "mine", "kind": "real", "official": False, "description": ""}
-    about |= {"fingerprint": "1", "label_names": ("a", "b", "c"), "input_shape": (5,)}
-    return Data(**about, augmentation=Augmentation(), splits=splits)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from kpipe import Target, Trainer, datasets, figures, models, optimizers
 task = "classification"
 data = "ag_news_subset"
 target = Target("accuracy", at_least=0.91, source="reference on all 120,000 training examples")
+highest = "93.1 % on all 120,000 texts (Johnson and Zhang, 2017)"
 plots = (
     figures.learning_curves,
     figures.confusion_matrix,

@@ -21,6 +21,7 @@ from kpipe import Target, Trainer, datasets, figures, models, optimizers
 task = "classification"
 data = "cifar10"
 target = Target("accuracy", at_least=0.42, source="optimizer homework")
+highest = "about 54 to 58 % from scratch; 94 % pretrained (Bachmann et al., 2023)"
 plots = (
     figures.learning_curves,
     figures.confusion_matrix,

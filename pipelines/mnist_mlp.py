@@ -22,6 +22,7 @@ from kpipe import Target, Trainer, datasets, figures, models, optimizers
 task = "classification"
 data = "mnist"
 target = Target("accuracy", at_least=0.9825, source="lab course, exercise 1")
+highest = "98.94 %, dropout and max-norm; 99.05 % with 2 x 8192 units (Srivastava et al., 2014)"
 plots = (
     figures.learning_curves,
     figures.confusion_matrix,

@@ -19,6 +19,7 @@ task = "reconstruction"
 data = "mnist"
 target = Target("bound", at_most=150.0, source="a convolutional network's 147 on train, reference")
 likelihood_samples = 100  # codes drawn per test image, in addition to the bound
+highest = "147 nats on train, convolutional (keras.io)"
 plots = (
     figures.learning_curves,
     figures.reconstructions,

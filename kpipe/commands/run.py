@@ -51,6 +51,12 @@ def main(arguments: list[str]) -> int:
     if given.list:
         print(catalogue.table(pathlib.Path(given.out), width()))
         return 0
+    if given.scoreboard:
+        start(given.verbose)
+        from ..experiments.scoreboard import scoreboard
+
+        print(scoreboard(pathlib.Path(given.out), width()))
+        return 0
     if given.help and given.name:
         if given.name in catalogue.OWN_DATA:  # has keys, also without data
             _describe(catalogue.find(given.name), given.verbose)
@@ -196,6 +202,11 @@ def _run_parser() -> Parser:
         "program; auto, the fastest on the first batches; default: chosen by a fixed rule",
     )
     add("--list", action="store_true", help="list the pipelines with their last results in --out")
+    add(
+        "--scoreboard",
+        action="store_true",
+        help="list the results of all runs in --out, over their seeds, beside the highest known",
+    )
     add_corrections(parser)
     add_verbose(parser)
     add("-h", "--help", action="store_true", help="show this help, or that of pipeline NAME")

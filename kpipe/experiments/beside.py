@@ -76,8 +76,11 @@ def parse(path: pathlib.Path) -> ast.Module:
 
 
 def without_plots(tree: ast.Module) -> ast.Module:
-    """Returns the code of the training: without `plots`, and functions that nothing else uses."""
-    removed = [node for node in tree.body if _names(node) == {"plots"}]
+    """Returns the code of the training: without `plots`, and functions that nothing else uses.
+
+    `highest`, what others have reached, is left out as well.
+    """
+    removed = [node for node in tree.body if _names(node) in ({"plots"}, {"highest"})]
     kept = [node for node in tree.body if node not in removed]
     while True:
         optional = _used(removed) | {

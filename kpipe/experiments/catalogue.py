@@ -22,7 +22,9 @@ OWN_DATA = ("image_folder", "text_table", "table")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A parsed pipeline file: its docstring and the literals `task`, `data` and `target`.
+    """A parsed pipeline file: its docstring and its literals.
+
+    `task`, `data` and `target` are what a run uses, `highest` the highest result known of others.
 
     `code_sha256` changes with the code, but not with comments and docstrings. It includes that of
     the modules that the file imports from beside it; `modules` is the hash of each, by file.
@@ -37,6 +39,7 @@ class Entry:
     code_sha256: str
     modules: dict[str, str] = dataclasses.field(default_factory=dict)
     training_sha256: str = ""
+    highest: str = formatting.MISSING
 
     @property
     def title(self) -> str:
@@ -85,9 +88,9 @@ def read(path: pathlib.Path) -> Entry:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
 
-    def text(name: str) -> str:
+    def text(name: str, missing: str = "-") -> str:
         value = literals.get(name)
-        return str(value.value) if isinstance(value, ast.Constant) and value.value else "-"
+        return str(value.value) if isinstance(value, ast.Constant) and value.value else missing
 
     docstring = ast.get_docstring(tree) or ""
     training = beside.without_plots(tree)
@@ -98,6 +101,7 @@ def read(path: pathlib.Path) -> Entry:
         task=text("task"),
         data=text("data"),
         target=_target(literals.get("target")),
+        highest=text("highest", formatting.MISSING),
         code_sha256=_with(modules, tree),
         modules=modules,
         training_sha256=_with(_modules(path, training), training),

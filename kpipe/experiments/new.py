@@ -60,8 +60,9 @@ RARE = {
 OF_DATA = ("target", "text", "image_size", "vocabulary_size", "max_length", *RARE)
 OF_TRAINER = ("epochs", "batch_size", "monitor", "patience")  # others if they are set
 WIDTH = 100  # of a line, if it can be divided
-AUGMENTATION = ("flip", "shift", "rotate", "zoom", "brightness", "contrast", "saturation")
-AUGMENTATION += ("erase", "flip_at_test")
+AUGMENTATION = tuple(
+    "flip shift rotate zoom brightness contrast saturation erase flip_at_test".split()
+)
 
 
 def write_pipeline(

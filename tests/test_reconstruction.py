@@ -13,7 +13,7 @@ from scipy import special, stats
 from kpipe import data, datasets, layers, losses, models
 from kpipe.inputs import InputTargets
 from kpipe.inputs.images import add_noise, encode_png, fit_image
-from kpipe.measures import reconstruction
+from kpipe.measures import denoising, reconstruction
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def test_psnr_and_ssim_are_those_of_the_image_cut_to_white_and_black(shape):
     images = np.full((2, *shape, 1), 51, np.uint8)  # 0.2
     given = np.full((2, *shape, 1), 0.2, np.float32)
     given[1] = 0.3
-    psnr, ssim = reconstruction._similarity(images, given)
+    psnr, ssim = denoising.similarity(images, given)
     np.testing.assert_allclose(psnr, [100, -10 * math.log10(0.01)], atol=1e-3)
     assert ssim[0] == pytest.approx(1) and ssim[1] < 1
     white = np.full((2, *shape, 1), 255, np.uint8)
-    np.testing.assert_allclose(reconstruction._similarity(white, given + 1)[0], 100)
+    np.testing.assert_allclose(denoising.similarity(white, given + 1)[0], 100)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.2])
@@ -104,11 +104,47 @@ def test_denoising_is_measured_at_every_level(few):
     measured = reconstruction.open_test(model, few, seed=0)
     metrics = reconstruction.metrics_of(measured, model, few)
     black = metrics["psnr"]["value"]
-    noisy = [metrics[f"psnr_noisy/{level}"]["value"] for level in reconstruction.NOISE_LEVELS]
+    noisy = [metrics[f"psnr_noisy/{level}"]["value"] for level in denoising.NOISE_LEVELS]
     assert noisy == sorted(noisy, reverse=True)
-    for level, before in zip(reconstruction.NOISE_LEVELS, noisy, strict=True):
+    for level, before in zip(denoising.NOISE_LEVELS, noisy, strict=True):
         assert metrics[f"psnr_denoised/{level}"]["value"] == pytest.approx(black)
         assert metrics[f"psnr_gain/{level}"]["value"] == pytest.approx(black - before, abs=1e-4)
+        above = metrics[f"psnr_above_filtered/{level}"]["value"]
+        filtered = metrics[f"psnr_filtered/{level}"]["value"]
+        assert filtered > before or level < 0.1
+        assert above == pytest.approx(black - filtered, abs=1e-4)
+
+
+def test_the_filter_averages_where_there_is_only_noise_and_keeps_what_varies_more():
+    # In the middle of nine pixels 8, ..., 8, 17: mean 9, variance 8 of 255 squared.
+    pixels = np.full((1, 3, 3, 1), 8, np.uint8)
+    pixels[0, 1, 1] = 17
+
+    def middle(level):
+        return 255 * denoising.wiener(pixels, level, 3)[0, 1, 1, 0]
+
+    assert middle(4 / 255) == pytest.approx(9)  # 16 of noise exceed 8
+    assert middle(2 / 255) == pytest.approx(9 + (1 - 4 / 8) * (17 - 9))  # Lim, section 9.2
+    flat = np.full((2, 8, 8, 1), 100, np.uint8)
+    np.testing.assert_allclose(denoising.wiener(flat, 0.1, 3)[:, 1:-1, 1:-1], 100 / 255)
+
+
+def test_the_noise_of_an_image_is_drawn_between_two_levels():
+    grey = np.full((200, 16, 16, 1), 128, np.uint8)
+    spread = add_noise(grey, (0.05, 0.15), (3, 1)).numpy().std(axis=(1, 2, 3)) / 255
+    assert 0.04 < spread.min() < 0.07 and 0.13 < spread.max() < 0.17
+    assert spread.mean() == pytest.approx(0.1, abs=0.005)
+    with pytest.raises(ValueError, match="noise"):
+        datasets.mnist().as_autoencoder_data(noise=(0.3, 0.1))
+
+
+def test_an_untrained_denoiser_returns_its_image():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    model = models.denoiser((8, 8, 3), filters=4, depth=3)
+    restored = model(images)["reconstruction"]
+    np.testing.assert_allclose(restored, images / 255, atol=1e-6)
+    with pytest.raises(ValueError, match="depth=1"):
+        models.denoiser((8, 8, 3), depth=1)
 
 
 def test_of_too_few_images_disentanglement_is_left_out(capsys):

@@ -12,7 +12,6 @@ import tensorflow as tf
 from ..datasets import Augmentation
 from ..datasets.own.image_files import MAX_PIXELS, TOO_LARGE, readable, why_unreadable
 from ..errors import UserError, first_line
-from ..models.cnn import WHITENING
 from . import whitening
 from .arrays import ArrayInput, Endpoints, Given, Rows, Serve
 from .augmentation import augment
@@ -41,8 +40,8 @@ class ImageInput(ArrayInput):
 
     def adapt(self, model: keras.Model, train: Any) -> None:
         """Fits what a new model takes from the train split before training: whitening filters."""
-        if any(layer.name == WHITENING for layer in model.layers):
-            whitening.fit(model, train, WHITENING)
+        if any(layer.name == whitening.LAYER for layer in model.layers):
+            whitening.fit(model, train)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:
         """Accepts all values: every byte is a valid pixel."""

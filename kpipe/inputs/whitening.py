@@ -5,12 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
+LAYER = "whitening"  # the name of the convolution, as `models.cnn` builds it
 IMAGES = 5000  # from which the filters are computed
 # Added to the variances, in units of pixels from -1 to 1: directions with less hold JPEG's noise.
 SMALLEST = 2e-3
 
 
-def fit(model: keras.Model, split: Any, name: str) -> None:
+def fit(model: keras.Model, split: Any) -> None:
     """Sets the filters of a convolution so that its outputs on patches are uncorrelated.
 
     They are the eigenvectors of the covariance of patches, each divided by the root of its
@@ -18,12 +19,11 @@ def fit(model: keras.Model, split: Any, name: str) -> None:
     and Jordan's fast networks for CIFAR-10, "airbench", 2024). The same each time.
 
     Args:
-        model: A model with a convolution of that name, with twice as many filters as a patch has
+        model: A model with a convolution "whitening", with twice as many filters as a patch has
             values.
-        split: The train split, images in uint8.
-        name: Name of the layer; pixels become -1 to 1 before it.
+        split: The train split, images in uint8; pixels become -1 to 1 before the layer.
     """
-    layer = model.get_layer(name)
+    layer = model.get_layer(LAYER)
     height, width, channels, _ = layer.kernel.shape
     positions = np.linspace(0, len(split) - 1, min(IMAGES, len(split))).astype(int)
     images = split.take(positions)[0] / np.float32(127.5) - 1

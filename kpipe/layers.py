@@ -224,17 +224,14 @@ class KLRegularization(_Stepwise):
     def penalize(self, nats: Tensor, kl: Tensor, training: bool) -> None:
         """Adds weight * nats, or weight * |C - nats|, and counts the divergence."""
         weight, capacity = self.weight, None
-        if self.warmup_steps:
-            if training and not isinstance(self.capacity, Schedule):  # which counts the step
-                self.step.assign_add(1)
-            if training:
-                share = ops.cast(self.step, kl.dtype) / self.warmup_steps
-                weight = weight * ops.minimum(share, 1.0)
-        if self.capacity is None:
-            self.add_loss(weight * nats)
-        else:
+        if self.capacity is not None:
             capacity = self.at_step(self.capacity, training, kl.dtype)
-            self.add_loss(weight * ops.abs(capacity - nats))
+        if self.warmup_steps and training:
+            if not isinstance(self.capacity, Schedule):  # which has counted the step
+                self.step.assign_add(1)
+            share = ops.cast(self.step, kl.dtype) / self.warmup_steps
+            weight = weight * ops.minimum(share, 1.0)
+        self.add_loss(weight * (nats if capacity is None else ops.abs(capacity - nats)))
         self.divergence.update_state(kl, capacity)
 
     def compute_output_shape(self, code_shape: Shape, kl_shape: Shape) -> Shape:
@@ -258,8 +255,9 @@ class InformationRegularization(KLRegularization):
     the same certain class for every image reaches any capacity with the second term alone. This
     layer adds weight * |C - I|, of which such a latent gets nothing. It is kpipe's own.
 
-    The mean over all images is an exponential average over the batches; its gradient is that of the
-    batch's mean. At inference it is the average of training.
+    I is E[KL(q(c|x) || p)] with an exponential average over the training batches before as p, in
+    place of the mean over all images: at least the information, and equal to it where p is that
+    mean. p begins as the uniform distribution.
 
     Args:
         sizes: Number of classes of each latent.
@@ -291,18 +289,16 @@ class InformationRegularization(KLRegularization):
     def call(  # type: ignore[override]
         self, code: Tensor, kl: Tensor, probabilities: Tensor, training: bool = False
     ) -> Tensor:
-        mean = self.mean
-        if training:
-            of_batch = ops.mean(probabilities, axis=0)
-            average = self.momentum * self.mean + (1 - self.momentum) * of_batch
-            self.mean.assign(ops.stop_gradient(average))
-            # The value of the average, and the gradient of the batch's mean.
-            mean = of_batch + ops.stop_gradient(average - of_batch)
+        # Read before it is changed: a constant of this batch.
+        mean, of_batch = ops.convert_to_tensor(self.mean), ops.mean(probabilities, axis=0)
         information, begin = ops.sum(ops.mean(kl, axis=0)), 0
         for size in self.sizes:
-            q = mean[begin : begin + size]
+            part = slice(begin, begin + size)
             begin += size
-            information -= ops.sum(q * ops.log(size * q + 1e-12))
+            information -= ops.sum(of_batch[part] * ops.log(size * mean[part] + 1e-12))
+        if training:
+            average = self.momentum * mean + (1 - self.momentum) * of_batch
+            self.mean.assign(ops.stop_gradient(average))
         self.information.update_state(information)
         self.penalize(information, kl, training)
         return code
@@ -342,7 +338,7 @@ class Divergence(keras.metrics.Metric):
         means = ops.divide_no_nan(self.sums, self.count)
         result = {f"{self.name}_kl": ops.sum(means)}
         if self.has_capacity:
-            result[f"{self.name}_capacity"] = self.capacity.value
+            result[f"{self.name}_capacity"] = ops.convert_to_tensor(self.capacity)
         return result | {f"{self.name}_kl/{i}": means[i] for i in range(self.latents)}
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kpipe import losses, models
+from kpipe import layers, losses, models
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
@@ -19,6 +19,9 @@ def build_all():
         "convolutional vae": models.vae(colour, 3, units=(16,), filters=(4, 8)),
         "joint": models.joint_vae(grey, 4, discrete=(3, 3, 5)),
         "forty": models.joint_vae(colour, 4, discrete=(2,) * 40),
+        "informed": models.joint_vae(
+            grey, 4, discrete=(3, 5), discrete_capacity=(1.0, 9), discrete_term="information"
+        ),
         "beta": models.joint_vae(grey, 4, discrete=(), weight=4.0),
     }
 
@@ -88,6 +91,31 @@ def test_a_decoder_mirrors_the_encoder_unless_its_widths_are_given(built):
     assert widths(built["vae"], "decoder") == [8, 16, 784 + 240]
     mirrored = models.autoencoder((32, 32, 1), 5, units=(16, 8))
     assert widths(mirrored, "decoder") == [8, 16, 1024]
+
+
+def test_beta_of_a_vae_rises_from_0_in_the_steps_of_its_warmup():
+    model = models.vae((4, 4, 1), 2, units=(8,), beta=3.0, warmup_steps=4)
+    images, found = IMAGES[:, :4, :4, :1], []
+    for training in (True, True, False, True, True, True):
+        outputs = model(images, training=training)
+        assert outputs["reconstruction"].shape == images.shape
+        kl = model.get_layer("encoder")(images)["kl"]
+        found.append(float(model.losses[0]) / float(keras.ops.sum(keras.ops.mean(kl, axis=0))))
+    np.testing.assert_allclose(found, [0.75, 1.5, 3, 2.25, 3, 3], rtol=1e-5)
+
+
+def test_the_information_of_a_joint_vae_is_limited_instead_of_its_divergence(built):
+    model = built["informed"]
+    layer = model.get_layer("discrete")
+    assert type(layer) is layers.InformationRegularization and layer.sizes == (3, 5)
+    assert type(built["joint"].get_layer("discrete")) is layers.KLRegularization
+    probabilities = model.get_layer("encoder")(images_of(model))["probabilities"]
+    before = np.array(layer.mean)
+    model(images_of(model), training=True)
+    expected = 0.9 * before + 0.1 * np.mean(probabilities, axis=0)
+    np.testing.assert_allclose(layer.mean, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="discrete_term='bits': expected divergence or info"):
+        models.joint_vae((32, 32, 1), 4, discrete_term="bits")
 
 
 def test_drawn_codes_are_used_in_training_alone(built):

@@ -3,13 +3,16 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import ops
 from scipy import integrate, stats
 
-from kpipe import layers, losses, models
+from kpipe import gradients, layers, losses, models
 from kpipe.errors import UserError
 from kpipe.training import Trainer, weights_sha256
 from kpipe.training.loop import Loop
 
+PARTS = (slice(0, 2), slice(2, 5))  # of probabilities of a latent with 2 and one with 3 classes
 RATE = keras.optimizers.schedules.PolynomialDecay
 
 
@@ -156,6 +159,134 @@ def test_a_divergence_is_drawn_to_a_capacity_that_rises_with_the_steps():
     assert int(layer.step.value) == 5
 
 
+def losses_of(layer, steps, *arguments):
+    """The loss that a layer adds in each step; `steps` says which are training."""
+    seen = []
+    for training in steps:
+        layer._clear_losses()
+        layer(*arguments, training=training)
+        seen.append(float(layer.losses[0]))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("capacity", "expected"),
+    [
+        (None, [2.5, 5, 10, 7.5, 10, 10]),
+        (0.5, [2, 4, 8, 6, 8, 8]),
+        # |1 - 2.5|, |2 - 2.5|, the same at inference, |3 - 2.5|, |4 - 2.5| from then on
+        (layers.linear_capacity(4.0, 4), [1.5, 1, 2, 1.5, 6, 6]),
+    ],
+    ids=["no capacity", "a capacity", "a rising capacity"],
+)
+def test_a_weight_rises_over_the_training_steps_and_is_whole_at_inference(capacity, expected):
+    layer = layers.KLRegularization(4.0, capacity, warmup_steps=4)
+    kl = np.full((2, 1), 2.5, "float32")
+    found = losses_of(layer, (True, True, False, True, True, True), kl, kl)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert int(layer.step.value) == 5
+
+
+def information(sizes, **options):
+    """A layer, and a function that calls it with probabilities (batch, sum of sizes)."""
+    options = {"weight": 1.0, "name": "d", **options}
+    layer = layers.InformationRegularization(sizes, **options)
+    ends = np.cumsum(sizes)[:-1]
+
+    def call(probabilities, training=True):
+        q = ops.convert_to_tensor(probabilities, "float32")
+        parts = ops.split(q, [int(end) for end in ends], axis=-1) if len(sizes) > 1 else [q]
+        kl = ops.stack([layers.kl_to_uniform(ops.log(part + 1e-30)) for part in parts], axis=-1)
+        layer._clear_losses()
+        return layer(q, kl, q, training=training)
+
+    return layer, call
+
+
+def test_the_information_of_discrete_latents_is_by_hand_and_their_mean_that_of_earlier_batches():
+    layer, call = information((2, 3), weight=10.0, capacity=0.4, momentum=0.75)
+    random = np.random.default_rng(0)
+    mean = np.array([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+    for training in (True, True, False, True):
+        q = np.hstack([random.dirichlet(np.ones(2), 6), random.dirichlet(np.ones(3), 6)])
+        np.testing.assert_allclose(call(q, training), q, rtol=1e-6)  # the code as it is
+        nats = sum(stats.entropy(row[part], mean[part]) for row in q for part in PARTS) / 6
+        assert float(layer.losses[0]) == pytest.approx(10 * abs(0.4 - nats), rel=1e-4)
+        if training:
+            mean = 0.75 * mean + 0.25 * q.mean(axis=0)
+        np.testing.assert_allclose(layer.mean.value, mean, rtol=1e-5)
+        layer.information.reset_state()
+        call(q, training=False)
+        nats = sum(stats.entropy(row[part], mean[part]) for row in q for part in PARTS) / 6
+        assert float(layer.information.result()) == pytest.approx(nats, rel=1e-4)
+    assert layer.information.name == "d_information"
+
+
+def test_a_latent_with_one_class_for_all_images_has_no_information_and_one_that_divides_them_ln_n():
+    one, three = np.eye(3)[np.zeros(6, int)], np.eye(3)[np.arange(6) % 3]
+    for rows, expected in ((one, 0.0), (three, np.log(3))):
+        layer, call = information((3,), momentum=0.5)
+        for _ in range(40):
+            call(rows)
+        assert float(layer.losses[0]) == pytest.approx(expected, abs=1e-5)
+        # Its divergence is ln 3 in both.
+        assert float(layer.divergence.result()["d_kl"]) == pytest.approx(np.log(3), rel=1e-5)
+
+
+def test_a_latent_that_has_become_one_class_is_driven_to_the_capacity():
+    def after(make):
+        random = np.random.default_rng(1)
+        layer, logits = make(), tf.constant(random.normal([2.0, 0, 0], 0.5, (12, 3)), "float32")
+        for _ in range(100):
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                q = ops.softmax(logits)
+                given = [q, layers.kl_to_uniform(logits)[:, None]]
+                given += [q] * isinstance(layer, layers.InformationRegularization)
+                layer._clear_losses()
+                layer(*given, training=True)
+                loss = layer.losses[0]
+            logits -= 6 * tape.gradient(loss, logits)
+        q = numpy(ops.softmax(logits))
+        return np.mean([stats.entropy(row, q.mean(axis=0)) for row in q])
+
+    assert after(lambda: layers.KLRegularization(1.0, 0.8)) < 0.05
+    assert after(lambda: layers.InformationRegularization((3,), capacity=0.8)) > 0.5
+
+
+def of_two_latents():
+    """A model of a latent with 2 and one with 3 classes, and its last layer."""
+    inputs = keras.Input((5,))
+    parts = [keras.layers.Dense(size)(inputs) for size in (2, 3)]
+    q = ops.concatenate([ops.softmax(part) for part in parts], axis=-1)
+    kl = ops.stack([layers.kl_to_uniform(part) for part in parts], axis=-1)
+    regularize = layers.InformationRegularization((2, 3), weight=3.0, capacity=1.0)
+    regularize.build((None, 5), (None, 2), (None, 5))
+    regularize.mean.assign([0.9, 0.1, 0.2, 0.7, 0.1])
+    return keras.Model(inputs, regularize(q, kl, q)), regularize
+
+
+def test_the_gradient_of_the_information_is_right():
+    model, _ = of_two_latents()
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    result = gradients.check(model, "mean_squared_error", x, np.zeros((6, 5), "float32"), samples=4)
+    assert result.passed, result.rows()
+
+
+def test_a_model_with_information_is_saved_with_its_mean(tmp_path):
+    model, layer = of_two_latents()
+    model.compile("sgd", "mean_squared_error", run_eagerly=True)
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    before = numpy(layer.mean)
+    model.train_on_batch(x, np.zeros((6, 5)))
+    assert not np.allclose(numpy(layer.mean), before)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.layers[-1].mean, layer.mean)
+    losses = [m.evaluate(x, np.zeros((6, 5)), verbose=0) for m in (model, loaded)]
+    assert losses[0] == losses[1]
+
+
 def test_the_divergence_is_a_mean_over_examples_not_over_batches():
     metric = layers.Divergence("z", 2, has_capacity=False)
     metric.update_state(np.array([[1.0, 0.0]] * 3, "float32"))
@@ -173,6 +304,8 @@ def test_the_divergence_is_a_mean_over_examples_not_over_batches():
         layers.GumbelSoftmax(RATE(1.0, 10, end_learning_rate=0.5), seed=3),
         layers.KLRegularization(3.0, layers.linear_capacity(5.0, 10)),
         layers.KLRegularization(3.0, 2.0),
+        layers.KLRegularization(3.0, 2.0, warmup_steps=7),
+        layers.InformationRegularization((2, 5), 0.8, weight=3.0, capacity=2.0),
     ],
 )
 def test_layers_are_the_same_after_saving(layer):
@@ -219,6 +352,7 @@ def joint_vae(seed=0):
         weight=5.0,
         continuous_capacity=(3.0, 6),
         discrete_capacity=(1.0, 6),
+        discrete_term="information",
         temperature=layers.linear_capacity(2.0, 6),
     )
     # Eagerly, since to trace it takes longer; its state is kept in the same variables.

@@ -311,6 +311,8 @@ def test_the_divergence_is_a_mean_over_examples_not_over_batches():
 def test_layers_are_the_same_after_saving(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is type(layer) and copy.get_config() == layer.get_config()
+    given = {k: v for k, v in vars(layer).items() if isinstance(v, (int, float, tuple))}
+    assert given == {k: vars(copy)[k] for k in given}
 
 
 # --- losses -----------------------------------------------------------------------------------

@@ -218,10 +218,10 @@ class KLRegularization(_Stepwise):
         self.divergence = Divergence(self.name, kl_shape[-1], self.capacity is not None)
 
     def call(self, code: Tensor, kl: Tensor, training: bool = False) -> Tensor:
-        self.penalize(ops.sum(ops.mean(kl, axis=0)), kl, training)
+        self._penalize(ops.sum(ops.mean(kl, axis=0)), kl, training)
         return code
 
-    def penalize(self, nats: Tensor, kl: Tensor, training: bool) -> None:
+    def _penalize(self, nats: Tensor, kl: Tensor, training: bool) -> None:
         """Adds weight * nats, or weight * |C - nats|, and counts the divergence."""
         weight, capacity = self.weight, None
         if self.capacity is not None:
@@ -265,7 +265,8 @@ class InformationRegularization(KLRegularization):
         options: Those of `KLRegularization`.
 
     Example:
-        c = InformationRegularization(sizes=(10,), capacity=2.0)(c, kl_to_uniform(logits), q)
+        q = np.full((4, 10), 0.1, "float32")
+        c = InformationRegularization(sizes=(10,), capacity=2.0)(q, np.zeros((4, 1), "float32"), q)
     """
 
     def __init__(self, sizes: Sequence[int], momentum: float = 0.9, **options: Any) -> None:
@@ -300,7 +301,7 @@ class InformationRegularization(KLRegularization):
             average = self.momentum * mean + (1 - self.momentum) * of_batch
             self.mean.assign(ops.stop_gradient(average))
         self.information.update_state(information)
-        self.penalize(information, kl, training)
+        self._penalize(information, kl, training)
         return code
 
     def compute_output_shape(  # type: ignore[override]

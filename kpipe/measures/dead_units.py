@@ -26,7 +26,8 @@ def dead_units(model: keras.Model, split: Split) -> dict[str, tuple[int, int]]:
         model; {} of a subclassed model, whose layers are not known.
 
     Example:
-        dead_units(model, data.train)  # {"dense_1": (3, 100)}
+        for layer, (dead, units) in dead_units(model, data.train).items():
+            print(f"{layer}: {dead} of {units} units are dead")
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return {}

@@ -34,7 +34,7 @@ def naive_bayes_ngrams(train: Sequence[Split], test: Sequence[Split]) -> Simple 
         Name and predictions, int (m,); None if inputs are not texts, or there is only one class.
 
     Example:
-        naive_bayes_ngrams([data.train], [data.test]).predicted
+        simple = naive_bayes_ngrams([data.train], [data.test])
     """
     labels = np.concatenate([part.labels[part.rows] for part in train])
     column = train[0].column

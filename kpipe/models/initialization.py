@@ -26,8 +26,8 @@ def initialize(model: keras.Model, initialization: str) -> keras.Model:
         ValueError: The name is unknown.
 
     Example:
-        model = initialize(mlp((784,), 10, units=(100,)), "torch")
-        float(abs(model.layers[1].get_weights()[1]).max()) < 1 / 28  # True
+        model = models.initialize(models.mlp((784,), 10, units=(100,)), "torch")
+        bool(abs(model.layers[1].get_weights()[1]).max() < 1 / 28)  # True
     """
     if initialization not in INITIALIZATIONS:
         known = ", ".join(INITIALIZATIONS)

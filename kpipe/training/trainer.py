@@ -179,6 +179,10 @@ class Trainer:
     def supervision(self, model: keras.Model, train: Split) -> Supervision:
         """Returns what the loss learns from: weights, mixing and smoothing of the examples.
 
+        Args:
+            model: Compiled model.
+            train: The training examples.
+
         Raises:
             UserError: They do not fit the examples, or the model's loss.
         """

@@ -18,6 +18,7 @@ usage: kpipe COMMAND ...
 
   kpipe run NAME [key=value ...]  train, evaluate and export a pipeline
   kpipe run --list                list the pipelines
+  kpipe run --scoreboard          list results over seeds, and the highest known
   kpipe run NAME --help           show what a pipeline does, and its keys
   kpipe run FOLDER                train on your own images, one folder per class
   kpipe run FILE target=COLUMN    train on your own texts or table

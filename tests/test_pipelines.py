@@ -315,7 +315,7 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
     }
     first = kpipe.run(str(path), **options)
     assert first.name == "mine" and first.folder.name.startswith("mine-sample,")
-    path.write_text(source.replace("patience=10", "patience=4"))
+    path.write_text(source.replace('"patience": 10', '"patience": 4'))
     with pytest.raises(
         UserError, match=r"different trainer settings: patience=10, now 4; --fresh starts"
     ):

@@ -225,7 +225,7 @@ def test_many_examples_are_limited_to_a_stratified_part_that_the_name_tells(monk
     monkeypatch.setattr(simple, "TREE_WORK", 13 * 66 * 3 * 600)
     found = simple_method([train], [test])
     assert found.name == "gradient-boosted trees (600 training examples)"
-    chosen = simple._choose(train.labels[train.rows], 600)
+    chosen = simple.choose(train.labels[train.rows], 600)
     assert len(set(chosen)) == 600 and (np.diff(chosen) > 0).all()
     counts = [np.bincount(labels[rows]) for rows in (chosen, train.rows)]
     np.testing.assert_allclose(counts[0], counts[1] * 600 / 2000, atol=1)
@@ -436,12 +436,12 @@ def test_a_network_below_the_majority_class_is_an_alert_without_any_method():
         "majority_baseline": {"value": 0.34, "low": 0.25, "high": 0.44, "n": 100},
     }
     for task in (classification, multilabel):
-        assert task.alert(SimpleNamespace(metrics=metrics)) == (
+        assert task.alert(SimpleNamespace(metrics=metrics, predictions={})) == (
             "The network is worse than always predicting the majority class: 10.00 % against "
             "34.00 %."
         )
     metrics["accuracy"]["high"] = 0.3
-    assert classification.alert(SimpleNamespace(metrics=metrics)) == ""
+    assert classification.alert(SimpleNamespace(metrics=metrics, predictions={})) == ""
 
 
 def test_a_regression_is_told_the_best_of_the_methods_that_beat_it():
@@ -469,9 +469,10 @@ def test_a_regression_is_told_the_best_of_the_methods_that_beat_it():
     ]
     assert "above linear regression [" in table.note and "trees [" in table.note
     assert table.metrics >= set(metrics)
-    assert regression.alert(SimpleNamespace(metrics={"mae": metrics["mae"]})) == ""
+    assert regression.alert(SimpleNamespace(metrics={"mae": metrics["mae"]}, predictions={})) == ""
     of_mean = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 200}
-    run = SimpleNamespace(metrics={"mae": metrics["mae"], "mean_baseline_mae": of_mean})
+    compared = {"mae": metrics["mae"], "mean_baseline_mae": of_mean}
+    run = SimpleNamespace(metrics=compared, predictions={})
     assert "always predicting the mean: MAE" in regression.alert(run)
 
 

@@ -223,7 +223,7 @@ def test_a_frozen_backbone_stays_as_it_is_with_its_statistics():
 
 
 def test_during_the_warmup_only_the_head_learns():
-    before, after, head_moved = transfer_step(warmup_steps=5)
+    before, after, head_moved = transfer_step(backbone_warmup_steps=5)
     assert head_moved
     for name in before:  # batch normalization goes on watching: two of its four are statistics
         learned = 2 if name.endswith("_bn") else len(before[name])

@@ -33,6 +33,8 @@ plots = (
     figures.regularizers,
 )
 
+sample = {"ngram_buckets": 2**16}
+
 # The defaults of the keys; each key can be overridden on its own.
 RECIPES = {
     "full": {
@@ -98,6 +100,7 @@ def build_model(hp):
         l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=1e-4 if name == "l1" else 0.0),
         l2=hp.Choice("l2", [0.0, 1e-4, 1e-3, 1e-2], default=1e-3 if name == "l2" else 0.0),
         ngrams=hp.Fixed("ngrams", recipe(hp)["ngrams"]),
+        ngram_buckets=hp.Fixed("ngram_buckets", 2**20),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.5 if name == "dropout" else 0.0),
     )
     model.compile(

@@ -35,6 +35,8 @@ plots = (
     figures.architectures,
 )
 
+sample = {"ngram_buckets": 2**16}
+
 # The defaults of the keys; each key can be overridden on its own.
 RECURRENT = {"num_layers": 1, "pooling": "mean_max", "activation": "tanh", "learning_rate": 1e-3}
 ARCHITECTURES = {
@@ -84,6 +86,7 @@ def build_model(hp):
             "pooling", ["last", "mean", "max", "mean_max"], default=default["pooling"]
         ),
         "ngrams": hp.Fixed("ngrams", 3),
+        "ngram_buckets": hp.Fixed("ngram_buckets", 2**20),
         "dropout": hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.5),
     }
     num_layers = hp.Int("num_layers", 1, 4, default=default["num_layers"])

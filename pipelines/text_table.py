@@ -59,6 +59,7 @@ def build_model(hp):
         "dropout": hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),
         "pooling": "mean_max",
         "ngrams": hp.Fixed("ngrams", 0),
+        "ngram_buckets": hp.Fixed("ngram_buckets", 2**18),
         "task": data.task,
     }
     if architecture == "bag_of_embeddings":

@@ -169,7 +169,7 @@ def _model(kind: str, dataset: Dataset, values: Mapping) -> tuple[str, list[str]
         "task=task",
     ]
     if values.get("ngrams"):
-        common.append(f"ngrams={values['ngrams']}")
+        common += [f"{key}={values[key]}" for key in ("ngrams", "ngram_buckets")]
     if architecture == "bag_of_embeddings":
         return architecture, [*common, "units=[64]"], ""
     if architecture == "transformer":

@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from .heads import HEADS, head
-from .ngrams import LEFT_OUT, ngram_logits
+from .ngrams import BUCKETS, LEFT_OUT, ngram_logits
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
 POOLINGS = ("last", "mean", "max", "mean_max")
@@ -25,6 +25,7 @@ def recurrent(
     activation: str | None = None,
     dropout: float = 0.0,
     ngrams: int = 0,
+    ngram_buckets: int = BUCKETS,
     task: str = "classification",
     name: str = "recurrent",
 ) -> keras.Model:
@@ -48,6 +49,7 @@ def recurrent(
             of every layer and of the pooling.
         ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
             `ngrams.ngram_logits`; 0 for none.
+        ngram_buckets: Number of buckets of their weights, of which at most a quarter is filled.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -85,7 +87,9 @@ def recurrent(
             x = layers.Dropout(dropout)(x)
     if pooling != "last":
         x = _pool(tokens, x, pooling)
-    return _classify(tokens, x, num_classes, dropout, task, name, vocabulary_size, ngrams)
+    return _classify(
+        tokens, x, num_classes, dropout, task, name, vocabulary_size, (ngrams, ngram_buckets)
+    )
 
 
 def transformer(
@@ -100,6 +104,7 @@ def transformer(
     pooling: str = "mean",
     dropout: float = 0.1,
     ngrams: int = 0,
+    ngram_buckets: int = BUCKETS,
     task: str = "classification",
     name: str = "transformer",
 ) -> keras.Model:
@@ -121,6 +126,7 @@ def transformer(
             pooling's output.
         ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
             `ngrams.ngram_logits`; 0 for none.
+        ngram_buckets: Number of buckets of their weights, of which at most a quarter is filled.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -156,7 +162,9 @@ def transformer(
         y = layers.Dense(embedding_dim)(y)
         x = layers.Add()([x, _drop(y, dropout)])
     x = _pool(tokens, layers.LayerNormalization(epsilon=1e-6)(x), pooling)
-    return _classify(tokens, x, num_classes, dropout, task, name, vocabulary_size, ngrams)
+    return _classify(
+        tokens, x, num_classes, dropout, task, name, vocabulary_size, (ngrams, ngram_buckets)
+    )
 
 
 def bag_of_embeddings(
@@ -171,6 +179,7 @@ def bag_of_embeddings(
     l2: float = 0.0,
     dropout: float = 0.0,
     ngrams: int = 0,
+    ngram_buckets: int = BUCKETS,
     task: str = "classification",
     name: str = "bag_of_embeddings",
 ) -> keras.Model:
@@ -193,6 +202,7 @@ def bag_of_embeddings(
             every hidden layer.
         ngrams: Words of the longest n-gram whose weight is added to the logits of the classes, see
             `ngrams.ngram_logits`; 0 for none.
+        ngram_buckets: Number of buckets of their weights, of which at most a quarter is filled.
         task: "classification", "multilabel" or "regression", see `heads.head`.
         name: Name of the model.
 
@@ -214,7 +224,17 @@ def bag_of_embeddings(
     for width in units:
         x = layers.Dense(width, activation=activation, kernel_regularizer=regularizer)(x)
         x = _drop(x, dropout)
-    return _classify(tokens, x, num_classes, 0.0, task, name, vocabulary_size, ngrams, regularizer)
+    return _classify(
+        tokens,
+        x,
+        num_classes,
+        0.0,
+        task,
+        name,
+        vocabulary_size,
+        (ngrams, ngram_buckets),
+        regularizer,
+    )
 
 
 def attention_scores(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
@@ -298,16 +318,19 @@ def _classify(
     task: str,
     name: str,
     vocabulary_size: int,
-    ngrams: int,
+    ngrams: tuple[int, int],
     regularizer: keras.Regularizer | None = None,
 ) -> keras.Model:
-    if not ngrams:
+    longest, buckets = ngrams
+    if not longest:
         outputs = head(x, num_classes, task, dropout, kernel_regularizer=regularizer)
         return keras.Model(tokens, outputs, name=name)
     if task != "classification":
-        raise ValueError(f"ngrams={ngrams} with task={task!r}: expected 0; they are of classes")
+        raise ValueError(f"ngrams={longest} with task={task!r}: expected 0; they are of classes")
     output, activation = HEADS[task]
-    linear = ngram_logits(tokens, num_classes, vocabulary_size=vocabulary_size, longest=ngrams)
+    linear = ngram_logits(
+        tokens, num_classes, vocabulary_size=vocabulary_size, longest=longest, buckets=buckets
+    )
     linear = layers.Dropout(LEFT_OUT, noise_shape=(None, 1))(linear)
     x = layers.Dropout(dropout)(x) if dropout else x
     logits = layers.Dense(

@@ -151,10 +151,11 @@ def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
 def can_integrate(network: Network, places: int) -> bool:
     """Whether `integrated_gradients` can be computed.
 
-    All operations have a gradient, and the floats of an image have its size.
+    All operations have a gradient, and the floats of an image have its size. The mean of the
+    answers to an image and its mirror image has none: each of the two has reasons of its own.
     """
     names = network.first_floats
-    if not names or not network.can_differentiate(names):
+    if not names or not network.can_differentiate(names) or network.mirrors:
         return False
     size = network.shape[:places]
     return places < 2 or all(_has_size(network.shape_of(name), size) for name in names)
@@ -163,7 +164,7 @@ def can_integrate(network: Network, places: int) -> bool:
 def can_localize(network: Network) -> bool:
     """Whether `grad_cam` can be computed: there is a convolution, and a gradient behind it."""
     name = network.last_features
-    return name is not None and network.can_differentiate([name])
+    return name is not None and network.can_differentiate([name]) and not network.mirrors
 
 
 def _has_size(shape: tuple[int | None, ...], size: tuple[int | None, ...]) -> bool:

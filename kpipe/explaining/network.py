@@ -225,6 +225,14 @@ class Network:
                 reached |= {t.name for t in operation.outputs if t.name != removed.name}
         return self._result.name not in reached
 
+    @functools.cached_property
+    def mirrors(self) -> bool:
+        """Whether an example becomes several rows: its answer is a mean over mirrored images."""
+        shape = [1, *(size or 1 for size in self.shape)]
+        example = tf.zeros(shape, self.dtype)
+        values = self._function([], list(self.first_floats))(example)
+        return any(len(value) != 1 for value in values)
+
     def can_differentiate(self, names: Sequence[str]) -> bool:
         """Whether all operations between some tensors and the output have a gradient."""
         reached = set(names)

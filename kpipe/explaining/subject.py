@@ -117,9 +117,9 @@ def _make_subject(model: SavedModel) -> Subject:
     methods = _methods(kind, network)
     if not methods:
         raise UserError(
-            f"{model.folder}: its graph has operations without a gradient, or answers with the mean "
-            "over mirrored images; expected a network that can be differentiated from its answer to "
-            "its input: train it without flip_at_test"
+            f"{model.folder}: its graph has operations without a gradient, or answers with the "
+            "mean over mirrored images; expected a network that can be differentiated from its "
+            "answer to its input: train it without flip_at_test"
         )
     return Subject(
         kind=kind,

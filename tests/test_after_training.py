@@ -8,7 +8,7 @@ import pytest
 import kpipe
 from kpipe import files, report
 from kpipe.errors import RunError, UserError, WriteError
-from kpipe.experiments import catalogue, execution
+from kpipe.experiments import catalogue, describing, execution
 from kpipe.records import open_run
 from kpipe.tasks import classification
 from kpipe.training.loop import Loop
@@ -41,6 +41,7 @@ def build_trainer(hp):
 # The stage, what fails in it, and what the folder has all the same.
 STAGES = {
     "calibrate": (classification, "calibrate"),
+    "dead units": (describing, "dead_units"),
     "baselines": (classification, "baselines"),
     "duplicates": (execution.data, "count_shared"),
     "metrics": (classification, "metrics"),
@@ -112,7 +113,7 @@ def test_what_fails_after_training_is_left_out_and_completed_without_training_ag
 ):
     options = {"out": tmp_path / "out"}
     folder = tmp_path / "out" / "mine"
-    stages = ["calibrate", "baselines", "duplicates", "metrics", "export"]
+    stages = ["calibrate", "dead units", "baselines", "duplicates", "metrics", "export"]
     with monkeypatch.context() as patch:
         break_(patch, stages)
         with pytest.raises(RunError) as caught:
@@ -141,6 +142,7 @@ def test_what_fails_after_training_is_left_out_and_completed_without_training_ag
     assert "note: " in (said := capsys.readouterr().out) and "(in Python: trust=True)" in said
     run = open_run(folder)
     assert run.record.status == "finished" and not run.record.problems
+    assert next(iter(run.record.model.dead_units.values()))[1] == 8
     assert run.record.weights_sha256 == first["weights_sha256"]
     assert run.record.data.test_openings == first["data"]["test_openings"]
     assert {*run.predictions} >= {*NETWORK, "simple", "calibrated", "openings"}

@@ -188,13 +188,15 @@ def test_augmented_examples_stand_beside_their_originals(channels):
 
 
 def test_augmented_examples_say_what_changes():
-    run = make_images(augmentation=Augmentation(shift=2, rotate=15.0, brightness=0.1))
-    assert "shifted ± 2 pixels, rotated ± 15°, brightness ± 10 %" in texts(
-        figures.augmented_examples(run)
-    )
+    changes = {"shift": 2, "rotate": 15.0, "brightness": 0.1, "flip_at_test": True}
+    said = texts(figures.augmented_examples(make_images(augmentation=Augmentation(**changes))))
+    assert "shifted ± 2 pixels, rotated ± 15°, brightness ± 10 %" in said
+    assert "flip" not in said and "mirror" not in said
 
 
 def test_without_augmentation_there_are_no_augmented_examples():
+    run = make_images(augmentation=Augmentation(flip_at_test=True))
+    assert figures.augmented_examples(run) is None
     run = make_images()
     assert figures.augmented_examples(run) is None
     run.data = None

@@ -122,9 +122,16 @@ def bundled_and_new(name, desk):
 
 
 OFTEN = {"epochs": "6", "batch_size": "16", "patience": "4", "gradient_accumulation_steps": "2"}
+OFTEN |= {"ema_momentum": "0.9"}
 SELDOM = {
-    "photos": {"class_weight": "balanced", "monitor_mode": "max", "reduce_lr_patience": "3"},
-    "reviews.csv": {"target": "rating", "retrain": "true", "val_fraction": "0.3", "text": "body"},
+    "photos": {
+        **{"class_weight": "balanced", "monitor_mode": "max", "reduce_lr_patience": "3"},
+        **{"mixup": "0.2", "label_smoothing": "0.1", "flip_at_test": "true"},
+    },
+    "reviews.csv": {
+        **{"target": "rating", "retrain": "true", "val_fraction": "0.3", "text": "body"},
+        **{"ngrams": "2", "ngram_buckets": "64", "warmup_steps": "7"},
+    },
     "houses.csv": {"target": 'a "price" \\', "checkpoint_seconds": "7", "num_layers": "0"},
 }
 
@@ -141,9 +148,16 @@ def test_a_new_pipeline_has_every_key_that_was_given(name, desk):
     first, second = keys.resolve(bundled, given), keys.resolve(mine, {})
     assert first.trainer == second.trainer
     assert first.dataset.val_fraction == second.dataset.val_fraction
+    assert first.dataset.augmentation == second.dataset.augmentation
+    assert first.dataset.augmentation.flip_at_test is (name == "photos")
     models = [part.build_model(by.hp) for part, by in ((bundled, first), (mine, second))]
     configs = [{**model.optimizer.get_config(), "name": ""} for model in models]
     assert configs[0] == configs[1] and configs[0]["gradient_accumulation_steps"] == 2
+    assert configs[0]["ema_momentum"] == 0.9 and configs[0]["use_ema"]
+    if "warmup_steps" in given:
+        assert configs[0]["learning_rate"]["config"]["decay_steps"] == 7
+    shapes = [[weight.shape for weight in model.weights] for model in models]
+    assert shapes[0] == shapes[1] and ((64, 1) in shapes[0]) is (name == "reviews.csv")
 
 
 def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):

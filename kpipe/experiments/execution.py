@@ -255,7 +255,9 @@ class Execution:
         if self.trainer.retrain:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
-        record.model = model_record(model, self._seen.train)
+        train = self._seen.train
+        counted = self._attempt("dead units", lambda: model_record(model, train))
+        record.model = counted or record.model
         record.weights_sha256 = weights_sha256(model)
         return inferring, history
 

@@ -1,6 +1,8 @@
 """Units of a ReLU that are 0 for every example: they answer nothing, and learn nothing more."""
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,16 +55,19 @@ def _outputs(model: keras.Model) -> Sequence[tuple[str, keras.KerasTensor]]:
         if isinstance(layer, keras.Model) and len(getattr(layer, "inputs", None) or ()) == 1:
             if inside := dict(_outputs(layer)):
                 # Called anew: tensors inside a model are not tensors of the one around it.
-                values = keras.Model(layer.inputs[0], inside)(_given_to(layer))
+                values = keras.Model(layer.inputs[0], inside)(_given_to(layer, model))
                 found += [(f"{layer.name}/{name}", values[name]) for name in inside]
         elif _is_relu(layer):
             found.append((layer.name, layer.output))
     return found
 
 
-def _given_to(layer: keras.Layer) -> keras.KerasTensor:
-    """Returns what the model around it calls a layer with; its own `input` is a tensor inside."""
-    return layer._inbound_nodes[-1].input_tensors[0]  # private: Keras has no other way
+def _given_to(layer: keras.Layer, model: keras.Model) -> keras.KerasTensor:
+    """Returns what a model calls a layer with; its own `input` is a tensor inside."""
+    # Private: Keras has no other way. Other models may call the layer too.
+    graph: Any = getattr(model, "_functional", model)  # that of a Sequential
+    nodes = itertools.chain(*graph._nodes_by_depth.values())
+    return next(node for node in nodes if node.operation is layer).input_tensors[0]
 
 
 def _is_relu(layer: keras.Layer) -> bool:

@@ -155,7 +155,8 @@ class Trainer:
         if self.reduce_lr_patience and scheduled:
             raise UserError(
                 f"reduce_lr_patience={self.reduce_lr_patience} and a learning-rate schedule "
-                "contradict each other; use schedule=constant or reduce_lr_patience=0"
+                "contradict each other; use schedule=constant without warmup_steps, or "
+                "reduce_lr_patience=0"
             )
         if self.retrain and self.reduce_lr_patience:
             raise UserError(

@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression
 
 from kpipe import models
@@ -79,25 +79,69 @@ def test_the_method_is_scikit_learns_regression_of_weighted_counts():
 def test_several_classes_have_a_regression_each():
     texts, labels = TEXTS + ["a long trip", "the long way"] * 10, [*LABELS, *[2] * 20]
     method = NaiveBayesNgrams().fit(texts, labels)
-    assert method.weights.shape[1] == 3
+    known = list(method.vectorizer.get_feature_names_out())
+    table = np.array([[g in ngrams_of(text) for g in known] for text in texts], float)
+    scores = []
+    for one in range(3):
+        is_class = np.array(labels) == one
+        weighted = table * ngrams.log_ratios(sparse.csr_matrix(table), is_class)
+        options = {"C": INVERSE_PENALTY, "dual": True, "solver": "liblinear", "random_state": 0}
+        scores.append(
+            LogisticRegression(**options).fit(weighted, is_class).decision_function(weighted)
+        )
+    found = method.vectorizer.transform(texts) @ method.weights + method.biases
+    np.testing.assert_allclose(found, np.stack(scores, axis=1), atol=1e-4)
+    np.testing.assert_array_equal(method.predict(texts), np.argmax(scores, axis=0))
     assert list(method.predict(["good story", "bad story", "long trip"])) == [1, 0, 2]
 
 
-def test_the_logits_of_the_network_are_those_of_exactly_counted_ngrams(fitted):
-    seen = [set(ngrams_of(text)) for text in TEXTS]
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_weights_of_the_network_are_those_of_scikit_learn(classes):
+    texts, labels = TEXTS, LABELS
+    if classes == 3:
+        texts = [*TEXTS, *["so what", "a so", "what film", "so what a"] * 5]
+        labels = np.append(LABELS, [2] * 20)
+    model = linear(classes)
+    ngrams.fit(model, Split(texts, labels))
+    seen = [set(ngrams_of(text)) for text in texts]
     often = [g for g in sorted(set().union(*seen)) if sum(g in text for text in seen) >= 2]
 
     def counts(texts):
-        return sparse.csr_matrix([[float(g in ngrams_of(text)) for g in often] for text in texts])
+        return np.array([[float(g in ngrams_of(text)) for g in often] for text in texts])
 
-    held_out = np.arange(len(TEXTS)) % ngrams.HELD_OUT == 0
-    penalty, factor = ngrams._choose(counts(TEXTS), LABELS, 2, held_out)
-    others = ["good film", "film film bad", "a", "unseen words", "what unseen good story"]
-    expected = factor * ngrams._Linear(counts(TEXTS), LABELS, 2, penalty).logits(counts(others))
-    given = fitted.predict(tokens_of(others), verbose=0)
+    def logits(known, classes_of, asked, penalty):
+        """Of regressions on unit-length naive Bayes features, each class against all others."""
+        found = []
+        for one in range(classes):
+            is_class = classes_of == one
+            p, q = 1 + counts(known)[is_class].sum(axis=0), 1 + counts(known)[~is_class].sum(axis=0)
+            ratio = np.log(p / p.sum()) - np.log(q / q.sum())
+            parts = [counts(part) * ratio for part in (known, asked)]
+            parts = [
+                part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-3)
+                for part in parts
+            ]
+            fitted = LogisticRegression(C=penalty, dual=True, solver="liblinear", random_state=0)
+            found.append(parts[1] @ fitted.fit(parts[0], is_class).coef_[0])
+        if classes == 2:  # both are of the same regression
+            found = [found[0] / 2, -found[0] / 2]
+        return np.stack(found, axis=1)
+
+    held = np.arange(len(texts)) % 10 == 0
+    best = []
+    kept, asked = (list(itertools.compress(texts, rows)) for rows in (~held, held))
+    for penalty in (1.0, 10.0, 100.0):
+        scores = logits(kept, labels[~held], asked, penalty)
+        for factor in np.geomspace(0.05, 2.0, 25):
+            likelihood = special.log_softmax(factor * scores, axis=1)
+            best.append((likelihood[range(sum(held)), labels[held]].mean(), penalty, factor))
+    _, penalty, factor = max(best)
+    others = ["good film", "film film bad", "a", "unseen film", "unseen words"]
+    expected = factor * logits(texts, labels, others, penalty)
+    given = model.predict(tokens_of(others), verbose=0)
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-5)
-    assert given[0, 1] > 0 > given[1, 1]
-    np.testing.assert_array_equal(given[3], [0, 0])
+    assert given[0].argmax() == 1
+    np.testing.assert_array_equal(given[4], 0)
 
 
 def test_an_ngram_counts_once_and_padding_nothing(fitted):
@@ -135,6 +179,7 @@ def test_every_network_on_texts_adds_the_part_to_its_logits(kind, tmp_path):
     ngrams.fit(model, Split(TEXTS, LABELS))
     after = model.predict(tokens, verbose=0)["probabilities"]
     assert (after[:, 1] > before[:, 1]).all()  # good
+    assert "kpipe" not in model.to_json()  # loads without it
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(tokens, verbose=0)["probabilities"], after)

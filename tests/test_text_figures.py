@@ -186,8 +186,32 @@ def test_the_bag_of_words_is_beaten_only_where_it_is(above, said, tmp_path):
     run = text_run(tmp_path)
     run.metrics["above_bag_of_words"] = above
     assert title_of(figures.compare_bag_of_words(run)) == said
+    rows = [
+        label.get_text() for label in figures.compare_bag_of_words(run).axes[0].get_yticklabels()
+    ]
+    assert rows == ["this network", "TF-IDF with\nlogistic regression", "the most\nfrequent class"]
     del run.metrics["bag_of_words_baseline"]
     assert figures.compare_bag_of_words(run) is None
+
+
+@pytest.mark.parametrize(
+    ("ngrams", "said"),
+    [
+        (0.76, "The network is 4.00 points above n-grams [+2.00, +6.00]"),
+        (0.74, "The network is 5.00 points above TF-IDF [+3.00, +7.00]"),
+    ],
+)
+def test_the_stronger_of_two_methods_is_the_one_that_the_title_names(ngrams, said, tmp_path):
+    run = text_run(tmp_path)
+    run.metrics |= {"ngrams_baseline": entry(ngrams), "above_ngrams": entry(0.04)}
+    figure = figures.compare_bag_of_words(run)
+    assert title_of(figure) == said
+    axes = figure.axes[0]
+    shown = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    assert ngrams in shown and len(axes.get_yticklabels()) == 4
+    low, high = sorted(axes.get_ylim())
+    assert low < 0 and high > 3
+    assert axes.get_yticklabels()[1].get_text() == "NB-weighted\nn-grams"
 
 
 def test_the_effect_of_a_word_is_the_fall_of_the_log_odds_without_it(tmp_path):

@@ -18,10 +18,11 @@ from kpipe.data import Split
 from kpipe.errors import UserError
 from kpipe.experiments.summary import summary
 from kpipe.export import export
-from kpipe.inputs import Tokens
+from kpipe.inputs import Tokens, standardize
 from kpipe.inputs.tokens import Texts
 from kpipe.measures import classes
 from kpipe.measures.calibration import scale
+from kpipe.measures.ngrams import NaiveBayesNgrams
 from kpipe.measures.simple import simple_method
 from kpipe.records import Record, read_record
 from kpipe.searching import _Search, search
@@ -249,6 +250,27 @@ def test_every_text_run_is_compared_with_a_bag_of_words(text_run):
     difference = network.mean() - right.mean()
     assert metrics["above_bag_of_words"]["value"] == pytest.approx(difference)
     assert "TF-IDF with logistic regression" in summary(text_run)
+
+
+def test_every_text_run_is_compared_with_weighted_ngrams_too(text_run):
+    metrics, predictions = text_run.metrics, text_run.predictions
+    right = predictions["ngrams"] == predictions["label"]
+    assert metrics["ngrams_baseline"]["value"] == pytest.approx(right.mean())
+    network = predictions["probabilities"].argmax(axis=1) == predictions["label"]
+    difference = network.mean() - right.mean()
+    assert metrics["above_ngrams"]["value"] == pytest.approx(difference)
+    assert set(metrics) <= set(classification.metric_names(text_run.label_names))
+    # Fitted to the words of the network, of train alone.
+    train, test = text_run.data.train, text_run.data.test
+    known, asked = (
+        [text.decode() for text in standardize(part.column.strings(part.rows)).numpy()]
+        for part in (train, test)
+    )
+    method = NaiveBayesNgrams().fit(known, train.labels[train.rows])
+    np.testing.assert_array_equal(method.predict(asked), predictions["ngrams"])
+    assert "naive-Bayes-weighted n-grams" in summary(text_run)
+    assert dict(classification.facts(text_run))["Network vs. NB n-grams"]
+    assert "naive-Bayes-weighted n-grams" in (text_run.folder / "report.html").read_text()
 
 
 def test_the_bag_of_words_is_scikit_learns():

@@ -30,42 +30,67 @@ plots = (
     figures.worst_mistakes,
 )
 
+# A sample has few steps: an average over 1,000 would consist of the first.
+sample = {"ema_momentum": 0.0}
+
 MAX_LAYERS = 4
+STEPS_PER_EPOCH = 352  # 45,000 images at 128 a step
+PLAIN = {
+    "num_layers": 3,
+    "batch_norm": False,
+    "dropout": 0.2,
+    "l2": 0.0,
+    "flip": True,
+    "shift": 2,
+    "flip_at_test": False,
+    "mixup": 0.0,
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "ema_momentum": 0.0,
+}
+# The defaults of the keys; each key can be overridden on its own.
 RECIPES = {
-    "document": {
+    "tuned": PLAIN
+    | {
+        "units": (2048, 1024, 1024, 1024),
+        "batch_norm": True,
+        "l2": 1e-4,
+        "shift": 4,
+        "flip_at_test": True,
+        "mixup": 0.2,
+        "optimizer": "sgd_momentum",
+        "learning_rate": 0.05,
+        "ema_momentum": 0.999,
+        "epochs": 60,
+    },
+    "wide": PLAIN | {"units": (1024, 512, 256, 256), "learning_rate": 1e-3, "epochs": 40},
+    "documented": PLAIN
+    | {
         "units": (100, 100, 50, 50),
-        "num_layers": 3,
         "dropout": 0.0,
-        "augmented": False,
+        "flip": False,
+        "shift": 0,
         "learning_rate": 0.008,
         "weight_decay": 0.02,
         "schedule": "exponential",
         "epochs": 60,
-    },
-    "wide": {
-        "units": (1024, 512, 256, 256),
-        "num_layers": 3,
-        "dropout": 0.2,
-        "augmented": True,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.05,
-        "schedule": "cosine",
-        "epochs": 40,
     },
 }
 
 
 def recipe(hp):
     """The defaults of all other keys."""
-    return RECIPES[hp.Choice("recipe", list(RECIPES), default="document")]
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
 
 
 def load_data(hp):
     """Images as uint8 (32, 32, 3) with labels 0 to 9."""
-    augmented = recipe(hp)["augmented"]
+    default = recipe(hp)
     return datasets.cifar10(val_fraction=0.1).augmented(
-        flip=hp.Boolean("flip", default=augmented),
-        shift=hp.Int("shift", 0, 8, default=2 if augmented else 0),
+        flip=hp.Boolean("flip", default=default["flip"]),
+        shift=hp.Int("shift", 0, 8, default=default["shift"]),
+        flip_at_test=hp.Fixed("flip_at_test", default["flip_at_test"]),
     )
 
 
@@ -82,17 +107,20 @@ def build_model(hp):
         num_classes=10,
         units=units[:num_layers],
         activation=hp.Choice("activation", ["relu", "tanh", "sigmoid"], default="relu"),
+        l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3], default=default["l2"]),
+        batch_norm=hp.Boolean("batch_norm", default=default["batch_norm"]),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=default["dropout"]),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(
             hp,
-            "adamw",
+            default["optimizer"],
             learning_rate=default["learning_rate"],
             weight_decay=default["weight_decay"],
             schedule=default["schedule"],
             decay_rate=1e-4,
-            decay_steps=14_080,  # 40 epochs of 45,000 images at 128 a step
+            decay_steps=default["epochs"] * STEPS_PER_EPOCH,
+            ema_momentum=default["ema_momentum"],
         ),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
@@ -102,4 +130,11 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch with the best validation accuracy is kept."""
-    return Trainer(batch_size=128, epochs=recipe(hp)["epochs"], monitor="val_accuracy", patience=0)
+    default = recipe(hp)
+    return Trainer(
+        batch_size=128,
+        epochs=default["epochs"],
+        monitor="val_accuracy",
+        patience=0,
+        mixup=default["mixup"],
+    )

@@ -60,8 +60,12 @@ def build_model(hp):
         weight=gamma if rising else beta,
         continuous_capacity=(continuous, steps) if rising else None,
         discrete_capacity=(discrete, steps) if rising else None,
+        discrete_term=hp.Choice(
+            "discrete_term", ["divergence", "information"], default="divergence"
+        ),
         temperature=hp.Float("temperature", 0.01, 10.0, sampling="log", default=0.67),
     )
+    models.initialize(model, hp.Choice("initialization", ["keras", "torch"], default="keras"))
     model.compile(
         optimizer=optimizers.from_hyperparameters(hp, "adam", learning_rate=5e-4),
         loss=losses.bernoulli,

@@ -1,6 +1,6 @@
 """A Gaussian mixture in five dimensions, by softmax regression and by a small tanh network.
 
-Reproduces the practical assignment: recipe=document is its network, tanh 10, tanh 7, linear 5, with
+Reproduces the practical assignment: recipe=documented is its network, tanh 10, tanh 7, linear 5, with
 plain SGD at 0.1, batch 64, 250 epochs, and a documented test accuracy of 98.57 %; num_layers=0
 epochs=200 is its softmax regression, which did not fit there. recipe=wide is this project's own.
 Measured on a public copy of the file, n = 6,250: 96.66 [96.18, 97.07] and 95.97 [95.45, 96.43] %
@@ -22,7 +22,7 @@ plots = (figures.learning_curves, figures.confusion_matrix, figures.per_class)
 
 MAX_LAYERS = 4
 RECIPES = {
-    "document": {
+    "documented": {
         "units": (10, 7, 7, 7),
         "num_layers": 2,
         "activation": "tanh",
@@ -47,7 +47,7 @@ RECIPES = {
 
 def recipe(hp):
     """The defaults of all other keys."""
-    return RECIPES[hp.Choice("recipe", list(RECIPES), default="document")]
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
 
 
 def load_data(hp):

@@ -30,6 +30,33 @@ plots = (
     figures.traversal_animation,
 )
 
+# A sample has 180 steps: an average over 1,000 would consist of the first.
+sample = {"ema_momentum": 0.0, "beta_warmup_steps": 0}
+
+STEPS_PER_EPOCH = 422  # 54,000 images at 128 a step
+# The defaults of the keys; each key can be overridden on its own.
+RECIPES = {
+    "tuned": {
+        "units": 1024,
+        "activation": "relu",
+        "beta_warmup_steps": 4_000,
+        "ema_momentum": 0.999,
+        "epochs": 100,
+    },
+    "documented": {
+        "units": 256,
+        "activation": "leaky_relu",
+        "beta_warmup_steps": 0,
+        "ema_momentum": 0.0,
+        "epochs": 40,
+    },
+}
+
+
+def recipe(hp):
+    """The defaults of all other keys."""
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
+
 
 def load_data(hp):
     """Digits as uint8 (28, 28, 1), to be reconstructed."""
@@ -38,15 +65,19 @@ def load_data(hp):
 
 def build_model(hp):
     """The compiled network."""
+    default = recipe(hp)
     convolutional = hp.Choice("architecture", ["dense", "convolutional"], default="dense")
     convolutional = convolutional == "convolutional"
+    # Of the first dense layer; each next one has half of it.
+    units = hp.Int("units", 16, 4096, sampling="log", default=default["units"])
     model = models.vae(
         (28, 28, 1),
         hp.Int("latent_dim", 1, 128, sampling="log", default=2),
-        units=(16,) if convolutional else (256, 128, 64),
+        units=(16,) if convolutional else (units, units // 2, units // 4),
         filters=(32, 64) if convolutional else (),
-        activation=hp.Choice("activation", ["leaky_relu", "relu"], default="leaky_relu"),
+        activation=hp.Choice("activation", ["leaky_relu", "relu"], default=default["activation"]),
         beta=hp.Float("beta", 0.0, 100.0, default=1.0),
+        warmup_steps=hp.Fixed("beta_warmup_steps", default["beta_warmup_steps"]),
     )
     model.compile(
         optimizer=optimizers.from_hyperparameters(
@@ -54,7 +85,8 @@ def build_model(hp):
             "adam",
             learning_rate=1e-3,
             schedule="cosine",
-            decay_steps=16_880,  # 40 epochs of 54,000 images at 128 a step
+            decay_steps=default["epochs"] * STEPS_PER_EPOCH,
+            ema_momentum=default["ema_momentum"],
         ),
         loss=losses.bernoulli,
         metrics=[losses.reconstruction_metric(losses.bernoulli)],
@@ -64,4 +96,4 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch with the smallest validation loss is kept."""
-    return Trainer(batch_size=128, epochs=40, monitor="val_loss", patience=0)
+    return Trainer(batch_size=128, epochs=recipe(hp)["epochs"], monitor="val_loss", patience=0)

@@ -126,10 +126,10 @@ def test_defaults_that_depend_on_a_searched_key_follow_it():
     experiment = open_experiment("gmm", {}, data="sample", data_dir=None, seed=0)
     found = {
         recipe: vary(experiment, {"recipe": recipe}, 0).hyperparameters
-        for recipe in ("document", "wide")
+        for recipe in ("documented", "wide")
     }
-    assert found["document"]["optimizer"] == "sgd" and found["wide"]["optimizer"] == "adam"
-    assert found["document"]["learning_rate"] == 0.1 and found["wide"]["learning_rate"] == 0.003
+    assert found["documented"]["optimizer"] == "sgd" and found["wide"]["optimizer"] == "adam"
+    assert found["documented"]["learning_rate"] == 0.1 and found["wide"]["learning_rate"] == 0.003
 
 
 def test_the_same_seed_tries_the_same_values_whatever_the_process_drew_before(

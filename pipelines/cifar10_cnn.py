@@ -99,8 +99,10 @@ def load_data(hp):
     """Images as uint8 (32, 32, 3) with labels 0 to 9; train is flipped and shifted."""
     default = defaults(hp)
     augmented = default["augmented"]
+    alternating = hp.Fixed("alternating_flip", default["whitening"])
     return datasets.cifar10(val_fraction=0.1).augmented(
-        flip=hp.Boolean("flip", default=augmented),
+        flip=hp.Boolean("flip", default=augmented and not alternating),
+        alternating_flip=alternating,
         shift=hp.Int("shift", 0, 8, default=4 if augmented else 0),
         brightness=hp.Float("brightness", 0.0, 0.5, default=0.0),
         erase=hp.Float("erase", 0.0, 0.7, default=0.0),

@@ -1,7 +1,7 @@
 """A Gaussian mixture in five dimensions, by softmax regression and by a small tanh network.
 
-Reproduces the practical assignment: recipe=documented is its network, tanh 10, tanh 7, linear 5, with
-plain SGD at 0.1, batch 64, 250 epochs, and a documented test accuracy of 98.57 %; num_layers=0
+Reproduces the practical assignment: recipe=documented is its network, tanh 10, tanh 7, linear 5,
+with plain SGD at 0.1, batch 64, 250 epochs, and a documented test accuracy of 98.57 %; num_layers=0
 epochs=200 is its softmax regression, which did not fit there. recipe=wide is this project's own.
 Measured on a public copy of the file, n = 6,250: 96.66 [96.18, 97.07] and 95.97 [95.45, 96.43] %
 for seeds 0 and 1, in 4 minutes of training on a shared CPU core; softmax regression 50.37 [49.13,

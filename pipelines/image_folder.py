@@ -43,6 +43,7 @@ def pretrained(hp):
 
 def load_data(hp):
     """Images as uint8 (image_size, image_size, channels); train is augmented."""
+    alternating = hp.Fixed("alternating_flip", False)
     return datasets.image_folder(
         path,
         image_size=hp.Choice("image_size", SIZES, default=128 if pretrained(hp) else 64),
@@ -51,7 +52,8 @@ def load_data(hp):
         split_seed=hp.Fixed("split_seed", 0),
         skip_bad=hp.Fixed("skip_bad", 0),
     ).augmented(
-        flip=hp.Boolean("flip", default=True),
+        flip=hp.Boolean("flip", default=not alternating),
+        alternating_flip=alternating,
         shift=hp.Int("shift", 0, 16, default=4),
         rotate=hp.Float("rotate", 0.0, 180.0, default=10.0),
         zoom=hp.Float("zoom", 0.0, 0.6, default=0.2),

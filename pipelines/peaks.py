@@ -1,9 +1,9 @@
 """Levels of the peaks surface at points of the plane: softmax regression or a tanh network.
 
 Reproduces the practical assignment, which uses this dataset for softmax regression (num_layers=0
-epochs=200) and states no accuracy. recipe=documented is its network, tanh 10, tanh 7, linear 5, with
-plain SGD at 0.1, batch 64, 250 epochs; recipe=wide is this project's own. Measured on a public copy
-of the file, n = 6,250: 92.22 [91.53, 92.86] % in 7 minutes of training on a shared CPU core;
+epochs=200) and states no accuracy. recipe=documented is its network, tanh 10, tanh 7, linear 5,
+with plain SGD at 0.1, batch 64, 250 epochs; recipe=wide is this project's own. Measured on a public
+copy of the file, n = 6,250: 92.22 [91.53, 92.86] % in 7 minutes of training on a shared CPU core;
 softmax regression 57.65 [56.42, 58.87] %; wide 93.44 [92.80, 94.03] % in 1 minute.
 
     kpipe run peaks

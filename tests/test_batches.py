@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kpipe import data
+from kpipe import data, datasets
 from kpipe.datasets import Augmentation
 from kpipe.datasets.samples import faces as painter
 from kpipe.inputs import ImageInput, Rows
@@ -87,6 +87,39 @@ def test_flip_mirrors_about_half_and_changes_nothing_else(faces):
     mirrored = (flipped == faces[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same | mirrored).all()
     assert 8 <= mirrored.sum() <= 24
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+def test_an_alternating_flip_shows_both_sides_of_each_image_in_two_epochs(stack):
+    images = np.zeros((10, 8, 8, 1), np.uint8)
+    images[:, 0, 0, 0] = 1 + np.arange(10)  # the value names the image, its place the side
+    rows = np.arange(10)
+    split = data.Split(Rows(images), rows.astype(np.int32), rows, ImageInput((8, 8, 1)))
+    alternating = Augmentation(alternating_flip=True)
+
+    def mirrored(first, seed=0):
+        """Of each image, in each epoch."""
+        found = np.zeros((4, 11), int)
+        batches = training_batches(
+            split, Schedule(10, 2, stack), alternating, seed, 5 * first, epochs=4
+        )
+        seen = np.concatenate([x.numpy().reshape(-1, 8, 8) for x, _ in batches])
+        for i, image in enumerate(seen):
+            assert image.sum() == image[0, 0] + image[0, -1]
+            found[first + i // 10, image.max()] = image[0, -1] > 0
+        return found[:, 1:]
+
+    whole = mirrored(0)
+    np.testing.assert_array_equal(whole[0], 1 - whole[1])
+    np.testing.assert_array_equal(whole[:2], whole[2:])
+    assert 1 <= whole[0].sum() <= 9
+    np.testing.assert_array_equal(mirrored(1)[1:], whole[1:])  # also of a resumed run
+    assert (mirrored(0, seed=1) != whole).any()
+
+
+def test_both_flips_together_are_refused():
+    with pytest.raises(ValueError, match="use one of them"):
+        datasets.cifar10().augmented(flip=True, alternating_flip=True)
 
 
 def test_shift_moves_by_at_most_so_many_pixels():

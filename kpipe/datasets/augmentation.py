@@ -9,6 +9,8 @@ class Augmentation:
 
     Attributes:
         flip: Mirror half of the images left to right.
+        alternating_flip: Mirror half of the images in the first epoch, the others in the second,
+            and so on, so that two epochs show both of each image (Jordan, 2024).
         shift: Largest shift in pixels, in both directions; edges are reflected.
         rotate: Largest rotation in degrees, in both directions; edges are reflected.
         zoom: Largest change of scale, as a fraction below 1: 0.2 is from 0.8 to 1.2.
@@ -23,6 +25,7 @@ class Augmentation:
     """
 
     flip: bool = False
+    alternating_flip: bool = False
     shift: int = 0
     rotate: float = 0.0
     zoom: float = 0.0
@@ -50,6 +53,8 @@ class Augmentation:
         Raises:
             ValueError: A change does not fit the inputs, or is out of range.
         """
+        if self.flip and self.alternating_flip:
+            raise ValueError(f"{dataset} with flip and alternating_flip: use one of them")
         for name, value in vars(self).items():
             if not value:
                 continue

@@ -61,7 +61,8 @@ OF_DATA = ("target", "text", "image_size", "vocabulary_size", "max_length", *RAR
 OF_TRAINER = ("epochs", "batch_size", "monitor", "patience")  # others if they are set
 WIDTH = 100  # of a line, if it can be divided
 AUGMENTATION = tuple(
-    "flip shift rotate zoom brightness contrast saturation erase flip_at_test".split()
+    "flip alternating_flip shift rotate zoom brightness contrast saturation erase "
+    "flip_at_test".split()
 )
 
 

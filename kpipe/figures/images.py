@@ -14,6 +14,7 @@ NUM_ORIGINALS, NUM_AUGMENTED = 8, 6
 # Text for each change of `Augmentation`; {0} is its value, {1} the value in percent.
 _CHANGES = {
     "flip": "mirrored",
+    "alternating_flip": "mirrored in every other epoch",
     "shift": "shifted ± {0} pixels",
     "rotate": "rotated ± {0:g}°",
     "zoom": "scaled ± {1:g} %",
@@ -72,9 +73,12 @@ def augmented_examples(run: Run) -> Figure | None:
     train = data.train
     positions = np.linspace(0, len(train) - 1, min(NUM_ORIGINALS, len(train))).astype(int)
     originals, _ = train.take(positions)
+    inputs = [originals] * NUM_AUGMENTED
+    if data.augmentation.alternating_flip:
+        inputs[1::2] = [originals[:, :, ::-1]] * len(inputs[1::2])
     changed = [
-        np.asarray(augment(originals, data.augmentation, seed=np.array([0, step])))
-        for step in range(NUM_AUGMENTED)
+        np.asarray(augment(images, data.augmentation, seed=np.array([0, step])))
+        for step, images in enumerate(inputs)
     ]
     gap = max(1, originals.shape[2] // 12)  # pixels
     panels = [

@@ -25,7 +25,7 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
         return tf.random.stateless_uniform(shape, next(seeds), low, high)
 
     if augmentation.flip:
-        images = tf.where(uniform(0.0, 1.0) < 0.5, images[:, :, ::-1], images)
+        images = mirror(images, uniform(0.0, 1.0)[:, 0, 0, 0] < 0.5)
     if augmentation.shift:
         images = _shift(images, augmentation.shift, next(seeds))
     pixels = tf.cast(images, tf.float32)
@@ -48,6 +48,16 @@ def augment(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> t
     if augmentation.erase:
         pixels = _erase(pixels, augmentation.erase, next(seeds))
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def mirror(images: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """Mirrors some of the images left to right.
+
+    Args:
+        images: (batch, height, width, channels).
+        chosen: Which ones: bool (batch,).
+    """
+    return tf.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
 def drop_words(

@@ -1,7 +1,8 @@
 """Training batches keyed by index.
 
-The order of an epoch is a pure function of (seed, epoch), the augmentation of a step one of
-(seed, step): a run can start immediately at any step, and batches never depend on earlier ones.
+The order of an epoch is a pure function of (seed, epoch), as is which images an alternating flip
+mirrors; all other augmentation of a step is one of (seed, step): a run can start immediately at any
+step, and batches never depend on earlier ones.
 """
 
 import dataclasses
@@ -11,11 +12,14 @@ import tensorflow as tf
 
 from ..data import Split
 from ..datasets import Augmentation
+from ..inputs.augmentation import mirror
 from .supervision import PLAIN, Supervision
 
 # Number of batches among which texts of similar length are grouped: with 32, padding is 2 to 4 % of
 # the tokens of IMDB reviews, AG News and tweets.
 POOL = 32
+# Part of the seed of alternating flips; those of steps are 0 or more, and inverted -1 or less.
+FLIP_STREAM = 2**30
 # Bytes of val that are kept in memory.
 KEPT = 2**26
 
@@ -82,6 +86,11 @@ def training_batches(
     first = epoch * per_epoch + int(np.searchsorted(elements[:, 0], within))
 
     lengths = lengths_of(split, schedule)
+    # Every image has its epochs, the even or the odd ones, in which it is mirrored.
+    in_even = None
+    if augmentation.alternating_flip:
+        count = (schedule.num_examples,)
+        in_even = tf.random.stateless_uniform(count, [seed, FLIP_STREAM], 0, 2, tf.int64) == 0
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, start = index // per_epoch, elements[index % per_epoch, 0]
@@ -91,6 +100,8 @@ def training_batches(
         inputs, labels = split.gather(positions, trim=schedule.stack == 1)
         global_step = epoch * schedule.steps_per_epoch + start
         key = tf.stack([tf.cast(seed, tf.int64), global_step])
+        if in_even is not None:
+            inputs = mirror(inputs, tf.gather(in_even, positions) == (epoch % 2 == 0))
         inputs = split.input.augment(inputs, augmentation, seed=key)
         # A random stream other than that of the augmentation, which splits its seed.
         pair = split.targets.inputs_and_targets(inputs, labels, tf.bitwise.invert(key))

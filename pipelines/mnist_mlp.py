@@ -40,11 +40,12 @@ RECIPES = {
     "tuned": {
         "units": (1024, 1024, 1024, 1024),  # of the first layers, as many as num_layers
         "num_layers": 3,
-        "dropout": 0.5,
-        "input_dropout": 0.2,
+        "dropout": 0.3,
+        "input_dropout": 0.1,
         "max_norm": 2.0,
+        "mixup": 0.2,
         "ema_momentum": 0.999,
-        "epochs": 80,
+        "epochs": 40,
         "patience": 0,
     },
     "documented": {
@@ -53,6 +54,7 @@ RECIPES = {
         "dropout": 0.3,
         "input_dropout": 0.0,
         "max_norm": 0.0,
+        "mixup": 0.0,
         "ema_momentum": 0.0,
         "epochs": 20,
         "patience": 10,
@@ -62,7 +64,7 @@ RECIPES = {
 
 def recipe(hp):
     """The defaults of all other keys."""
-    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="tuned")]
 
 
 def load_data(hp):
@@ -129,4 +131,5 @@ def build_trainer(hp):
         monitor="val_accuracy",
         patience=default["patience"],
         retrain=True,
+        mixup=default["mixup"],
     )

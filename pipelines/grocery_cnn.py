@@ -66,7 +66,7 @@ def load_data(hp):
         contrast=hp.Float("contrast", 0.0, 0.8, default=0.5),
         saturation=hp.Float("saturation", 0.0, 0.8, default=0.5),
         erase=hp.Float("erase", 0.0, 0.7, default=0.4),
-        flip_at_test=hp.Fixed("flip_at_test", False),
+        flip_at_test=hp.Fixed("flip_at_test", True),
     )
 
 
@@ -124,4 +124,8 @@ def build_trainer(hp):
         monitor="val_accuracy",
         patience=0,
         cache_features=pretrained(hp),
+        fine_tune_epochs=15,
+        fine_tune_rate=5e-4,
+        label_smoothing=0.1,
+        mixup=0.2 if pretrained(hp) else 0.0,
     )

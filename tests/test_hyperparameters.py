@@ -16,7 +16,7 @@ def mnist():
 def test_without_overrides_everything_is_the_default(mnist):
     settings = keys.resolve(mnist, {})
     assert settings.overrides == {} and settings.choices == {}
-    assert settings.hp.values["units_1"] == 900
+    assert settings.hp.values["units_1"] == 1024
 
 
 def test_text_and_values_are_the_same_override(mnist):
@@ -28,7 +28,7 @@ def test_text_and_values_are_the_same_override(mnist):
 
 
 def test_an_override_by_the_default_is_none(mnist):
-    assert keys.resolve(mnist, {"units_1": "900", "epochs": "20"}).overrides == {}
+    assert keys.resolve(mnist, {"units_1": "1024", "epochs": "40"}).overrides == {}
 
 
 def test_a_value_can_bring_keys_into_being(mnist):
@@ -51,7 +51,7 @@ def test_a_value_can_bring_keys_into_being(mnist):
         ({"epochs": float("inf")}, "epochs=inf: expected an integer from 1"),
         ({"activation": "gelu"}, "activation=gelu: expected one of relu, leaky_relu, tanh"),
         ({"l2": "0.3"}, "l2=0.3: expected one of 0.0, 1e-06"),
-        ({"units_3": "16"}, "units_3 has no effect here; it requires num_layers=3|4"),
+        ({"units_4": "16"}, "units_4 has no effect here; it requires num_layers=4"),
         ({"weight_decay": "0.01"}, "weight_decay has no effect here; it requires optimizer=a"),
         (
             {"schedule": "cosine", "reduce_lr_patience": "2"},

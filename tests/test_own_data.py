@@ -127,6 +127,7 @@ SELDOM = {
     "photos": {
         **{"class_weight": "balanced", "monitor_mode": "max", "reduce_lr_patience": "3"},
         **{"mixup": "0.2", "label_smoothing": "0.1", "flip_at_test": "true"},
+        "alternating_flip": "true",  # instead of flip
     },
     "reviews.csv": {
         **{"target": "rating", "retrain": "true", "val_fraction": "0.3", "text": "body"},
@@ -149,7 +150,9 @@ def test_a_new_pipeline_has_every_key_that_was_given(name, desk):
     assert first.trainer == second.trainer
     assert first.dataset.val_fraction == second.dataset.val_fraction
     assert first.dataset.augmentation == second.dataset.augmentation
-    assert first.dataset.augmentation.flip_at_test is (name == "photos")
+    changes = first.dataset.augmentation
+    assert changes.flip_at_test is changes.alternating_flip is (name == "photos")
+    assert not changes.flip
     models = [part.build_model(by.hp) for part, by in ((bundled, first), (mine, second))]
     configs = [{**model.optimizer.get_config(), "name": ""} for model in models]
     assert configs[0] == configs[1] and configs[0]["gradient_accumulation_steps"] == 2

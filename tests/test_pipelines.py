@@ -311,6 +311,7 @@ def test_a_run_of_an_edited_pipeline_is_not_passed_off_as_the_new_one(tmp_path, 
         "out": tmp_path,
         "epochs": 1,
         "retrain": False,
+        "recipe": "documented",
         **TINY["mnist_mlp"],
     }
     first = kpipe.run(str(path), **options)

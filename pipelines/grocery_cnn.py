@@ -66,7 +66,7 @@ def load_data(hp):
         contrast=hp.Float("contrast", 0.0, 0.8, default=0.5),
         saturation=hp.Float("saturation", 0.0, 0.8, default=0.5),
         erase=hp.Float("erase", 0.0, 0.7, default=0.4),
-        flip_at_test=hp.Fixed("flip_at_test", True),
+        flip_at_test=hp.Fixed("flip_at_test", pretrained(hp)),
     )
 
 
@@ -126,6 +126,6 @@ def build_trainer(hp):
         cache_features=pretrained(hp),
         fine_tune_epochs=15,
         fine_tune_rate=5e-4,
-        label_smoothing=0.1,
+        label_smoothing=0.1 if pretrained(hp) else 0.0,
         mixup=0.2 if pretrained(hp) else 0.0,
     )

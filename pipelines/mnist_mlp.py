@@ -46,6 +46,7 @@ RECIPES = {
         "mixup": 0.2,
         "ema_momentum": 0.999,
         "epochs": 40,
+        "monitor": "val_loss",
         "patience": 0,
     },
     "documented": {
@@ -57,6 +58,7 @@ RECIPES = {
         "mixup": 0.0,
         "ema_momentum": 0.0,
         "epochs": 20,
+        "monitor": "val_accuracy",
         "patience": 10,
     },
 }
@@ -128,7 +130,8 @@ def build_trainer(hp):
         batch_size=128,
         epochs=default["epochs"],
         sample_epochs=20,
-        monitor="val_accuracy",
+        # Accuracies of the last epochs differ by chance, and a retraining would end too early.
+        monitor=default["monitor"],
         patience=default["patience"],
         retrain=True,
         mixup=default["mixup"],

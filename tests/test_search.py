@@ -78,11 +78,11 @@ def test_the_best_completed_trial_becomes_a_run_of_its_own(tmp_path, tuner):
     rows = trials(tmp_path)
     assert [row["status"] for row in rows] == ["completed", "completed"]
     assert {row["learning_rate"] for row in rows} <= {"1e-05", "0.01"}
-    assert float(rows[0]["val_accuracy"]) >= float(rows[1]["val_accuracy"])
+    assert float(rows[0]["val_loss"]) <= float(rows[1]["val_loss"])
     assert run.record.hyperparameters["learning_rate"] == float(rows[0]["learning_rate"])
     # the same seed and values: the retrained run repeats the trial
-    best = max(run.history["val_accuracy"])
-    assert best == pytest.approx(float(rows[0]["val_accuracy"]), rel=1e-6)
+    best = min(run.history["val_loss"])
+    assert best == pytest.approx(float(rows[0]["val_loss"]), rel=1e-6)
     assert run.record.data.test_openings >= 1
 
 

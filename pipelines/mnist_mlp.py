@@ -134,5 +134,6 @@ def build_trainer(hp):
         monitor=default["monitor"],
         patience=default["patience"],
         retrain=True,
-        mixup=default["mixup"],
+        # Mixed labels have this loss alone.
+        mixup=default["mixup"] if hp.get("loss") == "likelihood" else 0.0,
     )

@@ -6,8 +6,8 @@ learned embedding. Each architecture sets the defaults of the other keys. ngrams
 part of all sequences of up to three words; ngrams=0 is the homework's network. Measured with n =
 25,000: bidirectional_lstm 91.43 [91.07, 91.77] % (seed 0), compared with 88.09 % of TF-IDF with
 logistic regression and 91.66 % of naive-Bayes-weighted n-grams, no significant difference, in 9
-minutes of training on a shared CPU core. With ngrams=0, seeds 0, 1 and 2: bidirectional_lstm 88.33 [87.93,
-88.72], 87.80 [87.39, 88.20] and 88.68 [88.28, 89.07] %; in the mean lstm 87.95, gru 87.70,
+minutes of training on a shared CPU core. With ngrams=0, seeds 0, 1 and 2: bidirectional_lstm 88.33
+[87.93, 88.72], 87.80 [87.39, 88.20] and 88.68 [88.28, 89.07] %; in the mean lstm 87.95, gru 87.70,
 simple_rnn 87.52 and transformer 87.43 %, which three seeds cannot tell apart. For king - man +
 woman, queen has rank 2,596.
 

@@ -54,7 +54,9 @@ class Augmentation:
             ValueError: A change does not fit the inputs, or is out of range.
         """
         if self.flip and self.alternating_flip:
-            raise ValueError(f"{dataset} with flip and alternating_flip: use one of them")
+            raise ValueError(
+                f"{dataset} with flip and alternating_flip: use one of them, such as flip=false"
+            )
         for name, value in vars(self).items():
             if not value:
                 continue

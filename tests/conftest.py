@@ -104,20 +104,9 @@ def undrawn():
 
 
 @pytest.fixture
-def verified_here(monkeypatch):
+def verified_here():
     """Runs whose export is verified in this process, to save the time of another one's start."""
-    import json
+    from proving import verified_in_this_process
 
-    from proving import load_proof
-
-    from kpipe import verifying
-    from kpipe.experiments import execution
-
-    with pytest.MonkeyPatch.context() as patch:
-        proof = load_proof(patch)
-
-    def prove(folder, test_files):
-        return json.loads(json.dumps(proof.main(folder, *test_files)))
-
-    monkeypatch.setattr(execution, "prove", prove)
-    monkeypatch.setattr(verifying, "prove", prove)
+    with verified_in_this_process():
+        yield

@@ -1,10 +1,12 @@
 """What tests of an export share: the proof in this process, and golden.npz by its meaning."""
 
+import contextlib
 import importlib.util
 import json
 import sys
 
 import numpy as np
+import pytest
 
 from kpipe.export import writing
 
@@ -18,6 +20,24 @@ def load_proof(monkeypatch):
         monkeypatch.setitem(sys.modules, name, sys.modules[name])  # undoes the script's blocking
     spec.loader.exec_module(proof)
     return proof
+
+
+@contextlib.contextmanager
+def verified_in_this_process():
+    """Exports of runs and of `kpipe verify` are verified here: another process takes seconds."""
+    from kpipe import verifying
+    from kpipe.experiments import execution
+
+    with pytest.MonkeyPatch.context() as patch:
+        proof = load_proof(patch)
+
+    def prove(folder, test_files):
+        return json.loads(json.dumps(proof.main(folder, *test_files)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "prove", prove)
+        patch.setattr(verifying, "prove", prove)
+        yield
 
 
 class Golden:

@@ -132,7 +132,7 @@ def test_the_crossentropy_of_a_sigmoid_has_a_gradient_of_few_operations():
 @pytest.mark.parametrize(
     "optimizer",
     [
-        optimizers.SGD(0.05),
+        pytest.param(optimizers.SGD(0.05), marks=pytest.mark.slow),
         pytest.param(optimizers.SGD(0.05, momentum=0.9), marks=pytest.mark.slow),
         optimizers.SGD(0.05, momentum=0.9, nesterov=True),
         optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 100)),

@@ -55,7 +55,7 @@ class Sizes:
 
 
 def own_file(folder: pathlib.Path, extra: str = "pass") -> pathlib.Path:
-    path = folder / "own.py"
+    path = folder / "declaring.py"  # tests import a module "own"
     path.write_text(OWN.replace("EXTRA", textwrap.indent(extra, " " * 4).strip()))
     return path
 
@@ -116,11 +116,16 @@ def test_keys_of_an_own_file_are_read_without_tensorflow(tmp_path, extra):
     "extra",
     [
         "if model.count_params() > 100:\n    hp.Int('more', 1, 2)",
-        "for layer in model.layers:\n    hp.Int(f'rate_{layer.name}', 1, 2)",
-        "hp.Int(f'of_{model.name}', 1, 2)",
-        "hp.Int('width', 1, model.count_params())",
-        "hp.Int('width', 1, 9, default=int(model.count_params()))",
-        "hp.Boolean('deep') if 'x' in model.name else None",
+        *(
+            pytest.param(way, marks=pytest.mark.slow)  # other ways to ask the model
+            for way in (
+                "for layer in model.layers:\n    hp.Int(f'rate_{layer.name}', 1, 2)",
+                "hp.Int(f'of_{model.name}', 1, 2)",
+                "hp.Int('width', 1, model.count_params())",
+                "hp.Int('width', 1, 9, default=int(model.count_params()))",
+                "hp.Boolean('deep') if 'x' in model.name else None",
+            )
+        ),
         "keras.tree.map_structure(lambda i: hp.Int(f'of_{i}', 1, 2), [1, 2])",
         "models.mlp((4,), 2, hp)",
         "raise ValueError('a mistake')",

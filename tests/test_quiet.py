@@ -106,6 +106,7 @@ def test_commands_are_quiet_and_a_notebook_is_left_alone():
     assert users == ["parsing.py"]
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_mistake_is_the_only_line_after_tensorflow_was_imported(ended, tmp_path):
     # Keras' own settings are for other programs: kpipe would not even start with these.
     keras_home = tmp_path / "keras"

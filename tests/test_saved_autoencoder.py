@@ -10,12 +10,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from proving import Golden, change_predictions, leave_undecided, load_proof
+from proving import (
+    Golden,
+    change_predictions,
+    leave_undecided,
+    load_proof,
+    verified_in_this_process,
+)
 
 import kpipe
 from kpipe import cli, formatting, tasks
 from kpipe.errors import UserError
-from kpipe.experiments import execution
 from kpipe.experiments.summary import summary
 from kpipe.records import open_run
 from kpipe.tasks import reconstruction
@@ -28,16 +33,8 @@ def run(tmp_path_factory):
     """One small run of an autoencoder with continuous and discrete latents."""
     out = tmp_path_factory.mktemp("autoencoders")
     keys = {"epochs": 1, "discrete": "3+2x2", "continuous": 4, "capacity_steps": 20}
-    with pytest.MonkeyPatch.context() as patch:
-        proof = load_proof(patch)
-    with pytest.MonkeyPatch.context() as patch:
-        # In this process: other runs are verified in one of their own.
-        patch.setattr(execution, "prove", lambda *given: proved(proof, *given))
+    with verified_in_this_process():
         return kpipe.run("mnist_joint_vae", data="sample", out=out, learning_rate=2e-3, **keys)
-
-
-def proved(proof, folder, test_files):
-    return json.loads(json.dumps(proof.main(folder, *test_files)))
 
 
 @pytest.fixture(scope="module")

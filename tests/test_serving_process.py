@@ -279,6 +279,7 @@ def test_requests_that_are_wrong_in_every_way_are_never_a_500(port, run, monkeyp
         assert answer(connection)[0] == 200
 
 
+@pytest.mark.slow  # a server of its own
 def test_sigterm_ends_it_when_what_was_accepted_is_answered(run):
     with started(run, "--verbose") as (process, port, _):
         with socket.create_connection(("127.0.0.1", port), 30) as connection:

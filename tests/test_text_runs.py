@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from proving import Golden, change_predictions, load_proof
+from proving import Golden, change_predictions, load_proof, verified_in_this_process
 
 import kpipe
 from kpipe import cli
@@ -38,7 +38,8 @@ MIXED = ["so happy 😊😊", "", "東京 मिठाई мир", "w " * 3000, 
 def text_run(tmp_path_factory):
     """One small run on texts, from its data to its report."""
     out = tmp_path_factory.mktemp("texts")
-    return kpipe.run("emotion_rnn", data="sample", out=out, architecture="gru", **TINY)
+    with verified_in_this_process():
+        return kpipe.run("emotion_rnn", data="sample", out=out, architecture="gru", **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -448,6 +449,7 @@ def test_texts_with_several_labels_go_the_whole_way(tmp_path, verified_here):
     assert answers["calibrated"].shape == (1, 2) and run.record.calibration.temperature != 1
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_models_of_texts_load_with_keras_alone(text_run):
     path = str(text_run.folder / "model.keras")
     code = (

@@ -20,14 +20,6 @@ OLD = ["format_1/classification", "format_1/texts", "format_1/reconstruction", "
 
 
 @pytest.fixture
-def replayed_here(monkeypatch):
-    """Replays in this process, to save the time of another one's start."""
-    with pytest.MonkeyPatch.context() as patch:
-        proof = load_proof(patch)
-    monkeypatch.setattr(verifying, "prove", lambda folder, test: proof.main(folder, *test))
-
-
-@pytest.fixture
 def not_replayed(monkeypatch):
     def prove(folder, test):
         raise AssertionError("what is damaged must not be loaded")
@@ -41,7 +33,7 @@ def copy(finished_run, tmp_path):
 
 
 @pytest.mark.parametrize("name", OLD)
-def test_an_older_run_is_verified_without_its_data(name, replayed_here, tmp_path):
+def test_an_older_run_is_verified_without_its_data(name, verified_here, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(RUNS / name, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -67,7 +59,7 @@ def test_other_answers_of_an_older_export_are_found(name, monkeypatch):
     assert not proof.main(RUNS / name)["passed"]
 
 
-def test_a_copied_linked_and_read_only_run_is_verified(copy, replayed_here, tmp_path):
+def test_a_copied_linked_and_read_only_run_is_verified(copy, verified_here, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(copy)
     for path in [copy, *copy.rglob("*")]:
@@ -80,7 +72,7 @@ def test_a_copied_linked_and_read_only_run_is_verified(copy, replayed_here, tmp_
     assert result.passed and "360 examples were replayed as well" in result.lines[-2]
 
 
-def test_without_prepared_arrays_the_test_split_is_left_out(copy, replayed_here, monkeypatch):
+def test_without_prepared_arrays_the_test_split_is_left_out(copy, verified_here, monkeypatch):
     monkeypatch.setenv("KPIPE_HOME", "~nobody_has_this_name/home")  # no home folder
     result = kpipe.verify(copy)
     assert result.passed and "does not exist any more" in result.lines[-2]
@@ -130,7 +122,7 @@ def test_what_would_be_served_and_is_not_of_the_run_is_a_problem(copy, not_repla
 
 
 def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(
-    copy, replayed_here, monkeypatch
+    copy, verified_here, monkeypatch
 ):
     def refuse(folder, version):
         raise UserError(f"{folder}: refused before loading; --trust loads it")
@@ -140,12 +132,12 @@ def test_an_operation_that_loading_refuses_is_replayed_only_with_trust(
     assert kpipe.verify(copy, trust=True).passed
 
 
-def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, replayed_here):
+def test_a_file_of_ones_own_beside_the_results_does_no_harm(copy, verified_here):
     (copy / "notes.txt").write_text("mine")
     assert kpipe.verify(copy).passed
 
 
-def test_what_a_verified_run_lacks_is_said(copy, replayed_here):
+def test_what_a_verified_run_lacks_is_said(copy, verified_here):
     record = files.read_json(copy / "run.json")
     record |= {"problems": ["figure plot failed"], "command": "kpipe run x"}
     files.write_json(copy / "run.json", record)

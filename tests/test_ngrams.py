@@ -185,6 +185,21 @@ def test_every_network_on_texts_adds_the_part_to_its_logits(kind, tmp_path):
     np.testing.assert_array_equal(loaded.predict(tokens, verbose=0)["probabilities"], after)
 
 
+def test_in_training_the_part_is_left_out_or_as_strong_as_in_an_answer():
+    keras.utils.set_random_seed(0)
+    options = {"vocabulary_size": 20, "embedding_dim": 8, "ngrams": 2, "ngram_buckets": 256}
+    model = models.bag_of_embeddings(3, units=(), **options)
+    ngrams.fit(model, Split(TEXTS, LABELS))
+    rest = model.get_layer("logits")
+    rest.set_weights([np.zeros_like(values) for values in rest.get_weights()])
+    tokens = tokens_of(TEXTS[:1]).repeat(300, axis=0)
+    trained = model(tokens, training=True)["probabilities"].numpy()
+    answer = model(tokens[:1])["probabilities"].numpy()
+    is_left_out = np.isclose(trained, 1 / 3).all(axis=1)
+    np.testing.assert_allclose(trained[~is_left_out], answer.repeat((~is_left_out).sum(), axis=0))
+    assert 15 <= (~is_left_out).sum() <= 45  # a tenth of 300; the binomial's 99.7 %
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"ngrams": 8}, "ngrams=8"), ({"ngrams": 2, "task": "regression"}, "task='regression'")],

@@ -331,7 +331,10 @@ def _classify(
     linear = ngram_logits(
         tokens, num_classes, vocabulary_size=vocabulary_size, longest=longest, buckets=buckets
     )
-    linear = layers.Dropout(LEFT_OUT, noise_shape=(None, 1))(linear)
+    # Dropout multiplies what it keeps, here by ten; what is kept must be what is answered.
+    one = ops.ones_like(linear[:, :1])
+    kept = layers.Minimum(dtype="float32")([layers.Dropout(LEFT_OUT, dtype="float32")(one), one])
+    linear = layers.Multiply(dtype="float32")([linear, kept])
     x = layers.Dropout(dropout)(x) if dropout else x
     logits = layers.Dense(
         num_classes, dtype="float32", kernel_regularizer=regularizer, name="logits"

@@ -238,13 +238,14 @@ class _Estimator(SKLBase):
             augmentation=dataset.augmentation,
             splits={name: whole.at(some) for name, some in rows.items()} | {"test": whole},
         )
-        model, _ = experiment.build_model()
+        model, _ = experiment.build_model(data)
         experiment.task.check(model, data)
         history = trainer.fit(model, data, seed=seed)
         if trainer.retrain and data.val:
-            model, _ = experiment.build_model()
+            data = data.with_val_in_train()
+            model, _ = experiment.build_model(data)
             again = dataclasses.replace(trainer, epochs=history.best_epoch, patience=0)
-            again.fit(model, data.with_val_in_train(), seed=seed)
+            again.fit(model, data, seed=seed)
         answers = experiment.task.inference(model, data)
         # Without optimizer and loss: a pipeline's own loss could not be pickled.
         self.model_ = keras.Model(answers.inputs, answers.output, name=model.name)

@@ -198,6 +198,9 @@ class KLRegularization(_Stepwise):
             2016); at inference it is always the whole. 0 for none.
         options: Keras' layer options, such as `name` and `dtype`.
 
+    Raises:
+        ValueError: `warmup_steps` is negative.
+
     Example:
         z = KLRegularization(weight=4.0, name="continuous")(z, kl_to_normal(z_mean, z_log_var))
     """
@@ -210,6 +213,8 @@ class KLRegularization(_Stepwise):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps={warmup_steps}: expected 0 or more")
         self.weight, self.warmup_steps = weight, warmup_steps
         self.capacity = None if capacity is None else _from_config(capacity)
 

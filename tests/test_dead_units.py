@@ -60,6 +60,29 @@ def test_those_inside_of_other_models_are_named_by_both(digits):
     assert dead_units(model, digits.train) == counted
 
 
+def test_a_layer_that_several_models_call_or_that_has_states_is_counted(digits):
+    keras.utils.set_random_seed(0)
+    flat = [keras.layers.Flatten(), keras.layers.Rescaling(1 / 255)]
+    base = keras.Sequential(
+        [keras.Input((28, 28, 1)), *flat, keras.layers.Dense(9, "relu", name="it")]
+    )
+    images = x = keras.Input((28, 28, 1))
+    for layer in base.layers:
+        x = layer(x)
+    kill(base.layers[-1], 4)
+    assert dead_units(keras.Model(images, x), digits.train) == {"it": (4, 9)}
+    # Alive if it answers anything at either call.
+    negative = keras.layers.Dense(9, kernel_initializer=keras.initializers.Constant(-1.0))
+    dense = keras.layers.Dense(3, "relu", name="twice")
+    twice = keras.layers.Add()([dense(x), dense(negative(x))])
+    kernel = np.ones((9, 3), np.float32) * [-1, 1, 0]
+    dense.set_weights([kernel, np.array([0, 0, -1.0])])
+    assert dead_units(keras.Model(images, twice), digits.train)["twice"] == (1, 3)
+    rows = keras.layers.Reshape((28, 28))(images)
+    states = keras.layers.SimpleRNN(5, "relu", return_state=True, name="rnn")(rows)
+    assert dead_units(keras.Model(images, states[0]), digits.train)["rnn"][1] == 5
+
+
 def test_what_has_no_relu_or_is_no_functional_model_has_none(digits):
     for activation in ("tanh", "leaky_relu"):
         assert dead_units(models.mlp((28, 28, 1), 10, activation=activation), digits.train) == {}
@@ -85,14 +108,18 @@ def run(predictions=None, dead=None):
 
 def test_the_same_answer_for_all_is_an_alert_that_names_dead_layers():
     same = np.tile([0.3, 0.7], (50, 1)) + np.random.default_rng(0).normal(0, 1e-3, (50, 2))
-    said = classification.alert(run({"probabilities": same}, {"dense_1": (50, 50), "d": (1, 9)}))
+    labels = np.arange(50) % 10 // 3 > 0  # seven of ten
+    given = {"probabilities": same, "label": labels.astype(int)}
+    said = classification.alert(run(given, {"dense_1": (50, 50), "d": (1, 9)}))
     assert said.startswith("This network has learned nothing") and "loss is that of chance" in said
     assert "all 50 units of dense_1 are dead" in said and "of d " not in said
-    assert multilabel.alert(run({"probabilities": same})) == (
+    assert said.endswith("Try a smaller learning_rate.")
+    several = np.stack([~labels, labels], axis=1).astype(int)
+    assert multilabel.alert(run({"probabilities": same, "label": several})) == (
         "This network has learned nothing: its answers are the same for all examples, and its loss "
-        "is that of chance. Try a smaller learning_rate."
+        "is that of chance. Try more epochs or another learning_rate."
     )
-    values = {"value": np.linspace(24.4, 24.6, 50), "label": np.arange(50.0)}
+    values = {"value": np.linspace(24.6, 24.4, 50), "label": np.arange(50.0)}
     assert "all 1 unit of d are dead" in regression.alert(run(values, {"d": (1, 1)}))
 
 
@@ -102,6 +129,19 @@ def test_answers_that_differ_are_no_alert():
     labels = np.arange(50.0)
     assert _learned.alert(run({"value": labels + 1, "label": labels})) == ""
     assert _learned.alert(run({"code": labels})) == ""
+
+
+def test_small_answers_to_a_rare_class_that_follow_it_are_no_alert():
+    rng = np.random.default_rng(0)
+    rare = rng.uniform(0.001, 0.012, 20_000)
+    labels = (rng.uniform(size=20_000) < rare).astype(int)
+    known = np.stack([1 - rare, rare], axis=1)
+    assert known.std(axis=0).max() < 0.01
+    assert classification.alert(run({"probabilities": known, "label": labels})) == ""
+    shuffled = rng.permutation(known)
+    assert "learned nothing" in classification.alert(
+        run({"probabilities": shuffled, "label": labels})
+    )
 
 
 def test_the_report_names_layers_with_dead_units_if_there_are_several():

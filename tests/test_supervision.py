@@ -114,11 +114,21 @@ def test_ratios_have_a_beta_distribution_and_follow_their_seed(alpha):
     assert not np.array_equal(first, ratios(1))
 
 
-def test_weights_are_those_of_the_unmixed_examples():
+def test_of_mixed_examples_each_part_has_its_own_weight():
+    """The loss is r w_i loss(x, y_i) + (1 - r) w_j loss(x, y_j), which is linear in the target."""
     inputs, classes = placed(2, 3), np.array([[0, 1, 2], [2, 2, 0]], np.int32)
-    weigh = by_class({2: 5.0})
-    *_, weights = of_batch(inputs, classes, weigh=weigh, mixup=1.0, label_smoothing=0.1, classes=3)
-    np.testing.assert_array_equal(weights, [[1, 1, 5], [5, 5, 1]])
+    options = {"mixup": 1.0, "label_smoothing": 0.1, "classes": 3}
+    mixed, targets, weights = of_batch(inputs, classes, weigh=by_class({2: 5.0, 0: 0.0}), **options)
+    given = np.array([[0, 1, 5], [5, 5, 0]], np.float32)
+    ratio = mixed[:, range(3), range(3)]
+    np.testing.assert_array_equal(mixed, of_batch(inputs, classes, **options)[0])
+    parts = ratio * given, (1 - ratio) * following(given)
+    np.testing.assert_allclose(weights, parts[0] + parts[1], atol=1e-5)
+    smooth = 0.9 * np.eye(3)[classes] + 0.1 / 3
+    expected = parts[0][..., None] * smooth + parts[1][..., None] * following(smooth)
+    np.testing.assert_allclose(weights[..., None] * targets, expected, atol=1e-5)
+    *_, targets, weights = of_batch(inputs, classes, weigh=by_class({0: 0, 1: 0, 2: 0}), **options)
+    assert not weights.any() and np.isfinite(targets).all()
 
 
 def test_without_settings_a_batch_is_as_it_is():

@@ -143,9 +143,12 @@ class Execution:
         self.times[name] = round(time.monotonic() - started, 2)
         return result
 
-    def _attempt(self, stage: str, work: Callable[[], Result]) -> Result | None:
+    def _attempt(
+        self, stage: str, work: Callable[[], Result], needed: bool = True
+    ) -> Result | None:
         """Does what a trained network can do without: a failure is said, recorded and left out.
 
+        The same command tries again what failed, unless it is not `needed`.
         A full disk ends the run, which is resumed here: what follows would not be written either.
         """
         try:
@@ -156,8 +159,10 @@ class Execution:
         except Exception as error:
             kind, said = type(error).__name__, first_line(error)
             named = said if isinstance(error, UserError) or said == kind else f"{kind}: {said}"
-            self.record.problems.append(f"{stage} failed: {named}")
-            print(self.record.problems[-1], flush=True)
+            problem = f"{stage} failed: {named}"
+            if needed:
+                self.record.problems.append(problem)
+            print(problem, flush=True)
             return None
 
     def _begin(self) -> Record:
@@ -199,8 +204,8 @@ class Execution:
         record.plan_milliseconds = existing.plan_milliseconds
         return record
 
-    def _new_model(self) -> keras.Model:
-        model, start = self.experiment.build_model(self.data)
+    def _new_model(self, given: data.Data | None = None) -> keras.Model:
+        model, start = self.experiment.build_model(given or self.data)
         self.record.data.about |= start
         return model
 
@@ -256,7 +261,7 @@ class Execution:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
         train = self._seen.train
-        counted = self._attempt("dead units", lambda: model_record(model, train))
+        counted = self._attempt("dead units", lambda: model_record(model, train), needed=False)
         record.model = counted or record.model
         record.weights_sha256 = weights_sha256(model)
         return inferring, history
@@ -286,7 +291,8 @@ class Execution:
         """Retrains the network from scratch, on train and val, up to the best epoch."""
         epochs = training.best_epoch
         print(f"retraining from scratch on train and val for {epochs} epochs", flush=True)
-        model, seen = self._new_model(), self._seen
+        seen = self._seen
+        model = self._new_model(seen)
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
         folder = None if self.devices and self.devices.rank else self.folder / "retraining"
         history = trainer.fit(model, seen, folder=folder, **self._fit_options)

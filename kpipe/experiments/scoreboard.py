@@ -1,5 +1,7 @@
 """The scoreboard: the results of stored runs over their seeds, beside targets and known results."""
 
+import dataclasses
+import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,10 @@ HEAD = ("command", "data", "measured", "seeds", "target", "highest known")
 def scoreboard(out: pathlib.Path, width: int | None = None) -> str:
     """Writes a table of the finished runs in a folder: a line for each command, seeds together.
 
-    Of several seeds it is their mean, with Student's interval of what another seed would have in
-    the mean; of one seed the interval of its test examples. Bundled pipelines come first, in the
-    order of their names.
+    Seeds are together if they were trained alike, also with the same defaults, precision, budget
+    and number of examples. Of several seeds it is their mean, with Student's interval of what
+    another seed would have in the mean; of one seed the interval of its test examples. Bundled
+    pipelines come first, in the order of their names.
 
     Args:
         out: Folder of runs.
@@ -31,8 +34,13 @@ def scoreboard(out: pathlib.Path, width: int | None = None) -> str:
     table = runs(out)
     order = {name: i for i, name in enumerate(catalogue.names())}
     lines = []
-    for (name, overrides, data), group in table.groupby(["name", "overrides", "data"], sort=False):
-        command = " ".join([name, *filter(None, overrides.split(", "))])
+    table["training"] = [_training(pathlib.Path(folder)) for folder in table["folder"]]
+    same, commands = ["name", "overrides", "data", "training"], set()
+    for (name, overrides, data, training), group in table.groupby(same, sort=False):
+        command = " ".join([name, *filter(None, overrides.split(", ")), *training.options])
+        if (command, data) in commands:  # the newest come first
+            command += " (before)"
+        commands.add((command, data))
         lines.append((order.get(name, len(order)), command, data, *_line(name, group)))
     lines.sort(key=lambda line: line[:3])
     rows = [line[1:] for line in lines]
@@ -41,12 +49,38 @@ def scoreboard(out: pathlib.Path, width: int | None = None) -> str:
     return catalogue.align([HEAD, *rows], width)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What seeds have in common that are compared.
+
+    Attributes:
+        options: Those of the command that are no keys.
+        settings: All keys, the Trainer, the precision and the data, as JSON.
+    """
+
+    options: tuple[str, ...]
+    settings: str
+
+
+def _training(folder: pathlib.Path) -> _Training:
+    record = read_record(folder / "run.json")
+    policy = record.dtype_policy or "float32"
+    options = ("--precision", policy) if policy != "float32" else ()
+    if record.budget:
+        options += ("--budget", f"{record.budget:g}s")
+    examples = (record.data.official, record.data.examples)  # a fingerprint depends on the seed
+    settings = (record.hyperparameters, record.trainer, policy, examples)
+    return _Training(options, json.dumps(settings, sort_keys=True, default=str))
+
+
 def _line(name: str, group: "pandas.DataFrame") -> tuple[str, ...]:
     """Returns the cells from what was measured on, of the newest run of each seed."""
     newest = group.drop_duplicates("seed").sort_values("seed")
     metric, first = str(newest["metric"].iloc[0]), newest.iloc[0]
     if len(newest) > 1:
         entry: Any = mean_over_seeds(newest["value"].tolist())
+        if formatting.is_share(metric):  # Student's interval knows no limits
+            entry |= {"low": max(entry["low"], 0.0), "high": min(entry["high"], 1.0)}
     else:
         entry = {key: float(first[key]) for key in ("value", "low", "high")}
     seeds = ", ".join(map(str, newest["seed"]))

@@ -40,7 +40,7 @@ class ImageInput(ArrayInput):
 
     def adapt(self, model: keras.Model, train: Any) -> None:
         """Fits what a new model takes from the train split before training: whitening filters."""
-        if any(layer.name == whitening.LAYER for layer in model.layers):
+        if whitening.is_unfitted(model):
             whitening.fit(model, train)
 
     def check_values(self, values: np.ndarray, names: Callable[[int], str]) -> None:

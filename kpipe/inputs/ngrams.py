@@ -89,6 +89,9 @@ def fit(model: keras.Model, split: Any) -> None:
     bucket = unique[chosen] // PRINT_RANGE
     bucket, first = np.unique(bucket, return_index=True)  # the most frequent of each
     chosen = chosen[first]
+    if not len(chosen):
+        print(f"n-grams: none is in {LEAST} training texts; the network learns without", flush=True)
+        return
     column = np.full(len(unique), -1)
     column[chosen] = np.arange(len(chosen))
     kept = column[inverse] >= 0

@@ -7,8 +7,22 @@ import numpy as np
 
 LAYER = "whitening"  # the name of the convolution, as `models.cnn` builds it
 IMAGES = 5000  # from which the filters are computed
+PIECE = 100  # images whose patches are in memory at a time
 # Added to the variances, in units of pixels from -1 to 1: directions with less hold JPEG's noise.
 SMALLEST = 2e-3
+
+
+def is_unfitted(model: keras.Model) -> bool:
+    """Whether a model has such a convolution with other filters, as it is built.
+
+    Filters of another network, which come with its backbone, stay as they are.
+    """
+    for layer in model.layers:
+        if layer.name == LAYER and isinstance(layer, keras.layers.Conv2D):
+            filters = layer.get_weights()[0]
+            half = filters.shape[-1] // 2
+            return not np.array_equal(filters[..., :half], -filters[..., half:])
+    return False
 
 
 def fit(model: keras.Model, split: Any) -> None:
@@ -26,12 +40,16 @@ def fit(model: keras.Model, split: Any) -> None:
     layer = model.get_layer(LAYER)
     height, width, channels, _ = layer.kernel.shape
     positions = np.linspace(0, len(split) - 1, min(IMAGES, len(split))).astype(int)
-    images = split.take(positions)[0] / np.float32(127.5) - 1
-    patches = np.lib.stride_tricks.sliding_window_view(images, (height, width), axis=(1, 2))
-    flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, height * width * channels)
-    # Not centred: a patch of one colour is a direction like any other.
-    covariance = flat.T @ flat / len(flat)
-    variances, vectors = np.linalg.eigh(covariance.astype(np.float64))
+    size = height * width * channels
+    covariance, count = np.zeros((size, size)), 0
+    for start in range(0, len(positions), PIECE):
+        images = split.take(positions[start : start + PIECE])[0] / np.float32(127.5) - 1
+        patches = np.lib.stride_tricks.sliding_window_view(images, (height, width), axis=(1, 2))
+        flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)
+        # Not centred: a patch of one colour is a direction like any other.
+        covariance += flat.T @ flat
+        count += len(flat)
+    variances, vectors = np.linalg.eigh(covariance / count)
     # The sign of an eigenvector is arbitrary; its largest value is made positive.
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[largest, np.arange(len(variances))])

@@ -1,7 +1,6 @@
 """Units of a ReLU that are 0 for every example: they answer nothing, and learn nothing more."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -33,7 +32,7 @@ def dead_units(model: keras.Model, split: Split) -> dict[str, tuple[int, int]]:
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return {}
-    outputs = dict(_outputs(model))
+    outputs = _largest(model)
     if not outputs:
         return {}
     positions = np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).astype(int)
@@ -42,32 +41,38 @@ def dead_units(model: keras.Model, split: Split) -> dict[str, tuple[int, int]]:
     for start in range(0, len(positions), BATCH):
         inputs, _ = split.take(positions[start : start + BATCH])
         for name, values in network.predict_on_batch(inputs).items():
-            units = np.asarray(values).reshape(-1, values.shape[-1]).max(axis=0)
+            units = np.asarray(values).max(axis=0)
             largest[name] = np.maximum(largest.get(name, units), units)
     # A network with several outputs returns them in the order of their names.
     return {name: (int(np.sum(largest[name] <= 0)), len(largest[name])) for name in outputs}
 
 
-def _outputs(model: keras.Model) -> Sequence[tuple[str, keras.KerasTensor]]:
-    """Returns the outputs of all layers that end with a ReLU, as tensors of the model."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model) and len(getattr(layer, "inputs", None) or ()) == 1:
-            if inside := dict(_outputs(layer)):
-                # Called anew: tensors inside a model are not tensors of the one around it.
-                values = keras.Model(layer.inputs[0], inside)(_given_to(layer, model))
-                found += [(f"{layer.name}/{name}", values[name]) for name in inside]
-        elif _is_relu(layer):
-            found.append((layer.name, layer.output))
-    return found
+def _largest(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Returns the largest output of each unit that ends with a ReLU, over the places of an example.
 
-
-def _given_to(layer: keras.Layer, model: keras.Model) -> keras.KerasTensor:
-    """Returns what a model calls a layer with; its own `input` is a tensor inside."""
-    # Private: Keras has no other way. Other models may call the layer too.
+    Each is a tensor of the model, (batch, units). A layer that is called several times is alive if
+    it answers anything anywhere.
+    """
+    found: dict[str, keras.KerasTensor] = {}
+    # Private: Keras has no other way to tell a model's own calls from those by other models.
     graph: Any = getattr(model, "_functional", model)  # that of a Sequential
-    nodes = itertools.chain(*graph._nodes_by_depth.values())
-    return next(node for node in nodes if node.operation is layer).input_tensors[0]
+    depths = sorted(graph._nodes_by_depth.items(), reverse=True)  # from inputs to outputs
+    for node in itertools.chain(*(nodes for _, nodes in depths)):
+        layer = node.operation
+        inside: dict[str, keras.KerasTensor] = {}
+        if isinstance(layer, keras.Model):
+            if len(getattr(layer, "inputs", None) or ()) == 1 and (within := _largest(layer)):
+                # Called anew: tensors inside a model are not tensors of the one around it.
+                values = keras.Model(layer.inputs[0], within)(node.input_tensors[0])
+                inside = {f"{layer.name}/{name}": values[name] for name in within}
+        elif _is_relu(layer):
+            output = node.output_tensors[0]  # of a recurrent layer, states may follow
+            places = tuple(range(1, len(output.shape) - 1))
+            inside = {layer.name: keras.ops.max(output, axis=places) if places else output}
+        for name, tensor in inside.items():
+            known = found.get(name)
+            found[name] = tensor if known is None else keras.ops.maximum(known, tensor)
+    return found
 
 
 def _is_relu(layer: keras.Layer) -> bool:

@@ -57,7 +57,8 @@ def wiener(noisy: np.ndarray, level: float, window: int) -> np.ndarray:
     Args:
         noisy: uint8 (n, height, width, channels).
         level: Standard deviation of the noise as a fraction of full white, above 0.
-        window: Pixels on a side of what is around a pixel.
+        window: Pixels on a side of what is around a pixel, odd; beyond its border an image is
+            mirrored.
 
     Returns:
         float64, of the same shape.
@@ -67,9 +68,14 @@ def wiener(noisy: np.ndarray, level: float, window: int) -> np.ndarray:
     """
     from scipy.signal import wiener as filtered  # takes half a second to import
 
+    # SciPy takes what is outside of an image for black, which varies much more than the noise.
+    around = window // 2
+    sides = ((0, 0), (around, around), (around, around), (0, 0))
+    padded = np.pad(noisy, sides, "reflect")
     # A region of one value has no variance, and SciPy divides by it before it is not used.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return filtered(noisy / 255, (1, window, window, 1), noise=level**2)
+        values = filtered(padded / 255, (1, window, window, 1), noise=level**2)
+    return values[:, around:-around, around:-around]
 
 
 def _best_window(train: Split, level: float) -> int:

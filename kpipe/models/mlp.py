@@ -65,6 +65,8 @@ def mlp(
     outputs = {"probabilities": "softmax", "value": "linear"}
     if output not in outputs:
         raise ValueError(f"output={output!r}: expected 'probabilities' or 'value'")
+    if max_norm < 0:
+        raise ValueError(f"max_norm={max_norm}: expected more than 0, or 0 for no limit")
     if normalize and len(input_shape) != 1:
         raise ValueError(f"normalize= with images of shape {input_shape}; expected vectors (size,)")
 

@@ -11,6 +11,7 @@ HASH, PRINTS, WEIGHTS = "ngram_hash", "ngram_prints", "ngram_weights"
 # A prime: fingerprints are below it. Sums of up to seven are exact in float32.
 PRINT_RANGE = 2_097_143
 BUCKETS = 2**20
+LEAST_BUCKETS = 256
 LONGEST = 7
 SMALLEST = 1e-6  # sum of squares of a text without n-grams
 # Share of the training examples that are learned without this part, so that the network learns
@@ -45,10 +46,12 @@ def ngram_logits(
         float32 (batch, num_classes).
 
     Raises:
-        ValueError: `longest` is out of range.
+        ValueError: `longest` or `buckets` is out of range.
     """
     if not 1 <= longest <= LONGEST:
         raise ValueError(f"ngrams={longest}: expected 0 for none, or 1 to {LONGEST}")
+    if buckets < LEAST_BUCKETS:
+        raise ValueError(f"ngram_buckets={buckets}: expected {LEAST_BUCKETS} or more")
 
     def table(rows: int, columns: int, name: str) -> layers.Embedding:
         # float32: half precision would round the numbers.

@@ -25,6 +25,7 @@ def backbone(model: keras.Model) -> keras.Model:
         model = models.cnn((32, 32, 3), 10)
         backbone(model).save_weights("backbone.weights.h5")
     """
+    model = _within(model)
     if FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(f"model {model.name!r} has no layer {FEATURES!r}; `cnn` and `resnet18` do")
     return keras.Model(model.input, model.get_layer(FEATURES).output, name=f"{model.name}_backbone")
@@ -71,6 +72,12 @@ def load_backbone(model: keras.Model, weights: str | os.PathLike[str]) -> None:
         raise ValueError(f"weights={weights}: expected a .keras, .h5 or .npz file")
 
 
+def _within(model: keras.Model) -> keras.Model:
+    """Returns the network that a model calls with images and mirrored ones; else the model."""
+    inside = [layer for layer in model.layers if layer.weights]
+    return inside[0] if len(inside) == 1 and isinstance(inside[0], keras.Model) else model
+
+
 def _from_hub(preset: str) -> keras.Model:
     try:
         import keras_hub
@@ -104,7 +111,7 @@ def _load_weights(target: keras.Model, path: pathlib.Path) -> None:
 
 def _copy_layers(source: keras.Model, target: keras.Model, name: str) -> None:
     """Copies weights by layer name, once all layers are known to fit."""
-    layers = {layer.name: layer for layer in source.layers}
+    layers = {layer.name: layer for layer in _within(source).layers}
     pairs = []
     for layer in target.layers:
         if not layer.weights:

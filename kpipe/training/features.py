@@ -17,7 +17,7 @@ from .. import files
 from ..data import Data, Split
 from ..datasets import Augmentation
 from ..errors import UserError, first_line
-from ..inputs import ArrayInput, Column, InputTargets, Rows, load_array
+from ..inputs import ArrayInput, Column, InputTargets, Rows, load_array, whitening
 from ..models.transfer import backbone
 from .checkpoint import weights_sha256
 from .optimizing import with_rate
@@ -191,7 +191,9 @@ def _write(folder: pathlib.Path, frozen: keras.Model, column: Column, rows: np.n
 
 
 def unfreeze(model: keras.Model, rate: float, decay_steps: int) -> None:
-    """Makes a frozen backbone trainable, except batch normalization, and compiles the model anew.
+    """Makes a frozen backbone trainable, and compiles the model anew.
+
+    Except batch normalization, and whitening filters.
 
     Statistics and scales of batch normalization stay those of the data that the backbone was
     pretrained on: small batches would estimate them badly.
@@ -205,7 +207,8 @@ def unfreeze(model: keras.Model, rate: float, decay_steps: int) -> None:
     part.trainable = False  # Keras 3.15 ignores a value that the new model already has
     part.trainable = True
     for layer in part._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
+        is_fitted = layer.name == whitening.LAYER and isinstance(layer, keras.layers.Conv2D)
+        if is_fitted or isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     schedule = keras.optimizers.schedules.CosineDecay(rate, decay_steps) if decay_steps else rate
     arguments = _compile_arguments(model)

@@ -14,6 +14,8 @@ from ..errors import UserError
 from ..inputs import ArrayInput, ImageInput, InputTargets
 from .weighting import Weigh
 
+SMALLEST_MIXUP = 0.05  # gamma variables of a smaller alpha are below the smallest float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Supervision:
@@ -44,8 +46,10 @@ class Supervision:
         """Returns the parts of a training batch, in a tf.data pipeline.
 
         Zhang et al. (2018), equation 1, with a ratio for every example: x = r x_i + (1 - r) x_j and
-        y = r y_i + (1 - r) y_j, where j is the next example of the batch. Szegedy et al. (2016),
-        section 7: a label becomes 1 - s + s/k for its class, and s/k for the k - 1 others.
+        y = r y_i + (1 - r) y_j, where j is the next example of the batch. With weights w the shares
+        of the two losses are r w_i and (1 - r) w_j: the mixed example's weight is their sum, and y
+        is divided by it. Szegedy et al. (2016), section 7: a label becomes 1 - s + s/k for its
+        class, and s/k for the k - 1 others.
 
         Args:
             inputs: (steps, batch, ...).
@@ -69,7 +73,13 @@ class Supervision:
             shape = tf.concat([count, [2]], 0)
             drawn = tf.random.stateless_gamma(shape, seed, alpha) + 1e-30
             ratio = drawn[..., 0] / tf.reduce_sum(drawn, -1)
-            inputs, targets = _mixed(inputs, ratio), _mixed(tf.cast(targets, tf.float32), ratio)
+            inputs, targets = _mixed(inputs, ratio), tf.cast(targets, tf.float32)
+            if weights:
+                first, second = ratio * weights[0], (1 - ratio) * tf.roll(weights[0], -1, axis=1)
+                weights = (first + second,)
+                # Without any weight the targets are of no consequence, but must be numbers.
+                ratio = tf.where(weights[0] > 0, first / weights[0], ratio)
+            targets = _mixed(targets, ratio)
         return (inputs, targets, *weights)
 
     def _weights(self, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -114,6 +124,8 @@ def supervise(
     if not (mixup or label_smoothing):
         return Supervision(weigh)
     asked = f"mixup={mixup}" if mixup else f"label_smoothing={label_smoothing}"
+    if 0 < mixup < SMALLEST_MIXUP:
+        raise UserError(f"mixup={mixup}: expected 0 for none, or {SMALLEST_MIXUP} to 100")
     if isinstance(train.targets, InputTargets):
         raise UserError(f"{asked}: targets are the inputs themselves; use it with labels only")
     mixes = isinstance(train.input, ImageInput) or (

@@ -686,6 +686,21 @@ def build_model(hp):
 """,
         r"mine has labels as targets; call as_autoencoder_data\(\)",
     ),
+    "a reconstruction of mirrored images": (
+        """
+task = "reconstruction"
+
+
+def load_data(hp):
+    images = own.dataset(own.both(own.pictures)).as_autoencoder_data()
+    return images.augmented(flip_at_test=True)
+
+
+def build_model(hp):
+    return compiled(models.autoencoder((8, 8, 1), 2), losses.squared_error, [])
+""",
+        r"flip_at_test=True: a mean of two images is no reconstruction",
+    ),
     "a classifier as an autoencoder": (
         """
 task = "reconstruction"

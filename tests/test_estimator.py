@@ -166,6 +166,17 @@ def test_fits_of_equal_seeds_are_equal_to_the_bit_and_learn():
     assert (other.predict(inputs) != estimator.predict(inputs)).any()
 
 
+def test_what_follows_from_the_examples_is_fitted_before_training(untrained):
+    texts = kpipe.as_sklearn("ag_news_mlp", train_examples=1000, ngram_buckets=4096)
+    tokens = np.random.default_rng(0).integers(2, 30, (80, 12))
+    tokens[::2, 0] = 40  # a word of every other text
+    texts.fit(tokens, np.where(np.arange(80) % 2, "sport", "world"))
+    trained = [(model, len(data.train)) for _, model, data in untrained]
+    assert [examples for _, examples in trained] == [72, 80]  # and again, on train and val
+    first, second = (model.get_layer("ngram_weights").get_weights()[0] for model, _ in trained)
+    assert first.any() and second.any() and not np.array_equal(first, second)
+
+
 @pytest.mark.slow
 def test_images_and_texts_are_learned_from_rows_of_numbers_in_two_processes():
     images = kpipe.as_sklearn("mnist_mlp", epochs=4, num_layers=1, units_1=64)

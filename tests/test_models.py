@@ -308,8 +308,21 @@ def test_whitened_patches_are_uncorrelated_and_stay_so():
     model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     model.train_on_batch(images, np.zeros(40))
     np.testing.assert_array_equal(layer.get_weights()[0], before)
-    ImageInput((6, 6, 1)).adapt(model, split)
+    # Of other images: filters that came with a backbone fit its other layers.
+    ImageInput((6, 6, 1)).adapt(model, split.at(np.arange(9)))
     np.testing.assert_array_equal(layer.get_weights()[0], before)
+
+
+def test_an_own_layer_of_that_name_is_left_alone():
+    images = keras.Input((6, 6, 1), dtype="uint8")
+    x = keras.layers.BatchNormalization(name="whitening")(images)
+    split = split_of(np.zeros((4, 6, 6, 1), np.uint8), np.zeros(4), input=ImageInput((6, 6, 1)))
+    ImageInput((6, 6, 1)).adapt(keras.Model(images, x), split)
+
+
+def test_a_negative_limit_of_norms_is_refused():
+    with pytest.raises(ValueError, match=r"max_norm=-1.0: expected more than 0, or 0"):
+        models.mlp((3,), 2, max_norm=-1.0)
 
 
 def test_early_pooling_leaves_a_quarter_of_the_pixels_to_the_other_convolutions():

@@ -200,9 +200,24 @@ def test_in_training_the_part_is_left_out_or_as_strong_as_in_an_answer():
     assert 15 <= (~is_left_out).sum() <= 45  # a tenth of 300; the binomial's 99.7 %
 
 
+def test_texts_without_a_common_ngram_leave_the_part_at_0(capsys):
+    texts = [WORDS[i] for i in range(4)]
+    options = {"vocabulary_size": 20, "embedding_dim": 8, "ngrams": 2, "ngram_buckets": 256}
+    model = models.bag_of_embeddings(3, **options)
+    before = model.predict(tokens_of(texts), verbose=0)["probabilities"]
+    ngrams.fit(model, Split(texts, [0, 1, 0, 1]))
+    assert "none is in 2 training texts" in capsys.readouterr().out
+    after = model.predict(tokens_of(texts), verbose=0)["probabilities"]
+    np.testing.assert_array_equal(after, before)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"ngrams": 8}, "ngrams=8"), ({"ngrams": 2, "task": "regression"}, "task='regression'")],
+    [
+        ({"ngrams": 8}, "ngrams=8"),
+        ({"ngrams": 2, "task": "regression"}, "task='regression'"),
+        ({"ngrams": 2, "ngram_buckets": 1}, "ngram_buckets=1: expected 256 or more"),
+    ],
 )
 def test_what_has_no_ngrams_is_refused(options, message):
     with pytest.raises(ValueError, match=message):

@@ -15,7 +15,7 @@ from kpipe.errors import UserError
 from kpipe.experiments import catalogue, keys, modules
 from kpipe.inputs import InputTargets, TableInput, TextInput
 from kpipe.training import Devices, Schedule, training_batches, weights_sha256
-from kpipe.training.supervision import Supervision
+from kpipe.training.supervision import Supervision, supervise
 from kpipe.training.weighting import by_class
 
 CROSSENTROPY = "sparse_categorical_crossentropy"
@@ -129,6 +129,11 @@ def test_of_mixed_examples_each_part_has_its_own_weight():
     np.testing.assert_allclose(weights[..., None] * targets, expected, atol=1e-5)
     *_, targets, weights = of_batch(inputs, classes, weigh=by_class({0: 0, 1: 0, 2: 0}), **options)
     assert not weights.any() and np.isfinite(targets).all()
+
+
+def test_an_alpha_too_small_for_float32_is_refused(few):
+    with pytest.raises(UserError, match=r"mixup=0.01: expected 0 for none, or 0.05 to 100"):
+        supervise(network(), few.train, None, 0.01, 0.0)
 
 
 def test_without_settings_a_batch_is_as_it_is():
@@ -400,10 +405,11 @@ class Tripled(keras.Model):
 def test_a_loss_that_is_not_defined_between_classes_is_refused(few):
     squared, smooth = "mean_squared_error", {"label_smoothing": 0.1}
     expected = "expected 'sparse_categorical_crossentropy' without ignore_class and loss_weights"
-    refused(rf"^mixup=0\.4 with loss={squared}: {expected}", network(squared), few, mixup=0.4)
+    said = rf"^mixup=0\.4 with loss={squared}: of whole numbers as labels, {expected}"
+    refused(said, network(squared), few, mixup=0.4)
     refused(rf"^label_smoothing=0\.1 with loss={squared}", network(squared), few, **smooth)
     ignoring = keras.losses.SparseCategoricalCrossentropy(ignore_class=1)
-    refused("with loss=SparseCategoricalCrossentropy: exp", network(ignoring), few, **smooth)
+    refused("with loss=SparseCategoricalCrossentropy: of whole", network(ignoring), few, **smooth)
     refused(expected, network(loss_weights=[2.0]), few, **smooth)
     model = network()
     own = Tripled(model.inputs[0], model.outputs[0])

@@ -4,10 +4,13 @@ import types
 import keras
 import numpy as np
 import pytest
+from own import data_of, split_of
 
-from kpipe import models
+from kpipe import models, tasks
+from kpipe.datasets import Augmentation
 from kpipe.experiments import catalogue, modules
 from kpipe.experiments import keys as hyperparameters
+from kpipe.inputs import ImageInput
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 
@@ -79,6 +82,18 @@ def test_the_backbone_of_another_network_is_taken_and_the_head_is_not(tmp_path, 
         models.load_backbone(model, weights)
         np.testing.assert_array_equal(features(model), expected)
         np.testing.assert_array_equal(model.get_layer("probabilities").get_weights()[0], head[0])
+
+
+def test_a_model_that_answers_for_mirrored_images_has_the_backbone_of_its_network(tmp_path):
+    source = small()
+    split = split_of(IMAGES, np.zeros(3, np.int32), input=ImageInput((16, 16, 3)))
+    data = data_of(("a", "b", "c", "d"), Augmentation(flip_at_test=True), train=split)
+    mirrored = tasks.find("classification").inference(source, data)
+    mirrored.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(features(mirrored), features(source))
+    model = small()
+    models.load_backbone(model, tmp_path)
+    np.testing.assert_array_equal(features(model), features(source))
 
 
 def test_a_weights_file_of_a_backbone_is_taken(tmp_path):

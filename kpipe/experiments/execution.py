@@ -143,13 +143,11 @@ class Execution:
         self.times[name] = round(time.monotonic() - started, 2)
         return result
 
-    def _attempt(
-        self, stage: str, work: Callable[[], Result], needed: bool = True
-    ) -> Result | None:
+    def _attempt(self, stage: str, work: Callable[[], Result], must: bool = True) -> Result | None:
         """Does what a trained network can do without: a failure is said, recorded and left out.
 
-        The same command tries again what failed, unless it is not `needed`.
-        A full disk ends the run, which is resumed here: what follows would not be written either.
+        The same command tries again what failed and `must` be. A full disk ends the run, which is
+        resumed here: what follows would not be written either.
         """
         try:
             with files.writing(self.folder):
@@ -159,10 +157,8 @@ class Execution:
         except Exception as error:
             kind, said = type(error).__name__, first_line(error)
             named = said if isinstance(error, UserError) or said == kind else f"{kind}: {said}"
-            problem = f"{stage} failed: {named}"
-            if needed:
-                self.record.problems.append(problem)
-            print(problem, flush=True)
+            print(problem := f"{stage} failed: {named}", flush=True)
+            self.record.problems += [problem] if must else []
             return None
 
     def _begin(self) -> Record:
@@ -200,8 +196,7 @@ class Execution:
             record.plan = self.experiment.fixed_plan or record.plan
             check_same_bits(path, existing, record)
         record.plan, record.calibration = existing.plan, existing.calibration
-        record.version = existing.version
-        record.plan_milliseconds = existing.plan_milliseconds
+        record.version, record.plan_milliseconds = existing.version, existing.plan_milliseconds
         return record
 
     def _new_model(self, given: data.Data | None = None) -> keras.Model:
@@ -261,7 +256,7 @@ class Execution:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
         train = self._seen.train
-        counted = self._attempt("dead units", lambda: model_record(model, train), needed=False)
+        counted = self._attempt("dead units", lambda: model_record(model, train), must=False)
         record.model = counted or record.model
         record.weights_sha256 = weights_sha256(model)
         return inferring, history
@@ -291,8 +286,7 @@ class Execution:
         """Retrains the network from scratch, on train and val, up to the best epoch."""
         epochs = training.best_epoch
         print(f"retraining from scratch on train and val for {epochs} epochs", flush=True)
-        seen = self._seen
-        model = self._new_model(seen)
+        model = self._new_model(seen := self._seen)
         trainer = dataclasses.replace(self.trainer, epochs=epochs, patience=0)
         folder = None if self.devices and self.devices.rank else self.folder / "retraining"
         history = trainer.fit(model, seen, folder=folder, **self._fit_options)

@@ -65,12 +65,12 @@ class _Training:
 def _training(folder: pathlib.Path) -> _Training:
     record = read_record(folder / "run.json")
     policy = record.dtype_policy or "float32"
-    options = ("--precision", policy) if policy != "float32" else ()
+    options = [] if policy == "float32" else ["--precision", policy]
     if record.budget:
-        options += ("--budget", f"{record.budget:g}s")
+        options += ["--budget", f"{record.budget:g}s"]
     examples = (record.data.official, record.data.examples)  # a fingerprint depends on the seed
     settings = (record.hyperparameters, record.trainer, policy, examples)
-    return _Training(options, json.dumps(settings, sort_keys=True, default=str))
+    return _Training(tuple(options), json.dumps(settings, sort_keys=True, default=str))
 
 
 def _line(name: str, group: "pandas.DataFrame") -> tuple[str, ...]:

@@ -79,6 +79,10 @@ def check(model: keras.Model, data: Data) -> None:
             f"{model.name} reconstructs images, but {data.name} has labels as targets; call "
             "as_autoencoder_data() on the dataset in load_data"
         )
+    if data.augmentation.flip_at_test:
+        raise UserError(
+            "flip_at_test=True: a mean of two images is no reconstruction; leave it out"
+        )
     _contract.check_loss(model, data, _contract.dry_batch(model, data))
 
 

@@ -157,8 +157,9 @@ def _classes(model: keras.Model, inputs: np.ndarray, asked: str) -> int:
     if _from_logits(model) is None:
         names = ", ".join(map(_name_of, keras.tree.flatten(getattr(model, "loss", None))))
         raise UserError(
-            f"{asked} with loss={names}: expected 'sparse_categorical_crossentropy' without "
-            "ignore_class and loss_weights, which is defined between classes too"
+            f"{asked} with loss={names}: of whole numbers as labels, expected "
+            "'sparse_categorical_crossentropy' without ignore_class and loss_weights, which is "
+            "defined between classes too; labels that are no classes must be floats"
         )
     for name in ("train_step", "compute_loss"):
         if getattr(type(model), name) is not getattr(keras.Model, name):

@@ -143,11 +143,10 @@ class Execution:
         self.times[name] = round(time.monotonic() - started, 2)
         return result
 
-    def _attempt(self, stage: str, work: Callable[[], Result], must: bool = True) -> Result | None:
+    def _attempt(self, stage: str, work: Callable[[], Result]) -> Result | None:
         """Does what a trained network can do without: a failure is said, recorded and left out.
 
-        The same command tries again what failed and `must` be. A full disk ends the run, which is
-        resumed here: what follows would not be written either.
+        A full disk ends the run, which is resumed here: what follows would not be written either.
         """
         try:
             with files.writing(self.folder):
@@ -157,8 +156,8 @@ class Execution:
         except Exception as error:
             kind, said = type(error).__name__, first_line(error)
             named = said if isinstance(error, UserError) or said == kind else f"{kind}: {said}"
-            print(problem := f"{stage} failed: {named}", flush=True)
-            self.record.problems += [problem] if must else []
+            self.record.problems.append(f"{stage} failed: {named}")
+            print(self.record.problems[-1], flush=True)
             return None
 
     def _begin(self) -> Record:
@@ -256,7 +255,7 @@ class Execution:
             model = self._retrain(record.training)
             inferring = self.task.inference(model, self.data)
         train = self._seen.train
-        counted = self._attempt("dead units", lambda: model_record(model, train), must=False)
+        counted = self._attempt("dead units", lambda: model_record(model, train))
         record.model = counted or record.model
         record.weights_sha256 = weights_sha256(model)
         return inferring, history

@@ -216,6 +216,7 @@ def build_model(hp):
 # Each takes the way of another but for one line, which has a test of its own elsewhere.
 WORKS_AS_OTHERS = {
     "a list of one output",
+    "a metric of its own",
     "a target of two classes",
     "an output of another name",
     "averaged weights",
@@ -227,6 +228,7 @@ WORKS_AS_OTHERS = {
     "sequential",
     "subclassed",
     "subclassed with a name",
+    "two channels as they are",
 }
 
 

@@ -282,7 +282,7 @@ def workspace(tmp_path_factory, finished_run, digits):
 
 
 @pytest.fixture
-def run_example(workspace, quick_runs, monkeypatch, request):
+def run_example(workspace, verified_here, quick_runs, monkeypatch, request):
     """Runs an example in the workspace, with the fixtures above that it names."""
     monkeypatch.chdir(workspace)
     keras.utils.set_random_seed(0)

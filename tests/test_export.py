@@ -129,6 +129,7 @@ def test_the_proof_runs_without_keras_and_kpipe(finished_run):
     assert "ModuleNotFoundError" in done.stderr  # what that assignment does
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_proof_that_breaks_down_says_why_in_one_line(copy, finished_run):
     (copy / "serving" / "1" / "saved_model.pb").unlink()
     with pytest.raises(RunError, match="the proof of the export crashed: OSError") as caught:

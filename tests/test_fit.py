@@ -568,7 +568,7 @@ COMPILED = {
 # Each differs from another in one word of the loop only.
 COMPILED_AS_OTHERS = {
     *("clipped", "loss class", "loss function", "steps per eager execution", "weighted metrics"),
-    "xla",
+    *("loss scale", "several optimizers", "xla"),
 }
 
 

@@ -131,7 +131,7 @@ SELDOM = {
     },
     "reviews.csv": {
         **{"target": "rating", "retrain": "true", "val_fraction": "0.3", "text": "body"},
-        **{"ngrams": "2", "ngram_buckets": "64", "warmup_steps": "7"},
+        **{"ngrams": "2", "ngram_buckets": "256", "warmup_steps": "7"},
     },
     "houses.csv": {"target": 'a "price" \\', "checkpoint_seconds": "7", "num_layers": "0"},
 }
@@ -160,7 +160,7 @@ def test_a_new_pipeline_has_every_key_that_was_given(name, desk):
     if "warmup_steps" in given:
         assert configs[0]["learning_rate"]["config"]["decay_steps"] == 7
     shapes = [[weight.shape for weight in model.weights] for model in models]
-    assert shapes[0] == shapes[1] and ((64, 1) in shapes[0]) is (name == "reviews.csv")
+    assert shapes[0] == shapes[1] and ((256, 1) in shapes[0]) is (name == "reviews.csv")
 
 
 def test_a_look_trains_nothing_and_names_what_it_saw(desk, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from .. import files, formatting, manifest
@@ -189,13 +189,16 @@ def table(out: pathlib.Path, width: int | None = None) -> str:
     return align(rows, width)
 
 
-def align(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+def align(
+    rows: Sequence[Sequence[str]], width: int | None = None, whole: Collection[int] = (0,)
+) -> str:
     """Aligns rows of text in columns.
 
     Args:
         rows: Rows with the same number of cells.
         width: Maximum width of a line in characters; cells are wrapped at spaces to fit, as few as
-            possible and none in the first column.
+            possible.
+        whole: Columns whose cells are not wrapped.
     """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -207,7 +210,7 @@ def align(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
         return sum(len(cell) >= widths[i] for cell in columns[i])
 
     while width and sum(widths) + 2 * len(widths) - 2 > width:
-        can_shrink = [i for i in range(1, len(widths)) if widths[i] > words[i]]
+        can_shrink = [i for i, size in enumerate(widths) if i not in whole and size > words[i]]
         if not can_shrink:
             break
         widths[min(can_shrink, key=wrapped_if_narrower)] -= 1

@@ -46,7 +46,8 @@ def scoreboard(out: pathlib.Path, width: int | None = None) -> str:
     rows = [line[1:] for line in lines]
     if not rows:
         return f"{out} contains no finished run"
-    return catalogue.align([HEAD, *rows], width)
+    wrapped = HEAD.index("command"), HEAD.index("highest known")
+    return catalogue.align([HEAD, *rows], width, {*range(len(HEAD))} - {*wrapped})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -423,3 +423,8 @@ def test_a_divergence_is_no_metric_to_monitor(shown_digits):
     trainer = Trainer(epochs=1, monitor="val_continuous_kl")
     with pytest.raises(UserError, match=r"Keras does not know whether it should rise or fall"):
         trainer.fit(model, shown_digits)
+
+
+def test_a_negative_warmup_of_the_weight_is_refused():
+    with pytest.raises(ValueError, match=r"warmup_steps=-5: expected 0 or more"):
+        layers.KLRegularization(warmup_steps=-5)

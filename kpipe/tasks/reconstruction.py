@@ -81,7 +81,8 @@ def check(model: keras.Model, data: Data) -> None:
         )
     if data.augmentation.flip_at_test:
         raise UserError(
-            "flip_at_test=True: a mean of two images is no reconstruction; leave it out"
+            f"{data.name} has flip_at_test=True: a mean of two images is no reconstruction; leave "
+            "it out of augmented() in load_data"
         )
     _contract.check_loss(model, data, _contract.dry_batch(model, data))
 

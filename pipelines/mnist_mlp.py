@@ -48,7 +48,7 @@ RECIPES = {
         "max_norm": 2.0,
         "mixup": 0.2,
         "ema_momentum": 0.999,
-        "epochs": 40,
+        "epochs": 80,
         "monitor": "val_loss",
         "patience": 0,
     },

@@ -33,8 +33,41 @@ plots = (
     figures.first_layer_filters,
 )
 
-EPOCHS = 60
-HEAD_EPOCHS = 30  # on the features of a frozen backbone
+PHOTOGRAPHS = 2_640
+# The defaults of the keys; each key can be overridden on its own.
+PLAIN = {
+    "image_size": 64,
+    "convolutions": 1,
+    "early_pooling": False,
+    "learning_rate": 2e-3,
+    "ema_momentum": 0.0,
+    "label_smoothing": 0.0,
+    "mixup": 0.0,
+    "flip_at_test": False,
+    "epochs": 60,
+}
+RECIPES = {
+    "tuned": PLAIN
+    | {
+        "image_size": 96,
+        "convolutions": 2,
+        "early_pooling": True,
+        "ema_momentum": 0.995,
+        "label_smoothing": 0.1,
+        "flip_at_test": True,
+        "epochs": 100,
+    },
+    "documented": PLAIN,
+}
+# A backbone was trained on larger images; its epochs are those of the head on its features.
+BACKBONE = PLAIN | {
+    "image_size": 128,
+    "learning_rate": 1e-3,
+    "label_smoothing": 0.1,
+    "mixup": 0.2,
+    "flip_at_test": True,
+    "epochs": 30,
+}
 
 
 def pretrained(hp):
@@ -42,14 +75,16 @@ def pretrained(hp):
     return hp.Fixed("backbone", "none") != "none"
 
 
+def recipe(hp):
+    """The defaults of all other keys."""
+    if pretrained(hp):
+        return BACKBONE
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
+
+
 def image_size(hp):
-    """Pixels on a side: more for a backbone, which was trained on larger images."""
-    return hp.Choice("image_size", [32, 64, 96, 128], default=128 if pretrained(hp) else 64)
-
-
-def epochs(hp):
-    """Number of epochs: of the whole network, or of the head of a frozen backbone."""
-    return HEAD_EPOCHS if pretrained(hp) else EPOCHS
+    """Pixels on a side."""
+    return hp.Choice("image_size", [32, 64, 96, 128], default=recipe(hp)["image_size"])
 
 
 def load_data(hp):
@@ -66,12 +101,13 @@ def load_data(hp):
         contrast=hp.Float("contrast", 0.0, 0.8, default=0.5),
         saturation=hp.Float("saturation", 0.0, 0.8, default=0.5),
         erase=hp.Float("erase", 0.0, 0.7, default=0.4),
-        flip_at_test=hp.Fixed("flip_at_test", pretrained(hp)),
+        flip_at_test=hp.Fixed("flip_at_test", recipe(hp)["flip_at_test"]),
     )
 
 
 def build_model(hp):
     """The compiled network."""
+    default = recipe(hp)
     shape = (image_size(hp), image_size(hp), 3)
     coarse = hp.Choice("labels", ["fine", "coarse"], default="fine") == "coarse"
     num_classes = 43 if coarse else 81
@@ -95,7 +131,8 @@ def build_model(hp):
             shape,
             num_classes,
             filters=[filters * 2**i for i in range(num_blocks)],
-            convolutions=hp.Int("convolutions", 1, 3, default=1),
+            convolutions=hp.Int("convolutions", 1, 3, default=default["convolutions"]),
+            early_pooling=hp.Boolean("early_pooling", default=default["early_pooling"]),
             pooling=hp.Choice("pooling", ["flatten", "average"], default="average"),
             dense_units=hp.Int("dense_units", 0, 512, default=0),
             dropout=dropout,
@@ -104,10 +141,11 @@ def build_model(hp):
         optimizer=optimizers.from_hyperparameters(
             hp,
             "adamw",
-            learning_rate=1e-3 if pretrained(hp) else 2e-3,
+            learning_rate=default["learning_rate"],
             weight_decay=0.05,
             schedule="cosine",
-            decay_steps=epochs(hp) * 83,  # 2,640 photographs at 32 a step
+            decay_steps=default["epochs"] * -(-PHOTOGRAPHS // 32),
+            ema_momentum=default["ema_momentum"],
         ),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
@@ -117,15 +155,16 @@ def build_model(hp):
 
 def build_trainer(hp):
     """All epochs are run; the one with the best validation accuracy is kept."""
+    default = recipe(hp)
     return Trainer(
         batch_size=32,
-        epochs=epochs(hp),
+        epochs=default["epochs"],
         sample_epochs=7,
         monitor="val_accuracy",
         patience=0,
         cache_features=pretrained(hp),
         fine_tune_epochs=15,
         fine_tune_rate=5e-4,
-        label_smoothing=0.1 if pretrained(hp) else 0.0,
-        mixup=0.2 if pretrained(hp) else 0.0,
+        label_smoothing=default["label_smoothing"],
+        mixup=default["mixup"],
     )

@@ -32,7 +32,7 @@ plots = (
 )
 
 # A sample has 180 steps: an average over 1,000 would consist of the first.
-sample = {"ema_momentum": 0.0, "beta_warmup_steps": 0}
+sample = {"ema_momentum": 0.0, "beta_warmup_steps": 0, "units": 256}
 
 STEPS_PER_EPOCH = 422  # 54,000 images at 128 a step
 # The defaults of the keys; each key can be overridden on its own.
@@ -56,7 +56,7 @@ RECIPES = {
 
 def recipe(hp):
     """The defaults of all other keys."""
-    return RECIPES[hp.Choice("recipe", list(RECIPES), default="documented")]
+    return RECIPES[hp.Choice("recipe", list(RECIPES), default="tuned")]
 
 
 def load_data(hp):
@@ -97,4 +97,10 @@ def build_model(hp):
 
 def build_trainer(hp):
     """The epoch with the smallest validation loss is kept."""
-    return Trainer(batch_size=128, epochs=recipe(hp)["epochs"], monitor="val_loss", patience=0)
+    return Trainer(
+        batch_size=128,
+        epochs=recipe(hp)["epochs"],
+        sample_epochs=40,
+        monitor="val_loss",
+        patience=0,
+    )

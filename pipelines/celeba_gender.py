@@ -36,6 +36,7 @@ RECIPES = {
     "tuned": {
         "filters": 48,
         "convolutions": 2,
+        "early_pooling": True,
         "pooling": "average",
         "dense_units": 0,
         "optimizer": "adamw",
@@ -45,7 +46,7 @@ RECIPES = {
         "label_smoothing": 0.1,
         "shift": 3,
         "flip_at_test": True,
-        "epochs": 50,
+        "epochs": 30,
         "monitor": "val_accuracy",
         "patience": 0,
         "reduce_lr_patience": 0,
@@ -53,6 +54,7 @@ RECIPES = {
     "documented": {
         "filters": 32,
         "convolutions": 1,
+        "early_pooling": False,
         "pooling": "flatten",
         "dense_units": 128,
         "optimizer": "adam",
@@ -97,6 +99,7 @@ def build_model(hp):
         filters=[filters * 2**i for i in range(num_blocks)],
         convolutions=hp.Int("convolutions", 1, 3, default=default["convolutions"]),
         batch_norm=hp.Boolean("batch_norm", default=True),
+        early_pooling=hp.Boolean("early_pooling", default=default["early_pooling"]),
         pooling=hp.Choice("pooling", ["flatten", "average", "max"], default=default["pooling"]),
         dense_units=hp.Int("dense_units", 0, 512, default=default["dense_units"]),
         dropout=hp.Float("dropout", 0.0, 0.8, step=0.05, default=0.4),

@@ -39,7 +39,7 @@ ARCHITECTURES = {
     "deep": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512)},
     "denoising": {"units": (512, 384, 256, 128), "decoder_units": (256, 384, 512), "noise": 0.2},
     # a denoiser without a bottleneck, for all levels of noise up to this
-    "residual": {"noise": 0.55},
+    "residual": {"noise": 0.55, "epochs": 10},
     "convolutional": {"filters": (32, 64, 128)},
 }
 
@@ -47,6 +47,11 @@ ARCHITECTURES = {
 def architecture(hp):
     """The layers of the architecture."""
     return ARCHITECTURES[hp.Choice("architecture", list(ARCHITECTURES), default="linear")]
+
+
+def epochs(hp):
+    """Number of epochs."""
+    return architecture(hp).get("epochs", 30)
 
 
 def load_data(hp):
@@ -65,8 +70,8 @@ def build_model(hp):
     layers = architecture(hp)
     if hp.get("architecture") == "residual":
         with hp.conditional_scope("architecture", ["residual"]):
-            filters = hp.Int("filters", 8, 256, sampling="log", default=48)
-            depth = hp.Int("depth", 2, 20, default=7)
+            filters = hp.Int("filters", 8, 256, sampling="log", default=32)
+            depth = hp.Int("depth", 2, 20, default=6)
         return compiled(models.denoiser((32, 32, 1), filters=filters, depth=depth), hp)
     code_activation, output_activation = layers.get("activations", ("linear", "sigmoid"))
     model = models.autoencoder(
@@ -90,7 +95,7 @@ def compiled(model, hp):
             "adam",
             learning_rate=1e-3,
             schedule="cosine",
-            decay_steps=10_560,  # 30 epochs of 45,000 images at 128 a step
+            decay_steps=epochs(hp) * 352,  # 45,000 images at 128 a step
         ),
         loss=losses.squared_error,
     )
@@ -99,4 +104,6 @@ def compiled(model, hp):
 
 def build_trainer(hp):
     """The epoch with the smallest validation error is kept."""
-    return Trainer(batch_size=128, epochs=30, sample_epochs=10, monitor="val_loss", patience=0)
+    return Trainer(
+        batch_size=128, epochs=epochs(hp), sample_epochs=10, monitor="val_loss", patience=0
+    )

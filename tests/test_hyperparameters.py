@@ -28,7 +28,7 @@ def test_text_and_values_are_the_same_override(mnist):
 
 
 def test_an_override_by_the_default_is_none(mnist):
-    assert keys.resolve(mnist, {"units_1": "1024", "epochs": "40"}).overrides == {}
+    assert keys.resolve(mnist, {"units_1": "1024", "epochs": "80"}).overrides == {}
 
 
 def test_a_value_can_bring_keys_into_being(mnist):
